@@ -1,0 +1,1 @@
+"""One file a paper: simmc.py, smsge.py, age.py."""

@@ -1,0 +1,1 @@
+"""What the three training scripts and the evaluator share."""
