@@ -1,0 +1,17 @@
+"""Data sets: raw formats, preprocessing, files, loading, skeleton graphs, descriptors, simulation."""
+
+from data.datasets import DATASETS, Dataset
+from data.files import Sequences, read_split
+from data.loader import DataWarning, Recognition, Retrieval, load, load_recognition
+
+__all__ = [
+    "DATASETS",
+    "DataWarning",
+    "Dataset",
+    "Recognition",
+    "Retrieval",
+    "Sequences",
+    "load",
+    "load_recognition",
+    "read_split",
+]

@@ -15,7 +15,13 @@ class Dataset:
     gallery_of: probe split -> gallery split.
     lengths: the published window lengths f, in frames.
     default_length: the length used when none is given.
-    balanced: whether training windows are resampled to equal class shares (1-data.md, 6-fidelity.md line 3).
+    balanced: whether training windows are resampled to equal class shares before they are permuted.
+    folder: the folder below the data root that holds train and test splits, where it is not the name.
+    views: number of cross-view folders view_0, view_1, … below `<name>/<f>`; 0 where there are none.
+    single_test: the split that the older layouts with one test set hold; None where they name the split.
+    recognition: the test splits of the recognition protocol.
+    recognition_train: test splits that are added to the training set of the recognition protocol.
+    recognition_tested_only: whether only persons that the test splits hold are trained in recognition.
     """
 
     name: str
@@ -26,15 +32,57 @@ class Dataset:
     lengths: tuple[int, ...] = (4, 6, 8, 10, 12)
     default_length: int = 6
     balanced: bool = True
+    folder: str = ""
+    views: int = 0
+    single_test: str | None = None
+    recognition: tuple[str, ...] = ()
+    recognition_train: tuple[str, ...] = ()
+    recognition_tested_only: bool = False
+
+    def pair(self, probe: str) -> tuple[str, str]:
+        """The probe and the gallery split of a probe's name ("A", "cl.nm"); InputError if unknown."""
+        if probe not in self.gallery_of:
+            raise InputError(
+                f"unknown probe {probe!r} for {self.name}; choose one of {', '.join(self.gallery_of)}"
+            )
+        return probe.partition(".")[0], self.gallery_of[probe]
 
 
 DATASETS = {
     dataset.name: dataset
     for dataset in (
-        Dataset("BIWI", 20, 50, ("Walking", "Still"), {"Walking": "Still", "Still": "Walking"}),
-        Dataset("IAS", 20, 11, ("A", "B"), {"A": "B", "B": "A"}),
-        Dataset("KGBD", 20, 164, ("gallery", "probe"), {"probe": "gallery"}, balanced=False),
-        Dataset("KS20", 25, 20, ("gallery", "probe"), {"probe": "gallery"}),
+        Dataset(
+            "BIWI",
+            20,
+            50,
+            ("Walking", "Still"),
+            {"Walking": "Still", "Still": "Walking"},
+            single_test="Walking",
+            recognition=("Walking", "Still"),
+            recognition_tested_only=True,
+        ),
+        Dataset("IAS", 20, 11, ("A", "B"), {"A": "B", "B": "A"}, recognition=("A", "B")),
+        Dataset(
+            "KGBD",
+            20,
+            164,
+            ("gallery", "probe"),
+            {"probe": "gallery"},
+            balanced=False,
+            single_test="probe",
+            recognition=("probe",),
+            recognition_train=("gallery",),
+        ),
+        Dataset(
+            "KS20",
+            25,
+            20,
+            ("gallery", "probe"),
+            {"probe": "gallery"},
+            single_test="probe",
+            recognition=("probe",),
+            recognition_train=("gallery",),
+        ),
         Dataset(
             "CASIA_B",
             14,
@@ -43,6 +91,8 @@ DATASETS = {
             {"nm.nm": "nm", "cl.cl": "cl", "bg.bg": "bg", "cl.nm": "nm", "bg.nm": "nm"},
             lengths=(20, 30, 40, 50, 60),
             default_length=40,
+            folder="CASIA_B_match",
+            views=11,
         ),
     )
 }

@@ -1,0 +1,143 @@
+"""Read one split of a data set from its files, and check all that can be wrong with them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.layouts import AXES, Part
+from data.safe_pickle import read_pickled_npy
+from reid.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Windows of skeletons. skeletons (N, f, J, 3) float32 in the unit of the files; labels (N,) int64."""
+
+    skeletons: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: np.ndarray) -> "Sequences":
+        """The windows with these numbers, or where a (N,) mask is true, in this order."""
+        return Sequences(self.skeletons[index], self.labels[index])
+
+
+def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
+    """The windows of one split, in stored order.
+
+    joints: the number of joints J that is expected. centred: subtract joint 0, the hip centre, in every frame
+    (in float64, before the cast to float32).
+
+    InputError: a missing, unreadable or pickled coordinate file, another number of joints or frames than
+    expected, axes or labels that do not fit each other, coordinates that are not finite.
+    """
+    axes = [_read_axis(part.axis(axis), joints) for axis in AXES]  # 3 x (N*f, J)
+    rows = len(axes[0])
+    for axis, values in zip(AXES, axes, strict=True):
+        if len(values) != rows:
+            raise InputError(
+                f"{part.axis(axis)}: expected {rows} rows, as in the file of axis {AXES[0]}, "
+                f"found {len(values)}; make or download the three files together"
+            )
+    labels = read_labels(part)
+    if rows == 0 or rows != len(labels) * part.length:
+        raise InputError(
+            f"{part.axis(AXES[0])}: expected {len(labels)} windows of {part.length} frames, "
+            f"{len(labels) * part.length} rows for the {len(labels)} labels beside it, found {rows} rows; "
+            "is it another length, or another set's labels?"
+        )
+    skeletons = np.stack(axes, axis=-1).reshape(len(labels), part.length, joints, 3)  # (N, f, J, 3)
+    if centred:
+        skeletons = skeletons - skeletons[:, :, :1]
+    return Sequences(skeletons.astype(np.float32), labels)
+
+
+def read_labels(part: Part) -> np.ndarray:
+    """Person label of each window (N,) int64, from the frame_id file or, where that is of no use, from ids.
+
+    InputError if neither can be read, or the labels are not whole numbers.
+    """
+    labels = _read_npy(part.frame_id) if part.frame_id.is_file() else None
+    if labels is None:
+        if not part.ids.is_file():
+            raise InputError(
+                f"no labels: expected {part.frame_id} or {part.ids}, found no readable one of them"
+            )
+        return _labels_of_ids(part.ids)
+    if labels.ndim != 1:
+        raise InputError(
+            f"{part.frame_id}: expected one label a window, (N,), found the shape {labels.shape}"
+        )
+    return _whole_numbers(labels, part.frame_id)
+
+
+def _read_npy(path: Path) -> np.ndarray | None:
+    """The array of a file, None if it is pickled; InputError if it is no `.npy` file."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        if "allow_pickle" in str(error) and _is_npy(path):
+            return None
+        raise InputError(
+            f"{path}: expected a .npy file, found something else or a damaged one ({error})"
+        ) from error
+
+
+def _is_npy(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(6) == np.lib.format.MAGIC_PREFIX
+
+
+def _read_axis(path: Path, joints: int) -> np.ndarray:
+    """One coordinate of every joint in every frame, (N*f, J) float64."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing: expected one file for each of the axes {', '.join(AXES)}")
+    values = _read_npy(path)
+    if values is None or values.dtype.kind not in "fiu":
+        raise InputError(f"{path}: expected an array of numbers, found objects; the file is not read")
+    if values.ndim != 2 or values.shape[1] != joints:
+        raise InputError(
+            f"{path}: expected {joints} joints, an array (windows * frames, {joints}), found {values.shape}; "
+            "is it another data set's?"
+        )
+    values = values.astype(np.float64)
+    bad = np.count_nonzero(~np.isfinite(values))
+    if bad:
+        raise InputError(
+            f"{path}: expected finite coordinates, found {bad} NaN or infinite; "
+            "drop the frames with lost joints"
+        )
+    return values
+
+
+def _labels_of_ids(path: Path) -> np.ndarray:
+    """The labels (N,) int64 behind {label: [window numbers]}."""
+    ids = read_pickled_npy(path)
+    windows_of = ids.item() if ids.ndim == 0 else None
+    if not isinstance(windows_of, dict) or not windows_of:
+        raise InputError(f"{path}: expected a dict from label to window numbers, found something else")
+    windows = np.concatenate([np.asarray(numbers).reshape(-1) for numbers in windows_of.values()])
+    labels = np.repeat(
+        _whole_numbers(np.asarray(list(windows_of)), path),
+        [np.size(numbers) for numbers in windows_of.values()],
+    )
+    windows = _whole_numbers(windows, path)
+    if not np.array_equal(np.sort(windows), np.arange(len(windows))):
+        raise InputError(f"{path}: expected every window number from 0 on once, found gaps or repeats")
+    ordered = np.empty_like(labels)
+    ordered[windows] = labels
+    return ordered
+
+
+def _whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
+    """The values as int64; whole floats and digits in text are accepted, as older NumPy code wrote them."""
+    try:
+        numbers = values.astype(np.float64)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: expected whole numbers, found {values.dtype} ({error})") from error
+    if not np.all(np.mod(numbers, 1) == 0):
+        raise InputError(f"{path}: expected whole numbers, found {values.dtype} with fractions or NaN")
+    return numbers.astype(np.int64)

@@ -1,0 +1,220 @@
+"""Load a data set for training and for its two protocols, retrieval and recognition."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data import datasets
+from data.files import Sequences, read_split
+from data.layouts import Part, locate
+from data.resample import training_order
+from reid.errors import InputError
+
+
+class DataWarning(UserWarning):
+    """The data can be used, but something in it is not as a reader of the results would expect."""
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """A data set for retrieval. The probes' persons are looked for in the gallery.
+
+    train: None if it was not asked for. order: stored window number of each training row.
+    same_set: probe and gallery are one set, in which a sequence must not match itself.
+    paths: the folder of each split.
+    """
+
+    train: Sequences | None
+    probe: Sequences
+    gallery: Sequences
+    name: str
+    probe_name: str
+    length: int
+    joints: int
+    same_set: bool
+    order: np.ndarray | None
+    paths: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """A data set for recognition. Labels are class numbers: positions in `persons`, the stored labels.
+
+    tests: the test sets by name of the split. order: number of each training row in the stored training
+    windows (those of all training folders, end to end, without persons that are not trained).
+    """
+
+    train: Sequences
+    tests: dict[str, Sequences]
+    persons: np.ndarray
+    name: str
+    length: int
+    joints: int
+    order: np.ndarray
+    paths: dict[str, Path]
+
+
+def load(
+    dataset: str,
+    probe: str,
+    length: int | None = None,
+    root: str | Path = "Datasets",
+    *,
+    rng: np.random.RandomState | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    balance: bool = True,
+    shuffle: bool = True,
+    centred: bool = True,
+    train: bool = True,
+) -> Retrieval:
+    """The training set, the probes and the gallery of a data set.
+
+    dataset, probe: names in the table of data sets (`probe` as "probe", "A", "Walking", "cl.nm").
+    length: frames f of a window, by default the data set's. root: the folder of all data sets.
+    rng: the stream for resampling and permutation, by default a new one from `seed`.
+    batch_size: enters the resampling to equal class shares (see data.resample); balance: whether to resample,
+    where the table says that the data set is. shuffle: permute the training set once.
+    centred: joint 0, the hip centre, is the origin of every frame. train: whether to read the training set.
+
+    A released run is replayed by two loads in a row on one `rng`: the first one's training set is not used.
+
+    Raises InputError if data is missing or damaged; warns (DataWarning) of probes without a person in the
+    gallery.
+    """
+    row = datasets.get(dataset)
+    length = _check_length(row, length)
+    probe_split, gallery_split = row.pair(probe)
+    splits = ["train"] * train + list(dict.fromkeys([probe_split, gallery_split]))
+    parts = locate(row, splits, length, Path(root))
+    sets = {split: read_split(part, row.joints, centred) for split, part in parts.items()}
+    lost = np.setdiff1d(sets[probe_split].labels, sets[gallery_split].labels)
+    if len(lost):
+        warnings.warn(
+            f"{row.name} {probe}: {len(lost)} persons of the probes are not in the gallery "
+            f"({_short_list(lost)}); their sequences count as misses in top-k and are left out of mAP",
+            DataWarning,
+            stacklevel=2,
+        )
+    order = None
+    if train:
+        rng = np.random.RandomState(seed) if rng is None else rng
+        order = training_order(sets["train"].labels, batch_size, rng, balance and row.balanced, shuffle)
+    return Retrieval(
+        train=sets["train"].take(order) if train else None,
+        probe=sets[probe_split],
+        gallery=sets[gallery_split],
+        name=row.name,
+        probe_name=probe,
+        length=length,
+        joints=row.joints,
+        same_set=probe_split == gallery_split,
+        order=order,
+        paths=_folders(parts),
+    )
+
+
+def load_recognition(
+    dataset: str,
+    split: str | None = None,
+    length: int | None = None,
+    root: str | Path = "Datasets",
+    *,
+    view: int | None = None,
+    rng: np.random.RandomState | None = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    balance: bool = True,
+    shuffle: bool = True,
+    centred: bool = True,
+) -> Recognition:
+    """The training set and the test sets of the recognition protocol.
+
+    split: one test split, by default every one that the protocol has (those that the layout holds).
+    view: the cross-view folder, for data sets that have views; its test set is named "test".
+    The other arguments are those of `load`.
+
+    Raises InputError if data is missing or damaged; warns (DataWarning) of test persons that are not trained.
+    """
+    row = datasets.get(dataset)
+    length = _check_length(row, length)
+    tests = _recognition_tests(row, split, view)
+    extra = () if view is not None else row.recognition_train
+    # All test splits decide which persons are trained, also where one of them is asked for; older downloads
+    # hold one test set only, and their training set already holds what is added to it here.
+    others = tuple(other for other in row.recognition if other not in tests)
+    optional = (*extra, *others, *(() if split else tests[1:]))
+    parts = locate(row, ["train", *tests, *extra, *others], length, Path(root), view, optional)
+    sets = {name: read_split(part, row.joints, centred) for name, part in parts.items()}
+    train = _join([sets["train"], *(sets[name] for name in extra if name in sets)])
+    if row.recognition_tested_only:
+        tested = np.concatenate([sets[name].labels for name in row.recognition if name in sets])
+        train = train.take(np.isin(train.labels, tested))
+        if len(train) == 0:
+            raise InputError(f"{row.name}: expected persons that train and test sets share, found none")
+    sets = {name: sets[name] for name in tests if name in sets}
+    persons = np.unique(np.concatenate([train.labels, *(test.labels for test in sets.values())]))
+    lost = np.setdiff1d(persons, train.labels)
+    if len(lost):
+        warnings.warn(
+            f"{row.name}: {len(lost)} persons of the test sets are not in the training set "
+            f"({_short_list(lost)}); their sequences can only be misses",
+            DataWarning,
+            stacklevel=2,
+        )
+    rng = np.random.RandomState(seed) if rng is None else rng
+    order = training_order(train.labels, batch_size, rng, balance and row.balanced, shuffle)
+    return Recognition(
+        train=_as_classes(train.take(order), persons),
+        tests={name: _as_classes(test, persons) for name, test in sets.items()},
+        persons=persons,
+        name=row.name,
+        length=length,
+        joints=row.joints,
+        order=order,
+        paths=_folders(parts),
+    )
+
+
+def _recognition_tests(row: datasets.Dataset, split: str | None, view: int | None) -> list[str]:
+    """Names of the test sets that are asked for; InputError if the data set has no such one."""
+    if view is not None:
+        return ["test"]
+    if not row.recognition:
+        raise InputError(f"recognition on {row.name} needs a view, 0 to {row.views - 1}; found none")
+    if split is None:
+        return list(row.recognition)
+    if split not in row.recognition:
+        raise InputError(
+            f"unknown test split {split!r} for recognition on {row.name}; "
+            f"choose one of {', '.join(row.recognition)}"
+        )
+    return [split]
+
+
+def _check_length(row: datasets.Dataset, length: int | None) -> int:
+    length = row.default_length if length is None else length
+    if length < 1:
+        raise InputError(f"expected a window length of at least 1 frame, found {length}")
+    return length
+
+
+def _join(sets: list[Sequences]) -> Sequences:
+    return Sequences(
+        np.concatenate([part.skeletons for part in sets]), np.concatenate([part.labels for part in sets])
+    )
+
+
+def _as_classes(sequences: Sequences, persons: np.ndarray) -> Sequences:
+    return Sequences(sequences.skeletons, np.searchsorted(persons, sequences.labels))
+
+
+def _folders(parts: dict[str, Part]) -> dict[str, Path]:
+    return {split: part.folder for split, part in parts.items()}
+
+
+def _short_list(labels: np.ndarray) -> str:
+    shown = ", ".join(str(label) for label in labels[:5])
+    return shown if len(labels) <= 5 else f"{shown}, …"
