@@ -43,16 +43,28 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
                 f"found {len(values)}; make or download the three files together"
             )
     labels = read_labels(part)
-    if rows == 0 or rows != len(labels) * part.length:
-        raise InputError(
-            f"{part.axis(AXES[0])}: expected {len(labels)} windows of {part.length} frames, "
-            f"{len(labels) * part.length} rows for the {len(labels)} labels beside it, found {rows} rows; "
-            "is it another length, or another set's labels?"
-        )
+    _check_rows(part, rows, len(labels))
     skeletons = np.stack(axes, axis=-1).reshape(len(labels), part.length, joints, 3)  # (N, f, J, 3)
     if centred:
         skeletons = skeletons - skeletons[:, :, :1]
     return Sequences(skeletons.astype(np.float32), labels)
+
+
+def _check_rows(part: Part, rows: int, windows: int) -> None:
+    """InputError unless there are rows for just so many windows."""
+    if rows == 0:
+        raise InputError(f"{part.axis(AXES[0])}: expected windows, found an empty file; make the data again")
+    if rows % part.length:
+        raise InputError(
+            f"{part.axis(AXES[0])}: expected windows of {part.length} frames, found {rows} rows, which is no "
+            f"multiple; give the length that the file was made with"
+        )
+    if rows != windows * part.length:
+        raise InputError(
+            f"{part.folder}: expected one label for each of the {rows // part.length} windows of "
+            f"{part.length} frames in {part.axis(AXES[0]).name}, found {windows} labels; is it another "
+            "length, or are they another set's labels?"
+        )
 
 
 def read_labels(part: Part) -> np.ndarray:
@@ -67,28 +79,20 @@ def read_labels(part: Part) -> np.ndarray:
                 f"no labels: expected {part.frame_id} or {part.ids}, found no readable one of them"
             )
         return _labels_of_ids(part.ids)
-    if labels.ndim != 1:
-        raise InputError(
-            f"{part.frame_id}: expected one label a window, (N,), found the shape {labels.shape}"
-        )
     return _whole_numbers(labels, part.frame_id)
 
 
 def _read_npy(path: Path) -> np.ndarray | None:
-    """The array of a file, None if it is pickled; InputError if it is no `.npy` file."""
+    """The array of a file, None if it is pickled; InputError if it is no whole `.npy` file."""
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        if "allow_pickle" in str(error) and _is_npy(path):
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, OSError, MemoryError) as error:
+        if "Object arrays" in str(error):  # NumPy's words for a pickle
             return None
         raise InputError(
-            f"{path}: expected a .npy file, found something else or a damaged one ({error})"
+            f"{path}: expected a whole .npy file, found another or a damaged one ({error})"
         ) from error
-
-
-def _is_npy(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(6) == np.lib.format.MAGIC_PREFIX
 
 
 def _read_axis(path: Path, joints: int) -> np.ndarray:
@@ -119,12 +123,9 @@ def _labels_of_ids(path: Path) -> np.ndarray:
     windows_of = ids.item() if ids.ndim == 0 else None
     if not isinstance(windows_of, dict) or not windows_of:
         raise InputError(f"{path}: expected a dict from label to window numbers, found something else")
-    windows = np.concatenate([np.asarray(numbers).reshape(-1) for numbers in windows_of.values()])
-    labels = np.repeat(
-        _whole_numbers(np.asarray(list(windows_of)), path),
-        [np.size(numbers) for numbers in windows_of.values()],
-    )
-    windows = _whole_numbers(windows, path)
+    groups = [_whole_numbers(numbers, path) for numbers in windows_of.values()]
+    windows = np.concatenate(groups)
+    labels = np.repeat(_whole_numbers(list(windows_of), path), [len(group) for group in groups])
     if not np.array_equal(np.sort(windows), np.arange(len(windows))):
         raise InputError(f"{path}: expected every window number from 0 on once, found gaps or repeats")
     ordered = np.empty_like(labels)
@@ -132,12 +133,14 @@ def _labels_of_ids(path: Path) -> np.ndarray:
     return ordered
 
 
-def _whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
-    """The values as int64; whole floats and digits in text are accepted, as older NumPy code wrote them."""
+def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
+    """The values (n,) as int64; whole floats and digits in text are accepted, as older code wrote them."""
     try:
-        numbers = values.astype(np.float64)
+        numbers = np.asarray(values).astype(np.float64)
     except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: expected whole numbers, found {values.dtype} ({error})") from error
-    if not np.all(np.mod(numbers, 1) == 0):
-        raise InputError(f"{path}: expected whole numbers, found {values.dtype} with fractions or NaN")
+        raise InputError(f"{path}: expected whole numbers, found other values ({error})") from error
+    if numbers.ndim != 1 or not np.all(np.mod(numbers, 1) == 0):
+        raise InputError(
+            f"{path}: expected a list of whole numbers, found the shape {numbers.shape}, fractions or NaN"
+        )
     return numbers.astype(np.int64)
