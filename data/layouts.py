@@ -96,7 +96,7 @@ def locate(
     `optional` splits are left out where the layout has none. InputError, with every place that was looked at,
     if there is no data, and with what is missing if a layout holds only some of the splits.
     """
-    incomplete = None
+    most = {}
     candidates = layouts(dataset, length, root, view)
     for layout in candidates:
         parts = {split: part_of(layout, dataset, split, length) for split in splits}
@@ -104,15 +104,14 @@ def locate(
         missing = [split for split in splits if split not in found and split not in optional]
         if not missing:
             return found
-        if found and incomplete is None:
-            incomplete = (found, missing)
+        if len(found) > len(most):
+            most, lacking = found, missing
     preprocess = f"python preprocess.py {length} --dataset {dataset.name} --raw DIR --out {root}"
-    if incomplete:
-        found, missing = incomplete
-        where = next(iter(found.values())).folder
+    if most:
+        where = next(iter(most.values())).folder
         raise InputError(
             f"{dataset.name} at length {length}: expected the splits {', '.join(splits)}, found "
-            f"{', '.join(found)} (in {where}) but not {', '.join(missing)}; make them all with `{preprocess}`"
+            f"{', '.join(most)} (in {where}) but not {', '.join(lacking)}; make them all with `{preprocess}`"
         )
     places = sorted({str(place) for layout in candidates for place in (layout.train, layout.test)})
     raise InputError(

@@ -89,20 +89,25 @@ def adjacency(scale: str, joints: int) -> np.ndarray:
         return _symmetric(edges, joints + len(bones))
     if scale == "J":
         return _symmetric(_edges(_row("J", joints)), joints)
-    return _symmetric(_edges(_EDGES[scale]), len(_row(scale, joints).split()))
+    groups = _row(scale, joints).split()
+    return _symmetric(_edges(_EDGES[scale]), len(groups))
 
 
 def bias(scale: str, joints: int, n_hood: int = 1, global_att: bool = False) -> np.ndarray:
     """Attention bias (nodes, nodes) float32: 0 between nodes at most `n_hood` edges apart, -1e9 elsewhere.
 
     n_hood counts in the joint and the hyper-body graph; in the others it is always 1. With `global_att`, 0
-    everywhere.
+    everywhere. InputError for n_hood below 1.
     """
+    if n_hood < 1:
+        raise InputError(f"n_hood: expected at least 1 edge, found {n_hood}")
     edges = adjacency(scale, joints)
     if global_att:
         return np.zeros(edges.shape, dtype=np.float32)
-    step = edges.astype(np.int64) + np.eye(len(edges), dtype=np.int64)
-    near = np.linalg.matrix_power(step, n_hood if scale in ("J", "H") else 1) > 0
+    step = edges.astype(bool) | np.eye(len(edges), dtype=bool)
+    near = step
+    for _ in range(min(n_hood, len(edges)) - 1 if scale in ("J", "H") else 0):
+        near = near @ step  # boolean: whether any path reaches that far
     return np.where(near, np.float32(0), np.float32(-1e9))
 
 

@@ -1,0 +1,61 @@
+"""Fixtures that the tests share: golden files, and small random data sets on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data import datasets
+from data.layouts import Part, layouts, part_of
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Path]:
+    """golden(name): the path of tests/golden/<name>."""
+    return lambda name: GOLDEN / name
+
+
+@pytest.fixture(scope="session")
+def write_dataset() -> Callable:
+    """The function below, for tests that need a small data set on disk."""
+    return _write_dataset
+
+
+def _write_dataset(
+    root: Path,
+    dataset: str,
+    length: int,
+    persons: int,
+    windows: int,
+    rng: np.random.RandomState,
+    layout: int = 0,
+    view: int | None = None,
+) -> dict[str, Part]:
+    """Write a random data set and return the files of every split that the layout holds.
+
+    Every split has `windows` windows of `length` frames of each of the persons 0 … persons - 1: the person's
+    own mean pose and noise a third as large. layout: number in the list of data.layouts; 0 is the project's.
+    """
+    row = datasets.get(dataset)
+    where = layouts(row, length, Path(root), view)[layout]
+    splits = ("train", "test") if view is not None else ("train", *row.splits)
+    poses = rng.normal(size=(persons, row.joints, 3))
+    parts = {split: part_of(where, row, split, length) for split in splits}
+    for part in filter(None, parts.values()):
+        labels = np.repeat(np.arange(persons), windows)
+        noise = rng.normal(scale=0.3, size=(len(labels) * length, row.joints, 3))
+        write_part(part, poses[np.repeat(labels, length)] + noise, labels)
+    return {split: part for split, part in parts.items() if part}
+
+
+def write_part(part: Part, rows: np.ndarray, labels: np.ndarray) -> None:
+    """Write one split. rows (N*f, J, 3), labels (N,)."""
+    part.folder.mkdir(parents=True, exist_ok=True)
+    for i, axis in enumerate("xyz"):
+        np.save(part.axis(axis), rows[..., i])
+    np.save(part.frame_id, labels)
+    ids = {int(label): np.flatnonzero(labels == label).tolist() for label in np.unique(labels)}
+    np.save(part.ids, np.array(ids, dtype=object))

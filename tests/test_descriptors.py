@@ -1,0 +1,70 @@
+"""Hand-made descriptors against the released code's arrays and against loops."""
+
+import numpy as np
+import pytest
+
+from data.descriptors import DESCRIPTORS, descriptor
+from reid.errors import InputError
+
+
+@pytest.mark.parametrize("case", ["KS20_probe", "IAS_A", "BIWI_Walking", "KGBD_gallery"])
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("name", ["D-13", "D-16"])
+def test_descriptors_equal_the_released_ones(golden, case, split, name):
+    arrays = np.load(golden("loader.npz"))
+    expected = arrays[f"{case}__{name.replace('-', '_')}_{split}_first4"]
+    np.testing.assert_allclose(descriptor(name, arrays[f"{case}__X_{split}_J_first4"]), expected, atol=2e-6)
+
+
+def in_loops(name: str, skeletons: np.ndarray) -> np.ndarray:
+    rows = []
+    for window in skeletons:
+        frames = []
+        for p in window:
+            floor = (p[15][1] + p[19][1]) / 2
+            d = lambda a, b, p=p: float(np.sqrt(((p[a] - p[b]) ** 2).sum()))  # noqa: E731
+            if name == "D-13":
+                values = [p[3][1] - floor, p[2][1] - floor, d(4, 2), d(8, 2), d(1, 8), d(8, 10), d(4, 6)]
+                values += [d(16, 17), d(13, 12), d(2, 1), d(16, 12)]
+                values += [d(2, 1) / max(d(16, 17), 0.1), d(2, 1) / max(d(13, 12), 0.1)]
+            elif name == "D-16":
+                values = [d(3, 2), d(1, 2), d(1, 0), d(8, 2), d(8, 9), d(9, 10), d(2, 4), d(4, 5), d(5, 6)]
+                values += [d(16, 0), d(16, 17), d(17, 19), d(12, 0), d(12, 13), d(13, 15), p[3][1] - floor]
+            else:
+                values = [coordinate for joint in p for coordinate in joint]
+            frames.append(values)
+        rows.append(np.mean(frames, axis=0))
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("joints", [20, 25])
+@pytest.mark.parametrize("name", DESCRIPTORS)
+def test_descriptors_equal_loops(joints, name):
+    # A scale of 0.05 puts many thighs below the 0.1 that the ratios are cut at.
+    for scale in (1.0, 0.05):
+        skeletons = np.random.RandomState(1).normal(scale=scale, size=(7, 5, joints, 3))
+        np.testing.assert_allclose(descriptor(name, skeletons), in_loops(name, skeletons), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["D-13", "D-16"])
+def test_a_shift_of_every_frame_changes_nothing(name):
+    skeletons = np.random.RandomState(2).normal(size=(4, 6, 20, 3))
+    shifted = skeletons + np.random.RandomState(3).normal(size=(4, 6, 1, 3))
+    np.testing.assert_allclose(descriptor(name, skeletons), descriptor(name, shifted))
+
+
+def test_type_and_size():
+    skeletons = np.zeros((2, 6, 20, 3), dtype=np.float32)
+    sizes = {name: descriptor(name, skeletons).shape for name in DESCRIPTORS}
+    assert sizes == {"D-13": (2, 13), "D-16": (2, 16), "mean-pose": (2, 60)}
+    assert all(descriptor(name, skeletons).dtype == np.float32 for name in DESCRIPTORS)
+
+
+def test_bad_input():
+    poses = np.zeros((2, 40, 14, 3))
+    assert descriptor("mean-pose", poses).shape == (2, 42)
+    for name in ("D-13", "D-16"):
+        with pytest.raises(InputError, match="14; use mean-pose"):
+            descriptor(name, poses)
+    with pytest.raises(InputError, match="D-13, D-16, mean-pose"):
+        descriptor("D-15", poses)
