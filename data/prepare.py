@@ -1,0 +1,149 @@
+"""From recordings to the files that the loader reads (1-data.md, sections 3 and 4)."""
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from data import datasets
+from data.arrangement import TRAIN, Arrangement
+from data.layouts import AXES, Part, layouts, part_of
+from data.raw import RAW
+from data.recordings import Recording
+from data.windows import back_to_back, cut_windows
+from reid.errors import InputError
+
+SPLIT_FILE = "split.json"
+log = logging.getLogger(__name__)
+
+
+def split_windows(
+    name: str, recordings: Sequence[Recording], arrangement: Arrangement, length: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Every split's windows (N, f, J, 3) float64 and labels (N,) int64.
+
+    Raises InputError for a split without any window of `length` frames.
+    """
+    raw = RAW[name]
+    result = {}
+    for split in arrangement.names:
+        first, last = raw.cut_train if split == TRAIN else raw.cut_test
+        own = arrangement.of(split, recordings)
+        frames = [recording.frames[first : max(len(recording.frames) - last, 0)] for recording in own]
+        if not any(len(kept) >= length for kept in frames):
+            raise InputError(
+                f"{name}: expected recordings of at least {first + length + last} frames in split "
+                f"{split!r}, found none among its {len(own)}; choose a smaller length or add recordings"
+            )
+        starts = raw.starts if split == TRAIN else back_to_back
+        result[split] = cut_windows(frames, [recording.person for recording in own], length, starts)
+    return result
+
+
+def warn_short(name: str, recordings: Sequence[Recording], arrangement: Arrangement, length: int) -> None:
+    """Log how many recordings are too short for one window."""
+    raw = RAW[name]
+    cuts = [sum(raw.cut_train if split == TRAIN else raw.cut_test) for split in arrangement.splits]
+    pairs = zip(recordings, cuts, strict=True)
+    short = [recording.name for recording, cut in pairs if len(recording.frames) < cut + length]
+    if short:
+        log.warning(
+            "%s, f = %d: %d of %d recordings are too short for one window and give none (the first: %s)",
+            *(name, length, len(short), len(recordings), short[0]),
+        )
+
+
+def warn_duplicates(name: str, recordings: Sequence[Recording], arrangement: Arrangement) -> None:
+    """Log identical recordings in different splits (6-fidelity.md, line 12); they are kept."""
+    seen: dict[bytes, tuple[str, str]] = {}
+    for recording, split in zip(recordings, arrangement.splits, strict=True):
+        key = hashlib.sha1(np.ascontiguousarray(recording.frames), usedforsecurity=False).digest()
+        first_name, first_split = seen.setdefault(key, (recording.name, split))
+        if first_split != split and len(recording.frames):
+            log.warning(
+                "%s: %s (%s) and %s (%s) are identical; both are kept",
+                *(name, first_name, first_split, recording.name, split),
+            )
+
+
+def write(
+    name: str,
+    recordings: Sequence[Recording],
+    arrangement: Arrangement,
+    length: int,
+    out: Path,
+    settings: dict,
+) -> tuple[Path, dict[str, int]]:
+    """Write one data set at one length below `out`; gives its folder and the number of windows by split.
+
+    settings: plain values that go into split.json as they are (seed, joint order).
+    Raises InputError for a split without windows, for a folder whose data this program did not write, and
+    where writing fails. What was there before is replaced only once everything is written.
+    """
+    row = datasets.get(name)
+    layout = layouts(row, length, out, arrangement.view)[RAW[name].layout]
+    target = layout.train.parent
+    windows = split_windows(name, recordings, arrangement, length)
+    counts = {split: len(labels) for split, (_, labels) in windows.items()}
+    try:
+        with staged(target) as staging:
+            for split, (skeletons, labels) in windows.items():
+                part = part_of(layout, row, split, length)
+                part = replace(part, folder=staging / part.folder.relative_to(target))
+                persons = [recording.person for recording in arrangement.of(split, recordings)]
+                _write_part(part, skeletons, labels, persons)
+            rows = {
+                recording.name: {"person": recording.person, "split": split, "frames": len(recording.frames)}
+                for recording, split in zip(recordings, arrangement.splits, strict=True)
+            }
+            note = {"dataset": name, "length": length, **settings, "windows": counts, "recordings": rows}
+            (staging / SPLIT_FILE).write_text(json.dumps(note, indent=1))
+    except OSError as error:
+        raise InputError(
+            f"cannot write {target}: {error.strerror}; choose another --out or make room"
+        ) from error
+    return target, counts
+
+
+def _write_part(part: Part, skeletons: np.ndarray, labels: np.ndarray, persons: Sequence[int]) -> None:
+    """One split's files. skeletons: (N, f, J, 3). `ids` lists a person without windows too, as published."""
+    part.folder.mkdir(parents=True)
+    for number, axis in enumerate(AXES):
+        np.save(part.axis(axis), skeletons[..., number].reshape(-1, skeletons.shape[2]))
+    np.save(part.frame_id, labels)
+    ids = {person: np.flatnonzero(labels == person).tolist() for person in dict.fromkeys(persons)}
+    np.save(part.ids, np.array(ids, dtype=object))
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A temporary folder; when the block ends well, its entries replace their namesakes in `target`.
+
+    Raises InputError where `target` holds data but no split.json: then somebody else made them (a download).
+    """
+    if any(target.glob("*_npy_data")) and not (target / SPLIT_FILE).exists():
+        raise InputError(
+            f"{target}: expected no data or data written by preprocess.py, found others (no {SPLIT_FILE}); "
+            f"choose another --out or move them away"
+        )
+    target.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".preprocess-", dir=target))
+    try:
+        yield staging
+        replaced = staging / "replaced"
+        entries = sorted(staging.iterdir(), key=lambda path: path.name == SPLIT_FILE)
+        replaced.mkdir()
+        for entry in entries:
+            place = target / entry.name
+            if place.exists():
+                place.rename(replaced / entry.name)
+            entry.rename(place)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

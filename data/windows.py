@@ -1,0 +1,43 @@
+"""Recordings to windows of f frames: where each window starts, and the order in which they are stored."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Starts = Callable[[int, int], list[np.ndarray]]
+
+
+def back_to_back(frames: int, length: int) -> list[np.ndarray]:
+    """One pass over a recording of `frames` frames: windows end to end from frame 0, the tail dropped."""
+    return [np.arange(0, frames - length + 1, length)]
+
+
+def half_overlapping(frames: int, length: int) -> list[np.ndarray]:
+    """One pass: windows with stride length // 2 from frame 0."""
+    return [np.arange(0, frames - length + 1, max(length // 2, 1))]
+
+
+def every_shift(frames: int, length: int) -> list[np.ndarray]:
+    """`length` passes: for shift s = 0 ... length - 1, windows with stride length // 2 from frame s.
+
+    Start frames repeat; that is how the published training sets are made.
+    """
+    return [np.arange(shift, frames - length + 1, max(length // 2, 1)) for shift in range(length)]
+
+
+def cut_windows(
+    recordings: Sequence[np.ndarray], labels: Sequence[int], length: int, starts: Starts
+) -> tuple[np.ndarray, np.ndarray]:
+    """Windows (N, f, J, 3) and their labels (N,) int64, in the order: shift, recording, window.
+
+    recordings: at least one array (n, J, 3); one that is shorter than `length` gives no window.
+    """
+    passes = [starts(len(frames), length) for frames in recordings]
+    windows = [np.empty((0, length, *recordings[0].shape[1:]))]
+    window_labels: list[int] = []
+    for shift in range(len(passes[0])):
+        for frames, label, starts_of in zip(recordings, labels, passes, strict=True):
+            first = starts_of[shift]
+            windows.append(frames[first[:, None] + np.arange(length)])  # (windows, f, J, 3)
+            window_labels += [label] * len(first)
+    return np.concatenate(windows), np.array(window_labels, dtype=np.int64)

@@ -1,0 +1,101 @@
+"""Raw data sets to the windows that the training scripts read.
+
+    python preprocess.py 6                                   # every data set found below the current folder
+    python preprocess.py 4 6 8 10 12 --dataset KGBD --raw DIR
+    python preprocess.py all --dataset KS20 --raw DIR --out Datasets --seed 1
+    python preprocess.py 6 --dataset KGBD --joint_order file # KGBD's joints as the papers had them
+
+Every data set lands in OUT/<name>/<F>/ (CASIA_B: also OUT/CASIA_B_match/<F>/) with split.json beside it,
+which says where every recording went. The same raw files and the same seed give the same files.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from data import datasets
+from data.prepare import warn_duplicates, warn_short, write
+from data.raw import RAW, arrange, find
+from data.raw_kgbd import JOINT_ORDERS
+from reid.errors import InputError, run_command
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument(
+        "lengths", nargs="+", metavar="F", help="window lengths in frames, or `all` published ones"
+    )
+    parser.add_argument("--dataset", default="all", choices=["all", *datasets.DATASETS])
+    parser.add_argument(
+        "--raw", type=Path, default=Path(), help="folder of the raw data sets (default: this one)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("Datasets"))
+    parser.add_argument("--seed", type=int, default=0, help="seed of the splits that are drawn (KGBD, KS20)")
+    parser.add_argument(
+        "--joint_order",
+        choices=JOINT_ORDERS,
+        default="kinect",
+        help="order of KGBD's joints; others have one",
+    )
+    return parser.parse_args()
+
+
+def wanted_lengths(words: list[str], dataset: str) -> list[int]:
+    """The lengths to write, each once. Raises InputError for anything but `all` and numbers from 2 on."""
+    if words == ["all"]:
+        return list(datasets.get(dataset).lengths)
+    if not all(word.isdecimal() and int(word) >= 2 for word in words):
+        raise InputError(f"expected window lengths from 2 on, or `all`, found {' '.join(words)!r}")
+    return list(dict.fromkeys(map(int, words)))
+
+
+def preprocess(
+    dataset: str, folder: Path, lengths: list[int], out: Path, seed: int = 0, joint_order: str = "kinect"
+) -> None:
+    """Read one raw data set once and write it at every length. Raises InputError for broken raw data."""
+    print(f"{dataset}: reading {folder}", flush=True)
+    recordings = RAW[dataset].read(folder, joint_order)
+    arrangements = arrange(dataset, recordings, seed)
+    frames = sum(len(recording.frames) for recording in recordings)
+    persons = len({recording.person for recording in recordings})
+    print(f"{dataset}: {len(recordings)} recordings, {persons} persons, {frames} frames", flush=True)
+    settings = {"seed": seed, "joint_order": joint_order}
+    for arrangement in arrangements:
+        warn_duplicates(dataset, recordings, arrangement)
+        for length in lengths:
+            warn_short(dataset, recordings, arrangement, length)
+            folder_written, counts = write(dataset, recordings, arrangement, length, out, settings)
+            windows = ", ".join(f"{split} {count}" for split, count in counts.items())
+            print(f"{folder_written}: windows {windows}", flush=True)
+
+
+def main() -> None:
+    args = parse_arguments()
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    if not 0 <= args.seed < 2**32:
+        raise InputError(f"expected a seed from 0 to {2**32 - 1}, found {args.seed}")
+    names = list(datasets.DATASETS) if args.dataset == "all" else [args.dataset]
+    lengths = {name: wanted_lengths(args.lengths, name) for name in names}
+    found, missing = {}, []
+    for name in names:
+        try:
+            found[name] = find(name, args.raw)
+        except InputError as error:
+            missing.append(error)
+    if args.dataset != "all" and missing:
+        raise missing[0]
+    if not found:
+        raise InputError(
+            f"expected raw data sets below {args.raw}, found none of {', '.join(names)}; give --raw DIR, "
+            f"or simulate one: python -m data.simulate --dataset {names[0]} --raw {args.raw}"
+        )
+    for error in missing:
+        print(f"skipped {error}")
+    for name, folder in found.items():
+        preprocess(name, folder, lengths[name], args.out, args.seed, args.joint_order)
+
+
+if __name__ == "__main__":
+    run_command(main)
