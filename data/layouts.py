@@ -93,15 +93,17 @@ def locate(
 ) -> dict[str, Part]:
     """The files of the wanted splits, all from the first layout that holds them.
 
-    `optional` splits are left out where the layout has none. InputError, with every place that was looked at,
-    if there is no data, and with what is missing if a layout holds only some of the splits.
+    `optional` splits are left out where a layout has no place for them. InputError, with every place that was
+    looked at, if there is no data, and with what is missing if a layout holds only some of the splits.
     """
     most = {}
     candidates = layouts(dataset, length, root, view)
     for layout in candidates:
         parts = {split: part_of(layout, dataset, split, length) for split in splits}
         found = {split: part for split, part in parts.items() if part is not None and part.exists()}
-        missing = [split for split in splits if split not in found and split not in optional]
+        missing = [
+            split for split in splits if split not in found and (parts[split] or split not in optional)
+        ]
         if not missing:
             return found
         if len(found) > len(most):

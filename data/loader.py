@@ -90,14 +90,12 @@ def load(
     splits = ["train"] * train + list(dict.fromkeys([probe_split, gallery_split]))
     parts = locate(row, splits, length, Path(root))
     sets = {split: read_split(part, row.joints, centred) for split, part in parts.items()}
-    lost = np.setdiff1d(sets[probe_split].labels, sets[gallery_split].labels)
-    if len(lost):
-        warnings.warn(
-            f"{row.name} {probe}: {len(lost)} persons of the probes are not in the gallery "
-            f"({_short_list(lost)}); their sequences count as misses in top-k and are left out of mAP",
-            DataWarning,
-            stacklevel=2,
-        )
+    _warn_of_lost(
+        sets[probe_split].labels,
+        sets[gallery_split].labels,
+        f"{row.name} {probe}: persons of the probes that the gallery lacks count as misses in top-k and are "
+        "left out of mAP",
+    )
     order = None
     if train:
         rng = np.random.RandomState(seed) if rng is None else rng
@@ -142,9 +140,9 @@ def load_recognition(
     length = _check_length(row, length)
     tests = _recognition_tests(row, split, view)
     extra = () if view is not None else row.recognition_train
-    # All test splits decide which persons are trained, also where one of them is asked for; older downloads
-    # hold one test set only, and their training set already holds what is added to it here.
-    others = tuple(other for other in row.recognition if other not in tests)
+    # Where the tests decide which persons are trained, all of them do, also if one of them is asked for.
+    others = [other for other in row.recognition if row.recognition_tested_only and other not in tests]
+    # Older downloads hold one test set only, and in their training set is already what is added to it here.
     optional = (*extra, *others, *(() if split else tests[1:]))
     parts = locate(row, ["train", *tests, *extra, *others], length, Path(root), view, optional)
     sets = {name: read_split(part, row.joints, centred) for name, part in parts.items()}
@@ -156,14 +154,9 @@ def load_recognition(
             raise InputError(f"{row.name}: expected persons that train and test sets share, found none")
     sets = {name: sets[name] for name in tests if name in sets}
     persons = np.unique(np.concatenate([train.labels, *(test.labels for test in sets.values())]))
-    lost = np.setdiff1d(persons, train.labels)
-    if len(lost):
-        warnings.warn(
-            f"{row.name}: {len(lost)} persons of the test sets are not in the training set "
-            f"({_short_list(lost)}); their sequences can only be misses",
-            DataWarning,
-            stacklevel=2,
-        )
+    _warn_of_lost(
+        persons, train.labels, f"{row.name}: persons of the tests that are not trained can only be misses"
+    )
     rng = np.random.RandomState(seed) if rng is None else rng
     order = training_order(train.labels, batch_size, rng, balance and row.balanced, shuffle)
     return Recognition(
@@ -215,6 +208,9 @@ def _folders(parts: dict[str, Part]) -> dict[str, Path]:
     return {split: part.folder for split, part in parts.items()}
 
 
-def _short_list(labels: np.ndarray) -> str:
-    shown = ", ".join(str(label) for label in labels[:5])
-    return shown if len(labels) <= 5 else f"{shown}, …"
+def _warn_of_lost(tested: np.ndarray, known: np.ndarray, words: str) -> None:
+    """A DataWarning, at the line that loads, if some tested labels are not among the known ones."""
+    lost = np.setdiff1d(tested, known)
+    if len(lost):
+        shown = ", ".join(str(label) for label in lost[:5]) + ", …" * (len(lost) > 5)
+        warnings.warn(f"{words}; here {len(lost)}: {shown}", DataWarning, stacklevel=3)
