@@ -1,0 +1,161 @@
+"""SimMC: A Simple Masked Contrastive Learning Framework for Unsupervised Skeleton-Based Person Re-Identification.
+
+Haocong Rao and Chunyan Miao, IJCAI 2022, https://arxiv.org/abs/2204.09826. Released code (TensorFlow 1):
+https://github.com/Kali-Hac/SimMC.
+
+Section 3.1, masked prototype contrastive learning (MPC): the mean feature of the frames that a random mask keeps is
+drawn to the prototype of its cluster. Section 3.2, masked intra-sequence contrastive learning (MIC): the features of
+two masks of one sequence are drawn together through a predictor, without gradient through the target.
+
+Letters: B sequences, f frames, J joints, H features, K prototypes, t temperature, lambda weight of MIC.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.published import set_linear
+from reid.errors import InputError
+
+
+class SimMC(nn.Module):
+    """Frame encoder (an MLP) and MIC predictor.
+
+    inputs: numbers in a frame, J * 3 for skeletons, d for another model's frame features.
+    H: feature size. D: hidden layers. generator: draws the initial weights; None leaves them to from_published.
+    """
+
+    def __init__(self, inputs: int, H: int = 256, D: int = 1, generator: torch.Generator | None = None):
+        super().__init__()
+        self.arguments = {"inputs": inputs, "H": H, "D": D}
+        sizes = [inputs] + [H] * (D + 1)
+        self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.predictor = nn.Linear(H, H)
+        self.reset(generator)
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator | None) -> None:
+        """Initial weights: encoder Glorot-uniform, predictor N(0, 1), biases 0."""
+        for layer in self.encoder:
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+            nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.predictor.weight, generator=generator)
+        nn.init.zeros_(self.predictor.bias)
+
+    @classmethod
+    def from_published(cls, variables: Mapping[str, np.ndarray]) -> "SimMC":
+        """The model with the weights of a published checkpoint, sizes taken from the arrays.
+
+        variables: name -> array, names as in the checkpoint (SimMC/dense/kernel ...); optimiser slots are ignored.
+        Raises InputError if the encoder or the predictor is not among them.
+        """
+        layers: dict[tuple[str, str], np.ndarray] = {}
+        for name, array in variables.items():
+            found = re.search(r"(?:^|/)(dense(?:_\d+)?/(?:kernel|bias)|Variable(?:_1)?)$", name)
+            if found:
+                layer, _, kind = found[1].rpartition("/")
+                layers[layer, kind] = array
+        depth = sum(kind == "kernel" for _, kind in layers)
+        names = ["dense" if n == 0 else f"dense_{n}" for n in range(depth)]
+        wanted = [(n, k) for n in names for k in ("kernel", "bias")] + [("", "Variable"), ("", "Variable_1")]
+        if depth < 2 or any(key not in layers for key in wanted):
+            raise InputError(
+                "expected SimMC's variables (dense/kernel, dense/bias, dense_1/..., Variable, Variable_1), "
+                f"found {', '.join(sorted(variables)) or 'none'}"
+            )
+        inputs, H = layers["dense", "kernel"].shape
+        model = cls(inputs, H, depth - 1)
+        for layer, name in zip(model.encoder, names, strict=True):
+            set_linear(layer, layers[name, "kernel"], layers[name, "bias"])
+        set_linear(model.predictor, layers["", "Variable"], layers["", "Variable_1"])
+        return model
+
+    def encode(self, skeletons: Tensor) -> Tensor:
+        """Frame features. skeletons: (B, f, J, 3), or frame features (B, f, d). Returns (B, f, H)."""
+        h = skeletons.flatten(2)  # (B, f, J * 3)
+        for layer in self.encoder[:-1]:
+            h = functional.relu(layer(h))
+        return self.encoder[-1](h)  # (B, f, H)
+
+    def losses(
+        self,
+        skeletons: Tensor,
+        masks: Tensor,
+        labels: Tensor,
+        prototypes: Sequence[Tensor],
+        temperature: float,
+        mask_lambda: float,
+    ) -> dict[str, Tensor]:
+        """The paper's objective on a batch.
+
+        skeletons: (B, f, J, 3). masks: (2, f) bool, the frames that each mask keeps. labels: (2, B) cluster of each
+        sequence in the two clusterings. prototypes: two tensors (K, H). Returns scalars MPC_1, MPC_2, MPC, MIC and
+        total = lambda MIC + (1 - lambda) MPC.
+        """
+        frames = self.encode(skeletons)  # (B, f, H)
+        v1, v2 = (masked_mean(frames, mask) for mask in masks)  # (B, H)
+        mpc_1 = prototype_contrast(v1, labels[0], prototypes[0], temperature)
+        mpc_2 = prototype_contrast(v2, labels[1], prototypes[1], temperature)
+        mic = self.intra_sequence_contrast(v1, v2)
+        total = mask_lambda * mic + (1 - mask_lambda) * (mpc_1 + mpc_2)
+        return {"MPC_1": mpc_1, "MPC_2": mpc_2, "MPC": mpc_1 + mpc_2, "MIC": mic, "total": total}
+
+    def intra_sequence_contrast(self, v1: Tensor, v2: Tensor) -> Tensor:
+        """MIC: -(mean cos(u1, sg(v2)) + mean cos(u2, sg(v1))) / 2 with u = predictor(v). v1, v2: (B, H)."""
+        return -(_cosine(self.predictor(v1), v2.detach()) + _cosine(self.predictor(v2), v1.detach())) / 2
+
+
+def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
+    """Sequence features: the mean over the frames that the mask keeps. (B, f, H), (f,) bool -> (B, H)."""
+    return frames[:, mask].mean(dim=1)
+
+
+def prototype_contrast(v: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
+    """MPC: cross entropy of softmax(cos(v, c) / t) with the cluster labels; 0 if every label is 0.
+
+    v: (B, H), labels: (B,), prototypes: (K, H), constants.
+    """
+    logits = _normalise(v) @ _normalise(prototypes.detach()).T / temperature  # (B, K)
+    loss = functional.cross_entropy(logits, labels)
+    # As released (docs/FIDELITY.md, line 6); a product keeps the decision on the device.
+    return loss * labels.any()
+
+
+def _normalise(x: Tensor) -> Tensor:
+    # TensorFlow's l2_normalize bounds the squared norm by 1e-12, hence the norm by 1e-6.
+    return functional.normalize(x, dim=-1, eps=1e-6)
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Mean cosine of the rows of a and b, both (B, H)."""
+    return (_normalise(a) * _normalise(b)).sum(dim=-1).mean()
+
+
+def draw_masks(rng: np.random.RandomState, f: int, dropped: Sequence[int]) -> np.ndarray:
+    """Masks that keep f - x random frames for each x in dropped. Returns (len(dropped), f) bool."""
+    masks = np.zeros((len(dropped), f), dtype=bool)
+    for mask, x in zip(masks, dropped, strict=True):
+        mask[rng.choice(f, f - x, replace=False)] = True
+    return masks
+
+
+def check_masks(f: int, dropped: Sequence[int]) -> None:
+    """Raises InputError unless each mask leaves out at least 0 and keeps at least 1 of f frames."""
+    for x in dropped:
+        if not 0 <= x < f:
+            raise InputError(
+                f"a mask leaves out 0 to {f - 1} of {f} frames, found {x}: give another --mask_x"
+            )
+
+
+def mean_of_clusters(features: Tensor, labels: Tensor) -> Tensor:
+    """Prototypes: the mean feature of each cluster 0 ... K - 1; noise (-1) has none. (N, H), (N,) -> (K, H)."""
+    members = labels >= 0
+    clusters = labels[members]
+    counts = torch.bincount(clusters)
+    sums = features.new_zeros(len(counts), features.shape[1]).index_add_(0, clusters, features[members])
+    return sums / counts[:, None]

@@ -1,0 +1,72 @@
+"""Checkpoints: one dict of tensors and plain values, written whole or not at all, read without running code."""
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reid.errors import InputError
+
+FORMAT = "skeleton-reid 1"
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint. An existing file is replaced only when the new one lies complete on the disk.
+
+    Raises InputError if it cannot be written (disk full, no permission); the old file is then untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    # PyTorch's writer reports a full disk as a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"could not save {path}: {error}; {'the old file is kept' if path.exists() else 'nothing was written'}"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path, method: str | None = None) -> dict[str, Any]:
+    """Read a checkpoint that this project wrote, onto the CPU.
+
+    method: the method it must be of, if given. Raises InputError if the file is missing, damaged, not a checkpoint
+    of this project, or of another method.
+    """
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}; train first, or name another folder with --out")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is not a readable checkpoint (truncated or damaged?): {reason}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path} is not a checkpoint of this project: expected format {FORMAT!r}")
+    if method is not None and content["method"] != method:
+        raise InputError(f"{path} holds a {content['method']} model, expected {method}")
+    return content
+
+
+def expect(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse a checkpoint whose values differ from those of the run, naming the first that does."""
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise InputError(
+                f"{path} was made with {name} = {found.get(name)}, but this run has {name} = {value}; "
+                "use the same value, or another --out for another run"
+            )

@@ -1,0 +1,125 @@
+"""Command line, seeds, devices and log files: what every script begins with."""
+
+import argparse
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.datasets import DATASETS
+from reid.errors import InputError
+from reid.protocol import PROTOCOLS
+
+log = logging.getLogger("reid")
+
+
+def script_parser(doc: str) -> argparse.ArgumentParser:
+    """A parser whose --help begins with the script's docstring; wrong use ends in one line and exit code 2."""
+    return _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def add_data_arguments(parser: argparse.ArgumentParser, dataset_required: bool = True) -> None:
+    """Which data to use: shared by training and evaluation."""
+    group = parser.add_argument_group("data")
+    group.add_argument("--dataset", choices=DATASETS, required=dataset_required, help="name of the data set")
+    group.add_argument("--length", type=positive_int, help="frames f in a sequence (default: 6; CASIA_B 40)")
+    group.add_argument(
+        "--data", default="Datasets", metavar="DIR", help="folder that preprocess.py wrote (%(default)s)"
+    )
+    group.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        default="full",
+        help="full: every sequence counts (default); released: as in the published code (docs/FIDELITY.md)",
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """How to run: shared by the three training scripts."""
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--mode", choices=("Train", "Eval"), default="Train", help="Eval: score the saved best model"
+    )
+    group.add_argument(
+        "--out", default="ReID_Models", metavar="DIR", help="folder of checkpoints (%(default)s)"
+    )
+    group.add_argument(
+        "--epochs", type=positive_int, metavar="N", help="stop after N epochs (default: early stopping)"
+    )
+    group.add_argument("--resume", action="store_true", help="continue from the last finished epoch")
+    group.add_argument(
+        "--save_features", type=Path, metavar="FILE.npz", help="write features of the best model"
+    )
+    add_machine_arguments(group)
+
+
+def add_machine_arguments(group) -> None:
+    """Seed, device and output: shared by all scripts that compute."""
+    group.add_argument(
+        "--seed", type=int, default=0, help="the same seed on a CPU gives the same numbers (%(default)s)"
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
+    group.add_argument("--gpu", metavar="N", help="short for --device cuda:N")
+    group.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    group.add_argument("--quiet", action="store_true", help="print the results only")
+
+
+def positive_int(text: str) -> int:
+    """argparse type: a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text}")
+    return value
+
+
+def pick_device(args: argparse.Namespace) -> torch.device:
+    """The device of --device and --gpu. Raises InputError if it is not there."""
+    name = f"cuda:{args.gpu}" if args.gpu else args.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {name} asked for, {torch.cuda.device_count()} CUDA devices found; use --device cpu"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N")
+    return device
+
+
+def start_log(quiet: bool, file: Path | None = None, append: bool = False) -> None:
+    """Send the log to the terminal (unless quiet) and to a file; warnings become one line of it each."""
+    log.setLevel(logging.INFO)
+    log.handlers.clear()
+    log.propagate = False
+    if not quiet:
+        log.addHandler(logging.StreamHandler(sys.stdout))
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handler = logging.FileHandler(file, mode="a" if append else "w")
+        except OSError as error:
+            raise InputError(f"could not write {file}: {error}") from error
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        log.addHandler(handler)
+    warnings.showwarning = _one_line_warning
+
+
+def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def describe(settings: dict[str, Any]) -> str:
+    """Settings as one readable line."""
+    return "  ".join(f"{name} {value}" for name, value in settings.items())

@@ -1,0 +1,32 @@
+"""How well clusters and features agree with the true persons; for analysis, never for training."""
+
+import torch
+from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
+from torch import Tensor
+from torch.nn import functional
+
+
+def information(persons, clusters) -> dict[str, float]:
+    """Mutual information (nats) and adjusted mutual information of two labellings (N,); noise counts as a cluster."""
+    return {
+        "MI": float(mutual_info_score(persons, clusters)),
+        "AMI": float(adjusted_mutual_info_score(persons, clusters)),
+    }
+
+
+def tightness(features: Tensor, persons: Tensor) -> dict[str, float]:
+    """mACT and mRCL (SimMC, section 4.4): how tight the true classes are, and how far apart their centres.
+
+    features: (N, d), persons: (N,). D[a, b] = mean cosine distance of the samples of class a to the centre of class
+    b; A = mean of D; mACT = A / mean(diagonal of D); mRCL = mean distance between two centres / A.
+    """
+    _, classes = torch.unique(persons, return_inverse=True)
+    counts = torch.bincount(classes).to(features.dtype)[:, None]  # (C, 1)
+    zeros = features.new_zeros(len(counts), features.shape[1])
+    centres = functional.normalize(zeros.index_add(0, classes, features) / counts, dim=1)
+    # The mean cosine to a centre is linear in the unit features: no N x C matrix is needed.
+    directions = zeros.index_add(0, classes, functional.normalize(features, dim=1)) / counts
+    D = 1 - directions @ centres.T  # (C, C)
+    between = 1 - centres @ centres.T
+    A = D.mean()
+    return {"mACT": float(A / D.diagonal().mean()), "mRCL": float(between.mean() / A)}

@@ -1,0 +1,65 @@
+"""Feature files: .npz without pickles, `features` (N, d) float32, `labels` (N,) int64, optional `frames` (N, f, d)."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reid.errors import InputError
+
+
+@dataclass(frozen=True)
+class Features:
+    """Sequence features (N, d) float32, person labels (N,) int64, and frame features (N, f, d) where they are kept."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    frames: np.ndarray | None = None
+
+
+def part_path(path: Path, part: str) -> Path:
+    """FILE.npz -> FILE.train.npz, FILE.probe.npz, ..."""
+    return path.with_name(f"{path.name.removesuffix('.npz')}.{part}.npz")
+
+
+def write(path: Path, features: Features) -> None:
+    """Write one feature file; a file of that name is replaced only when the new one is complete."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    arrays = {"features": features.features.astype(np.float32), "labels": features.labels.astype(np.int64)}
+    if features.frames is not None:
+        arrays["frames"] = features.frames.astype(np.float32)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"could not write {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: Path) -> Features:
+    """Read one feature file. Raises InputError if it is missing, damaged, pickled or of the wrong shape."""
+    if not path.is_file():
+        raise InputError(
+            f"no feature file at {path}; a training script writes it with --save_features FILE.npz"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("features", "labels", "frames") if name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+        raise InputError(f"{path} is not a readable feature file (.npz without pickles): {error}") from error
+    for name, axes in (("features", 2), ("labels", 1)):
+        if name not in arrays or arrays[name].ndim != axes:
+            found = tuple(arrays[name].shape) if name in arrays else "none"
+            raise InputError(f"{path}: expected an array {name!r} with {axes} axes, found {found}")
+    sizes = {name: len(array) for name, array in arrays.items()}
+    if len(set(sizes.values())) > 1:
+        raise InputError(f"{path}: arrays of different lengths: {sizes}")
+    if not np.isfinite(arrays["features"]).all():
+        raise InputError(f"{path}: the features hold NaN or infinite values")
+    return Features(
+        arrays["features"].astype(np.float32), arrays["labels"].astype(np.int64), arrays.get("frames")
+    )

@@ -1,0 +1,76 @@
+"""The training step of SM-SGE: four losses, four Adam optimisers, all at once.
+
+Each loss has an Adam of its own over every variable that it reaches. All four gradients are taken at the weights before
+the step, then the four updates are added. The losses meet only in the structural relations of the coarser scales
+(the loss of J reaches those of J, P and B, for example); an LSTM, a head, a collaboration matrix belongs to one loss.
+So one backward pass down to the structural features gives every gradient but those, given each loss a copy of the
+features to collect its own; and what lies above is as good in one optimiser as in four.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from models.smsge import SMSGE
+from reid.optimizer import TFAdam
+
+
+class JointStep:
+    """step = JointStep(model, lr); losses = step(graphs, subsets) for every batch."""
+
+    def __init__(self, model: SMSGE, lr: float):
+        self.model = model
+        self.structure = {scale: list(layer.parameters()) for scale, layer in model.structure.items()}
+        structural = {id(p) for parameters in self.structure.values() for p in parameters}
+        # Of a weight that stacks the scales, each loss reaches its own slice: one Adam serves them all.
+        self.rest = TFAdam([p for p in model.parameters() if id(p) not in structural], lr)
+        self.optimisers = {
+            scale: TFAdam([p for reached in model.coarser(scale) for p in self.structure[reached]], lr)
+            for scale in model.scales
+        }
+
+    def __call__(self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        """Train on one batch; returns the losses before the step, detached, by source scale. Arguments as for losses."""
+        losses, gradients = self.gradients(graphs, subsets)
+        self.rest.step()
+        for scale, optimiser in self.optimisers.items():
+            for parameter, gradient in gradients[scale].items():
+                parameter.grad = gradient
+            optimiser.step()
+        return losses
+
+    def gradients(
+        self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
+    ) -> tuple[dict[str, Tensor], dict[str, dict[torch.nn.Parameter, Tensor]]]:
+        """The losses, and for each the gradients of the structural relations; those of all else are left in .grad."""
+        model = self.model
+        model.zero_grad(set_to_none=True)
+        H = model.structural(graphs)
+        copies = {
+            scale: {reached: H[reached].detach().requires_grad_() for reached in self._reads(scale)}
+            for scale in model.scales
+        }
+        terms = model.loss_terms(copies, graphs, subsets)
+        losses = {scale: sum(each.values()).mean() for scale, each in terms.items()}
+        sum(losses.values()).backward()
+        gradients: dict[str, dict[torch.nn.Parameter, Tensor]] = {scale: {} for scale in model.scales}
+        for scale, copy in copies.items():
+            for reached, features in copy.items():
+                parameters = self.structure[reached]
+                found = torch.autograd.grad(H[reached], parameters, features.grad, retain_graph=True)
+                gradients[scale].update(zip(parameters, found, strict=True))
+        return {scale: loss.detach() for scale, loss in losses.items()}, gradients
+
+    def _reads(self, scale: str) -> list[str]:
+        """The scales whose structural features a scale's loss depends on."""
+        return [scale] if self.model.struct_only else self.model.coarser(scale)
+
+    def state_dict(self) -> dict:
+        """The moments of all five optimisers, to go on training from."""
+        return {"rest": self.rest.state_dict(), **{s: o.state_dict() for s, o in self.optimisers.items()}}
+
+    def load_state_dict(self, state: Mapping[str, dict]) -> None:
+        """The counterpart of state_dict."""
+        for name, optimiser in {"rest": self.rest, **self.optimisers}.items():
+            optimiser.load_state_dict(state[name])

@@ -1,0 +1,170 @@
+"""A run: its folder, its log, its history, its best and its resumable state."""
+
+import argparse
+import csv
+import io
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from reid import checkpoint, cli, results
+from reid.cli import log
+from reid.errors import InputError
+
+
+class Best:
+    """The epoch with the best figure, and how long ago it was; epoch 0, the untrained model, does not count.
+
+    figure: the key that is compared, larger is better. patience: epochs without a better one that end a run.
+    """
+
+    def __init__(self, patience: int, figure: str = "top1"):
+        self.patience, self.figure = patience, figure
+        self.figures: dict[str, Any] = {}
+        self.waited = 0
+
+    def update(self, epoch: int, figures: Mapping[str, Any]) -> bool:
+        """Take the figures of an epoch. Returns whether they are the new best."""
+        if epoch == 0:
+            return False
+        if self.figures and figures[self.figure] <= self.figures[self.figure]:
+            self.waited += 1
+            return False
+        self.figures, self.waited = {**figures, "epoch": epoch}, 0
+        return True
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the best is `patience` epochs old."""
+        return self.waited >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"figures": self.figures, "waited": self.waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.figures, self.waited = dict(state["figures"]), state["waited"]
+
+
+class Run:
+    """Files of one training or evaluation run.
+
+    method: its name in checkpoints. args: the command line. settings: the resolved settings of the method. name: the
+    probe or split; names with a dot (CASIA_B's probe types) become a prefix of the file names, as published.
+    """
+
+    def __init__(self, method: str, args: argparse.Namespace, settings: dict[str, Any], name: str):
+        self.method, self.args, self.settings, self.name = method, args, settings, name
+        folder = Path(args.out) / args.dataset
+        self.folder, self.prefix = (folder, f"{name}_") if "." in name else (folder / name, "")
+        self.history: list[dict[str, Any]] = []
+        self.started = time.time()
+        self.identity = {
+            "dataset": args.dataset,
+            "probe": name,
+            "length": args.length,
+            "protocol": args.protocol,
+            "seed": args.seed,
+        }
+        self.title = f"{method} on {args.dataset}, {name}, f = {args.length}, seed {args.seed}, {args.protocol} protocol"
+        training = args.mode == "Train"
+        cli.start_log(args.quiet, self.path("log.txt") if training else None, append=args.resume)
+        log.info(self.title)
+        log.info(cli.describe(settings))
+
+    def path(self, file: str) -> Path:
+        """The path of one of the run's files."""
+        return self.folder / f"{self.prefix}{file}"
+
+    def save_best(self, model: nn.Module, epoch: int, figures: Mapping[str, Any]) -> None:
+        """Write best.pt, from which the model can be rebuilt without flags."""
+        self._save(
+            "best.pt", epoch=epoch, figures=dict(figures), model=model.state_dict(), arguments=model.arguments
+        )
+
+    def save_last(self, epoch: int, parts: Mapping[str, Any]) -> None:
+        """Write last.pt: the state before `epoch`. parts: name -> model, optimiser, RandomState or Best."""
+        state = {name: _state(part) for name, part in parts.items()}
+        self._save("last.pt", epoch=epoch, state=state, history=self.history)
+
+    def _save(self, file: str, **content: Any) -> None:
+        identity = {**self.identity, "settings": self.settings}
+        checkpoint.save(self.path(file), {"method": self.method, **identity, **content})
+
+    def resume(self, parts: Mapping[str, Any]) -> int:
+        """The epoch to begin with: 0, or with --resume that of last.pt, whose state is put into `parts`.
+
+        Raises InputError if there is nothing to resume, or if the run was started with other settings.
+        """
+        if not self.args.resume:
+            return 0
+        path = self.path("last.pt")
+        content = checkpoint.load(path, self.method)
+        checkpoint.expect(path, content, self.identity)
+        changeable = {"patience"}
+        wanted = {name: value for name, value in self.settings.items() if name not in changeable}
+        checkpoint.expect(path, content["settings"], wanted)
+        for name, part in parts.items():
+            _restore(part, content["state"][name])
+        self.history = content["history"]
+        log.info(f"resumed before epoch {content['epoch']}")
+        return content["epoch"]
+
+    def end_epoch(self, row: dict[str, Any], line: str, seconds: Mapping[str, float]) -> None:
+        """Log an epoch and add it to history.csv. row: figures by column; line: the same for people."""
+        total = sum(seconds.values())
+        log.info(f"epoch {row['epoch']:3d}  {line}  {total:.1f} s")
+        self.history.append({**row, **{f"s_{name}": round(value, 3) for name, value in seconds.items()}})
+        columns = list(dict.fromkeys(name for r in self.history for name in r))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(self.history)
+        results.write_text(self.path("history.csv"), text.getvalue())
+
+    def write_results(self, content: Mapping[str, Any]) -> None:
+        """Write the results as JSON: results.json of the run, and --json."""
+        content = {
+            "method": self.method,
+            **self.identity,
+            **content,
+            "settings": self.settings,
+            "seconds": round(time.time() - self.started, 1),
+        }
+        if self.args.mode == "Train":
+            results.write_json(self.path("results.json"), content)
+        if self.args.json:
+            results.write_json(self.args.json, content)
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Put weights into a model. Raises InputError if their names or shapes are not the model's."""
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"the weights in {source} do not fit the model: {error}") from error
+
+
+def _state(part: Any) -> Any:
+    """Tensors and plain values from which `_restore` makes the part again."""
+    if isinstance(part, np.random.RandomState):
+        _, keys, position, has_gauss, gauss = part.get_state()
+        return {
+            "keys": torch.from_numpy(keys.astype(np.int64)),
+            "position": position,
+            "gauss": [has_gauss, gauss],
+        }
+    return part.state_dict()
+
+
+def _restore(part: Any, state: Any) -> None:
+    if isinstance(part, np.random.RandomState):
+        part.set_state(
+            ("MT19937", state["keys"].numpy().astype(np.uint32), state["position"], *state["gauss"])
+        )
+    else:
+        part.load_state_dict(state)

@@ -1,0 +1,46 @@
+"""The settings of each method, in tables. A value on the command line wins over the table, the table over the default.
+
+A table maps a data set, or a data set and a probe, to what differs from the method's default; the longer key wins.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+SIMMC_DEFAULT = {
+    "H": 256,  # feature size
+    "D": 1,  # hidden layers
+    "t": 0.08,  # temperature
+    "lr": 0.00035,
+    "eps": 0.8,  # DBSCAN's radius
+    "min_samples": 2,  # DBSCAN's core points
+    "mask_lambda": 0.5,  # weight of MIC
+    "mask_x": 2,  # frames left out by the first mask
+    "mask_x_2": None,  # by the second; None: as many as by the first
+    "batch_size": 256,
+    "patience": 100,  # epochs without a better top-1
+}
+
+SIMMC = {
+    ("KS20",): {},
+    ("KGBD",): {"t": 0.06, "eps": 0.6, "min_samples": 4},
+    ("IAS",): {},
+    ("IAS", "A"): {"mask_lambda": 0.75},
+    ("BIWI",): {"t": 0.07, "mask_lambda": 0.25},
+    ("BIWI", "Still"): {"eps": 0.6},
+    ("CASIA_B",): {"t": 0.075, "eps": 0.75, "mask_lambda": 0.25, "mask_x": 10},
+}
+
+
+def resolve(
+    default: Mapping[str, Any], table: Mapping[tuple, Mapping[str, Any]], key: tuple, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings of one run.
+
+    default: every setting of the method. table: what differs, by data set and by (data set, probe). key: (data set,
+    probe). given: command line values; None means not given. Returns a new dict with the keys of `default`.
+    """
+    settings = dict(default)
+    for depth in range(1, len(key) + 1):
+        settings.update(table.get(key[:depth], {}))
+    settings.update({name: given[name] for name in default if given.get(name) is not None})
+    return settings

@@ -1,0 +1,242 @@
+"""Train SimMC (IJCAI 2022) without labels and evaluate it by retrieval before every epoch.
+
+    python train_simmc.py --dataset KS20 --probe probe                 train; the best model is kept
+    python train_simmc.py --dataset KS20 --probe probe --resume        go on after an interruption
+    python train_simmc.py --dataset KS20 --probe probe --mode Eval     score the saved best model
+    python train_simmc.py --dataset IAS --probe A --eps 0.7 --seed 1   change one thing
+
+Data come from preprocess.py. Settings not given are the published ones (reid/settings.py). Files of a run, in
+<out>/<dataset>/<probe>/: best.pt, last.pt (to resume), history.csv, log.txt, results.json.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+
+from data import Retrieval, datasets
+from models.simmc import SimMC, check_masks, draw_masks, masked_mean, mean_of_clusters
+from reid import cli, cluster_quality, protocol, results
+from reid.errors import InputError, run_command
+from reid.jaccard import cluster
+from reid.optimizer import TFAdam
+from reid.runs import Best, Run
+from reid.saved import describe, encode_set, load_retrieval, save_features, score_checkpoint
+from reid.settings import SIMMC, SIMMC_DEFAULT, resolve
+from reid.stages import Stages
+
+
+def main() -> None:
+    args = parse_arguments()
+    settings = resolve(SIMMC_DEFAULT, SIMMC, (args.dataset, args.probe), vars(args))
+    settings["mask_x_2"] = settings["mask_x"] if settings["mask_x_2"] is None else settings["mask_x_2"]
+    device = cli.pick_device(args)
+    run = Run("SimMC", args, settings, args.probe)
+    if args.mode == "Train":
+        train(run, device)
+    else:
+        evaluate(run, device)
+    if args.save_features:
+        save_features(args.save_features, run.path("best.pt"), args, device)
+
+
+def train(run: Run, device: torch.device) -> None:
+    """Encode, evaluate, cluster, learn, until the best top-1 is `patience` epochs old (IJCAI 2022, Algorithm 1)."""
+    args, settings = run.args, run.settings
+    rng = np.random.RandomState(args.seed)
+    sets = load_retrieval(args, settings["batch_size"], rng)
+    check_masks(sets.length, (settings["mask_x"], settings["mask_x_2"]))
+    generator = torch.Generator().manual_seed(args.seed)
+    model = SimMC(sets.joints * 3, settings["H"], settings["D"], generator).to(device)
+    optimizer = TFAdam(model.parameters(), settings["lr"])
+    best = Best(settings["patience"])
+    parts = {"model": model, "optimizer": optimizer, "rng": rng, "best": best}
+    epoch = run.resume(parts)
+    describe(model, sets, args.model_size)
+    skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
+    stages = Stages(args.epochs, epoch, args.quiet, device)
+    while True:
+        with stages("encode"):
+            masks = draw_batch_masks(rng, len(skeletons), sets.length, settings).to(device)  # (batches, 2, f)
+            whole, first, second = encode_masked(
+                model, skeletons, masks, settings["batch_size"]
+            )  # (N, H) each
+        with stages("evaluate"):
+            features = [encode_set(model, s.skeletons) for s in (sets.probe, sets.gallery)]
+            figures = protocol.score(sets, *features, args.protocol)
+        if best.update(epoch, figures) and args.save_model:
+            run.save_best(model, epoch, figures)
+        row = {"epoch": epoch, **figures}
+        stop = stop_reason(epoch, args.epochs, best)
+        if stop is None:
+            with stages("cluster"):
+                labels = [cluster(v, settings["eps"], settings["min_samples"]) for v in (first, second)]
+                row |= describe_clusters(labels, whole, sets.train.labels, args.save_flag)
+            if min(row["clusters_1"], row["clusters_2"]) == 0 or row["outliers"] == len(skeletons):
+                stop = f"no clusters to learn from: {row['outliers']} of {len(skeletons)} sequences are noise"
+        if stop is not None:
+            run.end_epoch(row, describe_epoch(row), stages.end_epoch())
+            break
+        with stages("learn"):
+            row |= learn(model, optimizer, skeletons, masks, (first, second), labels, settings, args.protocol)
+        run.end_epoch(row, describe_epoch(row), stages.end_epoch())
+        epoch += 1
+        run.save_last(epoch, parts)
+    report(run, sets, best, figures, epoch, stop)
+
+
+def draw_batch_masks(rng: np.random.RandomState, sequences: int, f: int, settings: dict) -> torch.Tensor:
+    """Two masks for every batch, remembered by the batch's number. Returns (batches, 2, f) bool."""
+    batches = -(-sequences // settings["batch_size"])
+    dropped = (settings["mask_x"], settings["mask_x_2"])
+    return torch.from_numpy(np.stack([draw_masks(rng, f, dropped) for _ in range(batches)]))
+
+
+@torch.no_grad()
+def encode_masked(
+    model: SimMC, skeletons: torch.Tensor, masks: torch.Tensor, batch_size: int
+) -> list[torch.Tensor]:
+    """Features of the whole sequences and under either mask of their batch: three tensors (N, H)."""
+    found = []
+    for batch, (mask_1, mask_2) in zip(skeletons.split(batch_size), masks, strict=True):
+        frames = model.encode(batch)  # (B, f, H)
+        found.append((frames.mean(dim=1), masked_mean(frames, mask_1), masked_mean(frames, mask_2)))
+    return [torch.cat(features) for features in zip(*found, strict=True)]
+
+
+def learn(model, optimizer, skeletons, masks, features, labels, settings, protocol) -> dict[str, float]:
+    """One Adam step a batch, over the sequences that are noise in neither clustering, in their fixed order.
+
+    features: two tensors (N, H); labels: two arrays (N,). The masks of a batch are those that its number had in the
+    encoding, although noise has moved the sequences (docs/FIDELITY.md, line 4). Returns the mean losses.
+    """
+    labels = torch.from_numpy(np.stack(labels)).to(skeletons.device)  # (2, N)
+    prototypes = [mean_of_clusters(v, y) for v, y in zip(features, labels, strict=True)]  # (K, H) each
+    kept = (labels >= 0).all(dim=0).nonzero().squeeze(1)
+    if protocol == "released":
+        kept = kept[: len(kept) // settings["batch_size"] * settings["batch_size"]]
+    losses = []
+    for batch, mask in zip(kept.split(settings["batch_size"]), masks, strict=False):
+        loss = model.losses(
+            skeletons[batch], mask, labels[:, batch], prototypes, settings["t"], settings["mask_lambda"]
+        )
+        optimizer.zero_grad()
+        loss["total"].backward()
+        optimizer.step()
+        losses.append(torch.stack([loss["MPC"], loss["MIC"]]).detach())
+    mpc, mic = torch.stack(losses).mean(dim=0).tolist()
+    return {"MPC": mpc, "MIC": mic}
+
+
+def describe_clusters(labels, whole: torch.Tensor, persons: np.ndarray, tightness: bool) -> dict[str, float]:
+    """Sizes of the two clusterings and their agreement with the true persons, which training never sees."""
+    row = {"outliers": int((np.stack(labels) < 0).any(axis=0).sum())}
+    for k, y in enumerate(labels, start=1):
+        row |= {f"clusters_{k}": int(y.max()) + 1, f"noise_{k}": int((y < 0).sum())}
+        row |= {f"{name}_{k}": value for name, value in cluster_quality.information(persons, y).items()}
+    if tightness:
+        row |= cluster_quality.tightness(whole, torch.from_numpy(persons).to(whole.device))
+    return row
+
+
+def stop_reason(epoch: int, epochs: int | None, best: Best) -> str | None:
+    """Why training ends before this epoch's learning, or None."""
+    if epoch == epochs:
+        return f"{epochs} epochs done"
+    return f"no better top-1 for {best.patience} epochs" if best.exhausted else None
+
+
+def describe_epoch(row: dict) -> str:
+    """One line for the log."""
+    line = "  ".join(f"{title} {100 * row[key]:.1f}" for key, title in results.RETRIEVAL.items())
+    if "outliers" in row:
+        line += f"  clusters {row['clusters_1']}/{row['clusters_2']}  outliers {row['outliers']}"
+    if "MPC" in row:
+        line += f"  MPC {row['MPC']:.3f}  MIC {row['MIC']:.3f}  AMI {row['AMI_1']:.3f}/{row['AMI_2']:.3f}"
+    return line
+
+
+def report(run: Run, sets: Retrieval, best: Best, last: dict, epoch: int, stop: str) -> None:
+    """Print and write the best and the last figures, with those of the untrained encoder and the descriptors."""
+    if epoch == 0:
+        raise InputError(f"nothing was trained: {stop}; try a larger --eps or a smaller --min_samples")
+    untrained = {key: run.history[0][key] for key in last}
+    rows = protocol.baselines(sets, run.args.protocol) | {
+        "untrained encoder": untrained,
+        "SimMC best": best.figures,
+        "SimMC last": {**last, "epoch": epoch},
+    }
+    print(f"{run.title}: stopped, {stop}\n" + results.retrieval_table(rows.items()))
+    content = {**best.figures, "best": best.figures, "last": rows["SimMC last"], "untrained": untrained}
+    run.write_results({**content, "baselines": rows, "epochs": epoch, "stopped": stop})
+
+
+def evaluate(run: Run, device: torch.device) -> None:
+    """Score the saved best model (--mode Eval)."""
+    sets = load_retrieval(run.args, run.settings["batch_size"])
+    figures = score_checkpoint(run.path("best.pt"), sets, run.args.protocol, device)
+    print(f"{run.title}\n" + results.retrieval_table([("SimMC", figures)]))
+    run.write_results(figures)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = cli.script_parser(__doc__)
+    cli.add_data_arguments(parser)
+    parser.add_argument(
+        "--probe",
+        "--probe_type",
+        help="test split whose sequences are looked for: probe; A, B; "
+        "Walking, Still; CASIA_B probe.gallery, as cl.nm",
+    )
+    cli.add_run_arguments(parser)
+    group = parser.add_argument_group("SimMC (default: the published setting of the data set)")
+    group.add_argument("--H", type=cli.positive_int, help="feature size")
+    group.add_argument("--D", type=cli.positive_int, help="hidden layers of the encoder")
+    group.add_argument("--mask_x", type=int, help="frames that the first mask leaves out")
+    group.add_argument(
+        "--mask_x_2", type=int, help="frames that the second mask leaves out (default: mask_x)"
+    )
+    group.add_argument(
+        "--mask_lambda", "--lambda", type=float, help="weight of the intra-sequence contrast (MIC)"
+    )
+    group.add_argument("--t", type=float, help="temperature")
+    group.add_argument("--lr", type=float, help="learning rate")
+    group.add_argument(
+        "--eps", type=float, help="DBSCAN: Jaccard distance within which sequences are neighbours"
+    )
+    group.add_argument(
+        "--min_samples", type=cli.positive_int, help="DBSCAN: neighbours that make a core sequence"
+    )
+    group.add_argument("--batch_size", type=cli.positive_int)
+    group.add_argument(
+        "--patience", type=cli.positive_int, help="epochs without a better top-1 until training stops"
+    )
+    group.add_argument(
+        "--balance",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="resample training sequences to equal class shares, as published (uses labels)",
+    )
+    group.add_argument(
+        "--save_model", type=int, choices=(0, 1), default=1, help="1: keep the best model (default)"
+    )
+    group.add_argument(
+        "--save_flag",
+        type=int,
+        choices=(0, 1),
+        default=0,
+        help="1: also mACT and mRCL, and every figure by epoch as an array file",
+    )
+    group.add_argument(
+        "--model_size", type=int, choices=(0, 1), default=0, help="1: print parameters and FLOPs"
+    )
+    args = parser.parse_args()
+    row = datasets.get(args.dataset)
+    args.probe = args.probe or next(iter(row.gallery_of))
+    row.pair(args.probe)
+    args.length = args.length or row.default_length
+    return args
+
+
+if __name__ == "__main__":
+    run_command(main)
