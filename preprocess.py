@@ -17,6 +17,7 @@ from data import datasets
 from data.prepare import warn_duplicates, warn_short, write
 from data.raw import RAW, arrange, find
 from data.raw_kgbd import JOINT_ORDERS
+from data.simulate import MARKER
 from reid.errors import InputError, run_command
 
 
@@ -42,33 +43,43 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def wanted_lengths(words: list[str], dataset: str) -> list[int]:
-    """The lengths to write, each once. Raises InputError for anything but `all` and numbers from 2 on."""
+def wanted_lengths(words: list[str]) -> list[int] | None:
+    """The lengths to write, each once; None for `all`. Raises InputError for anything but numbers from 2 on."""
     if words == ["all"]:
-        return list(datasets.get(dataset).lengths)
+        return None
     if not all(word.isdecimal() and int(word) >= 2 for word in words):
         raise InputError(f"expected window lengths from 2 on, or `all`, found {' '.join(words)!r}")
     return list(dict.fromkeys(map(int, words)))
 
 
 def preprocess(
-    dataset: str, folder: Path, lengths: list[int], out: Path, seed: int = 0, joint_order: str = "kinect"
+    dataset: str,
+    folder: Path,
+    lengths: list[int] | None,
+    out: Path,
+    seed: int = 0,
+    joint_order: str = "kinect",
 ) -> None:
-    """Read one raw data set once and write it at every length. Raises InputError for broken raw data."""
-    print(f"{dataset}: reading {folder}", flush=True)
+    """Read one raw data set once and write it at every length (None: the published ones).
+
+    Raises InputError for broken raw data and where nothing can be written.
+    """
+    simulated = any((place / MARKER).exists() for place in (folder, folder.parent))
+    print(f"{dataset}{' (simulated)' if simulated else ''}: reading {folder}", flush=True)
     recordings = RAW[dataset].read(folder, joint_order)
     arrangements = arrange(dataset, recordings, seed)
     frames = sum(len(recording.frames) for recording in recordings)
     persons = len({recording.person for recording in recordings})
     print(f"{dataset}: {len(recordings)} recordings, {persons} persons, {frames} frames", flush=True)
-    settings = {"seed": seed, "joint_order": joint_order}
-    for arrangement in arrangements:
-        warn_duplicates(dataset, recordings, arrangement)
-        for length in lengths:
-            warn_short(dataset, recordings, arrangement, length)
-            folder_written, counts = write(dataset, recordings, arrangement, length, out, settings)
-            windows = ", ".join(f"{split} {count}" for split, count in counts.items())
-            print(f"{folder_written}: windows {windows}", flush=True)
+    warn_duplicates(dataset, recordings, arrangements[0])
+    for length in lengths or sorted({length for each in arrangements for length in each.lengths}):
+        warn_short(dataset, recordings, arrangements[0], length)
+        for arrangement in arrangements:
+            if lengths or length in arrangement.lengths:
+                settings = {"simulated": simulated, "seed": seed, "joint_order": joint_order}
+                target, counts = write(dataset, recordings, arrangement, length, out, settings)
+                windows = ", ".join(f"{split} {count}" for split, count in counts.items())
+                print(f"{target}: windows {windows}", flush=True)
 
 
 def main() -> None:
@@ -77,7 +88,7 @@ def main() -> None:
     if not 0 <= args.seed < 2**32:
         raise InputError(f"expected a seed from 0 to {2**32 - 1}, found {args.seed}")
     names = list(datasets.DATASETS) if args.dataset == "all" else [args.dataset]
-    lengths = {name: wanted_lengths(args.lengths, name) for name in names}
+    lengths = wanted_lengths(args.lengths)
     found, missing = {}, []
     for name in names:
         try:
@@ -94,7 +105,7 @@ def main() -> None:
     for error in missing:
         print(f"skipped {error}")
     for name, folder in found.items():
-        preprocess(name, folder, lengths[name], args.out, args.seed, args.joint_order)
+        preprocess(name, folder, lengths, args.out, args.seed, args.joint_order)
 
 
 if __name__ == "__main__":

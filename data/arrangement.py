@@ -16,10 +16,12 @@ class Arrangement:
     """Which recording goes where.
 
     splits: one split name a recording. names: the splits to write. view: the tested view of a cross-view one.
+    lengths: the published window lengths of this protocol.
     """
 
     splits: list[str]
     names: tuple[str, ...]
+    lengths: tuple[int, ...]
     view: int | None = None
 
     def of(self, split: str, recordings: Sequence[Recording]) -> list[Recording]:

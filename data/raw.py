@@ -113,4 +113,5 @@ def arrange(name: str, recordings: Sequence[Recording], seed: int) -> list[Arran
     split = RAW[name].split
     if split is None:
         return arrange_protocols(recordings, random)
-    return [Arrangement(split(recordings, random), (TRAIN, *datasets.get(name).splits))]
+    row = datasets.get(name)
+    return [Arrangement(split(recordings, random), (TRAIN, *row.splits), row.lengths)]

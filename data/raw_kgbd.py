@@ -99,8 +99,9 @@ def _read_regular(data: bytes) -> tuple[list[int], np.ndarray] | None:
     None where anything is irregular. The whole file is split once and its fields are checked by comparing lists:
     ten times as fast as line by line.
     """
-    # Every name keeps the line break before it, so a field too few or too many in a line cannot go unseen.
-    fields = (b"\n" + data.rstrip()).replace(b"\n", b";\n").split(b";")[1:]
+    # Every name keeps the line break before it; with no other break in the file, every line has its four fields.
+    data = b"\n" + data.replace(b"\r\n", b"\n").rstrip()
+    fields = data.replace(b"\n", b";\n").split(b";")[1:]
     names = fields[::4]
     del fields[::4]
     frame = names[:JOINTS]
@@ -109,7 +110,7 @@ def _read_regular(data: bytes) -> tuple[list[int], np.ndarray] | None:
         return None
     if len(fields) != 3 * len(names) or names != (frame * (len(names) // JOINTS + 1))[: len(names)]:
         return None
-    if not all(name.startswith(b"\n") for name in frame):
+    if b"\r" in data or data.count(b"\n") != len(names) or not all(name.startswith(b"\n") for name in frame):
         return None
     try:
         coordinates = np.fromiter(map(float, fields), float, len(fields))

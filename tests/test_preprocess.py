@@ -1,0 +1,394 @@
+"""Preprocessing against the released code's arrays, a slow obvious version, and its own command line."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from raw_data import random_kgbd, read_part, read_split, run, write_casia_b, write_kgbd
+from scipy.io import savemat
+
+import data
+from data import raw_kgbd
+from data.arrangement import TRAIN, Arrangement
+from data.prepare import split_windows, staged
+from data.raw import RAW, arrange, find
+from data.windows import back_to_back, cut_windows, every_shift, half_overlapping
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def released(golden, tmp_path_factory) -> Path:
+    """Raw trees of four data sets and, in Datasets/, what the released preprocessing makes of them at f = 6."""
+    folder = tmp_path_factory.mktemp("released")
+    with tarfile.open(golden("preprocess.tar.xz")) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ours(released, tmp_path_factory) -> Path:
+    """The same raw trees by preprocess.py with seed 0."""
+    out = tmp_path_factory.mktemp("ours")
+    run(6, "--raw", released, "--out", out)
+    return out
+
+
+def parts(dataset: str, root: Path, joints: int = 20) -> dict:
+    """All splits of a data set at f = 6."""
+    row, folder = data.DATASETS[dataset], root / dataset / "6"
+    folders = {TRAIN: folder / "train_npy_data"}
+    folders |= {split: folder / "test_npy_data" / split for split in row.splits}
+    return {split: read_part(place, f"{dataset}_6", joints) for split, place in folders.items()}
+
+
+@pytest.mark.parametrize("dataset", ["BIWI", "KGBD"])
+def test_files_equal_the_released_ones(dataset, released, ours):
+    """KGBD too: seed 0 draws what the released code drew for these files under numpy.random.seed(0)."""
+    expected, found = parts(dataset, released / "Datasets"), parts(dataset, ours)
+    for split, (windows, labels, ids) in expected.items():
+        assert np.array_equal(found[split][0], windows)
+        assert np.array_equal(found[split][1], labels) and found[split][1].dtype == labels.dtype
+        assert found[split][2] == ids
+
+
+def test_ias_files_equal_the_released_ones_but_for_labels(released, ours):
+    expected, found = parts("IAS", released / "Datasets"), parts("IAS", ours)
+    for split, (windows, labels, _) in expected.items():
+        assert np.array_equal(found[split][0], windows)
+        # Folders p0, p1, p10, p2; set B has no p1, and the released code gave its p10 the label of p1.
+        same = np.array([0, 2, 3]) if split == "B" else np.arange(4)
+        assert np.array_equal(found[split][1], same[labels])
+
+
+def test_ks20_recordings_go_where_their_setting_belongs(released, ours):
+    expected = json.loads((released / "ks20_assignment.json").read_text())
+    rows = read_split(ours / "KS20" / "6")["recordings"]
+    assert rows.keys() == expected.keys()
+    for name, row in rows.items():
+        assert row["split"] == expected[name]["by_own_setting"].replace("Train", TRAIN)
+        assert row["person"] == expected[name]["person"] and row["frames"] == expected[name]["frames"]
+
+
+def test_ks20_windows_equal_the_released_ones(released):
+    """Wherever the released code put a recording where its setting belongs: same windows, same order."""
+    expected = json.loads((released / "ks20_assignment.json").read_text())
+    recordings = RAW["KS20"].read(find("KS20", released), "kinect")
+    right = [recording for recording in recordings if len(expected[recording.name]["got"]) == 1]
+    right = [own for own in right if expected[own.name]["by_own_setting"] in expected[own.name]["got"]]
+    assert len(right) > 35
+    splits = [expected[own.name]["by_own_setting"].replace("Train", TRAIN) for own in right]
+    found = split_windows("KS20", right, Arrangement(splits, (TRAIN, "gallery", "probe"), ()), 6)
+    for split, (windows, _, _) in parts("KS20", released / "Datasets", joints=25).items():
+        own = [window.tobytes() for window in found[split][0]]
+        counts = [
+            sum(expected[r.name]["got"].values()) for r, s in zip(right, splits, strict=True) if s == split
+        ]
+        assert len(own) == sum(counts)
+        assert [window.tobytes() for window in windows if window.tobytes() in set(own)] == own
+
+
+def test_every_published_length(released, tmp_path):
+    run("all", "--raw", released, "--out", tmp_path, "--dataset", "KS20")
+    run(4, 8, 12, "--raw", released, "--out", tmp_path, "--dataset", "BIWI")
+    assert sorted(int(path.name) for path in (tmp_path / "KS20").iterdir()) == [4, 6, 8, 10, 12]
+    assert sorted(int(path.name) for path in (tmp_path / "BIWI").iterdir()) == [4, 8, 12]
+    for length in (4, 12):
+        loaded = data.load("KS20", "probe", length, tmp_path, balance=False)
+        assert loaded.probe.skeletons.shape[1:] == (length, 25, 3)
+    splits = [read_split(tmp_path / "KS20" / str(length))["recordings"] for length in (4, 6, 8, 10, 12)]
+    assert all(split == splits[0] for split in splits)
+
+
+def slow_windows(recordings, labels, length, shifts, stride):
+    """The windows and labels by loops: for shift, for recording, for window."""
+    windows, window_labels = [], []
+    for shift in shifts:
+        for frames, label in zip(recordings, labels, strict=True):
+            start = shift
+            while start + length <= len(frames):
+                windows.append([frames[start + i] for i in range(length)])
+                window_labels.append(label)
+                start += stride
+    return np.array(windows).reshape(-1, length, 20, 3), np.array(window_labels)
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 6, 7, 12])
+def test_windows_equal_a_slow_version(length):
+    random = np.random.RandomState(length)
+    recordings = [random.normal(size=(random.randint(30), 20, 3)) for _ in range(12)]
+    labels = random.randint(5, size=12).tolist()
+    for starts, shifts, stride in (
+        (back_to_back, [0], length),
+        (half_overlapping, [0], length // 2),
+        (every_shift, range(length), length // 2),
+    ):
+        windows, window_labels = cut_windows(recordings, labels, length, starts)
+        expected, expected_labels = slow_windows(recordings, labels, length, shifts, stride)
+        assert np.array_equal(windows, expected) and np.array_equal(window_labels, expected_labels)
+
+
+def test_same_seed_same_files_other_seed_other_split(released, tmp_path):
+    for out, seed in (("a", 3), ("b", 3), ("c", 4)):
+        for dataset in ("KGBD", "KS20"):
+            run(6, "--raw", released, "--out", tmp_path / out, "--dataset", dataset, "--seed", seed)
+    files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    assert len(files) == 32
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    for dataset in ("KGBD", "KS20"):
+        a, c = (read_split(tmp_path / out / dataset / "6")["recordings"] for out in "ac")
+        assert a != c
+
+
+def test_kgbd_draw_gives_every_split_its_number(tmp_path):
+    frames = random_kgbd(persons=6, recordings=5, length=40)
+    del frames["Person002/5.txt"], frames["Person002/4.txt"]
+    write_kgbd(tmp_path / "KGBD" / "Data", frames)
+    recordings = RAW["KGBD"].read(find("KGBD", tmp_path), "kinect")
+    (arrangement,) = arrange("KGBD", recordings, 0)
+    for person in range(1, 7):
+        pairs = zip(recordings, arrangement.splits, strict=True)
+        splits = sorted(split for recording, split in pairs if recording.person == person)
+        rest = 1 if person == 2 else 2
+        assert splits == ["gallery"] * (1 if person == 2 else 2) + ["probe"] + [TRAIN] * rest
+
+
+@pytest.mark.parametrize(
+    "folder",
+    ["KGBD/kinect gait raw dataset", "KGBD/Data", "KinectGait/Data", "KinectGait-master/Data", "Data"],
+)
+def test_kgbd_folders_and_joint_orders(folder, tmp_path):
+    """Both layouts are found, read-me files are ignored, and both joint orders hold the same joints."""
+    frames = random_kgbd(persons=2, recordings=4, length=30)
+    write_kgbd(tmp_path / folder, frames)
+    for place in (tmp_path / folder, tmp_path / folder / "Person001"):
+        (place / "readme.txt").write_text("not a recording")
+    root = find("KGBD", tmp_path)
+    assert root == tmp_path / folder
+    kinect, as_listed = (RAW["KGBD"].read(root, order) for order in ("kinect", "file"))
+    for first, second in zip(kinect, as_listed, strict=True):
+        assert np.array_equal(first.frames, frames[first.name])
+        assert np.array_equal(second.frames[:, 0], first.frames[:, 3])  # the files list the head first
+        assert np.array_equal(second.frames[:, 11], first.frames[:, 0])
+    run(6, "--raw", tmp_path, "--out", tmp_path / "out", "--joint_order", "file")
+    assert read_split(tmp_path / "out" / "KGBD" / "6")["joint_order"] == "file"
+
+
+def test_joint_names_in_many_spellings():
+    assert [
+        raw_kgbd.joint_number(name) for name in ("Hip-centro", "HipCenter", "hip_centre", "Center-Hip")
+    ] == [0] * 4
+    assert raw_kgbd.joint_number("\nShoulder-Left") == raw_kgbd.joint_number("left shoulder") == 4
+    assert (
+        raw_kgbd.joint_number("Foot-Right") == 19
+        and raw_kgbd.joint_number("Spine") == 1
+        and raw_kgbd.joint_number("Head") == 3
+    )
+    assert (
+        raw_kgbd.joint_number("Neck") is None
+        and raw_kgbd.joint_number("Hip") is None
+        and raw_kgbd.joint_number("") is None
+    )
+
+
+def test_kgbd_regular_and_irregular_files_read_alike(tmp_path):
+    """Blank lines, spaces and CRLF send a file down the slow path; it gives the same recording."""
+    frames = {"Person001/1.txt": np.random.RandomState(0).normal(size=(5, 20, 3)) * 10.0 ** -np.arange(3)}
+    write_kgbd(tmp_path, frames)
+    path = tmp_path / "Person001" / "1.txt"
+    text = path.read_text()
+    for variant in (text, text.replace("\n", "\r\n"), text.replace("Spine", " spine "), "\n" + text + "\n\n"):
+        path.write_bytes(variant.encode())
+        (recording,) = RAW["KGBD"].read(tmp_path, "kinect")
+        assert np.array_equal(recording.frames, frames["Person001/1.txt"])
+
+
+def test_kgbd_fast_reader_passes_nothing_that_the_slow_one_refuses(tmp_path):
+    """Random damage to single bytes: wherever the fast reader gives numbers, the slow one gives the same."""
+    write_kgbd(tmp_path, {"Person001/1.txt": np.random.RandomState(0).normal(size=(3, 20, 3)).round(3)})
+    path, random = tmp_path / "Person001" / "1.txt", np.random.RandomState(1)
+    intact, passed = path.read_bytes(), 0
+    for _ in range(400):
+        data = bytearray(intact)
+        for _ in range(random.randint(1, 3)):
+            place, byte = random.randint(len(data)), b";\n\r .-e0N_"[random.randint(10)]
+            data[place : place + random.randint(2)] = bytes([byte])[: random.randint(2)]
+        path.write_bytes(data)
+        fast = raw_kgbd._read_regular(bytes(data))
+        if fast is not None:
+            order, coordinates = raw_kgbd._read_by_line(path)
+            assert order == fast[0] and np.array_equal(coordinates, fast[1])
+            passed += 1
+    assert 40 < passed < 360
+
+
+def test_kgbd_end_within_a_frame_is_dropped_with_a_warning(tmp_path, caplog):
+    write_kgbd(tmp_path, {"Person001/1.txt": np.ones((5, 20, 3))})
+    path = tmp_path / "Person001" / "1.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[:-3]))
+    (recording,) = RAW["KGBD"].read(tmp_path, "kinect")
+    assert len(recording.frames) == 4 and "end within a frame" in caplog.text
+
+
+def test_identical_recordings_are_kept_with_a_warning(tmp_path, caplog):
+    frames = random_kgbd(persons=2, recordings=4, length=30)
+    frames |= {f"Person001/{i}.txt": frames["Person001/1.txt"] for i in range(1, 5)}
+    write_kgbd(tmp_path / "Data", frames)
+    run(6, "--raw", tmp_path, "--out", tmp_path / "out")
+    assert "are identical" in caplog.text
+    assert len(read_split(tmp_path / "out" / "KGBD" / "6")["recordings"]) == 8
+
+
+def test_short_recordings_are_counted(tmp_path, caplog):
+    frames = random_kgbd(persons=3, recordings=5, length=40)
+    frames |= {"Person002/3.txt": np.ones((25, 20, 3)), "Person003/1.txt": np.zeros((3, 20, 3))}
+    write_kgbd(tmp_path / "Data", frames)
+    run(6, "--raw", tmp_path, "--out", tmp_path / "out")
+    assert "2 of 15 recordings are too short" in caplog.text
+
+
+def test_biwi_frames_sort_by_number(released, tmp_path):
+    """File names without leading zeros: frame 10 follows frame 9."""
+    shutil.copytree(released / "BIWI", tmp_path / "BIWI")
+    for path in list((tmp_path / "BIWI").rglob("*skel.txt")):
+        path.rename(path.with_name(f"{int(path.name.split('-')[0])}-a_skel.txt"))
+    names = [own.name for own in RAW["BIWI"].read(tmp_path / "BIWI", "kinect")]
+    assert names[0] == "Training/001"
+    for own, padded in zip(
+        RAW["BIWI"].read(tmp_path / "BIWI", "kinect"),
+        RAW["BIWI"].read(released / "BIWI", "kinect"),
+        strict=True,
+    ):
+        assert np.array_equal(own.frames, padded.frames)
+
+
+def test_ks20_mat_files_equal_txt_files(released, tmp_path):
+    text = RAW["KS20"].read(released / "KS20", "kinect")
+    for path in (released / "KS20").rglob("*_skel.txt"):
+        place = tmp_path / path.parent.name / f"{path.stem}.mat"
+        place.parent.mkdir(exist_ok=True)
+        numbers = np.loadtxt(path, delimiter=",")
+        # With and without the id, a joint a row or a joint a column.
+        savemat(place, {"skeleton": [numbers, numbers[:, 1:], numbers.T][len(path.name) % 3]})
+    for own, expected in zip(RAW["KS20"].read(tmp_path, "kinect"), text, strict=True):
+        assert own.name == expected.name and own.person == expected.person
+        assert np.array_equal(own.frames, expected.frames)
+
+
+def test_casia_b_protocols(tmp_path):
+    videos = write_casia_b(tmp_path / "CASIA_B", persons=5, frames=50)
+    run(40, "--raw", tmp_path, "--out", tmp_path / "out", "--dataset", "CASIA_B")
+
+    def joined(name: str, starts: list[int]) -> list[np.ndarray]:
+        return [videos[name][start : start + 40] for start in starts]
+
+    match = tmp_path / "out" / "CASIA_B_match" / "40"
+    windows, labels, ids = read_part(match / "CASIA_B_train_npy_data", "CASIA_B_40", 14)
+    trained = [name for name in sorted(videos) if int(name[:3]) <= 2]  # the first half of five persons
+    assert np.array_equal(windows, np.array([w for name in trained for w in joined(name, [0])]))
+    assert labels.tolist() == [int(name[:3]) for name in trained]
+    assert ids == {1: [0, 1, 2, 3, 4], 2: [5, 6, 7, 8]}
+    for condition in ("nm", "cl"):
+        _, labels, _ = read_part(match / "CASIA_B_test_npy_data" / condition, "CASIA_B_40", 14)
+        assert labels.tolist() == [3, 3, 4, 4, 5, 5]
+    assert not (match / "CASIA_B_test_npy_data" / "bg").exists()
+
+    views = tmp_path / "out" / "CASIA_B" / "40"
+    assert sorted(path.name for path in views.iterdir()) == ["view_0", "view_1", "view_10"]
+    windows, labels, _ = read_part(views / "view_1" / "CASIA_B_test_npy_data", "CASIA_B_40", 14)
+    tested = [name for name in sorted(videos) if name.endswith("018")]
+    assert np.array_equal(windows, np.array([w for name in tested for w in joined(name, [0])]))
+    _, labels, _ = read_part(views / "view_1" / "CASIA_B_train_npy_data", "CASIA_B_40", 14)
+    assert len(labels) == len(videos) - len(tested)
+    loaded = data.load("CASIA_B", "cl.nm", 40, tmp_path / "out", balance=False)
+    assert loaded.probe.skeletons.shape == (6, 40, 14, 3)
+
+
+def test_casia_b_training_windows_overlap_by_half(tmp_path):
+    write_casia_b(tmp_path / "CASIA_B", persons=2, frames=80)
+    run(40, "--raw", tmp_path, "--out", tmp_path / "out")
+    counts = read_split(tmp_path / "out" / "CASIA_B_match" / "40")["windows"]
+    assert counts == {"train": 5 * 3, "nm": 2 * 2, "cl": 2 * 2}
+
+
+def test_casia_b_published_lengths_by_protocol(tmp_path):
+    write_casia_b(tmp_path / "CASIA_B", persons=2, frames=61)
+    run("all", "--raw", tmp_path, "--out", tmp_path / "out", "--dataset", "CASIA_B")
+    lengths = {name: sorted(p.name for p in (tmp_path / "out" / name).iterdir()) for name in
+               ("CASIA_B", "CASIA_B_match")}  # fmt: skip
+    assert lengths == {"CASIA_B": ["20", "30", "40"], "CASIA_B_match": ["40", "50", "60"]}
+
+
+def test_all_says_what_it_skips(released, tmp_path, capsys):
+    shutil.copytree(released / "BIWI", tmp_path / "BIWI")
+    run(6, "--raw", tmp_path, "--out", tmp_path / "out")
+    printed = capsys.readouterr().out
+    assert f"skipped KS20: expected raw data, found none in {tmp_path / 'KS20'};" in printed
+    assert f"{tmp_path / 'out' / 'BIWI' / '6'}: windows train 67, Walking 4, Still 6" in printed
+
+
+def test_second_run_replaces_the_first(released, tmp_path):
+    for seed in (0, 1):
+        run(6, "--raw", released, "--out", tmp_path, "--dataset", "KGBD", "--seed", seed)
+    folder = tmp_path / "KGBD" / "6"
+    assert sorted(path.name for path in folder.iterdir()) == ["split.json", "test_npy_data", "train_npy_data"]
+    assert read_split(folder)["seed"] == 1
+
+
+def test_interrupted_writing_leaves_the_old_files(tmp_path):
+    (tmp_path / "train_npy_data").mkdir()
+    (tmp_path / "split.json").write_text("old")
+    with pytest.raises(KeyboardInterrupt), staged(tmp_path) as staging:
+        (staging / "train_npy_data").mkdir()
+        (staging / "split.json").write_text("new")
+        raise KeyboardInterrupt
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["split.json", "train_npy_data"]
+    assert (tmp_path / "split.json").read_text() == "old"
+
+
+def test_runs_as_a_program(released, tmp_path):
+    command = [sys.executable, "preprocess.py", "6", "--raw", released, "--out", tmp_path]
+    done = subprocess.run([*command, "--dataset", "KGBD"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "windows train 14, gallery 19, probe 12" in done.stdout
+    refused = subprocess.run([*command, "--dataset", "CASIA_B"], cwd=ROOT, capture_output=True, text=True)
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_real_kgbd_in_full(tmp_path):
+    """Every frame of the real recordings, the sizes of a draw, and the time and memory that it may take."""
+    source = ROOT.parent / "shared" / "kgbd"
+    if not (source / "unpack.py").exists():
+        pytest.skip(f"the real KGBD is not there ({source})")
+    subprocess.run([sys.executable, source / "unpack.py", tmp_path], check=True, capture_output=True)
+    code = (
+        "import preprocess, resource, sys, time; start = time.time(); preprocess.main();"
+        "print(time.time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, "6", "--dataset", "KGBD", "--raw", tmp_path, "--out", tmp_path]
+    command += ["--joint_order", "file"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds, kilobytes = map(float, done.stdout.splitlines()[-1].split())
+    assert seconds < 60 and kilobytes < 4 * 1024**2
+    assert "Person064/4.txt" in done.stderr and "identical" in done.stderr
+    note = read_split(tmp_path / "KGBD" / "6")
+    assert len(note["recordings"]) == 822
+    for split, published in (("train", 31573), ("gallery", 31680), ("probe", 15626)):
+        assert abs(note["windows"][split] / published - 1) < 0.05
+    raw = np.load(source / "kgbd_mm.npz")
+    windows, labels, _ = read_part(tmp_path / "KGBD" / "6" / "test_npy_data" / "probe", "KGBD_6", 20)
+    expected = []
+    for person, walk, start, stop in zip(
+        raw["person"], raw["walk"], raw["offset"][:-1], raw["offset"][1:], strict=True
+    ):
+        if note["recordings"][f"Person{person:03d}/{walk}.txt"]["split"] == "probe":
+            kept = raw["xyz_mm"][start + 10 : stop - 10]
+            expected.append(kept[: len(kept) // 6 * 6] / 1000)
+    assert np.array_equal(windows.reshape(-1, 20, 3), np.concatenate(expected))
+    assert len(set(labels.tolist())) == 164

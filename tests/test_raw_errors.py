@@ -1,0 +1,227 @@
+"""Every kind of bad raw data and wrong use: one line with file and line number, exit code 2, nothing written."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from raw_data import AUTHOR_ORDER, random_kgbd, refused, run, write_casia_b, write_kgbd
+
+
+def replace_line(path: Path, line: int, text: str | None) -> None:
+    """Put `text` in place of a line (counted from 1); None removes it."""
+    lines = path.read_text().splitlines()
+    lines[line - 1 : line] = [] if text is None else [text]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch) -> None:
+    """Nothing is written into the project, whatever a test forgets."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def kgbd(tmp_path) -> Path:
+    write_kgbd(tmp_path / "KGBD" / "Data", random_kgbd(persons=2, recordings=4, length=30))
+    return tmp_path / "KGBD" / "Data" / "Person002" / "3.txt"
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "message"),
+    [
+        (45, "Wrist-Right;0.1;0.2", "line 45: expected Name;x;y;z, found 'Wrist-Right;0.1;0.2'"),
+        (45, "Elbow-Right;0.1;0.2;0.3;0.4", "line 45: expected Name;x;y;z"),
+        (45, "Elbow-Right;0.1;0.2;O.3", "line 45: expected numbers, found '0.1,0.2,O.3'"),
+        (45, "Elbow-Right;0.1;nan;0.3", "line 45: expected finite coordinates"),
+        (45, "Elbow-Right;0.1;inf;0.3", "line 45: expected finite coordinates"),
+        (45, "Tail;0.1;0.2;0.3", "line 45: expected the name of a Kinect joint, found 'Tail'"),
+        (3, "Neck;0.1;0.2;0.3", "line 3: expected the name of a Kinect joint, found 'Neck'"),
+        (45, None, "line 45: expected elbow right, as in the first frame, found 'Elbow-Left'"),
+        (3, None, "line 20: expected each joint once a frame (not seen yet: shoulder right), found 'Head'"),
+        (45, "Head;0.1;0.2;0.3", "line 45: expected elbow right, as in the first frame, found 'Head'"),
+    ],
+)
+def test_broken_kgbd_lines(kgbd, tmp_path, capsys, line, text, message):
+    replace_line(kgbd, line, text)
+    said = refused(capsys, 6, "--raw", tmp_path, "--out", tmp_path / "out")
+    assert f"error: {kgbd}, {message}" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_line_break_within_a_kgbd_line(kgbd, tmp_path, capsys):
+    """Fields that would add up over two lines do not pass."""
+    kgbd.write_text(kgbd.read_text().replace("\nSpine;", "\nSpine\n", 1))
+    assert f"{kgbd}, line 11: expected Name;x;y;z" in refused(capsys, 6, "--raw", tmp_path)
+
+
+def test_empty_and_truncated_kgbd_files(kgbd, tmp_path, capsys):
+    kgbd.write_text("Head;1;2;3\n")
+    assert f"{kgbd}, line 1: expected 20 joints a frame" in refused(capsys, 6, "--raw", tmp_path)
+    kgbd.write_text("")
+    assert f"{kgbd}: expected lines with joints, found an empty file" in refused(capsys, 6, "--raw", tmp_path)
+    kgbd.write_bytes(bytes(range(256)) * 9)
+    assert str(kgbd) in refused(capsys, 6, "--raw", tmp_path)
+    shutil.rmtree(kgbd.parent)
+    kgbd.parent.mkdir()
+    assert f"{kgbd.parent}: expected recordings (*.txt)" in refused(capsys, 6, "--raw", tmp_path)
+
+
+def test_kgbd_files_in_different_joint_orders(kgbd, tmp_path, capsys):
+    write_kgbd(kgbd.parents[1], {"Person002/3.txt": np.ones((40, 20, 3))}, order=AUTHOR_ORDER[::-1])
+    said = refused(capsys, 6, "--raw", tmp_path, "--joint_order", "file")
+    assert f"{kgbd}: expected the joint order of" in said and "--joint_order kinect" in said
+    run(6, "--raw", tmp_path, "--out", tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def whole(golden, tmp_path_factory) -> Path:
+    """The golden raw trees and files."""
+    folder = tmp_path_factory.mktemp("whole")
+    shutil.unpack_archive(golden("preprocess.tar.xz"), folder, filter="data")
+    return folder
+
+
+@pytest.fixture
+def raw(whole, tmp_path) -> Callable[..., Path]:
+    """raw("IAS", ...): a folder with copies of these data sets' raw trees, to be broken."""
+
+    def copy(*names: str) -> Path:
+        for name in names:
+            shutil.copytree(whole / name, tmp_path / name)
+        return tmp_path
+
+    return copy
+
+
+def change(line: int, text: str | None) -> Callable[[Path], None]:
+    return lambda path: replace_line(path, line, text)
+
+
+def empty(path: Path) -> None:
+    path.write_text("")
+
+
+KINECT_V1_FRAMES = [
+    (change(4, "3,1,2,3,0,0,2"), ", line 4: expected id,x,y,z,u,v,TrackingState,QualityFlag"),
+    (change(4, "3,1,2,x,0,0,2,1"), ", line 4: expected numbers"),
+    (change(4, "3,1,2,inf,0,0,2,1"), ", line 4: expected finite coordinates"),
+    (change(4, None), ", line 19: expected 20 lines, one a joint"),
+    (empty, ": expected lines with joints, found an empty file"),
+]
+KS20_FRAMES = [
+    (change(7, "6,1,2"), ", line 7: expected id,x,y,z"),
+    (change(7, "6,1,2,"), ", line 7: expected numbers"),
+    (change(7, "6,1,nan,2"), ", line 7: expected finite coordinates"),
+    (change(7, None), ", line 24: expected 25 lines, one a joint, found '24 lines'"),
+    (change(25, "24,1,2,3\n25,1,2,3"), ", line 26: expected 25 lines, one a joint"),
+    (empty, ": expected lines with joints, found an empty file"),
+]
+FRAMES = [("IAS", "IAS/TestingB/p10/00007_skel.txt", *case) for case in KINECT_V1_FRAMES]
+FRAMES += [("KS20", "KS20/left_lateral/gc2_body1_100132_skel.txt", *case) for case in KS20_FRAMES]
+
+
+@pytest.mark.parametrize(("dataset", "name", "damage", "message"), FRAMES)
+def test_broken_frames(raw, capsys, dataset, name, damage, message):
+    raw = raw(dataset)
+    damage(raw / name)
+    said = refused(capsys, 6, "--raw", raw, "--out", raw / "out", "--dataset", dataset)
+    assert f"error: {raw / name}{message}" in said
+    assert not (raw / "out").exists()
+
+
+def test_more_lines_than_joints_pass_in_biwi_only(raw, capsys):
+    raw = raw("BIWI", "IAS")
+    for name in ("BIWI/Training/003/000004-a_1000132_skel.txt", "IAS/Training/p0/00004_skel.txt"):
+        (raw / name).write_text((raw / name).read_text() + "20,0,0,0,0,0,0,0\n")
+    run(6, "--raw", raw, "--out", raw / "out", "--dataset", "BIWI")
+    said = refused(capsys, 6, "--raw", raw, "--out", raw / "out", "--dataset", "IAS")
+    assert "line 21: expected 20 lines, one a joint, found '21 lines'" in said
+
+
+def test_missing_folders_and_misnamed_files(raw, capsys):
+    raw = raw("BIWI", "IAS", "KS20")
+
+    def said(dataset: str) -> str:
+        return refused(capsys, 6, "--raw", raw, "--out", raw / "out", "--dataset", dataset)
+
+    (raw / "BIWI" / "Testing" / "Still" / "nobody").mkdir()
+    assert "Still/nobody: expected a folder named by a person's number" in said("BIWI")
+    shutil.rmtree(raw / "BIWI" / "Testing" / "Still")
+    assert "Testing/Still: expected one folder a person, found none" in said("BIWI")
+    shutil.rmtree(raw / "IAS" / "TestingA" / "p1")
+    (raw / "IAS" / "TestingA" / "p1").mkdir()
+    assert "TestingA/p1: expected one ...skel.txt a frame, found none" in said("IAS")
+    frame = raw / "KS20" / "frontal" / "gc1_body5_100000_skel.txt"
+    frame.write_text("")
+    assert f"{frame}: expected <gc1-gc3>_body<N>_<timestamp>" in said("KS20")
+    frame.unlink()
+    frame.with_name("gc1_body1_100000_skel.mat").write_text("")
+    assert "expected .txt or .mat, found frames in both" in said("KS20")
+    frame.with_name("gc1_body1_100000_skel.txt").unlink()
+    assert "gc1_body1_100000_skel.mat: expected a MATLAB file" in said("KS20")
+    shutil.rmtree(raw / "KS20" / "frontal")
+    assert "KS20/frontal: expected one .txt or .mat a frame, found none" in said("KS20")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("001-nm-02-000.csv", "1,2,3\n1,2\n", ", line 2: expected x,y,z of a joint or of 14 joints"),
+        ("001-nm-02-000.csv", "1,2,3\n1,2,x\n", ", line 2: expected numbers"),
+        ("001-nm-02-000.csv", "1,2,3\n1,2,nan\n", ", line 2: expected finite coordinates"),
+        ("001-nm-02-000.csv", "1,2,3\n1,2,3\n", ", line 2: expected 14 joints a frame, found '2 in the last frame'"),
+        ("001-nm-02-000.csv", "", ": expected lines with joints, found an empty file"),
+        ("001-nm-02-000.json", "[[1, 2", ": expected nested lists"),
+        ("001-nm-02-000.json", "[[1, 2], [3]]", ": expected nested lists"),
+        ("001-nm-02-000.json", "[[1, 2], [3, 4]]", ": expected numbers (frames, 14, 3), found float64 (2, 2)"),
+        ("001-nm-02-000.json", "[]", ": expected numbers (frames, 14, 3)"),
+        ("001-nm-02-000.npy", "no array", ": expected a NumPy array"),
+        ("001-xx-02-000.csv", "", ": expected a video named"),
+        ("001-nm-02-017.csv", "", ": expected a video named"),
+        ("001-nm-01-000.csv", "1,2,3\n" * 14, ": expected one file a video"),
+    ],
+)  # fmt: skip
+def test_broken_casia_b_videos(tmp_path, capsys, name, content, message):
+    write_casia_b(tmp_path / "CASIA_B", persons=1, frames=4)
+    (tmp_path / "CASIA_B" / name).write_text(content)
+    np.save(tmp_path / "CASIA_B" / "001-nm-01-000.npy", np.ones((4, 14, 3)))
+    said = refused(capsys, 4, "--raw", tmp_path, "--dataset", "CASIA_B")
+    assert "CASIA_B/001-" in said and message in said
+
+
+def test_casia_b_arrays_with_pickles_or_holes(tmp_path, capsys):
+    folder = tmp_path / "CASIA_B"
+    write_casia_b(folder, persons=1, frames=4)
+    np.save(folder / "002-nm-01-000.npy", np.array([{}], dtype=object))
+    assert "002-nm-01-000.npy: expected a NumPy array" in refused(capsys, 4, "--raw", tmp_path)
+    holes = np.ones((4, 14, 3))
+    holes[2, 5, 1] = np.nan
+    np.save(folder / "002-nm-01-000.npy", holes)
+    assert "expected finite coordinates, found others in frame 2" in refused(capsys, 4, "--raw", tmp_path)
+    (folder / "002-nm-01-000.npy").unlink()
+    assert "expected at least 2 persons and 2 views, found 1 and 3" in refused(capsys, 4, "--raw", tmp_path)
+
+
+def test_wrong_use(raw, capsys):
+    raw = raw("KGBD")
+    assert "expected window lengths from 2 on" in refused(capsys, 1, "--raw", raw)
+    assert "expected window lengths from 2 on" in refused(capsys, 6, "all", "--raw", raw)
+    assert "expected a seed from 0" in refused(capsys, 6, "--raw", raw, "--seed=-1")
+    said = refused(capsys, 6, "--raw", raw / "no", "--dataset", "CASIA_B")
+    assert f"found none in {raw / 'no' / 'CASIA_B'}; get it from http" in said
+    assert f"python -m data.simulate --dataset CASIA_B --raw {raw / 'no'}" in said
+    assert "expected raw data sets below" in refused(capsys, 6, "--raw", raw / "nowhere")
+    said = refused(capsys, 30, "--raw", raw, "--dataset", "KGBD", "--out", raw / "out")
+    assert "KGBD: expected recordings of at least 50 frames in split 'train', found none" in said
+    assert not (raw / "out").exists()
+
+
+def test_data_from_elsewhere_are_not_overwritten(raw, capsys):
+    raw = raw("KGBD", "Datasets")
+    said = refused(capsys, 6, "--raw", raw, "--out", raw / "Datasets", "--dataset", "KGBD")
+    assert f"{raw / 'Datasets' / 'KGBD' / '6'}: expected no data or data written by preprocess.py" in said
+    (raw / "file").write_text("")
+    said = refused(capsys, 6, "--raw", raw, "--out", raw / "file", "--dataset", "KGBD")
+    assert "cannot write" in said
