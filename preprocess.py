@@ -18,13 +18,12 @@ from data.prepare import warn_duplicates, warn_short, write
 from data.raw import RAW, arrange, find
 from data.raw_kgbd import JOINT_ORDERS
 from data.simulate import MARKER
+from reid.cli import script_parser
 from reid.errors import InputError, run_command
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = script_parser(__doc__)
     parser.add_argument(
         "lengths", nargs="+", metavar="F", help="window lengths in frames, or `all` published ones"
     )
