@@ -1,4 +1,4 @@
-"""Feature files: .npz without pickles, `features` (N, d) float32, `labels` (N,) int64, optional `frames` (N, f, d)."""
+"""Feature files: .npz without pickles; arrays `features` (N, d), `labels` (N,) and optionally `frames` (N, f, d)."""
 
 import zipfile
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from reid.errors import InputError
 
 @dataclass(frozen=True)
 class Features:
-    """Sequence features (N, d) float32, person labels (N,) int64, and frame features (N, f, d) where they are kept."""
+    """Sequence features (N, d) float32, labels (N,) int64, and frame features (N, f, d) where they are kept."""
 
     features: np.ndarray
     labels: np.ndarray

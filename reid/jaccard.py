@@ -6,12 +6,21 @@ The arithmetic is float32 in the order of the released code, because DBSCAN's ra
 distance that many pairs have (see docs/FIDELITY.md).
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+from torch import Tensor
 
 from reid.neighbours import nearest_neighbours
+
+try:
+    from reid.compiled import block_pairs
+except ImportError:  # no Numba for this machine's NumPy: array operations instead
+    block_pairs = None
 
 BLOCK_CELLS = 1 << 23  # cells of the dense block (rows, N) in which the sums of minima are gathered
 BLOCK_TERMS = 1 << 23  # terms that are gathered at once
@@ -29,7 +38,7 @@ def jaccard_distance(features, k1: int = 20, k2: int = 6, max_distance: float | 
 
 
 def jaccard_from_neighbours(
-    features: torch.Tensor, rank: torch.Tensor, k2: int = 6, max_distance: float | None = None
+    features: Tensor, rank: Tensor, k2: int = 6, max_distance: float | None = None
 ) -> csr_array:
     """As jaccard_distance, given the neighbours. features: (N, d) float32; rank: (N, k1) int64, nearest first."""
     size = len(features)
@@ -52,7 +61,7 @@ def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6) -
 
 
 def cluster_from_neighbours(
-    features: torch.Tensor, rank: torch.Tensor, eps: float, min_samples: int, k2: int = 6
+    features: Tensor, rank: Tensor, eps: float, min_samples: int, k2: int = 6
 ) -> np.ndarray:
     """As cluster, given the neighbours rank: (N, k1) int64, nearest first."""
     i, j, _ = (t.cpu().numpy() for t in close_pairs(encode(features, rank, k2), eps))
@@ -60,27 +69,30 @@ def cluster_from_neighbours(
 
 
 class Encoding:
-    """Sparse rows: entry e of row i, first[i] <= e < first[i + 1], has the value value[e] in column[e], ascending."""
+    """Sparse rows: entry e of row i, first[i] <= e < first[i + 1], has the value value[e] in column[e], ascending.
 
-    def __init__(self, row: torch.Tensor, column: torch.Tensor, value: torch.Tensor, size: int):
-        self.row, self.column, self.value, self.size = row, column, value, size
-        self.first = _starts(row, size)
+    Entries whose softmax weight has underflowed to 0 are left out, so that a stored value is above 0.
+    """
+
+    def __init__(self, row: Tensor, column: Tensor, value: Tensor, size: int):
+        self.row, self.column, self.value = (t[value > 0] for t in (row, column, value))
+        self.first, self.size = _starts(self.row, size), size
 
 
-def _starts(sorted_keys: torch.Tensor, size: int) -> torch.Tensor:
+def _starts(sorted_keys: Tensor, size: int) -> Tensor:
     """(size + 1,) positions at which the keys 0 ... size - 1 begin in a sorted array of keys."""
     counts = torch.bincount(sorted_keys, minlength=size)
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
-def _ranges(first: torch.Tensor, count: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _ranges(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """The ranges first[n] ... first[n] + count[n] - 1 end to end: their numbers n and their elements."""
     number = torch.repeat_interleave(torch.arange(len(first), device=first.device), count)
     offset = count.cumsum(0) - count
     return number, torch.arange(len(number), device=first.device) + (first - offset)[number]
 
 
-def encode(features: torch.Tensor, rank: torch.Tensor, k2: int) -> Encoding:
+def encode(features: Tensor, rank: Tensor, k2: int) -> Encoding:
     """V: softmax weights on the expanded k-reciprocal neighbours, averaged over the k2 nearest (query expansion).
 
     features: (N, d) float32, rank: (N, k1) int64 on the same device.
@@ -108,25 +120,17 @@ def encode(features: torch.Tensor, rank: torch.Tensor, k2: int) -> Encoding:
     return Encoding(unique // size, unique % size, summed / near.shape[1], size)
 
 
-def expanded_neighbours(rank: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def expanded_neighbours(rank: Tensor) -> tuple[Tensor, Tensor]:
     """R*: the k-reciprocal neighbours, with those of each neighbour that shares more than 2/3 of its half list.
 
     rank: (N, k1). Returns rows and columns of the members, sorted by row, then column.
     """
     size, k1 = rank.shape
     half = min(round(k1 / 2) + 1, k1)
-    index = torch.arange(size, device=rank.device)
-    # Row i names itself in the list of its neighbour: (N, k1), and in the neighbour's half list: (N, half).
-    mutual = torch.cat(
-        [(rank[r] == i[:, None, None]).any(2) for i, r in zip(index.split(4096), rank.split(4096))]
-    )
-    half_rank = rank[:, :half]
-    half_mutual = torch.cat(
-        [(half_rank[r] == i[:, None, None]).any(2) for i, r in zip(index.split(4096), half_rank.split(4096))]
-    )
+    mutual, half_mutual = _mutual(rank), _mutual(rank[:, :half])
     i, position = mutual.nonzero(as_tuple=True)
     c = rank[i, position]
-    members, base = torch.where(mutual, rank, -1), torch.where(half_mutual, half_rank, -2)
+    members, base = torch.where(mutual, rank, -1), torch.where(half_mutual, rank[:, :half], -2)
     rows, columns = [i], [c]
     for i_block, c_block in zip(i.split(1 << 16), c.split(1 << 16), strict=True):
         candidates = base[c_block]  # (P, half)
@@ -139,7 +143,14 @@ def expanded_neighbours(rank: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
     return keys // size, keys % size
 
 
-def _softmax_rows(logits: torch.Tensor, row: torch.Tensor, size: int) -> torch.Tensor:
+def _mutual(rank: Tensor) -> Tensor:
+    """(N, k) bool: whether the list of neighbour rank[i, p] names i."""
+    rows = torch.arange(len(rank), device=rank.device)
+    blocks = zip(rows.split(4096), rank.split(4096), strict=True)
+    return torch.cat([(rank[near] == i[:, None, None]).any(dim=2) for i, near in blocks])
+
+
+def _softmax_rows(logits: Tensor, row: Tensor, size: int) -> Tensor:
     """Softmax over the entries of each row of a sparse matrix; row: (entries,) sorted."""
     top = logits.new_full((size,), -torch.inf).scatter_reduce(0, row, logits, "amax")
     weight = torch.exp(logits - top[row])
@@ -147,40 +158,73 @@ def _softmax_rows(logits: torch.Tensor, row: torch.Tensor, size: int) -> torch.T
     return weight / torch.segment_reduce(weight, "sum", lengths=lengths)[row]
 
 
-def close_pairs(
-    v: Encoding, max_distance: float | None = None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def close_pairs(v: Encoding, max_distance: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Pairs i <= j with Jaccard distance below 1 (or at most max_distance), and their distances (float32).
 
-    d(i, j) = 1 - m / (2 - m), m = sum over columns of min(V[i], V[j]), not below 0.
+    d(i, j) = 1 - m / (2 - m), m = sum over columns of min(V[i], V[j]), not below 0. The order of pairs is free.
     """
-    by_column = torch.sort(v.column, stable=True).indices  # entries by column, then row
-    place = torch.empty_like(by_column)
-    place[by_column] = torch.arange(len(by_column), device=place.device)
-    later = (
-        _starts(v.column[by_column], v.size)[v.column + 1] - place
-    )  # entries of the same column, this row on
-    terms = torch.cat([later.new_zeros(1), later.cumsum(0)])[v.first]  # (N + 1,) terms before each row
-    found = []
-    start = 0
+    # Both sides of `d <= limit` are float32: a distance that rounds to eps is within eps, as released.
+    limit = float(
+        np.nextafter(np.float32(1), np.float32(0)) if max_distance is None else np.float32(max_distance)
+    )
+    columns = Columns(v)
+    terms = torch.cat([columns.later.new_zeros(1), columns.later.cumsum(0)])[v.first].cpu().numpy()
+    compiled = block_pairs is not None and v.value.device.type == "cpu"
+    rows = v.size if compiled else max(1, BLOCK_CELLS // v.size)
+    blocks, start = [], 0
     while start < v.size:
-        stop = int(torch.searchsorted(terms, terms[start] + BLOCK_TERMS, right=True)) - 1
-        stop = min(max(stop, start + 1), start + max(1, BLOCK_CELLS // v.size), v.size)
-        a, b = int(v.first[start]), int(v.first[stop])
-        entry, position = _ranges(place[a:b], later[a:b])
-        partner = by_column[position]
-        minima = torch.minimum(v.value[a:b][entry], v.value[partner])
-        cells = (v.row[a:b] - start)[entry] * v.size + v.row[partner]
-        m = minima.new_zeros((stop - start) * v.size).index_add_(0, cells, minima)
-        filled = m.nonzero().squeeze(1)
-        d = m[filled]
-        d = (1 - d / (2 - d)).clamp_(min=0)
-        keep = d < 1 if max_distance is None else d <= max_distance
-        filled = filled[keep]
-        found.append((filled // v.size + start, filled % v.size, d[keep]))
+        stop = int(np.searchsorted(terms, terms[start] + BLOCK_TERMS, side="right")) - 1
+        stop = min(max(stop, start + 1), start + rows, v.size)
+        blocks.append((start, stop, int(terms[stop] - terms[start])))
         start = stop
-    i, j, d = zip(*found, strict=True)
+    work = partial(_compiled_block if compiled else _array_block, v, columns, limit)
+    # The compiled loop runs outside the interpreter's lock, so that threads share the cores.
+    with ThreadPoolExecutor(torch.get_num_threads() if compiled else 1) as pool:
+        i, j, d = zip(*pool.map(work, blocks), strict=True)
     return torch.cat(i), torch.cat(j), torch.cat(d)
+
+
+class Columns:
+    """The entries of an Encoding by column, then row.
+
+    row, value: of the entry at each place. place: place of each entry. later: entries of an entry's column from its
+    own row on. ends: place at which each column ends.
+    """
+
+    def __init__(self, v: Encoding):
+        order = torch.sort(v.column, stable=True).indices
+        self.row, self.value = v.row[order], v.value[order]
+        self.place = torch.empty_like(order)
+        self.place[order] = torch.arange(len(order), device=order.device)
+        self.ends = _starts(v.column[order], v.size)[1:]
+        self.later = self.ends[v.column] - self.place
+
+
+def _compiled_block(
+    v: Encoding, columns: Columns, limit: float, block: tuple[int, int, int]
+) -> tuple[Tensor, ...]:
+    start, stop, terms = block
+    i, j, d = (np.empty(terms, dtype=t) for t in (np.int64, np.int64, np.float32))
+    arrays = (v.first, v.column, v.value, columns.place, columns.ends, columns.row, columns.value)
+    found = block_pairs(start, stop, *(t.numpy() for t in arrays), np.float32(limit), i, j, d)
+    return tuple(torch.from_numpy(t[:found].copy()) for t in (i, j, d))
+
+
+def _array_block(
+    v: Encoding, columns: Columns, limit: float, block: tuple[int, int, int]
+) -> tuple[Tensor, ...]:
+    start, stop, _ = block
+    a, b = int(v.first[start]), int(v.first[stop])
+    entry, place = _ranges(columns.place[a:b], columns.later[a:b])
+    minima = torch.minimum(v.value[a:b][entry], columns.value[place])
+    cells = (v.row[a:b] - start)[entry] * v.size + columns.row[place]
+    m = minima.new_zeros((stop - start) * v.size).index_add_(0, cells, minima)
+    filled = m.nonzero().squeeze(1)
+    m = m[filled]
+    d = (1 - m / (2 - m)).clamp_(min=0)
+    close = d <= limit
+    filled = filled[close]
+    return filled // v.size + start, filled % v.size, d[close]
 
 
 def dbscan(size: int, i: np.ndarray, j: np.ndarray, min_samples: int) -> np.ndarray:

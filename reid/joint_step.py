@@ -1,10 +1,10 @@
 """The training step of SM-SGE: four losses, four Adam optimisers, all at once.
 
-Each loss has an Adam of its own over every variable that it reaches. All four gradients are taken at the weights before
-the step, then the four updates are added. The losses meet only in the structural relations of the coarser scales
-(the loss of J reaches those of J, P and B, for example); an LSTM, a head, a collaboration matrix belongs to one loss.
-So one backward pass down to the structural features gives every gradient but those, given each loss a copy of the
-features to collect its own; and what lies above is as good in one optimiser as in four.
+Each loss has an Adam of its own over every variable that it reaches. All four gradients are taken at the weights
+before the step, then the four updates are added. The losses meet only in the structural relations of the coarser
+scales (the loss of J reaches those of J, P and B, for example); an LSTM, a head, a collaboration matrix belongs to
+one loss. So, if each loss gets its own copy of the structural features, one backward pass down to them gives every
+other gradient and what each loss asks of them; and one optimiser does for the rest what four would.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class JointStep:
         }
 
     def __call__(self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        """Train on one batch; returns the losses before the step, detached, by source scale. Arguments as for losses."""
+        """Train on one batch, with the arguments of SMSGE.losses; returns the losses before the step, detached."""
         losses, gradients = self.gradients(graphs, subsets)
         self.rest.step()
         for scale, optimiser in self.optimisers.items():

@@ -129,7 +129,10 @@ def _rank(d: Tensor, columns: Tensor, skip_first: bool) -> tuple[np.ndarray, np.
         """Rank of the match at a place of `matches`: by distance, then column; infinite if there is none."""
         if place >= matches.shape[1]:
             return torch.full((len(d),), torch.inf, dtype=torch.float64, device=d.device)
-        best, column = matches[:, place, None], columns[order[:, place, None]]  # (R, 1)
+        best, column = (
+            matches[:, place : place + 1].contiguous(),
+            columns[order[:, place : place + 1]],
+        )  # (R, 1)
         tied_before = ((d == best) & (torch.arange(d.shape[1], device=d.device) < column)).sum(dim=1)
         rank = torch.searchsorted(ranked, best).squeeze(1) + 1 + tied_before
         return torch.where(torch.isfinite(best.squeeze(1)), rank.double(), torch.inf)

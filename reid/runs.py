@@ -70,7 +70,8 @@ class Run:
             "protocol": args.protocol,
             "seed": args.seed,
         }
-        self.title = f"{method} on {args.dataset}, {name}, f = {args.length}, seed {args.seed}, {args.protocol} protocol"
+        data_set = f"{args.dataset}, {name}, f = {args.length}"
+        self.title = f"{method} on {data_set}, seed {args.seed}, {args.protocol} protocol"
         training = args.mode == "Train"
         cli.start_log(args.quiet, self.path("log.txt") if training else None, append=args.resume)
         log.info(self.title)

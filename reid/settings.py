@@ -1,4 +1,4 @@
-"""The settings of each method, in tables. A value on the command line wins over the table, the table over the default.
+"""The settings of each method. A value on the command line wins over the table, the table over the default.
 
 A table maps a data set, or a data set and a probe, to what differs from the method's default; the longer key wins.
 """

@@ -1,0 +1,77 @@
+"""Figures of the recognition protocol: each sequence is given a score for every known person."""
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+from torch import Tensor
+
+from reid.errors import InputError
+
+
+def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[str, Any]:
+    """Score a set of sequences.
+
+    scores: (N, C) logits, the higher the likelier. labels: (N,) integers, persons 0 ... C-1.
+
+    Returns
+        rank: {"1": ..., "C": ...}, the share of sequences with their person among the n best; equal scores rank
+            in the order of the classes, as argmax takes them.
+        rank1: rank["1"], the accuracy.
+        nAUC_roc: area under the micro-averaged ROC curve, over all (sequence, class) scores; what AGE's and
+            SM-SGE's tables call nAUC. Equal scores count one half.
+        nAUC_cmc: normalised area under the cumulative matching curve, the mean of rank-n over n = 1 ... C; what
+            older BIWI and IAS papers call nAUC.
+        loss: mean softmax cross entropy, in nats.
+        confusion: C lists of C counts, row = person, column = the person scored highest.
+    Raises InputError where the arrays do not fit, a score is not finite, or a label is none of the C classes.
+    """
+    scores, labels = _checked(scores, labels)
+    N, C = scores.shape
+    own = scores[np.arange(N), labels]  # (N,)
+    before = np.arange(C) < labels[:, None]
+    ranks = (scores > own[:, None]).sum(1) + ((scores == own[:, None]) & before).sum(1)  # 0 = best
+    cmc = np.cumsum(np.bincount(ranks, minlength=C)) / N
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    loss = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(N), labels]
+    confusion = np.zeros((C, C), dtype=np.int64)
+    np.add.at(confusion, (labels, scores.argmax(1)), 1)
+    return {
+        "rank": {str(n + 1): float(share) for n, share in enumerate(cmc)},
+        "rank1": float(cmc[0]),
+        "nAUC_roc": _roc_area(scores, labels),
+        "nAUC_cmc": float(cmc.mean()),
+        "loss": float(loss.mean()),
+        "confusion": confusion.tolist(),
+    }
+
+
+def _roc_area(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The probability that a sequence's score for its person beats any score for a wrong person, ties one half."""
+    N, C = scores.shape
+    ranks = rankdata(scores, axis=None).reshape(N, C)  # average ranks from 1
+    positive = ranks[np.arange(N), labels].sum()
+    return float((positive - N * (N + 1) / 2) / (N * N * (C - 1)))
+
+
+def _checked(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Scores as float64 and labels as integers in main memory, or InputError."""
+    scores, labels = (
+        a.detach().cpu().numpy() if isinstance(a, Tensor) else np.asarray(a) for a in (scores, labels)
+    )
+    if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
+        raise InputError(f"expected scores (sequences, persons) of at least 1 x 2, found {scores.shape}")
+    if labels.shape != scores.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(
+            f"expected {len(scores)} whole-number labels, one a sequence, found {labels.dtype} {labels.shape}"
+        )
+    unknown = np.setdiff1d(labels, np.arange(scores.shape[1]))
+    if unknown.size:
+        raise InputError(
+            f"labels {unknown[:5].tolist()} are not among the {scores.shape[1]} persons that the scores are for "
+            f"(0 to {scores.shape[1] - 1})"
+        )
+    scores = scores.astype(np.float64)
+    if not np.isfinite(scores).all():
+        raise InputError("the scores hold NaN or infinite values")
+    return scores, labels.astype(np.int64)
