@@ -5,8 +5,23 @@ kernels are one matrix whose gates stand in the order i, j, f, o (PyTorch: i, f,
 bias of 1 is added when the cell runs, not stored.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
+
+from reid.errors import InputError
+
+
+def pick(variables: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """The named variable. Raises InputError where it is missing or has another shape than the one asked for."""
+    if name not in variables:
+        raise InputError(f"the published weights have no variable {name!r}: not a checkpoint of this model?")
+    if shape is not None and tuple(variables[name].shape) != tuple(shape):
+        raise InputError(
+            f"published variable {name!r}: expected shape {tuple(shape)}, found {tuple(variables[name].shape)}"
+        )
+    return variables[name]
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:

@@ -45,9 +45,8 @@ def evaluate(
     squares = distinct.square().sum(dim=1)
 
     def distances(rows: Tensor) -> Tensor:
-        query = probe[rows]
-        d = torch.addmm(squares[None, :], query, distinct.T, alpha=-2.0)
-        d += query.square().sum(dim=1)[:, None]  # squared: the order is all that matters
+        # Squared, and less the probe's own |p|^2: the order within a row is all that matters.
+        d = torch.addmm(squares[None, :], probe[rows], distinct.T, alpha=-2.0)
         return d if copies is None else d[:, copies]
 
     return _score(
