@@ -1,0 +1,370 @@
+"""AGE against the released code's numbers (tests/golden/age_*), and against the slow version in age_reference.py."""
+
+import json
+
+import age_reference
+import numpy as np
+import pytest
+import torch
+
+from models.age import AGE, AXES, COPIES, PUBLISHED, concatenated, locality_mask, stops
+from models.axes import LSTMStep, Product
+from reid.errors import InputError
+from reid.optimizer import TFAdam
+
+LR, CLIP = 0.0005, 5.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small matrices: threads that wait for each other cost ten times what they save on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def h32(golden):
+    with np.load(golden("age_h32.npz")) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def h256(golden):
+    with np.load(golden("age_h256.npz")) as file:
+        return dict(file)
+
+
+def skeletons(arrays, batch=0):
+    """Batch 0, 1 or 2 of a golden file as (B, f, J, 3)."""
+    names = [f"{axis}/inputs" if batch == 0 else f"{axis}/extra_inputs" for axis in AXES]
+    axes = [arrays[name] if batch == 0 else arrays[name][batch - 1] for name in names]
+    return torch.tensor(np.stack(axes, axis=-1))
+
+
+def h32_weights(h32):
+    return {name.replace("/w/", "/", 1): array for name, array in h32.items() if "/w/" in name}
+
+
+def h256_weights(h256):
+    """The weights of dev_h256 are not stored but drawn anew."""
+    scales = {"memory_layer/kernel": 0.3, "attention_layer/kernel": 0.08, "dense/kernel": 0.08}
+    variables = {}
+    for number, axis in enumerate(AXES):
+        rng = np.random.RandomState(2021 + number)
+        for name, shape in zip(h256["variables"], json.loads(str(h256["shapes"])), strict=True):
+            scale = 0.2 if name.endswith("bias") else 0.1
+            scale = next((s for end, s in scales.items() if name.endswith(end)), scale)
+            if name not in COPIES:
+                variables[f"{axis}/{name}"] = rng.uniform(-scale, scale, shape).astype(np.float32)
+        for copy, source in COPIES.items():
+            variables[f"{axis}/{copy}"] = variables[f"{axis}/{PUBLISHED[source]}"].copy()
+    return variables
+
+
+def published_gradients(model, values=lambda p: p.grad):
+    """Gradients (or other values) of the parameters under their TensorFlow names, in TensorFlow's layout."""
+    names = {**PUBLISHED, **{f"copies.{copy}": copy for copy in model.copies}}
+    out = {}
+    for parameter, name in names.items():
+        value = values(model.get_parameter(parameter)).detach()
+        for number, axis in enumerate(AXES):
+            out[f"{axis}/{name}"] = (value[number].mT if value.dim() == 3 else value[number]).numpy()
+    return out
+
+
+def weights_of(model):
+    return published_gradients(model, values=lambda p: p)
+
+
+def training_step(model, optimizer, batch, locality):
+    optimizer.zero_grad()
+    losses = model.losses(batch, locality)
+    losses["total"].sum().backward()
+    torch.nn.utils.clip_grad_value_(model.parameters(), CLIP)
+    optimizer.step()
+    return losses
+
+
+@pytest.mark.parametrize("size", ["h32", "h256"])
+def test_golden_forward(size, request):
+    golden = request.getfixturevalue(size)
+    model = AGE.from_published(h32_weights(golden) if size == "h32" else h256_weights(golden))
+    with torch.no_grad():
+        out = model.encode(skeletons(golden))
+    pairs = {
+        "reconstruction": "recon",
+        "encoder_outputs": "enc_outputs",
+        "decoder_outputs": "dec_cell_outputs",
+    }
+    pairs["attention_vectors"] = "dec_attention_vectors"
+    ages = out["encodings"].chunk(3, dim=2)
+    for number, axis in enumerate(AXES):
+        np.testing.assert_allclose(ages[number], golden[f"{axis}/age"], atol=1e-5)
+        alignments = golden[f"{axis}/alignments"].transpose(1, 0, 2)
+        np.testing.assert_allclose(out["alignment"][number], alignments, atol=1e-5)
+        for ours, theirs in pairs.items():
+            if f"{axis}/{theirs}" in golden:
+                np.testing.assert_allclose(out[ours][number], golden[f"{axis}/{theirs}"], atol=1e-5)
+        for layer in range(2) if size == "h32" else ():
+            np.testing.assert_allclose(
+                out["encoder_h"][number, :, layer], golden[f"{axis}/enc_h{layer}"], atol=1e-5
+            )
+            np.testing.assert_allclose(
+                out["encoder_c"][number, :, layer], golden[f"{axis}/enc_c{layer}"], atol=1e-5
+            )
+
+
+@pytest.mark.parametrize("size", ["h32", "h256"])
+def test_golden_losses(size, request):
+    golden = request.getfixturevalue(size)
+    variables = h32_weights(golden) if size == "h32" else h256_weights(golden)
+    released = AGE.from_published(variables, count_copies=True)
+    full = AGE.from_published(variables)
+    expected = {
+        name: np.array([golden[f"{axis}/{name}"] for axis in AXES], dtype=np.float64)
+        for name in (
+            "recon_loss",
+            "locality_loss",
+            "l2_term",
+            "l2_term_of_duplicates",
+            "total_LA",
+            "total_BA",
+        )
+    }
+    batch = skeletons(golden)
+    with torch.no_grad():
+        la, ba, ours = released.losses(batch), released.losses(batch, locality=False), full.losses(batch)
+    for value, name in ((la["reconstruction"], "recon_loss"), (la["locality"], "locality_loss")):
+        np.testing.assert_allclose(value, expected[name], rtol=1e-5)
+    np.testing.assert_allclose(la["l2"], expected["l2_term"], rtol=1e-5)
+    np.testing.assert_allclose(la["total"], expected["total_LA"], rtol=1e-5)
+    np.testing.assert_allclose(ba["total"], expected["total_BA"], rtol=1e-5)
+    once = expected["l2_term"] - expected["l2_term_of_duplicates"]
+    np.testing.assert_allclose(ours["l2"], once, rtol=1e-5)
+    np.testing.assert_allclose(
+        ours["total"], expected["total_LA"] - expected["l2_term_of_duplicates"], rtol=1e-5
+    )
+    assert ba["locality"].abs().max() == 0
+
+
+@pytest.mark.parametrize("size", ["h32", "h256"])
+@pytest.mark.parametrize("locality", [True, False])
+def test_golden_gradient_norms(size, locality, request):
+    golden = request.getfixturevalue(size)
+    variables = h32_weights(golden) if size == "h32" else h256_weights(golden)
+    model = AGE.from_published(variables, count_copies=True)
+    model.losses(skeletons(golden), locality)["total"].sum().backward()
+    gradients = published_gradients(model)
+    for axis in AXES:
+        norms = [np.linalg.norm(gradients[f"{axis}/{name}"]) for name in golden["variables"]]
+        np.testing.assert_allclose(norms, golden[f"{axis}/grad_norms{'' if locality else '_BA'}"], rtol=2e-4)
+        if locality:
+            counts = [(np.abs(gradients[f"{axis}/{name}"]) > CLIP).sum() for name in golden["variables"]]
+            np.testing.assert_array_equal(counts, golden[f"{axis}/grad_clipped_count"])
+
+
+def test_golden_gradients_and_steps(h32, golden):
+    with np.load(golden("age_h32_steps.npz")) as file:
+        expected = dict(file)
+    model = AGE.from_published(h32_weights(h32), count_copies=True)
+    model.losses(skeletons(h32))["total"].sum().backward()
+    gradients = published_gradients(model)
+    for name, array in expected.items():
+        kind, _, variable = name.partition("/")
+        if kind == "grad":
+            np.testing.assert_allclose(gradients[f"x/{variable}"], array, rtol=2e-4, atol=1e-5, err_msg=name)
+    optimizer = TFAdam(model.parameters(), lr=LR)
+    reconstructions = []
+    for step in (1, 2, 3):
+        losses = training_step(model, optimizer, skeletons(h32, step - 1), locality=True)
+        reconstructions.append(losses["reconstruction"].detach())
+        weights = weights_of(model)
+        for name, array in expected.items():
+            kind, _, variable = name.partition("/")
+            if kind == f"step{step}":
+                np.testing.assert_allclose(weights[f"x/{variable}"], array, atol=1e-5, err_msg=name)
+    with torch.no_grad():
+        reconstructions.append(model.losses(skeletons(h32))["reconstruction"])
+    steps = np.stack([h32[f"{axis}/step_losses"] for axis in AXES], axis=1)
+    np.testing.assert_allclose(torch.stack(reconstructions), steps, rtol=1e-5)
+
+
+def test_golden_steps_h256(h256):
+    """Weights after one and three clipped Adam steps: first 16 values, and how far each variable has moved."""
+    model = AGE.from_published(h256_weights(h256), count_copies=True)
+    start = {name: array.copy() for name, array in weights_of(model).items()}
+    optimizer = TFAdam(model.parameters(), lr=LR)
+    for step in (1, 2, 3):
+        training_step(model, optimizer, skeletons(h256, step - 1), locality=True)
+        if step == 2:
+            continue
+        weights = weights_of(model)
+        for number, name in enumerate(h256["variables"]):
+            first = weights[f"x/{name}"].ravel()[:16]
+            np.testing.assert_allclose(first, h256[f"x/step{step}_first16/{name}"], atol=1e-5, err_msg=name)
+            for axis in AXES:
+                moved = np.linalg.norm(weights[f"{axis}/{name}"] - start[f"{axis}/{name}"])
+                np.testing.assert_allclose(moved, h256[f"{axis}/step{step}_delta_norms"][number], rtol=1e-3)
+
+
+@pytest.mark.parametrize("attention", ["LA", "BA"])
+def test_golden_trace(attention, h32, golden):
+    """60 clipped Adam steps over three batches: reconstruction, total, attention near the locality target."""
+    with np.load(golden("age_trace.npz")) as file:
+        expected = np.stack([file[f"{attention}/{axis}"] for axis in AXES], axis=1)  # (60, 3, 3)
+    model = AGE.from_published(h32_weights(h32), count_copies=True)
+    optimizer = TFAdam(model.parameters(), lr=LR)
+    near = torch.tensor([[abs(i - (5 - t)) <= 1 for i in range(6)] for t in range(6)])
+    for step, row in enumerate(expected):
+        batch = skeletons(h32, step % 3)
+        with torch.no_grad():
+            share = (model.encode(batch)["alignment"] * near).sum(dim=(1, 2, 3)) / (6 * len(batch))
+        losses = training_step(model, optimizer, batch, locality=attention == "LA")
+        ours = torch.stack([losses["reconstruction"], losses["total"], share], dim=1).detach()
+        np.testing.assert_allclose(ours, row, rtol=1e-4, err_msg=f"step {step}")
+
+
+def test_features_for_recognition(h32, golden):
+    model = AGE.from_published(h32_weights(h32))
+    with torch.no_grad():
+        encodings = model.encode(skeletons(h32))["encodings"]
+    with np.load(golden("rn_h32.npz")) as file:
+        np.testing.assert_allclose(encodings.flatten(0, 1), file["age_ap"], atol=1e-5)
+        np.testing.assert_allclose(concatenated(encodings), file["age_sc"], atol=1e-5)
+
+
+def test_locality_mask(h32):
+    np.testing.assert_allclose(locality_mask(6), h32["objective_attention"], atol=1e-12)
+    np.testing.assert_allclose(locality_mask(6, "same"), h32["objective_attention"][::-1], atol=1e-12)
+
+
+@pytest.mark.parametrize("decoder_input", ["zeros", "previous"])
+@pytest.mark.parametrize("target", ["reverse", "same"])
+@pytest.mark.parametrize(("frames", "joints"), [(1, 14), (5, 3)])
+def test_three_axes_as_one(decoder_input, target, frames, joints):
+    """The batched computation gives what three separate models give, losses and gradients, in float64."""
+    generator = torch.Generator().manual_seed(1)
+    model = AGE(joints, 7, decoder_input=decoder_input, target=target, generator=generator).double()
+    with torch.no_grad():  # larger weights than the initial ones, biases not 0
+        for parameter in model.parameters():
+            parameter.uniform_(-0.5, 0.5, generator=generator)
+    x = torch.randn(4, frames, joints, 3, dtype=torch.float64, generator=generator)
+    out, losses = model.encode(x), model.losses(x)
+    losses["total"].sum().backward()
+    gradients, weights = published_gradients(model), weights_of(model)
+    for number, axis in enumerate(AXES):
+        w = {name: torch.tensor(weights[f"{axis}/{name}"]).requires_grad_() for name in PUBLISHED.values()}
+        one = x[..., number]
+        goal = one.flip(1) if target == "reverse" else one
+        given = None
+        if decoder_input == "previous":
+            given = torch.cat([torch.zeros_like(goal[:, :1]), goal[:, :-1]], dim=1)
+        alignment, reconstruction, encodings = age_reference.encode(w, one, given)
+        slow = age_reference.losses(w, one, reverse=target == "reverse", decoder_inputs=given)
+        slow["total"].backward()
+        torch.testing.assert_close(out["alignment"][number], alignment, rtol=0, atol=1e-12)
+        torch.testing.assert_close(out["reconstruction"][number], reconstruction, rtol=0, atol=1e-12)
+        torch.testing.assert_close(out["encodings"].chunk(3, dim=2)[number], encodings, rtol=0, atol=1e-12)
+        for term in ("reconstruction", "locality", "l2", "total"):
+            torch.testing.assert_close(losses[term][number], slow[term], rtol=1e-12, atol=1e-12)
+        for name, value in w.items():
+            np.testing.assert_allclose(
+                gradients[f"{axis}/{name}"], value.grad, rtol=1e-9, atol=1e-11, err_msg=name
+            )
+
+
+def test_own_gradients():
+    """The hand-written gradients against finite differences."""
+    generator = torch.Generator().manual_seed(2)
+
+    def draw(*shape):
+        return torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
+
+    x, weight, bias = draw(3, 2, 5), draw(3, 8, 5), draw(3, 1, 8)
+    assert torch.autograd.gradcheck(Product.apply, (x, weight, bias))
+    assert torch.autograd.gradcheck(Product.apply, (x, weight, None))
+    for sums in (bias, draw(3, 2, 8)):
+        assert torch.autograd.gradcheck(LSTMStep.apply, (x, weight, sums, draw(3, 2, 2)))
+    assert torch.autograd.gradcheck(LSTMStep.apply, (x, weight, bias, None))
+    assert torch.autograd.gradcheck(LSTMStep.apply, (None, None, draw(3, 2, 8), None))
+
+
+@pytest.mark.parametrize("joints", [14, 20, 25])
+@pytest.mark.parametrize("copies", [True, False])
+def test_fresh_model(joints, copies):
+    model = AGE(
+        joints, 16, count_copies=copies, decoder_input="previous", generator=torch.Generator().manual_seed(3)
+    )
+    x = torch.randn(2, 4, joints, 3, generator=torch.Generator().manual_seed(4))
+    out = model.encode(x)
+    assert out["alignment"].shape == (3, 2, 4, 4)
+    assert out["reconstruction"].shape == (3, 2, 4, joints)
+    assert out["encodings"].shape == (2, 4, 48)
+    assert out["encoder_h"].shape == out["encoder_c"].shape == (3, 2, 2, 16)
+    torch.testing.assert_close(out["alignment"].sum(3), torch.ones(3, 2, 4))
+    losses = model.losses(x)
+    assert all(value.shape == (3,) and value.isfinite().all() for value in losses.values())
+    losses["total"].sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0 or name == "copies.lstm_weights_layer_2", (
+            name
+        )  # a copy of zeros
+
+
+def test_initial_values():
+    model = AGE(20, generator=torch.Generator().manual_seed(5))
+    again = AGE(20, generator=torch.Generator().manual_seed(5))
+    other = AGE(20, generator=torch.Generator().manual_seed(6))
+    limits = {"cells": 0.1, "memory": (6 / 512) ** 0.5, "attention": (6 / 768) ** 0.5, "output": 0.2}
+    for name, value in model.named_parameters():
+        assert torch.equal(value, again.get_parameter(name))
+        if name.endswith("bias"):
+            assert value.abs().max() == 0
+            continue
+        limit = limits[name.split(".")[1]]
+        assert 0.95 * limit < value.abs().max() <= limit, name
+        # Uniform, or normal truncated at two deviations (0.088 for a deviation of 0.1).
+        deviation = 0.088 if "output" in name else limit / 3**0.5
+        assert abs(value.std() / deviation - 1) < 0.02, name
+        assert not torch.equal(value[0], value[1]) and not torch.equal(value, other.get_parameter(name))
+    per_axis = sum(p[0].numel() for p in AGE(20, count_copies=True).parameters())
+    assert per_axis == 2_365_460  # as in the released graph
+    assert per_axis - sum(p[0].numel() for p in model.parameters()) == 283_648
+
+
+def test_copies_start_equal_and_round_trip():
+    model = AGE(5, 8, count_copies=True)
+    for copy, source in COPIES.items():
+        assert torch.equal(model.copies[copy], model.get_parameter(source))
+        assert model.copies[copy] is not model.get_parameter(source)
+    again = AGE(**model.arguments, generator=torch.Generator().manual_seed(9))
+    again.load_state_dict(model.state_dict())
+    x = torch.randn(2, 3, 5, 3, generator=torch.Generator().manual_seed(4))
+    assert torch.equal(model.losses(x)["total"], again.losses(x)["total"])
+
+
+def test_wrong_input(h32):
+    variables = h32_weights(h32)
+    model = AGE.from_published(variables)
+    with pytest.raises(InputError, match=r"\(B, f, 20, 3\).*\(1, 6, 25, 3\)"):
+        model.encode(torch.zeros(1, 6, 25, 3))
+    with pytest.raises(InputError, match="found"):
+        model.encode(torch.zeros(1, 0, 20, 3))
+    missing = {name: array for name, array in variables.items() if name != "y/memory_layer/kernel"}
+    with pytest.raises(InputError, match="y/memory_layer/kernel"):
+        AGE.from_published(missing)
+    with pytest.raises(InputError, match=r"z/decode/decoder/dense/bias.*\(20,\).*\(25,\)"):
+        AGE.from_published({**variables, "z/decode/decoder/dense/bias": np.zeros(25)})
+    for wrong in ({"target": "forward"}, {"decoder_input": "ones"}):
+        with pytest.raises(InputError, match="choose"):
+            AGE(20, 8, **wrong)
+
+
+def test_stop_rule(golden):
+    for name, case in json.loads(golden("age_stop_rule.json").read_text()).items():
+        losses = case["validation_losses"]
+        seen = next((n for n in range(len(losses) + 1) if stops(losses[:n])), None)
+        assert seen == (case["validations_seen"] if case["stopped"] else None), name
