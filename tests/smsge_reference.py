@@ -1,0 +1,104 @@
+"""SM-SGE the plain way: dense attention, one LSTM call a subset and scale, one backward pass and one Adam a loss.
+
+What models.smsge and reid.joint_step compute at once, step by step on the same weights; to compare with, and to time.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from models.prefix_lstm import FORGET_BIAS
+from models.published import lstm_gates_to_torch
+from models.smsge import SMSGE, StructuralRelations
+from reid.optimizer import TFAdam
+
+
+def structural(layer: StructuralRelations, x: Tensor, bias: Tensor) -> Tensor:
+    """Dense graph attention with the bias (n, n), head by head: (B, f, n, 3) -> (B, f, n, hidden)."""
+    h = x @ layer.W_in + layer.b_in
+    outputs = []
+    for head in range(len(layer.W)):
+        g = h @ layer.W[head]  # (B, f, n, hidden)
+        a_1, a_2 = (g @ layer.a[which, head] + layer.b_a[which, head] for which in (0, 1))  # (B, f, n)
+        e = functional.leaky_relu(a_1[..., None] + a_2[..., None, :], 0.2)
+        outputs.append(functional.elu((e + bias).softmax(-1) @ g + layer.b[head]))
+    return sum(outputs) / len(outputs)
+
+
+def nodes(model: SMSGE, graphs: Mapping[str, Tensor], biases: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Fused node features, (B, f, n, hidden) each."""
+    H = {scale: structural(model.structure[scale], graphs[scale], biases[scale]) for scale in model.scales}
+    fused = {}
+    for fine in model.scales:
+        gained = torch.zeros_like(H[fine])
+        for coarse in model.coarser(fine):
+            A = torch.softmax(H[fine] @ H[coarse].mT, dim=-1)
+            gained = gained + A @ H[coarse] @ model.relation[fine + coarse]
+        fused[fine] = H[fine] + model.fusion_lambda * gained
+    return fused
+
+
+def lstm(model: SMSGE, scale: str, x: Tensor) -> Tensor:
+    """PyTorch's LSTM with the weights of one scale: (B, k, n * hidden) -> outputs (B, k, D_h)."""
+    s, own = model.scales.index(scale), model.dynamics
+    weights = {}
+    for layer, into in enumerate((own.into_first[s], own.into_second[s])):
+        forget = torch.zeros(4, model.D_h)
+        forget[2] = FORGET_BIAS
+        weights[f"weight_ih_l{layer}"] = lstm_gates_to_torch(into).T
+        weights[f"weight_hh_l{layer}"] = lstm_gates_to_torch(own.recurrent[layer][s]).T
+        weights[f"bias_ih_l{layer}"] = lstm_gates_to_torch(own.bias[layer][s] + forget.flatten())
+        weights[f"bias_hh_l{layer}"] = torch.zeros(4 * model.D_h)
+    return functional_call(nn.LSTM(x.shape[-1], model.D_h, num_layers=2, batch_first=True), weights, x)[0]
+
+
+def losses(
+    model: SMSGE, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]], biases: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The four losses (l1, no pred_margin)."""
+    fused = nodes(model, graphs, biases)
+    out = {}
+    for source in model.scales:
+        total = 0
+        for frames in map(list, subsets):
+            h = lstm(model, source, fused[source][:, frames].flatten(2))  # (B, k, D_h)
+            for target in model.coarser(source):
+                head = model.head[source + target]
+                rebuilt = (h @ head.W_1 + head.b_1).relu() @ head.W_2 + head.b_2
+                total = total + (rebuilt - graphs[target][:, frames].flatten(2)).abs().mean()
+        out[source] = total / len(subsets)
+    return out
+
+
+def gradients(model: SMSGE, losses: Mapping[str, Tensor]) -> dict[str, SMSGE]:
+    """For each loss a copy of the model that holds its gradients in place of the weights."""
+    result = {}
+    for scale, loss in losses.items():
+        found = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True, allow_unused=True)
+        result[scale] = copy.deepcopy(model)
+        for parameter, gradient in zip(result[scale].parameters(), found, strict=True):
+            parameter.data = torch.zeros_like(parameter) if gradient is None else gradient
+    return result
+
+
+class PlainStep:
+    """Four backward passes, four Adam optimisers over all that each loss reaches."""
+
+    def __init__(self, model: SMSGE, biases: Mapping[str, Tensor], lr: float):
+        self.model, self.biases = model, biases
+        self.optimisers = {scale: TFAdam(model.parameters(), lr) for scale in model.scales}
+
+    def __call__(self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]) -> None:
+        parameters = list(self.model.parameters())
+        gradients = {
+            scale: torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+            for scale, loss in losses(self.model, graphs, subsets, self.biases).items()
+        }
+        for scale, optimiser in self.optimisers.items():
+            for parameter, gradient in zip(parameters, gradients[scale], strict=True):
+                parameter.grad = gradient
+            optimiser.step()
