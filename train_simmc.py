@@ -182,12 +182,7 @@ def evaluate(run: Run, device: torch.device) -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = cli.script_parser(__doc__)
     cli.add_data_arguments(parser)
-    parser.add_argument(
-        "--probe",
-        "--probe_type",
-        help="test split whose sequences are looked for: probe; A, B; "
-        "Walking, Still; CASIA_B probe.gallery, as cl.nm",
-    )
+    cli.add_probe_argument(parser)
     cli.add_run_arguments(parser)
     group = parser.add_argument_group("SimMC (default: the published setting of the data set)")
     group.add_argument("--H", type=cli.positive_int, help="feature size")

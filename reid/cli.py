@@ -5,13 +5,14 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from data.datasets import DATASETS
 from reid.errors import InputError
-from reid.protocol import PROTOCOLS
+from reid.settings import PROTOCOLS
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("reid")
 
@@ -39,6 +40,17 @@ def add_data_arguments(parser: argparse.ArgumentParser, dataset_required: bool =
         choices=PROTOCOLS,
         default="full",
         help="full: every sequence counts (default); released: as in the published code (docs/FIDELITY.md)",
+    )
+
+
+def add_probe_argument(parser: argparse.ArgumentParser) -> None:
+    """The probe, under its published names."""
+    parser.add_argument(
+        "--probe",
+        "--split",
+        "--probe_type",
+        help="test split whose sequences are looked for in the gallery: probe (KS20, KGBD; default), A or B (IAS), "
+        "Walking or Still (BIWI), nm.nm, cl.cl, bg.bg, cl.nm or bg.nm (CASIA_B)",
     )
 
 
@@ -80,8 +92,10 @@ def positive_int(text: str) -> int:
     return value
 
 
-def pick_device(args: argparse.Namespace) -> torch.device:
+def pick_device(args: argparse.Namespace) -> "torch.device":
     """The device of --device and --gpu. Raises InputError if it is not there."""
+    import torch  # here, so that scripts without a model start at once
+
     name = f"cuda:{args.gpu}" if args.gpu else args.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

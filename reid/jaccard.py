@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from reid.errors import InputError
 from reid.neighbours import nearest_neighbours
 
 try:
@@ -33,8 +34,18 @@ def jaccard_distance(features, k1: int = 20, k2: int = 6, max_distance: float | 
     k2: neighbours over which it is averaged. Returns a (N, N) float32 csr_array with sorted indices that holds the
     pairs, those at distance 0 stored explicitly; every other pair is at distance 1 (or beyond max_distance).
     """
-    features = torch.as_tensor(features, dtype=torch.float32)
+    features = _checked(features)
     return jaccard_from_neighbours(features, nearest_neighbours(features, k1), k2, max_distance)
+
+
+def _checked(features) -> Tensor:
+    features = torch.as_tensor(features, dtype=torch.float32)
+    bad = int((~torch.isfinite(features)).any(dim=1).sum())
+    if bad:
+        raise InputError(
+            f"expected finite features, found NaN or infinite values in {bad} of {len(features)}"
+        )
+    return features
 
 
 def jaccard_from_neighbours(
@@ -56,7 +67,7 @@ def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6) -
     features: (N, d) array or tensor. eps: radius, a pair at exactly eps is inside; min_samples: neighbours, itself
     included, that make a core point. Returns (N,) int64 labels, -1 = noise, numbered as scikit-learn's DBSCAN does.
     """
-    features = torch.as_tensor(features, dtype=torch.float32)
+    features = _checked(features)
     return cluster_from_neighbours(features, nearest_neighbours(features, k1), eps, min_samples, k2)
 
 

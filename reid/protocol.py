@@ -10,8 +10,6 @@ from data.descriptors import DESCRIPTORS, descriptor
 from reid import ranking
 from reid.errors import InputError
 
-PROTOCOLS = ("full", "released")
-
 
 def load_retrieval(
     dataset: str,

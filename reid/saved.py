@@ -32,6 +32,11 @@ def load_retrieval(
     )  # fmt: skip
 
 
+def read_header(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself: method, dataset, probe, length, settings, epoch, ..."""
+    return {name: value for name, value in checkpoint.load(path).items() if name != "model"}
+
+
 def load_model(
     path: Path, joints: int, length: int, device: torch.device
 ) -> tuple[nn.Module, dict[str, Any]]:

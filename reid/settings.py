@@ -6,6 +6,8 @@ A table maps a data set, or a data set and a probe, to what differs from the met
 from collections.abc import Mapping
 from typing import Any
 
+PROTOCOLS = ("full", "released")  # docs/FIDELITY.md
+
 SIMMC_DEFAULT = {
     "H": 256,  # feature size
     "D": 1,  # hidden layers

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from data import datasets
 from data.layouts import Part, layouts, part_of
+
+# Small matrices: a second thread costs more than it brings, several times so on a busy machine.
+torch.set_num_threads(1)
 
 GOLDEN = Path(__file__).parent / "golden"
 

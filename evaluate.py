@@ -1,0 +1,111 @@
+"""Evaluate a saved model, feature files, or a baseline, by retrieval.
+
+    python evaluate.py --checkpoint ReID_Models/KS20/probe/best.pt --dataset KS20       a checkpoint
+    python evaluate.py --probe FILE.probe.npz --gallery FILE.gallery.npz                feature files of any model
+    python evaluate.py --features D-13 --dataset KS20 --probe probe                     a baseline
+
+A wrong pairing (a checkpoint of 25 joints on 20-joint data, another length) is refused. --json FILE writes the
+figures; shares are fractions in [0, 1] there, percent in the printed table.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data import Retrieval, datasets
+from data.descriptors import DESCRIPTORS
+from models.simmc import SimMC
+from reid import cli, features, protocol, ranking, results
+from reid.errors import InputError, run_command
+from reid.saved import encode_set, load_retrieval, read_header, score_checkpoint
+from reid.settings import SIMMC_DEFAULT
+
+
+def main() -> None:
+    args = parse_arguments()
+    cli.start_log(args.quiet)
+    if args.gallery:
+        name, figures = score_files(args)
+    else:
+        name, figures = score_model(args)
+    print(results.retrieval_table([(name, figures)]))
+    if args.json:
+        results.write_json(args.json, {"kind": "retrieval", "method": name, **describe(args), **figures})
+
+
+def score_files(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Feature files: --probe FILE --gallery FILE."""
+    probe, gallery = (features.read(Path(path)) for path in (args.probe, args.gallery))
+    figures = ranking.evaluate(
+        probe.features, probe.labels, gallery.features, gallery.labels, exclude_self=args.exclude_self
+    )
+    return "features", figures
+
+
+def score_model(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """A checkpoint, or a baseline, on a data set. What the command line leaves open, a checkpoint fills in."""
+    if args.dataset is None:
+        raise InputError(
+            "expected --dataset with --checkpoint or --features, found none (see evaluate.py --help)"
+        )
+    saved = read_header(args.checkpoint) if args.checkpoint else {}
+    row = datasets.get(args.dataset)
+    args.probe = args.probe or saved.get("probe") or next(iter(row.gallery_of))
+    args.length = args.length or saved.get("length") or row.default_length
+    batch_size = args.batch_size or saved.get("settings", SIMMC_DEFAULT)["batch_size"]
+    device = cli.pick_device(args)
+    sets = load_retrieval(args, batch_size)
+    if args.checkpoint:
+        return saved["method"], score_checkpoint(args.checkpoint, sets, args.protocol, device)
+    if args.features == "untrained":
+        return "untrained", score_untrained(sets, args, device)
+    return args.features, protocol.score_descriptor(sets, args.features, args.protocol)
+
+
+def score_untrained(sets: Retrieval, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """SimMC's encoder with its initial weights of --seed."""
+    generator = torch.Generator().manual_seed(args.seed)
+    model = SimMC(sets.joints * 3, SIMMC_DEFAULT["H"], SIMMC_DEFAULT["D"], generator).to(device)
+    found = (encode_set(model, part.skeletons) for part in (sets.probe, sets.gallery))
+    return protocol.score(sets, *found, args.protocol)
+
+
+def describe(args: argparse.Namespace) -> dict[str, Any]:
+    """What was evaluated, for the JSON file."""
+    names = ("dataset", "probe", "gallery", "length", "protocol", "seed")
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = cli.script_parser(__doc__)
+    what = parser.add_argument_group("what to evaluate (one of the three)")
+    what.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="a checkpoint that a training script wrote"
+    )
+    what.add_argument("--features", choices=(*DESCRIPTORS, "untrained"), help="a baseline")
+    what.add_argument("--gallery", metavar="FILE", help="gallery feature file (.npz), with --probe FILE")
+    what.add_argument(
+        "--exclude_self", action="store_true", help="the two feature files are one set: no self matches"
+    )
+    cli.add_data_arguments(parser, dataset_required=False)
+    cli.add_probe_argument(parser)
+    parser.add_argument("--batch_size", type=cli.positive_int, help="only --protocol released needs it")
+    cli.add_machine_arguments(parser.add_argument_group("run"))
+    args = parser.parse_args()
+    given = [name for name in ("checkpoint", "features", "gallery") if getattr(args, name)]
+    if len(given) != 1:
+        found = " and ".join(f"--{name}" for name in given) or "none"
+        raise InputError(f"expected one of --checkpoint, --features, --gallery, found {found}")
+    if args.gallery and not args.probe:
+        raise InputError("--gallery FILE needs --probe FILE")
+    if args.exclude_self and not args.gallery:
+        raise InputError(
+            "--exclude_self goes with feature files; data sets know where probe and gallery are one set"
+        )
+    return args
+
+
+if __name__ == "__main__":
+    run_command(main)

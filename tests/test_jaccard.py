@@ -1,0 +1,192 @@
+"""Neighbours, k-reciprocal Jaccard distance and DBSCAN, against released numbers and slow versions."""
+
+import numpy as np
+import pytest
+import slow_versions
+import torch
+from scipy.spatial.distance import cdist
+from sklearn.cluster import DBSCAN
+
+from reid import jaccard as module
+from reid.errors import InputError
+from reid.jaccard import (
+    cluster,
+    cluster_from_neighbours,
+    dbscan,
+    jaccard_distance,
+    jaccard_from_neighbours,
+)
+from reid.neighbours import nearest_neighbours
+
+CASES = [
+    *(
+        "untrained_N64",
+        "trained_N64",
+        "clusters_N64",
+        "random_small_N64",
+        "random_large_N64",
+        "duplicates_N60",
+    ),
+    *("duplicates25x_N100", "lattice_exact_ties_N80", "identical_N40", "zeros_N40", "trained_N300"),
+    "random_small_N300",
+]
+
+
+@pytest.fixture(scope="module")
+def released(golden):
+    with np.load(golden("jaccard.npz")) as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.fixture(params=["compiled", "arrays"])
+def way(request, monkeypatch):
+    """Both ways to add the minima: the compiled loop, and array operations as on a GPU."""
+    if request.param == "arrays":
+        monkeypatch.setattr(module, "block_pairs", None)
+    elif module.block_pairs is None:
+        pytest.fail("Numba is in requirements.txt but the compiled loop could not be imported")
+
+
+def dense(matrix) -> np.ndarray:
+    """(N, N): the stored pairs, 1 elsewhere."""
+    pairs = matrix.tocoo()
+    full = np.ones(matrix.shape, dtype=np.float32)
+    full[pairs.row, pairs.col] = pairs.data
+    return full
+
+
+def walkers(rng, size, persons, spread, d=24):
+    """Clustered features (size, d) float32."""
+    centres = rng.normal(size=(persons, d))
+    return (centres[rng.randint(persons, size=size)] + spread * rng.normal(size=(size, d))).astype(np.float32)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_released_distances(released, case, way):
+    features = torch.from_numpy(released[f"{case}__features"])
+    rank = torch.from_numpy(released[f"{case}__initial_rank"].astype(np.int64))
+    expected = released[f"{case}__jaccard"]
+    found = dense(jaccard_from_neighbours(features, rank))
+    np.testing.assert_allclose(found[: len(expected)], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", [*CASES, "fewer_than_k1_N12"])
+def test_released_labels(released, case, way):
+    features = released[f"{case}__features"]
+    settings = [name for name in released if name.startswith(f"{case}__labels_eps")]
+    assert len(settings) == 4
+    for name in settings:
+        eps, min_samples = name.split("eps")[1].split("_ms")
+        np.testing.assert_array_equal(cluster(features, float(eps), int(min_samples)), released[name])
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c not in ("duplicates_N60", "identical_N40", "zeros_N40")]
+)
+def test_released_neighbours(released, case):
+    found = nearest_neighbours(torch.from_numpy(released[f"{case}__features"]), 20).numpy()
+    np.testing.assert_array_equal(found, released[f"{case}__initial_rank"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("k1", "k2"), [(20, 6), (7, 1), (9, 3)])
+def test_distances_against_definition(seed, k1, k2, way):
+    rng = np.random.RandomState(seed)
+    features = walkers(rng, 150, 8, rng.uniform(0.2, 1.5)) * np.float32(rng.uniform(0.1, 1))
+    rank = slow_versions.nearest(features, k1)
+    found = jaccard_from_neighbours(torch.from_numpy(features), torch.from_numpy(rank), k2)
+    np.testing.assert_allclose(dense(found), slow_versions.jaccard(features, rank, k2), atol=5e-6)
+    assert found.has_sorted_indices
+    assert (found.data < 1).all()
+
+
+def test_both_ways_give_the_same_float32(monkeypatch):
+    features = walkers(np.random.RandomState(5), 700, 20, 0.8)
+    compiled = jaccard_distance(features)
+    monkeypatch.setattr(module, "block_pairs", None)
+    monkeypatch.setattr(module, "BLOCK_CELLS", 700 * 13)  # many blocks, the last one incomplete
+    arrays = jaccard_distance(features)
+    np.testing.assert_array_equal(compiled.indices, arrays.indices)
+    np.testing.assert_array_equal(compiled.data, arrays.data)
+
+
+def test_max_distance_keeps_the_close_pairs():
+    features = walkers(np.random.RandomState(6), 200, 5, 0.7)
+    whole, close = jaccard_distance(features), jaccard_distance(features, max_distance=0.5)
+    expected = dense(whole)
+    expected[expected > 0.5] = 1
+    np.testing.assert_array_equal(dense(close), expected)
+    assert 0 < close.nnz < whole.nnz
+
+
+def test_pairs_at_distance_zero_are_stored():
+    matrix = jaccard_distance(np.ones((30, 4), dtype=np.float32))
+    assert matrix.nnz == 900
+    assert (matrix.data == 0).all()
+
+
+def test_eps_is_inside_its_radius():
+    """Saturated weights are multiples of 1/6: many distances are 0.8 but for rounding. eps = 0.8 holds 0.8."""
+    features = 40 * walkers(np.random.RandomState(0), 300, 12, 0.3, d=8)
+    matrix = jaccard_distance(features)
+    assert (np.abs(matrix.data - 0.8) < 1e-6).sum() > 100
+    assert (matrix.data == np.float32(0.8)).any()
+    within = jaccard_distance(features, max_distance=0.8)
+    assert within.nnz == (matrix.data <= np.float32(0.8)).sum()
+    labels = cluster(features, 0.8, 2)
+    full = dense(matrix)
+    np.testing.assert_array_equal(
+        labels, DBSCAN(eps=0.8, min_samples=2, metric="precomputed").fit_predict(full)
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_dbscan_against_scikit_learn(seed):
+    rng = np.random.RandomState(seed)
+    size = 120
+    points = rng.uniform(size=(size, 2))
+    distances = cdist(points, points)
+    eps, min_samples = rng.uniform(0.05, 0.08), rng.randint(3, 6)
+    i, j = np.nonzero(np.triu(distances <= eps))
+    expected = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit_predict(distances)
+    assert expected.max() > 0
+    assert expected.min() == -1
+    np.testing.assert_array_equal(dbscan(size, i, j, min_samples), expected)
+
+
+@pytest.mark.parametrize("size", [5, 21, 40, 700, 1500])
+def test_neighbours_with_ties_take_the_lower_index(size):
+    rng = np.random.RandomState(size)
+    features = rng.randint(0, 3, size=(size, 5)).astype(np.float32)  # integers: exact, with many ties
+    expected = slow_versions.nearest(features, 20)
+    np.testing.assert_array_equal(nearest_neighbours(torch.from_numpy(features), 20).numpy(), expected)
+
+
+def test_neighbours_in_blocks_and_by_faiss(monkeypatch):
+    features = torch.from_numpy(walkers(np.random.RandomState(1), 1500, 30, 0.9))
+    whole = nearest_neighbours(features, 20)
+    monkeypatch.setattr("reid.neighbours.BLOCK_BYTES", 4 * 1500 * 100)
+    assert torch.equal(nearest_neighbours(features, 20), whole)
+    # faiss rounds differently: of neighbours at nearly the same distance either may come first.
+    assert (nearest_neighbours(features, 20, search="faiss") == whole).float().mean() > 0.999
+
+
+def test_fewer_points_than_neighbours():
+    features = walkers(np.random.RandomState(2), 12, 2, 0.3)
+    matrix = jaccard_distance(features)
+    rank = slow_versions.nearest(features, 12)
+    np.testing.assert_allclose(dense(matrix), slow_versions.jaccard(features, rank), atol=2e-6)
+    np.testing.assert_allclose(matrix.diagonal(), 0, atol=1e-6)
+
+
+def test_cluster_given_neighbours_is_cluster():
+    features = torch.from_numpy(walkers(np.random.RandomState(3), 300, 10, 0.5))
+    rank = nearest_neighbours(features, 20)
+    np.testing.assert_array_equal(cluster_from_neighbours(features, rank, 0.6, 4), cluster(features, 0.6, 4))
+
+
+def test_features_that_are_not_finite_are_refused():
+    features = np.zeros((30, 4), dtype=np.float32)
+    features[3, 1] = np.nan
+    with pytest.raises(InputError, match=r"NaN.*1 of 30"):
+        cluster(features, 0.6, 4)

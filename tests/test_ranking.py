@@ -1,0 +1,120 @@
+"""Retrieval against released numbers, a table made by hand, and the per-probe loop with scikit-learn."""
+
+import numpy as np
+import pytest
+import slow_versions
+from scipy.spatial.distance import cdist
+
+from reid import ranking
+from reid.errors import InputError
+
+FIGURES = ("mAP", "top1", "top5", "top10")
+
+
+@pytest.fixture(scope="module")
+def released(golden):
+    with np.load(golden("ranking.npz")) as file:
+        return {name: file[name] for name in file.files}
+
+
+CASES = [
+    *("random", "realistic", "realistic_float32", "ties_rounded", "missing_ids", "trained_features"),
+    *("trained_features_evalmode", "cross_condition_clnm", "same_condition_nmnm", "same_condition_bgbg"),
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_released_figures(released, case):
+    names = ("dist", "query_labels", "gallery_labels", "mAP_top1_top5_top10")
+    distances, probe_ids, gallery_ids, expected = (released[f"{case}__{name}"] for name in names)
+    one_set = case.startswith("same_condition")
+    found = ranking.evaluate_distances(distances, probe_ids, gallery_ids, same_set_as_released=one_set)
+    np.testing.assert_allclose([found[name] for name in FIGURES], expected, rtol=0, atol=1e-9)
+    if f"{case}__gallery_features" in released:
+        probe, gallery = released[f"{case}__query_features"], released[f"{case}__gallery_features"]
+        found = ranking.evaluate(probe, probe_ids, gallery, gallery_ids, same_set_as_released=one_set)
+        np.testing.assert_allclose([found[name] for name in FIGURES], expected, rtol=0, atol=1e-9)
+
+
+def test_table_by_hand():
+    """Three probes, five gallery sequences of the persons 0 0 1 1 2."""
+    gallery_ids = np.array([0, 0, 1, 1, 2])
+    distances = np.array(
+        [
+            [1.0, 4.0, 2.0, 3.0, 5.0],  # person 0: matches rank 1 and 4: AP (1/1 + 2/4) / 2
+            [1.0, 2.0, 3.0, 3.0, 4.0],  # person 1: both matches tied at rank 3-4: AP (2/4 + 2/4) / 2
+            [1.0, 2.0, 3.0, 4.0, 5.0],  # person 7 is not in the gallery: a miss, without AP
+        ]
+    )
+    found = ranking.evaluate_distances(distances, np.array([0, 1, 7]), gallery_ids)
+    assert found["top1"] == pytest.approx(1 / 3)
+    assert found["top5"] == pytest.approx(2 / 3)
+    assert found["mAP"] == pytest.approx((0.75 + 0.5) / 2)
+    assert (found["probes"], found["gallery"]) == (3, 5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("ties", [False, True])
+def test_against_loop(seed, ties, monkeypatch):
+    rng = np.random.RandomState(seed)
+    probe_ids, gallery_ids = rng.randint(0, 9, size=60), rng.randint(1, 12, size=140)
+    gallery = rng.normal(size=(140, 6))
+    probe = rng.normal(size=(60, 6))
+    if ties:  # whole numbers: distances are exact and many are equal; some gallery rows are copies
+        probe, gallery = probe.round(), gallery.round()
+    monkeypatch.setattr(ranking, "BLOCK_CELLS", 140 * 3)
+    distances = cdist(probe, gallery, "sqeuclidean")
+    expected = slow_versions.retrieval(distances, probe_ids, gallery_ids)
+    for found in (
+        ranking.evaluate(probe, probe_ids, gallery, gallery_ids),
+        ranking.evaluate_distances(distances, probe_ids, gallery_ids),
+    ):
+        assert {name: found[name] for name in FIGURES} == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_exclude_self_against_loop(seed):
+    rng = np.random.RandomState(seed)
+    features, ids = (
+        rng.normal(scale=5, size=(80, 4)).round(),
+        rng.randint(0, 30, size=80),
+    )  # some persons occur once
+    assert (np.bincount(ids) == 1).any()
+    found = ranking.evaluate(features, ids, features, ids, exclude_self=True)
+    distances = cdist(features, features, "sqeuclidean")
+    expected = slow_versions.retrieval(distances, ids, ids, exclude_self=True)
+    assert {name: found[name] for name in FIGURES} == pytest.approx(expected, abs=1e-9)
+
+
+def test_copies_in_the_gallery_are_tied():
+    rng = np.random.RandomState(0)
+    rows = rng.normal(size=(50, 33)).astype(np.float32)
+    gallery = np.concatenate([rows] * 7)
+    gallery_ids = rng.randint(0, 5, size=len(gallery))
+    probe, probe_ids = rng.normal(size=(20, 33)).astype(np.float32), rng.randint(0, 5, size=20)
+    distances = np.tile(cdist(probe, rows), 7)
+    expected = slow_versions.retrieval(distances, probe_ids, gallery_ids)
+    found = ranking.evaluate(probe, probe_ids, gallery, gallery_ids)
+    assert {name: found[name] for name in FIGURES} == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"probe": np.full((3, 2), np.nan)}, "probe features hold NaN"),
+        ({"gallery": np.zeros((4, 5))}, "2 numbers, gallery features 5"),
+        ({"probe_ids": np.zeros(9)}, "expected 3 probe"),
+        ({"probe": np.zeros((0, 2)), "probe_ids": np.zeros(0)}, "nothing to rank"),
+        ({"exclude_self": True}, "same set"),
+        ({"gallery": np.zeros(4)}, r"\(N, d\)"),
+    ],
+)
+def test_bad_input(change, message):
+    good = {
+        "probe": np.zeros((3, 2)),
+        "probe_ids": np.zeros(3),
+        "gallery": np.zeros((4, 2)),
+        "gallery_ids": np.zeros(4),
+    }
+    with pytest.raises(InputError, match=message):
+        ranking.evaluate(**(good | change))
