@@ -100,8 +100,8 @@ class ReconstructionHead(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """h (N, B, D_h) -> (N, B, nodes * 3)."""
-        rebuilt = torch.addmm(self.b_1, h.flatten(0, 1), self.W_1).relu()
-        return torch.addmm(self.b_2, rebuilt, self.W_2).unflatten(0, h.shape[:2])
+        embedding = torch.addmm(self.b_1, h.flatten(0, 1), self.W_1).relu()
+        return torch.addmm(self.b_2, embedding, self.W_2).unflatten(0, h.shape[:2])
 
 
 class SMSGE(nn.Module):
@@ -110,8 +110,9 @@ class SMSGE(nn.Module):
     joints: J, 14, 20 or 25. D_h: units of every LSTM layer. scales: those in use, of I, J, P, B (ablation).
     heads, hidden: of the graph attention. n_hood: edges up to which joints are neighbours (joint scale);
     global_att: every two nodes are. fusion_lambda: weight of the collaborative relations, which struct_only leaves
-    out. loss: l1 (mean absolute error), l2 (half the summed square) or MSE. pred_margin: rebuild the skeleton that
-    many frames later. generator: source of the initial values; seed 0 unless given.
+    out (`--single_level` is a weight of 0). loss: l1 (mean absolute error), l2 (half the summed square) or MSE.
+    pred_margin: rebuild the skeleton that many frames later. generator: source of the initial values; seed 0 unless
+    given.
 
     Raises InputError for scales, a loss or a margin that do not exist, and for another number of joints.
     """
@@ -139,9 +140,9 @@ class SMSGE(nn.Module):
             raise InputError(f"unknown loss {loss!r}; choose one of {', '.join(LOSSES)}")
         if pred_margin < 0:
             raise InputError(f"pred_margin: expected 0 frames or more, found {pred_margin}")
-        self.arguments = {"joints": joints, "D_h": D_h, "scales": scales, "heads": heads, "hidden": hidden}
-        self.arguments |= {"n_hood": n_hood, "global_att": global_att, "struct_only": struct_only}
-        self.arguments |= {"fusion_lambda": fusion_lambda, "loss": loss, "pred_margin": pred_margin}
+        self._arguments = {"joints": joints, "D_h": D_h, "scales": scales, "heads": heads, "hidden": hidden}
+        self._arguments |= {"n_hood": n_hood, "global_att": global_att, "struct_only": struct_only}
+        self._arguments |= {"loss": loss, "pred_margin": pred_margin}
         self.scales = [scale for scale in SCALES if scale in scales]  # fine to coarse
         self.joints, self.D_h, self.loss, self.pred_margin = joints, D_h, loss, pred_margin
         self.fusion_lambda, self.struct_only = fusion_lambda, struct_only
@@ -168,6 +169,11 @@ class SMSGE(nn.Module):
             head.W_1.normal_(generator=generator)
             head.W_2.normal_(generator=generator)
 
+    @property
+    def arguments(self) -> dict:
+        """What the constructor needs to build this model again, for checkpoints; fusion_lambda as it is now."""
+        return {**self._arguments, "fusion_lambda": self.fusion_lambda}
+
     def coarser(self, scale: str) -> list[str]:
         """The scale itself and those coarser than it: what it collaborates with, and what is rebuilt from it."""
         return self.scales[self.scales.index(scale) :]
@@ -178,10 +184,8 @@ class SMSGE(nn.Module):
 
     def _checked(self, graphs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for scale in self.scales:
-            expected, found = (
-                f"(B, f, {self.nodes_of[scale]}, 3)",
-                tuple(graphs[scale].shape) if scale in graphs else None,
-            )
+            expected = f"(B, f, {self.nodes_of[scale]}, 3)"
+            found = tuple(graphs[scale].shape) if scale in graphs else None
             if found is None or len(found) != 4 or found[2:] != (self.nodes_of[scale], 3) or found[1] < 1:
                 raise InputError(
                     f"SM-SGE expects scale {scale} as {expected}, found {found}; "
@@ -277,9 +281,8 @@ class SMSGE(nn.Module):
         h = self.encode({scale: self.collaborate(scale, H[scale]) for scale in self.scales}, tree)
         weights = self._weights(tree).to(h)  # (M, N)
         seen = torch.tensor(tree.frames, device=h.device) + self.pred_margin
-        skeletons = {
-            scale: graphs[scale].flatten(2).transpose(0, 1)[seen] for scale in self.scales
-        }  # (N, B, n * 3)
+        frames_first = {scale: graphs[scale].flatten(2).transpose(0, 1) for scale in self.scales}
+        skeletons = {scale: x[seen] for scale, x in frames_first.items()}  # (N, B, n * 3)
         terms: dict[str, dict[str, Tensor]] = {}
         for states, source in zip(h, self.scales, strict=True):
             terms[source] = {}

@@ -26,7 +26,7 @@ class JointStep:
         # Of a weight that stacks the scales, each loss reaches its own slice: one Adam serves them all.
         self.rest = TFAdam([p for p in model.parameters() if id(p) not in structural], lr)
         self.optimisers = {
-            scale: TFAdam([p for reached in model.coarser(scale) for p in self.structure[reached]], lr)
+            scale: TFAdam([p for reached in self._reads(scale) for p in self.structure[reached]], lr)
             for scale in model.scales
         }
 

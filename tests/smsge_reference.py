@@ -32,6 +32,8 @@ def structural(layer: StructuralRelations, x: Tensor, bias: Tensor) -> Tensor:
 def nodes(model: SMSGE, graphs: Mapping[str, Tensor], biases: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Fused node features, (B, f, n, hidden) each."""
     H = {scale: structural(model.structure[scale], graphs[scale], biases[scale]) for scale in model.scales}
+    if model.struct_only:
+        return H
     fused = {}
     for fine in model.scales:
         gained = torch.zeros_like(H[fine])

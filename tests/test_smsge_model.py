@@ -46,10 +46,12 @@ def test_forward_and_backward(joints):
         assert parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("joints", [14, 20, 25])
-def test_fast_equals_plain(joints):
+@pytest.mark.parametrize(
+    "joints, options", [(14, {}), (20, {"struct_only": True}), (25, {}), (20, {"scales": "JB"})]
+)
+def test_fast_equals_plain(joints, options):
     """Subsets as a tree against one LSTM call each, neighbours against dense attention: losses, then weights."""
-    model = SMSGE(joints, 16, generator=torch.Generator().manual_seed(2))
+    model = SMSGE(joints, 16, generator=torch.Generator().manual_seed(2), **options)
     slow = copy.deepcopy(model)
     rng = np.random.RandomState(3)
     biases = {scale: torch.tensor(bias(scale, joints)) for scale in SCALES}
@@ -171,7 +173,17 @@ def test_struct_only_is_a_fusion_coefficient_of_zero():
     assert not without.relation
     for scale, x in without.nodes(graphs).items():
         torch.testing.assert_close(x, with_zero.nodes(graphs)[scale])
-    JointStep(without, 1e-3)(graphs, [[0, 1]])
+
+
+def test_arguments_build_the_model_again():
+    model = SMSGE(20, 8, scales="JP", heads=2, hidden=4, n_hood=2, loss="MSE", pred_margin=1)
+    model.fusion_lambda = 0.5
+    again = SMSGE(**model.arguments)
+    again.load_state_dict(model.state_dict())
+    graphs = random_graphs(20)
+    assert torch.equal(again.states(graphs), model.states(graphs))
+    for scale, loss in model.losses(graphs, [[0, 2]]).items():
+        assert torch.equal(loss, again.losses(graphs, [[0, 2]])[scale])
 
 
 def test_options_of_the_loss():
