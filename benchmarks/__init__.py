@@ -1,0 +1,4 @@
+"""Measurements of speed and memory, one file per claim; docs/PERFORMANCE.md holds the results.
+
+Nothing here decides whether the code is right, and no test asserts a time: `python -m benchmarks --help`.
+"""

@@ -1,0 +1,61 @@
+"""Measure what docs/PERFORMANCE.md claims.
+
+    python -m benchmarks                                     all that run without data and within minutes
+    python -m benchmarks --features FILE.train.npz           clustering on features that --save_features wrote
+    python -m benchmarks epoch preprocess --data Datasets --raw DIR
+    python -m benchmarks --full                              also what takes long, on simulated data if need be
+    python -m benchmarks --quick                             tiny sizes: does everything run?
+
+    jaccard        clustering after the neighbour search, against a plain dense version
+    jaccard_large  clustering of 30,000 features: memory, seconds, their floor (--full: 200,000)
+    ranking        top-k and mAP against a loop over the probes (--full: memory at 100,000 x 100,000)
+    epoch          an epoch of train_simmc.py on KGBD, by stage
+    preprocess     preprocess.py on KGBD, and its reader against a plain one
+
+Times are shown as wall and CPU seconds and compared as ratios within one run. The numbers are also written to
+results/benchmarks/<name>.json (with --quick: <name>.quick.json).
+"""
+
+import importlib
+import tempfile
+from pathlib import Path
+
+from benchmarks.harness import ROOT, MissingDataError, Options, conditions, save, show
+from reid.cli import positive_int, script_parser
+from reid.errors import run_command
+
+NAMES = ("jaccard", "jaccard_large", "ranking", "epoch", "preprocess")
+
+
+def main() -> None:
+    parser = script_parser(__doc__)
+    parser.prog = "python -m benchmarks"
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes")
+    parser.add_argument("--full", action="store_true", help="also what takes long")
+    parser.add_argument("--rounds", type=positive_int, default=3, help="repetitions, in turn (%(default)s)")
+    parser.add_argument("--features", type=Path, metavar="FILE", help="feature file to cluster")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="preprocessed data that hold KGBD")
+    parser.add_argument("--raw", type=Path, metavar="DIR", help="raw data that hold KGBD")
+    parser.add_argument("--device", default="cpu", help="of the epoch (%(default)s)")
+    args = vars(parser.parse_args())
+    names = args.pop("names") or NAMES
+    for name in names:
+        if name not in NAMES:
+            parser.error(f"unknown benchmark {name!r}; choose from {', '.join(NAMES)}")
+    with tempfile.TemporaryDirectory() as work:
+        options = Options(Path(work), **args)
+        for name in names:
+            before = conditions()
+            try:
+                report = importlib.import_module(f"benchmarks.{name}").run(options)
+            except MissingDataError as reason:
+                print(f"\n{name}: skipped, {reason}")
+                continue
+            show(report, options.quick)
+            path = save(name, report, before, options.quick)
+            print(f"  written to {path.relative_to(ROOT)}", flush=True)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,50 @@
+"""Features and data sets for the benchmarks: given ones, else made-up ones that are named as what they are."""
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import Options, run_script
+from reid.errors import InputError
+
+
+def features(file: Path | None, size: int) -> tuple[np.ndarray, str]:
+    """(size, d) float32 features and what they are: the first ones of a feature file, else random ones."""
+    if file is None:
+        return clustered(size), "random clustered features, as dense as KGBD's"
+    try:
+        with np.load(file, allow_pickle=False) as arrays:  # reid.features.read would hold the frames too
+            found = arrays["features"][:size].astype(np.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{file} is no feature file as --save_features writes it: {error}") from error
+    if len(found) < size:
+        raise InputError(f"{file}: expected at least {size} features, found {len(found)}")
+    return found, f"the first {size:,} features of {file.name}"
+
+
+def clustered(size: int, d: int = 256, seed: int = 0) -> np.ndarray:
+    """Random features (size, d) float32 with the density of SimMC's on KGBD after a few epochs.
+
+    Density is what the cost of clustering hangs on. At eps 0.6 and min_samples 4, 6,000 (30,000) of these have 47
+    (49) entries in a row of V, 29 (25) members a cluster and 25 % (27 %) noise; KGBD's 41 (45), 26 (20), 12 % (24 %).
+    """
+    rng = np.random.RandomState(seed)
+    inner = 6  # dimensions that the features fill
+    clusters = max(1, size // 40)
+    centres = rng.normal(size=(clusters, inner))
+    share = rng.lognormal(0, 1, clusters)
+    spread = 1.2 * clusters ** (-1 / inner) * rng.lognormal(0, 0.5, (size, 1))
+    points = centres[rng.choice(clusters, size, p=share / share.sum())]
+    points = (points + spread * rng.normal(size=(size, inner))).astype(np.float32)
+    x = points @ rng.normal(size=(inner, d)).astype(np.float32)
+    return x * np.float32(0.7 / np.sqrt(np.mean(np.sum(np.square(x), axis=1))))  # KGBD's features: norm 0.7
+
+
+def simulated_raw(options: Options, persons: int, frames: int) -> Path:
+    """The folder of simulated KGBD files with five recordings a person; made once in a run."""
+    raw = options.work / f"raw-{persons}-{frames}"
+    if not raw.exists():
+        print(f"simulating KGBD: {persons} persons, 5 recordings of {frames} frames each ...", flush=True)
+        sizes = ("--persons", str(persons), "--frames", str(frames), "--recordings", "5")
+        run_script("-m", "data.simulate", "--dataset", "KGBD", "--raw", raw, *sizes)
+    return raw
