@@ -168,6 +168,8 @@ def report(run: Run, sets: Retrieval, best: Best, last: dict, epoch: int, stop: 
     }
     print(f"{run.title}: stopped, {stop}\n" + results.retrieval_table(rows.items()))
     content = {**best.figures, "best": best.figures, "last": rows["SimMC last"], "untrained": untrained}
+    if run.args.save_flag:
+        run.save_arrays()
     run.write_results({**content, "baselines": rows, "epochs": epoch, "stopped": stop})
 
 
@@ -229,6 +231,10 @@ def parse_arguments() -> argparse.Namespace:
     row = datasets.get(args.dataset)
     args.probe = args.probe or next(iter(row.gallery_of))
     row.pair(args.probe)
+    if args.save_features and not args.save_model:
+        raise InputError(
+            "--save_features writes the features of the saved best model: it needs --save_model 1"
+        )
     args.length = args.length or row.default_length
     return args
 

@@ -10,6 +10,7 @@ two masks of one sequence are drawn together through a predictor, without gradie
 Letters: B sequences, f frames, J joints, H features, K prototypes, t temperature, lambda weight of MIC.
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
@@ -33,7 +34,7 @@ class SimMC(nn.Module):
         super().__init__()
         self.arguments = {"inputs": inputs, "H": H, "D": D}
         sizes = [inputs] + [H] * (D + 1)
-        self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.predictor = nn.Linear(H, H)
         self.reset(generator)
 

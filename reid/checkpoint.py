@@ -1,6 +1,5 @@
 """Checkpoints: one dict of tensors and plain values, written whole or not at all, read without running code."""
 
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -9,30 +8,14 @@ from typing import Any
 import torch
 
 from reid.errors import InputError
+from reid.files import write_whole
 
 FORMAT = "skeleton-reid 1"
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint. An existing file is replaced only when the new one lies complete on the disk.
-
-    Raises InputError if it cannot be written (disk full, no permission); the old file is then untouched.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    # PyTorch's writer reports a full disk as a RuntimeError.
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"could not save {path}: {error}; {'the old file is kept' if path.exists() else 'nothing was written'}"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a checkpoint of tensors and plain values, whole or not at all. Raises InputError if it cannot be."""
+    write_whole(path, lambda file: torch.save({"format": FORMAT, **content}, file))
 
 
 def load(path: Path, method: str | None = None) -> dict[str, Any]:
@@ -47,6 +30,7 @@ def load(path: Path, method: str | None = None) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         RuntimeError,
+        OSError,
         EOFError,
         pickle.UnpicklingError,
         zipfile.BadZipFile,

@@ -16,5 +16,5 @@ def run_command(main: Callable[[], None]) -> None:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; what was saved is whole: go on with --resume, or run again", file=sys.stderr)
         sys.exit(130)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from reid.errors import InputError
+from reid.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -24,20 +25,11 @@ def part_path(path: Path, part: str) -> Path:
 
 
 def write(path: Path, features: Features) -> None:
-    """Write one feature file; a file of that name is replaced only when the new one is complete."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Write one feature file, whole or not at all. Raises InputError if it cannot be."""
     arrays = {"features": features.features.astype(np.float32), "labels": features.labels.astype(np.int64)}
     if features.frames is not None:
         arrays["frames"] = features.frames.astype(np.float32)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.savez(file, **arrays)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"could not write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, lambda file: np.savez(file, **arrays))
 
 
 def read(path: Path) -> Features:

@@ -21,11 +21,13 @@ def load_retrieval(
     protocol: str,
     balance: bool = True,
     train: bool = True,
+    centred: bool = True,
 ) -> Retrieval:
     """data.load, and for the released protocol every set cut to whole batches of batch_size (line 1)."""
     sets = data.load(
-        dataset, probe, length, root, rng=rng, batch_size=batch_size, balance=balance, train=train
-    )
+        dataset, probe, length, root,
+        rng=rng, batch_size=batch_size, balance=balance, train=train, centred=centred,
+    )  # fmt: skip
     if protocol == "full":
         return sets
     return replace(
@@ -45,6 +47,33 @@ def whole_batches(sequences: Sequences, batch_size: int, name: str) -> Sequences
             f"for batches of {batch_size}: use --protocol full or a smaller --batch_size"
         )
     return sequences.take(np.arange(kept))
+
+
+def padded_batches(labels: np.ndarray, batch_size: int) -> np.ndarray:
+    """The training windows that AGE's released recogniser sees: whole batches of every person (line 21).
+
+    labels (N,) -> window numbers, by person: cut to a multiple of batch_size or, where there are fewer, filled up
+    with the person's first window.
+    """
+    chosen = []
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        missing = np.repeat(own[0], max(0, batch_size - len(own)))
+        chosen.append(np.concatenate([own, missing])[: max(len(own) // batch_size, 1) * batch_size])
+    return np.concatenate(chosen)
+
+
+def tested_batches(labels: np.ndarray, batch_size: int, rows: int) -> np.ndarray:
+    """The test windows that AGE's released recogniser is scored on (lines 1 and 21).
+
+    labels (N,) -> window numbers, by person: cut to a multiple of batch_size, all where there are fewer; then only
+    those of which every one of the `rows` feature rows lies in a whole batch of rows, if there is one.
+    """
+    own = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    chosen = np.concatenate([w[: max(len(w) // batch_size, 1) * batch_size] for w in own])
+    total = len(chosen) * rows
+    used = total // batch_size * batch_size if total >= batch_size else total
+    return chosen[: used // rows]
 
 
 def score(sets: Retrieval, probe_features, gallery_features, protocol: str) -> dict:

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from reid.errors import InputError
+import numpy as np
+
+from reid.files import write_whole
 
 RETRIEVAL = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP"}
 
@@ -21,19 +23,35 @@ def retrieval_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
+def recognition_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    """A text table of recognition figures: a name and an evaluation result a row; all but the loss in percent."""
+    rows = list(rows)
+    width = max([len(name) for name, _ in rows] + [6])
+    titles = ("Rank-1", "Rank-5", "Rank-10", "nAUC", "nAUC CMC", "loss")
+    lines = [f"{'':{width}}" + "".join(f"{title:>9}" for title in titles)]
+    for name, result in rows:
+        ranks = list(result["rank"].values())
+        shares = [ranks[min(n, len(ranks)) - 1] for n in (1, 5, 10)] + [
+            result["nAUC_roc"],
+            result["nAUC_cmc"],
+        ]
+        epoch = f"   epoch {result['epoch']}" if "epoch" in result else ""
+        lines.append(
+            f"{name:{width}}" + "".join(f"{100 * x:9.1f}" for x in shares) + f"{result['loss']:9.2f}{epoch}"
+        )
+    return "\n".join(lines)
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all. Raises InputError if the place cannot be written."""
+    """Write a JSON file, whole or not at all."""
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all. Raises InputError if the place cannot be written."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"could not write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a text file, whole or not at all."""
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def write_array(path: Path, values: Iterable[float]) -> None:
+    """Write numbers as a float64 .npy file, whole or not at all."""
+    write_whole(path, lambda file: np.save(file, np.array(list(values), dtype=np.float64)))

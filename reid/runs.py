@@ -1,10 +1,11 @@
 """A run: its folder, its log, its history, its best and its resumable state."""
 
 import argparse
+import copy
 import csv
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,27 @@ class Run:
 
     method: its name in checkpoints. args: the command line. settings: the resolved settings of the method. name: the
     probe or split; names with a dot (CASIA_B's probe types) become a prefix of the file names, as published.
+    folder: where the files go, where that is not <out>/<dataset>/<name>.
     """
 
-    def __init__(self, method: str, args: argparse.Namespace, settings: dict[str, Any], name: str):
+    kind = "retrieval"
+
+    def __init__(
+        self,
+        method: str,
+        args: argparse.Namespace,
+        settings: dict[str, Any],
+        name: str,
+        folder: Path | None = None,
+    ):
         self.method, self.args, self.settings, self.name = method, args, settings, name
-        folder = Path(args.out) / args.dataset
-        self.folder, self.prefix = (folder, f"{name}_") if "." in name else (folder / name, "")
+        parent = Path(args.out) / args.dataset
+        self.folder, self.prefix = (parent, f"{name}_") if "." in name else (parent / name, "")
+        if folder is not None:
+            self.folder, self.prefix = folder, ""
         self.history: list[dict[str, Any]] = []
         self.started = time.time()
+        self.saved = time.monotonic()  # when last.pt was written
         self.identity = {
             "dataset": args.dataset,
             "probe": name,
@@ -77,18 +91,35 @@ class Run:
         log.info(self.title)
         log.info(cli.describe(settings))
 
+    def part(self, name: str, **identity: Any) -> "Run":
+        """One phase of this run: the same log, but files and a history of its own, in the subfolder `name`.
+
+        identity: what its checkpoints say of themselves instead of the probe, which does not enter the training.
+        """
+        phase = copy.copy(self)
+        phase.folder, phase.history = self.folder / name, []
+        phase.identity = {key: value for key, value in self.identity.items() if key != "probe"} | identity
+        return phase
+
     def path(self, file: str) -> Path:
         """The path of one of the run's files."""
         return self.folder / f"{self.prefix}{file}"
 
-    def save_best(self, model: nn.Module, epoch: int, figures: Mapping[str, Any]) -> None:
-        """Write best.pt, from which the model can be rebuilt without flags."""
-        self._save(
-            "best.pt", epoch=epoch, figures=dict(figures), model=model.state_dict(), arguments=model.arguments
-        )
+    def save_best(
+        self, model: nn.Module, epoch: int, figures: Mapping[str, Any], file: str = "best.pt", **content: Any
+    ) -> None:
+        """Write best.pt, from which the model can be rebuilt without flags. content: what else it holds."""
+        weights = {"model": model.state_dict(), "arguments": model.arguments}
+        self._save(file, epoch=epoch, figures=dict(figures), **weights, **content)
 
-    def save_last(self, epoch: int, parts: Mapping[str, Any]) -> None:
-        """Write last.pt: the state before `epoch`. parts: name -> model, optimiser, RandomState or Best."""
+    def save_last(self, epoch: int, parts: Mapping[str, Any], seconds: float = 0) -> None:
+        """Write last.pt: the state before `epoch`. parts: name -> model, optimiser, RandomState or Best.
+
+        seconds: leave it if the last one of this process is younger; for short epochs of large models.
+        """
+        if time.monotonic() - self.saved < seconds:
+            return
+        self.saved = time.monotonic()
         state = {name: _state(part) for name, part in parts.items()}
         self._save("last.pt", epoch=epoch, state=state, history=self.history)
 
@@ -96,9 +127,10 @@ class Run:
         identity = {**self.identity, "settings": self.settings}
         checkpoint.save(self.path(file), {"method": self.method, **identity, **content})
 
-    def resume(self, parts: Mapping[str, Any]) -> int:
+    def resume(self, parts: Mapping[str, Any], changeable: Collection[str] = ("patience",)) -> int:
         """The epoch to begin with: 0, or with --resume that of last.pt, whose state is put into `parts`.
 
+        changeable: settings that may differ, because they change nothing in the epochs that are done.
         Raises InputError if there is nothing to resume, or if the run was started with other settings.
         """
         if not self.args.resume:
@@ -106,7 +138,6 @@ class Run:
         path = self.path("last.pt")
         content = checkpoint.load(path, self.method)
         checkpoint.expect(path, content, self.identity)
-        changeable = {"patience"}
         wanted = {name: value for name, value in self.settings.items() if name not in changeable}
         checkpoint.expect(path, content["settings"], wanted)
         for name, part in parts.items():
@@ -127,9 +158,17 @@ class Run:
         writer.writerows(self.history)
         results.write_text(self.path("history.csv"), text.getvalue())
 
+    def save_arrays(self) -> None:
+        """Write every figure of the history as an array file over the epochs, NaN where an epoch has none."""
+        for name in dict.fromkeys(name for row in self.history for name in row):
+            results.write_array(
+                self.path("arrays") / f"{name}.npy", [row.get(name, np.nan) for row in self.history]
+            )
+
     def write_results(self, content: Mapping[str, Any]) -> None:
         """Write the results as JSON: results.json of the run, and --json."""
         content = {
+            "kind": self.kind,
             "method": self.method,
             **self.identity,
             **content,

@@ -1,16 +1,19 @@
 """Saved models: rebuild, check against the data, encode, score, write features."""
 
 import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import data
-from data import Retrieval
+from data import Retrieval, Sequences
+from models.age import AGE, concatenated
 from models.simmc import SimMC
 from reid import checkpoint, protocol
 from reid.cli import log
@@ -18,17 +21,57 @@ from reid.errors import InputError
 from reid.features import Features, part_path, write
 from reid.runs import load_weights
 
-METHODS = {"SimMC": SimMC}
-ENCODE_BATCH = 4096  # sequences; bounds memory, changes no number
+ENCODE_BATCH = 24_576  # frames, 4,096 sequences of 6; bounds memory, changes no number
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the saved models of a method are used.
+
+    model: its class. frames: model and skeletons (B, f, J, 3) -> frame features (B, f, d). rows: frame features
+    (N, f, d) of all sequences and settings -> what its recogniser is given, (N, R, d'). released_test: labels,
+    settings and f -> the numbers of the test windows that the released recognition code counts.
+    """
+
+    model: type[nn.Module]
+    frames: Callable[[nn.Module, Tensor], Tensor]
+    rows: Callable[[Tensor, Mapping[str, Any]], Tensor] | None = None
+    released_test: Callable[[np.ndarray, Mapping[str, Any], int], np.ndarray] | None = None
+
+
+def age_rows(frames: Tensor, settings: Mapping[str, Any]) -> Tensor:
+    """`ap`: each frame's encoding is a row; `sc`: all of them make one."""
+    return concatenated(frames)[:, None] if settings["manner"] == "sc" else frames
+
+
+def age_released_test(labels: np.ndarray, settings: Mapping[str, Any], f: int) -> np.ndarray:
+    """The released code drops incomplete batches of rows, which are frames for `ap`."""
+    return protocol.tested_batches(labels, settings["batch_size"], f if settings["manner"] == "ap" else 1)
+
+
+METHODS = {
+    "SimMC": Method(SimMC, lambda model, skeletons: model.encode(skeletons)),
+    "AGE": Method(
+        AGE, lambda model, skeletons: model.encode(skeletons)["encodings"], age_rows, age_released_test
+    ),
+}
+
+
+def method_of(model: nn.Module) -> Method:
+    """The row of METHODS that a model belongs to."""
+    return next(method for method in METHODS.values() if isinstance(model, method.model))
 
 
 def load_retrieval(
-    args: argparse.Namespace, batch_size: int, rng: np.random.RandomState | None = None
+    args: argparse.Namespace,
+    batch_size: int,
+    rng: np.random.RandomState | None = None,
+    centred: bool = True,
 ) -> Retrieval:
     """The data set that a command line names; the training set only if there is a stream to draw its order from."""
     return protocol.load_retrieval(
         args.dataset, args.probe, args.length, args.data, rng, batch_size, args.protocol,
-        balance=getattr(args, "balance", True), train=rng is not None,
+        balance=getattr(args, "balance", True), train=rng is not None, centred=centred,
     )  # fmt: skip
 
 
@@ -47,11 +90,12 @@ def load_model(
     content = checkpoint.load(path)
     if content["method"] not in METHODS:
         raise InputError(f"{path} holds a model of unknown method {content['method']!r}")
-    model = METHODS[content["method"]](**content["arguments"])
+    arguments = content["arguments"]
+    model = METHODS[content["method"]].model(**arguments)
     load_weights(model, content["model"], path)
-    inputs = content["arguments"]["inputs"]
-    if inputs != joints * 3:
-        raise InputError(f"{path} was trained on frames of {inputs // 3} joints, these data have {joints}")
+    trained = arguments["joints"] if "joints" in arguments else arguments["inputs"] // 3
+    if trained != joints:
+        raise InputError(f"{path} was trained on frames of {trained} joints, these data have {joints}")
     if content["length"] != length:
         raise InputError(f"{path} was trained with f = {content['length']}, found --length {length}")
     return model.to(device), content
@@ -60,10 +104,9 @@ def load_model(
 @torch.no_grad()
 def encode_frames(model: nn.Module, skeletons: np.ndarray) -> torch.Tensor:
     """Frame features of skeletons (N, f, J, 3): (N, f, H) on the model's device."""
-    device = next(model.parameters()).device
-    return torch.cat(
-        [model.encode(part.to(device)) for part in torch.from_numpy(skeletons).split(ENCODE_BATCH)]
-    )
+    device, frames = next(model.parameters()).device, method_of(model).frames
+    batches = torch.from_numpy(skeletons).split(max(1, ENCODE_BATCH // skeletons.shape[1]))
+    return torch.cat([frames(model, batch.to(device)) for batch in batches])
 
 
 def encode_set(model: nn.Module, skeletons: np.ndarray) -> torch.Tensor:
@@ -85,10 +128,17 @@ def score_checkpoint(path: Path, sets: Retrieval, protocol_name: str, device: to
 
 def save_features(path: Path, saved: Path, args: argparse.Namespace, device: torch.device) -> None:
     """Write the features of train, probe and gallery, in the order of the data files, by a saved model."""
-    sets = data.load(args.dataset, args.probe, args.length, args.data, balance=False, shuffle=False)
+    centred = read_header(saved)["settings"].get("centred", True)
+    sets = data.load(
+        args.dataset, args.probe, args.length, args.data, balance=False, shuffle=False, centred=centred
+    )
     model, _ = load_model(saved, sets.joints, sets.length, device)
-    for part in ("train", "probe", "gallery"):
-        sequences = getattr(sets, part)
+    write_features(path, model, {"train": sets.train, "probe": sets.probe, "gallery": sets.gallery})
+
+
+def write_features(path: Path, model: nn.Module, sets: Mapping[str, Sequences]) -> None:
+    """Write the sequence and frame features of some sets, a file each."""
+    for part, sequences in sets.items():
         frames = encode_frames(model, sequences.skeletons).cpu()
         file = part_path(path, part)
         write(file, Features(frames.mean(dim=1).numpy(), sequences.labels, frames.numpy()))

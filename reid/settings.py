@@ -33,6 +33,26 @@ SIMMC = {
 }
 
 
+AGE_DEFAULT = {
+    "attention": "LA",  # LA: locality-aware, BA: basic
+    "manner": "ap",  # ap: the logits of the rows are averaged, sc: the rows are joined to one feature
+    "decoder_input": "zeros",  # or previous: the target frame before (docs/FIDELITY.md, line 18)
+    "target": "reverse",  # or same: the sequence in its own order
+    "centred": False,  # whether the hip centre is the origin of every frame
+    "hidden": 256,  # units of every LSTM layer and of the recognition network
+    "lr": 0.0005,
+    "batch_size": 128,
+    "pre_epochs": 400,  # of the encoders
+    "recognition_epochs": 300,
+    "two_thirds": False,  # whether the encoders train on the first two thirds of the windows (line 22)
+}
+
+AGE_TABLE = {
+    ("KGBD",): {"recognition_epochs": 150},
+    ("BIWI",): {"two_thirds": True},
+}
+
+
 def resolve(
     default: Mapping[str, Any], table: Mapping[tuple, Mapping[str, Any]], key: tuple, given: Mapping[str, Any]
 ) -> dict[str, Any]:

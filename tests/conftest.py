@@ -37,11 +37,13 @@ def _write_dataset(
     rng: np.random.RandomState,
     layout: int = 0,
     view: int | None = None,
+    noise: float = 0.3,
 ) -> dict[str, Part]:
     """Write a random data set and return the files of every split that the layout holds.
 
     Every split has `windows` windows of `length` frames of each of the persons 0 … persons - 1: the person's
-    own mean pose and noise a third as large. layout: number in the list of data.layouts; 0 is the project's.
+    own mean pose, N(0, 1), and noise of this deviation in every frame. layout: number in the list of data.layouts;
+    0 is the project's.
     """
     row = datasets.get(dataset)
     where = layouts(row, length, Path(root), view)[layout]
@@ -50,8 +52,8 @@ def _write_dataset(
     parts = {split: part_of(where, row, split, length) for split in splits}
     for part in filter(None, parts.values()):
         labels = np.repeat(np.arange(persons), windows)
-        noise = rng.normal(scale=0.3, size=(len(labels) * length, row.joints, 3))
-        write_part(part, poses[np.repeat(labels, length)] + noise, labels)
+        errors = rng.normal(scale=noise, size=(len(labels) * length, row.joints, 3))
+        write_part(part, poses[np.repeat(labels, length)] + errors, labels)
     return {split: part for split, part in parts.items() if part}
 
 

@@ -1,0 +1,42 @@
+# make demo, make test: everything on a fresh machine. The environment in .venv is made once.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+REQUIREMENTS ?= requirements.txt
+VENV := .venv/bin/python
+DEMO := .demo
+SETUP := .venv/.done-$(REQUIREMENTS)
+
+.PHONY: setup demo test test-slow lint bench clean
+
+setup: $(SETUP)
+
+$(SETUP): $(REQUIREMENTS) requirements-common.txt
+	$(PYTHON) -m venv .venv
+	$(VENV) -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	touch $@
+
+# Simulated KS20, from raw files to the table.
+demo: $(DEMO)/Datasets/KS20/6/split.json
+	$(VENV) train_simmc.py --dataset KS20 --probe probe --data $(DEMO)/Datasets --out $(DEMO)/ReID_Models $(DEMO_TRAIN)
+
+$(DEMO)/Datasets/KS20/6/split.json: $(DEMO)/raw/.done
+	$(VENV) preprocess.py 6 --dataset KS20 --raw $(DEMO)/raw --out $(DEMO)/Datasets
+
+$(DEMO)/raw/.done: $(SETUP)
+	$(VENV) -m data.simulate --dataset KS20 --raw $(DEMO)/raw $(DEMO_WALKERS)
+	touch $@
+
+test: $(SETUP)
+	$(VENV) -m pytest -m "not slow"
+
+test-slow: $(SETUP)
+	$(VENV) -m pytest -m slow
+
+lint: $(SETUP)
+	$(VENV) -m ruff check .
+	$(VENV) -m ruff format --check .
+
+bench: $(SETUP)
+	$(VENV) -m benchmarks $(BENCH)
+
+clean:
+	rm -rf .venv $(DEMO)
