@@ -43,9 +43,9 @@ class Sensor:
     """
 
     white: float = 0.010
-    drift: float = 0.016
-    drift_seconds: float = 0.5
-    fit: float = 0.008
+    drift: float = 0.019
+    drift_seconds: float = 0.25
+    fit: float = 0.003
     occlusion: float = 0.35
     jump: float = 0.01
     jump_size: float = 0.08

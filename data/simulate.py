@@ -12,7 +12,7 @@ What --frames and --recordings count, by default and (in brackets) at most:
     BIWI     120 frames a walk   1 (4) walks, one after the other, in each folder of a person
     IAS      120 frames a walk   2 (4) walks, likewise
     KGBD     120 frames a file   5 (6) files a person; the real files have about 600 frames
-    KS20      36 frames a file   5 (5) views in each of three settings; the real set has about 100 frames
+    KS20      30 frames a file   5 (5) views in each of three settings; the real set has about 100 frames
     CASIA_B   80 frames a file   2 (6) videos nm of each of 11 views, a third as many (1 or 2) of bg and of cl
 One recording in twenty is shorter, by up to a half.
 """
@@ -74,9 +74,13 @@ BIWI_TEST_SHARE = 28 / 50
 FOCAL_LENGTH = 525.0  # pixels, of Kinect v1's image of 640 x 480
 FRAME_MILLISECONDS = 33
 
+# Offsets of the joints, metres: the same clothes as they sit on one occasion, and other clothes.
+SAME_CLOTHES = 0.003
+OTHER_CLOTHES = 0.010
+
 KINECT_V1 = Sensor(white=0.012)
 KINECT_V2 = Sensor()
-POSE_ESTIMATOR = Sensor(white=0.012, drift=0.020, fit=0.012, occlusion=0.20)
+POSE_ESTIMATOR = Sensor(white=0.012, drift=0.020, fit=0.006, occlusion=0.20)
 
 
 @dataclass(frozen=True)
@@ -84,15 +88,15 @@ class Scene:
     """Where and how recordings are made; degrees, metres, seconds.
 
     heading, heading_spread: mean direction of walking and its standard deviation between recordings; 0 is
-    towards the sensor. turn: standard deviation of the turning, degrees a second. sway: standard deviation of
-    the amplitude of slow swinging. speed: mean factor on the person's own speed; 0 stands. floor: height of
-    the floor, with the sensor as the origin. tilt: of the sensor. rate: frames a second.
+    towards the sensor. turn: standard deviation of the turning from first to last frame. sway: standard
+    deviation of the amplitude of slow swinging. speed: mean factor on the person's own speed; 0 stands.
+    floor: height of the floor, with the sensor as the origin. tilt: of the sensor. rate: frames a second.
     """
 
     sensor: Sensor
     heading: float = 0.0
     heading_spread: float = 7.0
-    turn: float = 10.0
+    turn: float = 15.0
     sway: float = 6.0
     speed: float = 1.0
     floor: float = -0.85
@@ -152,9 +156,9 @@ def write_ks20(request: Request) -> None:
         (request.root / view).mkdir(parents=True)
     for number, person, random in persons_of(request):
         for setting in KS20_SETTINGS:
-            clothes = draw_clothes(0.008, random)
+            clothes = draw_clothes(SAME_CLOTHES, random)
             for view, heading in views:
-                scene = Scene(KINECT_V2, heading=heading)
+                scene = Scene(KINECT_V2, heading=heading, heading_spread=15.0, turn=42.0)
                 stem = request.root / view / f"{setting}_body{KS20_BODIES[number]}"
                 for t, frame in enumerate(record(person, scene, clothes, request.frames, random)):
                     path = Path(f"{stem}_{100000 + FRAME_MILLISECONDS * t}_skel.txt")
@@ -165,11 +169,11 @@ def write_kgbd(request: Request) -> None:
     """kinect gait raw dataset/PersonNNN/<recording>.txt, 20 lines `Name;x;y;z` a frame, the head first."""
     template = "".join(f"{name};%.4f;%.4f;%.4f\r\n" for name in KGBD_JOINTS)
     # Persons walk along a half circle, to and fro, and the sensor turns with them.
-    scene = Scene(KINECT_V1, heading_spread=10.0, turn=3.0, sway=25.0)
+    scene = Scene(KINECT_V1, heading_spread=10.0, sway=25.0)
     for number, person, random in persons_of(request):
         folder = request.root / "kinect gait raw dataset" / f"Person{number + 1:03d}"
         folder.mkdir(parents=True)
-        clothes = draw_clothes(0.008, random)
+        clothes = draw_clothes(SAME_CLOTHES, random)
         for recording in range(1, request.recordings + 1):
             frames = record(person, scene, clothes, request.frames, random)[:, list(KGBD_JOINTS.values())]
             text = "".join(template % tuple(frame.ravel()) for frame in frames)
@@ -180,26 +184,26 @@ def write_biwi(request: Request) -> None:
     """Training/<person>/… and, of 28 persons in 50, Testing/{Walking,Still}/<person>/…, a file a frame."""
     count = max(1, round(BIWI_TEST_SHARE * request.persons))
     tested = np.random.RandomState(request.seed).permutation(request.persons)[:count]
-    walking = Scene(KINECT_V1, heading_spread=12.0)
-    sets = [("Training", replace(walking, heading_spread=20.0, turn=15.0))]
-    tests = [("Testing/Walking", walking), ("Testing/Still", replace(walking, speed=0.0, turn=5.0))]
+    walking = Scene(KINECT_V1, heading_spread=12.0, turn=30.0)
+    sets = [("Training", replace(walking, heading_spread=20.0, turn=40.0))]
+    tests = [("Testing/Walking", walking), ("Testing/Still", replace(walking, speed=0.0, turn=10.0))]
     for number, person, random in persons_of(request):
-        clothes = draw_clothes(0.008, random)
+        first_day, other_day = draw_clothes(SAME_CLOTHES, random), draw_clothes(OTHER_CLOTHES, random)
         for name, scene in sets + (tests if number in tested else []):
+            clothes = first_day if name == "Training" else other_day
             folder = request.root / name / f"{number + 1:03d}"
             write_walks(folder, "{:06d}-a_{}_skel.txt", person, scene, clothes, request, random)
             for path in sorted(folder.iterdir()):
                 if random.random_sample() < EXTRA_SHARE:
                     path.write_text(path.read_text() + "".join(f"{j},0,0,0,0,0,0,0\n" for j in range(20)))
-            clothes = draw_clothes(0.008, random)
 
 
 def write_ias(request: Request) -> None:
     """{Training,TestingA,TestingB}/<person>/…, a file a frame. A: other clothes; B: another room."""
-    room = Scene(KINECT_V1, heading_spread=20.0, turn=15.0, sway=10.0)
+    room = Scene(KINECT_V1, heading_spread=20.0, turn=40.0, sway=10.0)
     other = replace(room, floor=-1.05, tilt=6.0)
     for number, person, random in persons_of(request):
-        usual, changed = draw_clothes(0.008, random), draw_clothes(0.016, random)
+        usual, changed = draw_clothes(SAME_CLOTHES, random), draw_clothes(OTHER_CLOTHES, random)
         for name, scene, clothes in (
             ("Training", room, usual),
             ("TestingA", room, changed),
@@ -243,13 +247,13 @@ def write_casia(request: Request) -> None:
     """<person>-<condition>-<number>-<view>.npy, (frames, 14, 3) float32, as a pose estimator gives them."""
     fewer = min(2, max(1, request.recordings // 3))
     for number, person, random in persons_of(request):
-        usual = draw_clothes(0.008, random)
+        usual = draw_clothes(SAME_CLOTHES, random)
         for condition, videos in (("nm", request.recordings), ("bg", fewer), ("cl", fewer)):
-            clothes = draw_clothes(0.020, random) if condition == "cl" else usual
+            clothes = draw_clothes(OTHER_CLOTHES, random) if condition == "cl" else usual
             for video in range(1, videos + 1):
                 walker = burden(person, condition, random)
                 for view in CASIA_VIEWS:
-                    scene = Scene(POSE_ESTIMATOR, heading=view, heading_spread=3.0, turn=4.0, rate=25.0)
+                    scene = Scene(POSE_ESTIMATOR, heading=view, heading_spread=3.0, turn=10.0, rate=25.0)
                     frames = record(walker, scene, clothes, request.frames, random)[:, CASIA_JOINTS]
                     name = f"{number + 1:03d}-{condition}-{video:02d}-{view:03d}.npy"
                     np.save(request.root / name, frames.astype(np.float32))
@@ -284,7 +288,7 @@ SIMULATIONS = {
     "BIWI": Simulation(write_biwi, 120, 1, 4),
     "IAS": Simulation(write_ias, 120, 2, 4),
     "KGBD": Simulation(write_kgbd, 120, 5, 6),
-    "KS20": Simulation(write_ks20, 36, 5, 5),
+    "KS20": Simulation(write_ks20, 30, 5, 5),
     "CASIA_B": Simulation(write_casia, 80, 2, 6),
 }
 

@@ -68,7 +68,7 @@ GAIT = {
 # persons.
 POSTURE = ("lean", "slouch", "head_tilt", "list", "shoulder_twist", "arm_swing", "arm_flexion", "arm_spread")
 POSTURE += ("elbow_flexion", "elbow_swing", "hip_swing", "toe_out")
-POSTURE_CHANGE = 0.4
+POSTURE_CHANGE = 0.2
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Track:
     """How a person moves past the sensor in one recording.
 
     heading: direction of walking at mid-recording in radians; 0 walks towards the sensor, positive towards x.
-    turn: change of the heading, radians a second.
+    turn: change of the heading from the first frame to the last, radians; the person walks an arc.
     sway: amplitude of a slow swinging of the heading (4 to 7 seconds a period), radians.
     centre: (3,) position of the hip centre at mid-recording on the floor plan, y = height of the floor.
     speed: factor on the person's own speed; 0 stands still.
@@ -144,7 +144,7 @@ def walk(
     phase = random.uniform(0, 2 * np.pi) + np.pi * cadence * seconds + wander * (speed > 0)  # (frames,)
     body = pose(person, phase, np.sqrt(speed))
     period = random.uniform(4, 7)
-    heading = track.heading + track.turn * seconds
+    heading = track.heading + track.turn * seconds * track.rate / frames
     heading = heading + track.sway * np.sin(2 * np.pi * seconds / period + random.uniform(0, 2 * np.pi))
     leg = (person.lengths["thigh"] + person.lengths["shank"]).mean()
     step = 2 * leg * np.sin(np.sqrt(speed) * person.gait["hip_swing"].mean())
