@@ -1,0 +1,104 @@
+"""Whole training runs of the released SimMC, replayed draw by draw.
+
+The data are too large for the repository: the test looks for ../shared/golden/replay_KS20 and is skipped without it.
+"""
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import data
+import train_simmc
+from models.simmc import SimMC
+from reid import protocol
+from reid.jaccard import cluster
+from reid.optimizer import TFAdam
+from reid.saved import encode_set
+
+FOLDER = Path(__file__).parents[2] / "shared" / "golden" / "replay_KS20"
+SETTINGS = {"batch_size": 80, "mask_x": 2, "mask_x_2": 2, "t": 0.08, "mask_lambda": 0.5}
+
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the released runs are not at {FOLDER}")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("replay")
+    with tarfile.open(FOLDER / "Datasets_KS20.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "Datasets"
+
+
+def replay(root, seed: int, epochs: int) -> tuple[list[dict], list[dict]]:
+    """The rows of our run and of the released one."""
+    released = json.loads((FOLDER / f"curve_KS20_seed{seed}.json").read_text())["rows"][:epochs]
+    rng = np.random.RandomState(seed)
+    for _ in range(2):  # the released code loads the training set twice and uses the second
+        sets = data.load("KS20", "probe", 6, root, rng=rng, batch_size=80)
+    with np.load(FOLDER / f"curve_KS20_seed{seed}_order.npz") as order:
+        np.testing.assert_array_equal(sets.train.labels, order["y_train"])
+        sums = sets.train.skeletons.astype(np.float64).sum(axis=(1, 2, 3))
+        np.testing.assert_allclose(sums, order["X_sum"], atol=1e-5)
+    with np.load(FOLDER / f"curve_KS20_seed{seed}_init.npz") as weights:
+        model = SimMC.from_published({name.replace("|", "/"): weights[name] for name in weights.files})
+    optimizer = TFAdam(model.parameters(), 0.00035)
+    skeletons = torch.from_numpy(sets.train.skeletons)
+    rows = []
+    for _ in range(epochs):
+        masks = train_simmc.draw_batch_masks(rng, len(skeletons), 6, SETTINGS)
+        whole, first, second = train_simmc.encode_masked(model, skeletons, masks, 80)
+        features = [encode_set(model, part.skeletons) for part in (sets.probe, sets.gallery)]
+        row = protocol.score(sets, *features, "released")
+        labels = [cluster(v, 0.8, 2) for v in (first, second)]
+        row |= train_simmc.describe_clusters(labels, whole, sets.train.labels, False)
+        row |= train_simmc.learn(
+            model, optimizer, skeletons, masks, (first, second), labels, SETTINGS, "released"
+        )
+        rows.append(row)
+    return rows, released
+
+
+NAMES = {
+    "mAP": "mAP",
+    "top1": "top_1",
+    "top5": "top_5",
+    "top10": "top_10",
+    "AMI_1": "AMI_1",
+    "AMI_2": "AMI_2",
+}
+
+
+def expect_close(ours: dict, released: dict) -> None:
+    for name, released_name in NAMES.items():
+        assert ours[name] == pytest.approx(released[released_name], abs=1e-6)
+    for k in (1, 2):
+        assert ours[f"clusters_{k}"] == released[f"clusters_{k}"]
+        assert ours[f"noise_{k}"] == released[f"noise_{k}"]
+    assert ours["MIC"] == pytest.approx(released["MIC_loss"], abs=1e-3)
+    assert ours["MPC"] == pytest.approx(released["MPC_loss"], abs=2e-3)
+
+
+def test_the_first_epochs_are_the_released_ones(root):
+    for ours, released in zip(*replay(root, seed=0, epochs=2), strict=True):
+        expect_close(ours, released)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_whole_runs_agree_in_their_statistics(root, seed):
+    """25 epochs; the means over the last five are compared with the spread that the three released runs show."""
+    ours, released = replay(root, seed, 25)
+    expect_close(ours[0], released[0])
+
+    def late(rows, name):
+        return np.mean([row[name] for row in rows[-5:]])
+
+    assert late(ours, "mAP") == pytest.approx(late(released, "mAP"), abs=0.04)
+    assert late(ours, "top1") == pytest.approx(late(released, "top_1"), abs=0.08)
+    assert late(ours, "clusters_1") == pytest.approx(late(released, "clusters_1"), abs=4)
+    assert late(ours, "AMI_1") == pytest.approx(late(released, "AMI_1"), abs=0.05)
+    assert max(row["outliers"] for row in ours[-5:]) <= 5
