@@ -1,6 +1,7 @@
-"""Evaluate a saved model, feature files, or a baseline, by retrieval.
+"""Evaluate a saved model, feature files, or a baseline: a saved recogniser by recognition, all else by retrieval.
 
     python evaluate.py --checkpoint ReID_Models/KS20/probe/best.pt --dataset KS20       a checkpoint
+    python evaluate.py --checkpoint ReID_Models/AGE/IAS/LA/ap/best_A.pt --dataset IAS   a recogniser, on every split
     python evaluate.py --probe FILE.probe.npz --gallery FILE.gallery.npz                feature files of any model
     python evaluate.py --features D-13 --dataset KS20 --probe probe                     a baseline
 
@@ -17,7 +18,7 @@ import torch
 from data import Retrieval, datasets
 from data.descriptors import DESCRIPTORS
 from models.simmc import SimMC
-from reid import cli, features, protocol, ranking, results
+from reid import cli, features, protocol, ranking, recognisers, results
 from reid.errors import InputError, run_command
 from reid.saved import encode_set, load_retrieval, read_header, score_checkpoint
 from reid.settings import SIMMC_DEFAULT
@@ -26,13 +27,16 @@ from reid.settings import SIMMC_DEFAULT
 def main() -> None:
     args = parse_arguments()
     cli.start_log(args.quiet)
-    if args.gallery:
-        name, figures = score_files(args)
+    saved = read_header(args.checkpoint) if args.checkpoint else {}
+    kind = "recognition" if "recogniser" in saved else "retrieval"
+    if kind == "recognition":
+        name, figures = score_recogniser(args, saved)
+        print(results.recognition_table((f"{name} {test}", row) for test, row in figures["tests"].items()))
     else:
-        name, figures = score_model(args)
-    print(results.retrieval_table([(name, figures)]))
+        name, figures = score_files(args) if args.gallery else score_model(args, saved)
+        print(results.retrieval_table([(name, figures)]))
     if args.json:
-        results.write_json(args.json, {"kind": "retrieval", "method": name, **describe(args), **figures})
+        results.write_json(args.json, {"kind": kind, "method": name, **describe(args), **figures})
 
 
 def score_files(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -44,19 +48,25 @@ def score_files(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     return "features", figures
 
 
-def score_model(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+def score_recogniser(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A checkpoint with a recogniser, on every test split; the figures of --probe, or of its own split, on top."""
+    args.view, args.length = saved["view"], args.length or saved["length"]
+    sets = recognisers.load(args, saved["settings"].get("centred", True))
+    args.probe = args.probe or saved["recogniser"]["test"] or next(iter(sets.tests))
+    if args.probe not in sets.tests:
+        raise InputError(f"unknown test split {args.probe!r}; choose one of {', '.join(sets.tests)}")
+    found = recognisers.score_saved(args.checkpoint, sets, cli.pick_device(args), args.protocol)
+    return saved["method"], {**found[args.probe], "tests": found}
+
+
+def score_model(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """A checkpoint, or a baseline, on a data set. What the command line leaves open, a checkpoint fills in."""
-    if args.dataset is None:
-        raise InputError(
-            "expected --dataset with --checkpoint or --features, found none (see evaluate.py --help)"
-        )
-    saved = read_header(args.checkpoint) if args.checkpoint else {}
     row = datasets.get(args.dataset)
     args.probe = args.probe or saved.get("probe") or next(iter(row.gallery_of))
     args.length = args.length or saved.get("length") or row.default_length
     batch_size = args.batch_size or saved.get("settings", SIMMC_DEFAULT)["batch_size"]
     device = cli.pick_device(args)
-    sets = load_retrieval(args, batch_size)
+    sets = load_retrieval(args, batch_size, centred=saved.get("settings", {}).get("centred", True))
     if args.checkpoint:
         return saved["method"], score_checkpoint(args.checkpoint, sets, args.protocol, device)
     if args.features == "untrained":
@@ -100,6 +110,10 @@ def parse_arguments() -> argparse.Namespace:
         raise InputError(f"expected one of --checkpoint, --features, --gallery, found {found}")
     if args.gallery and not args.probe:
         raise InputError("--gallery FILE needs --probe FILE")
+    if not args.gallery and args.dataset is None:
+        raise InputError(
+            "expected --dataset with --checkpoint or --features, found none (see evaluate.py --help)"
+        )
     if args.exclude_self and not args.gallery:
         raise InputError(
             "--exclude_self goes with feature files; data sets know where probe and gallery are one set"

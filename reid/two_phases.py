@@ -1,0 +1,156 @@
+"""Runs of AGE and SM-SGE: encoders without labels, then a recogniser on their frozen features.
+
+--task recognition trains both, on the recognition training set, and shows retrieval by the same encoders beside it.
+--task retrieval trains encoders only, on the training split alone, as the retrieval tables ask. Phases of a run:
+"encoder", and the recogniser's, which the script names.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import data
+from data import datasets
+from reid import cli, protocol, recognisers, results, saved
+from reid.cli import log
+from reid.errors import InputError
+from reid.runs import Run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of both scripts, beside those of all scripts (reid.cli)."""
+    group = parser.add_argument_group("phases")
+    group.add_argument(
+        "--task",
+        choices=("recognition", "retrieval"),
+        default="recognition",
+        help="recognition (default): encoders and recogniser; retrieval: encoders from the training split alone",
+    )
+    group.add_argument("--view", type=int, metavar="V", help="test view of the cross-view protocol (CASIA_B)")
+    group.add_argument(
+        "--pre_epochs", type=cli.positive_int, metavar="N", help="epochs of the encoders (or --epochs)"
+    )
+    group.add_argument(
+        "--recognition_epochs", type=cli.positive_int, metavar="N", help="of the recogniser (or --epochs)"
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    """Fill in what follows from the data set. Raises InputError for options that do not go together."""
+    row = datasets.get(args.dataset)
+    if args.view is not None and (args.probe or args.task == "retrieval"):
+        raise InputError(
+            "--view is a recognition protocol with one test set: leave out --probe and --task retrieval"
+        )
+    if args.view is None and not row.recognition and args.task == "recognition":
+        raise InputError(
+            f"recognition on {row.name} needs --view 0 to {row.views - 1}; without one, --task retrieval"
+        )
+    args.probe = "test" if args.view is not None else args.probe or next(iter(row.gallery_of))
+    if args.view is None:
+        row.pair(args.probe)
+    args.length = args.length or row.default_length
+    args.pre_epochs = args.pre_epochs or args.epochs
+    args.recognition_epochs = args.recognition_epochs or args.epochs
+
+
+def start(method: str, args: argparse.Namespace, settings: dict[str, Any], variant: str) -> Run:
+    """The run in <out>/<method>/<dataset>/<variant>, where a view stands before the variant and the task after."""
+    view = "" if args.view is None else f"view_{args.view}_"
+    task = "_retrieval" if args.task == "retrieval" else ""
+    return Run(
+        method, args, settings, args.probe, Path(args.out) / method / args.dataset / f"{view}{variant}{task}"
+    )
+
+
+def phase(run: Run, name: str) -> Run:
+    """One of the two phases. Its checkpoints say what they were trained for."""
+    return run.part(name, task=run.args.task, view=run.args.view)
+
+
+def load(run: Run) -> data.Recognition | data.Retrieval:
+    """The data of the task, the training set in the order of the files."""
+    args, centred = run.args, run.settings.get("centred", True)
+    if args.task == "recognition":
+        return recognisers.load(args, centred)
+    return data.load(
+        args.dataset, args.probe, args.length, args.data, balance=False, shuffle=False, centred=centred
+    )
+
+
+def evaluate(run: Run, recogniser: str, device: torch.device) -> None:
+    """Score the saved best models, by recognition and by retrieval (--mode Eval). recogniser: name of the phase."""
+    args, found = run.args, {}
+    if args.task == "recognition":
+        sets = load(run)
+        for name, test in sets.tests.items():
+            path = phase(run, recogniser).path(f"best_{name}.pt")
+            found |= recognisers.score_saved(path, replace(sets, tests={name: test}), device, args.protocol)
+        rows = [(f"{run.method} {name}", figures) for name, figures in found.items()]
+        print(f"{run.title}\n" + results.recognition_table(rows))
+    retrieval = score_retrieval(run, device)
+    if found:
+        shown = found[headline(args, found)]
+        run.write_results({"kind": "recognition", **shown, "tests": found, "retrieval": retrieval})
+    else:
+        run.write_results(retrieval)
+
+
+def headline(args: argparse.Namespace, tests: dict[str, Any]) -> str:
+    """The test split that the results begin with: --probe, if it is one."""
+    return args.probe if args.probe in tests else next(iter(tests))
+
+
+def score_retrieval(run: Run, device: torch.device, untrained: nn.Module | None = None) -> dict[str, Any]:
+    """Retrieval figures of the saved encoders, as JSON content; printed as a table.
+
+    untrained: encoders with their initial weights, which stand beside them with the descriptors. A recognition run
+    on data without probes and gallery gives {} and a line in the log.
+    """
+    args, row = run.args, datasets.get(run.args.dataset)
+    if args.view is not None:
+        return {}
+    batch_size, centred = run.settings["batch_size"], run.settings.get("centred", True)
+    try:
+        sets = saved.load_retrieval(args, batch_size, centred=centred)
+    except InputError as error:
+        if args.task == "retrieval":
+            raise
+        log.info(f"no retrieval figures: {error}")
+        return {}
+    figures = saved.score_checkpoint(phase(run, "encoder").path("best.pt"), sets, args.protocol, device)
+    trained = ["train", *(row.recognition_train if args.task == "recognition" else ())]
+    content = {"kind": "retrieval", **figures, "trained_on": trained}
+    rows = {run.method: figures}
+    if untrained is not None:
+        features = (saved.encode_set(untrained, part.skeletons) for part in (sets.probe, sets.gallery))
+        rows = {"untrained encoder": protocol.score(sets, *features, args.protocol), **rows}
+        rows = protocol.baselines(saved.load_retrieval(args, batch_size), args.protocol) | rows
+        # The last weights count: no epoch is chosen by its figures.
+        content |= {
+            "best": figures,
+            "last": figures,
+            "untrained": rows["untrained encoder"],
+            "baselines": rows,
+        }
+    print(f"retrieval of {args.probe}, encoders trained on {' + '.join(trained)}")
+    print(results.retrieval_table(rows.items()))
+    return content
+
+
+def write_features(run: Run, device: torch.device) -> None:
+    """Write the encoders' features of train, probe and gallery, for a view of train and test (--save_features)."""
+    args, path = run.args, phase(run, "encoder").path("best.pt")
+    if args.view is None:
+        saved.save_features(args.save_features, path, args, device)
+        return
+    sets = load(run)
+    model, _ = saved.load_model(path, sets.joints, sets.length, device)
+    # Classes back to the labels of the data files.
+    parts = {"train": sets.train, **sets.tests}
+    parts = {name: replace(part, labels=sets.persons[part.labels]) for name, part in parts.items()}
+    saved.write_features(args.save_features, model, parts)

@@ -1,0 +1,249 @@
+"""Train AGE (IJCAI 2020): three encoder-decoders without labels, then a recognition network on their encodings.
+
+    python train_age.py --dataset IAS                                      both phases; splits A and B from one run
+    python train_age.py --dataset BIWI --attention LA --manner ap          the published options
+    python train_age.py --dataset IAS --resume --manner sc                 same encoders, another recognition network
+    python train_age.py --dataset IAS --mode Eval                          score the saved best models
+    python train_age.py --dataset KS20 --task retrieval                    encoders from the training split alone
+    python train_age.py --dataset CASIA_B --view 3 --length 20             cross-view recognition
+
+Data come from preprocess.py. Settings not given are the published ones (reid/settings.py). --task recognition trains
+on the recognition training set (with KGBD's and KS20's gallery, without BIWI's untested persons) and shows retrieval
+by the same encoders beside it; --task retrieval trains as the retrieval tables ask. --probe names the test split that
+the results begin with and the probes of retrieval; it does not enter recognition training.
+
+Files of a run, in <out>/AGE/<dataset>/<attention> (of a view .../view_<v>_<attention>; with --task retrieval
+.../<attention>_retrieval): log.txt, results.json, alignment.png, the encoders encoder/best.pt, encoders and
+recogniser <manner>/best_<split>.pt and final.pt; in both folders last.pt (to resume) and history.csv.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+
+from data import Recognition
+from data.resample import training_order
+from models.age import AGE, AXES, stops
+from reid import attention, cli, protocol, recognition_training, two_phases
+from reid.cli import log
+from reid.errors import InputError, run_command
+from reid.optimizer import TFAdam
+from reid.recognisers import Recogniser, Rows, rows_of_test
+from reid.runs import Run
+from reid.saved import age_rows, encode_frames
+from reid.settings import AGE_DEFAULT, AGE_TABLE, resolve
+from reid.stages import Stages
+
+CLIP = 5.0  # gradients, by value
+VALIDATE_EVERY = 50  # batches of an epoch
+TEST_EVERY = 50  # steps of the recognition network
+SAVE_SECONDS = 30  # between two states of the encoders, 75 MB each
+
+
+def main() -> None:
+    args = parse_arguments()
+    settings = resolve(AGE_DEFAULT, AGE_TABLE, (args.dataset,), vars(args))
+    device = cli.pick_device(args)
+    run = two_phases.start("AGE", args, settings, settings["attention"])
+    if args.mode == "Train":
+        train(run, device)
+    else:
+        two_phases.evaluate(run, settings["manner"], device)
+    if args.save_features:
+        two_phases.write_features(run, device)
+
+
+def train(run: Run, device: torch.device) -> None:
+    """Self-supervised gait encoding, then person re-identification on the frozen encodings (Section 3)."""
+    args = run.args
+    sets = two_phases.load(run)
+    tests = sets.tests if args.task == "recognition" else {args.probe: sets.probe}
+    shown = two_phases.headline(args, tests)
+    rng = np.random.RandomState(args.seed)
+    order = training_order(sets.train.labels, run.settings["batch_size"], rng, args.balance)  # permuted once
+    model, generator = new_model(run, sets.joints)
+    model.to(device)
+    sizes = "  ".join(f"{name} {len(test)}" for name, test in tests.items())
+    log.info(
+        f"train {len(order)}  {sizes} sequences  {sum(p.numel() for p in model.parameters()):,} parameters"
+    )
+    encoder_phase = two_phases.phase(run, "encoder")
+    train_encoders(encoder_phase, model, torch.from_numpy(sets.train.skeletons).to(device), order)
+    title = f"AGE, {run.settings['attention']}: attention on {args.dataset} {shown}"
+    content = {"attention": attention.draw(run.path("alignment.png"), model, tests[shown].skeletons, title)}
+    if args.task == "recognition":
+        found = train_recogniser(run, model, sets, order, rng, generator)
+        content |= recognition_training.summary(found, shown)
+        print(f"{run.title}\n" + recognition_training.table(found, "AGE"))
+    retrieval = two_phases.score_retrieval(run, device, new_model(run, sets.joints)[0].to(device))
+    run.write_results(content | ({"retrieval": retrieval} if args.task == "recognition" else retrieval))
+
+
+def new_model(run: Run, joints: int) -> tuple[AGE, torch.Generator]:
+    """The encoders with their initial weights, and the generator that has drawn them from the seed."""
+    generator = torch.Generator().manual_seed(run.args.seed)
+    options = {name: run.settings[name] for name in ("hidden", "decoder_input", "target")}
+    options["count_copies"] = run.args.protocol == "released"
+    return AGE(joints, **options, generator=generator), generator
+
+
+def train_encoders(run: Run, model: AGE, skeletons: torch.Tensor, order: np.ndarray) -> None:
+    """Rebuild the sequences `order` of skeletons (N, f, J, 3), in fixed batches; the last weights count."""
+    settings = run.settings
+    batches = encoder_batches(run, order, skeletons)
+    locality = settings["attention"] == "LA"
+    parameters = list(model.parameters())  # each of shape (3, ...), one slice an axis
+    optimizer = TFAdam(parameters, settings["lr"])
+    validation = Validation()
+    parts = {"model": model, "optimizer": optimizer, "validation": validation}
+    epoch = run.resume(parts, (*recognition_training.CHANGEABLE, "manner"))
+    stages = Stages(settings["pre_epochs"], epoch, run.args.quiet, skeletons.device)
+    while epoch < settings["pre_epochs"] and not validation.all_stopped:
+        found = []
+        with stages("learn"):
+            for number, batch in enumerate(batches):
+                losses = model.losses(skeletons[batch], locality)
+                optimizer.zero_grad()
+                losses["total"].sum().backward()
+                torch.nn.utils.clip_grad_value_(parameters, CLIP)
+                final = [p.data[validation.stopped] for p in parameters if validation.stopped]
+                optimizer.step()
+                for parameter, weights in zip(parameters, final, strict=False):
+                    parameter.data[validation.stopped] = weights
+                found.append(torch.stack([losses["reconstruction"], losses["locality"]]).detach())
+                if number % VALIDATE_EVERY == 0 and validation.look(model, skeletons[batches[0]]):
+                    break
+        epoch += 1
+        row = describe_epoch(model, skeletons[batches[0]], torch.stack(found).mean(dim=0))
+        line = "  ".join(f"{name} {value:.3f}" for name, value in row.items())
+        run.end_epoch({"epoch": epoch} | row, line, stages.end_epoch())
+        done = epoch == settings["pre_epochs"] or validation.all_stopped
+        run.save_last(epoch, parts, seconds=0 if done else SAVE_SECONDS)
+    run.save_best(model, epoch, {})
+
+
+def encoder_batches(run: Run, order: np.ndarray, skeletons: torch.Tensor) -> list[torch.Tensor]:
+    """Sequence numbers of each batch. Raises InputError if there is no batch."""
+    size, N = run.settings["batch_size"], len(skeletons)
+    if run.settings["two_thirds"]:
+        order = order[order < N - -(-N // 3)]  # first in the order of the files
+    batches = torch.from_numpy(order).to(skeletons.device).split(size)
+    if run.args.protocol == "released":
+        batches = [batch for batch in batches if len(batch) == size]
+    if len(order) == 0 or not batches:
+        raise InputError(
+            f"the encoders need a whole batch of {size} sequences, found {len(order)}; "
+            "use a smaller --batch_size or --protocol full"
+        )
+    return list(batches)
+
+
+class Validation:
+    """Reconstruction losses of the first batch, by axis, and the axes that the released rule has stopped."""
+
+    def __init__(self):
+        self.losses: list[list[float]] = [[], [], []]
+        self.stopped: list[int] = []
+
+    @torch.no_grad()
+    def look(self, model: AGE, batch: torch.Tensor) -> bool:
+        """Validate on a batch (B, f, J, 3). Returns whether every axis has stopped."""
+        for axis, loss in enumerate(model.losses(batch)["reconstruction"].tolist()):
+            if axis not in self.stopped:
+                self.losses[axis].append(loss)
+                if stops(self.losses[axis]):
+                    self.stopped.append(axis)
+        return self.all_stopped
+
+    @property
+    def all_stopped(self) -> bool:
+        return len(self.stopped) == len(AXES)
+
+    def state_dict(self) -> dict[str, list]:
+        return {"losses": self.losses, "stopped": self.stopped}
+
+    def load_state_dict(self, state: dict[str, list]) -> None:
+        self.losses, self.stopped = state["losses"], state["stopped"]
+
+
+def describe_epoch(model: AGE, batch: torch.Tensor, losses: torch.Tensor) -> dict[str, float]:
+    """Columns of the history, by axis: mean losses (2, 3) of the epoch, attention near its target in a batch."""
+    near = attention.near_target(attention.mean_alignment(model, batch), model.target)
+    names = [f"{name}_{axis}" for name in ("rec", "loc", "near") for axis in AXES]
+    return dict(zip(names, torch.cat([losses.flatten(), near]).tolist(), strict=True))
+
+
+def train_recogniser(
+    run: Run,
+    model: AGE,
+    sets: Recognition,
+    order: np.ndarray,
+    rng: np.random.RandomState,
+    generator: torch.Generator,
+) -> dict[str, dict]:
+    """Train the recognition network on the encodings of the sequences `order`. Returns best and last by test."""
+    args, settings = run.args, run.settings
+    released = args.protocol == "released"
+    rows = age_rows(encode_frames(model, sets.train.skeletons), settings)  # (N, f or 1, d)
+    R = rows.shape[1]
+    if released:
+        order = protocol.padded_batches(sets.train.labels, settings["batch_size"])
+    numbers = rng.permutation((order[:, None] * R + np.arange(R)).ravel())  # single rows, permuted once
+    labels = torch.from_numpy(sets.train.labels).to(rows.device).repeat_interleave(R)
+    tests = {
+        name: rows_of_test(model, test.skeletons, test.labels, settings, args.protocol)
+        for name, test in sets.tests.items()
+    }
+    recogniser = Recogniser(rows.shape[2], len(sets.persons), settings["hidden"], "mean", generator)
+    plan = recognition_training.Plan(
+        epochs=settings["recognition_epochs"],
+        batch_size=settings["batch_size"],
+        lr=settings["lr"],
+        whole_batches=released,
+        test_every=TEST_EVERY,
+        ties=True,
+    )
+    training = Rows(rows.flatten(0, 1)[:, None], labels)
+    return recognition_training.train(
+        two_phases.phase(run, settings["manner"]),
+        model, recogniser.to(rows.device), sets.persons, training, numbers, tests, plan,
+    )  # fmt: skip
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = cli.script_parser(__doc__)
+    cli.add_data_arguments(parser)
+    cli.add_probe_argument(parser)
+    cli.add_run_arguments(parser)
+    two_phases.add_arguments(parser)
+    group = parser.add_argument_group("AGE (default: the published setting of the data set)")
+    group.add_argument("--attention", choices=("LA", "BA"), help="locality-aware or basic")
+    group.add_argument(
+        "--manner", choices=("ap", "sc"), help="average the rows' predictions, or join the rows"
+    )
+    group.add_argument(
+        "--decoder_input", choices=("zeros", "previous"), help="previous: the target frame before"
+    )
+    group.add_argument("--target", choices=("reverse", "same"), help="order in which sequences are rebuilt")
+    group.add_argument("--centred", action=argparse.BooleanOptionalAction, help="hip centre as the origin")
+    group.add_argument("--hidden", type=cli.positive_int, help="units of every layer")
+    group.add_argument("--lr", type=float, help="learning rate")
+    group.add_argument("--batch_size", type=cli.positive_int)
+    group.add_argument(
+        "--balance",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="resample training sequences to equal class shares (uses labels; the released AGE does not)",
+    )
+    args = parser.parse_args()
+    two_phases.check(args)
+    if args.length < 2:
+        raise InputError(f"AGE's attention needs windows of at least 2 frames, found --length {args.length}")
+    if args.balance and args.protocol == "released":
+        raise InputError("the released AGE does not resample: leave out --balance or --protocol released")
+    return args
+
+
+if __name__ == "__main__":
+    run_command(main)
