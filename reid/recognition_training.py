@@ -49,7 +49,7 @@ class Plan:
     patience: int | None = None
 
 
-class Tests:
+class Watch:
     """The test sets, the best network of each, and how long ago any of them improved."""
 
     def __init__(self, sets: Mapping[str, Rows], plan: Plan):
@@ -125,7 +125,7 @@ def train(
     """
     batches = _batches(order, plan, training.rows.device)
     optimizer = TFAdam(recogniser.parameters(), plan.lr)
-    tests = Tests(test_sets, plan)
+    tests = Watch(test_sets, plan)
     fingerprint = Fingerprint(encoder)
     parts = {"encoder": fingerprint, "recogniser": recogniser, "optimizer": optimizer, "tests": tests}
     epoch = run.resume(parts, CHANGEABLE) if fingerprint.saved_in(run) else 0
@@ -166,7 +166,7 @@ def _batches(order: np.ndarray, plan: Plan, device: torch.device) -> list[Tensor
     return list(batches)
 
 
-def _finish(run, encoder, recogniser, persons, tests: Tests, epoch: int, step: int) -> dict[str, dict]:
+def _finish(run, encoder, recogniser, persons, tests: Watch, epoch: int, step: int) -> dict[str, dict]:
     """Test the last network, which can be the best one too, and save all that are kept.
 
     This comes after last.pt is written: a run that is gone on with must not know of it.
@@ -231,7 +231,7 @@ def table(found: Mapping[str, Mapping[str, Any]], method: str) -> str:
     return results.recognition_table(rows)
 
 
-def _line(row: Mapping[str, float], tests: Tests) -> str:
+def _line(row: Mapping[str, float], tests: Watch) -> str:
     """One line for the log."""
     line = f"loss {row['loss']:.4f}"
     for name, best in tests.best.items():
