@@ -22,7 +22,7 @@ def run(options: Options) -> Report:
     features = torch.from_numpy(x)
     rank = nearest_neighbours(features, 20)
     versions = {"plain, dense": partial(plain.cluster, x, rank.numpy(), EPS, MIN_SAMPLES)}
-    if jaccard.block_pairs is not None:
+    if jaccard.compiled is not None:
         fast = "sparse, compiled loop"
         versions[fast] = partial(jaccard.cluster_from_neighbours, features, rank, EPS, MIN_SAMPLES)
         jaccard.cluster(features[:100], EPS, MIN_SAMPLES)  # compiles
@@ -55,8 +55,8 @@ def describe(features: torch.Tensor, rank: torch.Tensor, labels: np.ndarray) -> 
 
 def _array_operations(features: torch.Tensor, rank: torch.Tensor) -> np.ndarray:
     """The way for GPUs and for machines without Numba."""
-    compiled, jaccard.block_pairs = jaccard.block_pairs, None
+    compiled, jaccard.compiled = jaccard.compiled, None
     try:
         return jaccard.cluster_from_neighbours(features, rank, EPS, MIN_SAMPLES)
     finally:
-        jaccard.block_pairs = compiled
+        jaccard.compiled = compiled

@@ -19,12 +19,13 @@ from reid.errors import InputError
 from reid.neighbours import nearest_neighbours
 
 try:
-    from reid.compiled import block_pairs
+    from reid import compiled
 except ImportError:  # no Numba for this machine's NumPy: array operations instead
-    block_pairs = None
+    compiled = None
 
 BLOCK_CELLS = 1 << 23  # cells of the dense block (rows, N) in which the sums of minima are gathered
 BLOCK_TERMS = 1 << 23  # terms that are gathered at once
+BLOCK_ROWS = 1 << 12  # rows that the compiled loops encode at once
 
 
 def jaccard_distance(features, k1: int = 20, k2: int = 6, max_distance: float | None = None) -> csr_array:
@@ -85,9 +86,9 @@ class Encoding:
     Entries whose softmax weight has underflowed to 0 are left out, so that a stored value is above 0.
     """
 
-    def __init__(self, row: Tensor, column: Tensor, value: Tensor, size: int):
-        self.row, self.column, self.value = (t[value > 0] for t in (row, column, value))
-        self.first, self.size = _starts(self.row, size), size
+    def __init__(self, row: Tensor, column: Tensor, value: Tensor, first: Tensor):
+        self.row, self.column, self.value, self.first = row, column, value, first
+        self.size = len(first) - 1
 
 
 def _starts(sorted_keys: Tensor, size: int) -> Tensor:
@@ -108,18 +109,20 @@ def encode(features: Tensor, rank: Tensor, k2: int) -> Encoding:
 
     features: (N, d) float32, rank: (N, k1) int64 on the same device.
     """
+    if _compiled(rank):
+        return _compiled_encoding(features, rank, k2)
     size = len(features)
     row, column = expanded_neighbours(rank)
     first = _starts(row, size)
     similarity = torch.cat(
         [
-            (features[r] * features[c]).sum(dim=1)
+            (features[r].double() * features[c]).sum(dim=1).float()
             for r, c in zip(row.split(1 << 16), column.split(1 << 16), strict=True)
         ]
     )
     value = _softmax_rows(2 * similarity - 2, row, size)
     if k2 == 1:
-        return Encoding(row, column, value, size)
+        return _nonzero(row, column, value, size)
     near = rank[:, :k2]
     count = first[near + 1] - first[near]  # (N, k2)
     source, entry = _ranges(first[near].flatten(), count.flatten())
@@ -128,7 +131,57 @@ def encode(features: Tensor, rank: Tensor, k2: int) -> Encoding:
     keys, order = torch.sort(keys, stable=True)
     unique, lengths = torch.unique_consecutive(keys, return_counts=True)
     summed = torch.segment_reduce(value[entry][order], "sum", lengths=lengths)
-    return Encoding(unique // size, unique % size, summed / near.shape[1], size)
+    return _nonzero(unique // size, unique % size, summed / near.shape[1], size)
+
+
+def _nonzero(row: Tensor, column: Tensor, value: Tensor, size: int) -> Encoding:
+    row, column, value = (t[value > 0] for t in (row, column, value))
+    return Encoding(row, column, value, _starts(row, size))
+
+
+def _compiled(t: Tensor) -> bool:
+    return compiled is not None and t.device.type == "cpu"
+
+
+def _compiled_encoding(features: Tensor, rank: Tensor, k2: int) -> Encoding:
+    """As encode, by compiled loops over blocks of rows."""
+    near = rank.contiguous().numpy()
+    half = half_size(near.shape[1])
+    half_lists = compiled.half_lists(near, half)
+    most = np.full(len(near), near.shape[1] * (half + 1))
+    first, column, value = _compiled_rows(
+        compiled.reciprocal_rows, (near, *half_lists, features.contiguous().numpy()), most
+    )
+    if k2 > 1:
+        most = np.diff(first)[near[:, :k2]].sum(axis=1)
+        first, column, value = _compiled_rows(compiled.mean_rows, (near[:, :k2], first, column, value), most)
+    row = np.repeat(np.arange(len(near)), np.diff(first))
+    return Encoding(*(torch.from_numpy(t) for t in (row, column, value, first)))
+
+
+def _compiled_rows(loop, given: tuple, most: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Rows of a sparse matrix by a compiled loop: first, column and value as in Encoding.
+
+    given: what the loop reads; most: (N,) entries that a row may have.
+    """
+
+    def block(start: int) -> tuple[np.ndarray, ...]:
+        stop = min(start + BLOCK_ROWS, len(most))
+        space = int(most[start:stop].sum())
+        count = np.empty(stop - start, dtype=np.int64)
+        column, value = np.empty(space, dtype=np.int64), np.empty(space, dtype=np.float32)
+        found = loop(start, stop, *given, count, column, value)
+        return count, column[:found].copy(), value[:found].copy()
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        blocks = pool.map(block, range(0, len(most), BLOCK_ROWS))
+        count, column, value = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return np.concatenate([[0], count.cumsum()]), column, value
+
+
+def half_size(k1: int) -> int:
+    """Length of the half lists."""
+    return min(round(k1 / 2) + 1, k1)
 
 
 def expanded_neighbours(rank: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,7 +190,7 @@ def expanded_neighbours(rank: Tensor) -> tuple[Tensor, Tensor]:
     rank: (N, k1). Returns rows and columns of the members, sorted by row, then column.
     """
     size, k1 = rank.shape
-    half = min(round(k1 / 2) + 1, k1)
+    half = half_size(k1)
     mutual, half_mutual = _mutual(rank), _mutual(rank[:, :half])
     i, position = mutual.nonzero(as_tuple=True)
     c = rank[i, position]
@@ -164,7 +217,7 @@ def _mutual(rank: Tensor) -> Tensor:
 def _softmax_rows(logits: Tensor, row: Tensor, size: int) -> Tensor:
     """Softmax over the entries of each row of a sparse matrix; row: (entries,) sorted."""
     top = logits.new_full((size,), -torch.inf).scatter_reduce(0, row, logits, "amax")
-    weight = torch.exp(logits - top[row])
+    weight = torch.exp((logits - top[row]).double()).float()
     lengths = torch.bincount(row, minlength=size)
     return weight / torch.segment_reduce(weight, "sum", lengths=lengths)[row]
 
@@ -180,17 +233,17 @@ def close_pairs(v: Encoding, max_distance: float | None = None) -> tuple[Tensor,
     )
     columns = Columns(v)
     terms = torch.cat([columns.later.new_zeros(1), columns.later.cumsum(0)])[v.first].cpu().numpy()
-    compiled = block_pairs is not None and v.value.device.type == "cpu"
-    rows = v.size if compiled else max(1, BLOCK_CELLS // v.size)
+    loop = _compiled(v.value)
+    rows = v.size if loop else max(1, BLOCK_CELLS // v.size)
     blocks, start = [], 0
     while start < v.size:
         stop = int(np.searchsorted(terms, terms[start] + BLOCK_TERMS, side="right")) - 1
         stop = min(max(stop, start + 1), start + rows, v.size)
         blocks.append((start, stop, int(terms[stop] - terms[start])))
         start = stop
-    work = partial(_compiled_block if compiled else _array_block, v, columns, limit)
+    work = partial(_compiled_block if loop else _array_block, v, columns, limit)
     # The compiled loop runs outside the interpreter's lock, so that threads share the cores.
-    with ThreadPoolExecutor(torch.get_num_threads() if compiled else 1) as pool:
+    with ThreadPoolExecutor(torch.get_num_threads() if loop else 1) as pool:
         i, j, d = zip(*pool.map(work, blocks), strict=True)
     return torch.cat(i), torch.cat(j), torch.cat(d)
 
@@ -203,11 +256,17 @@ class Columns:
     """
 
     def __init__(self, v: Encoding):
-        order = torch.sort(v.column, stable=True).indices
-        self.row, self.value = v.row[order], v.value[order]
-        self.place = torch.empty_like(order)
-        self.place[order] = torch.arange(len(order), device=order.device)
-        self.ends = _starts(v.column[order], v.size)[1:]
+        if _compiled(v.column):
+            self.place, self.row, self.value = (torch.empty_like(t) for t in (v.column, v.row, v.value))
+            self.ends = v.first.new_zeros(v.size)
+            arrays = (v.first, v.column, v.value, self.ends, self.place, self.row, self.value)
+            compiled.by_column(*(t.numpy() for t in arrays))
+        else:
+            order = torch.sort(v.column, stable=True).indices
+            self.row, self.value = v.row[order], v.value[order]
+            self.place = torch.empty_like(order)
+            self.place[order] = torch.arange(len(order), device=order.device)
+            self.ends = _starts(v.column[order], v.size)[1:]
         self.later = self.ends[v.column] - self.place
 
 
@@ -217,7 +276,7 @@ def _compiled_block(
     start, stop, terms = block
     i, j, d = (np.empty(terms, dtype=t) for t in (np.int64, np.int64, np.float32))
     arrays = (v.first, v.column, v.value, columns.place, columns.ends, columns.row, columns.value)
-    found = block_pairs(start, stop, *(t.numpy() for t in arrays), np.float32(limit), i, j, d)
+    found = compiled.block_pairs(start, stop, *(t.numpy() for t in arrays), np.float32(limit), i, j, d)
     return tuple(torch.from_numpy(t[:found].copy()) for t in (i, j, d))
 
 

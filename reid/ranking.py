@@ -5,6 +5,7 @@ position in a sorted row: ranks are read off by binary search, nothing N x N exi
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -38,16 +39,19 @@ def evaluate(
     if probe.shape[1] != gallery.shape[1]:
         raise InputError(f"probe features have {probe.shape[1]} numbers, gallery features {gallery.shape[1]}")
     # Equal gallery rows must be at equal distances (average precision depends on ties), which a matrix product
-    # does not promise: distances are computed once for each distinct row.
-    distinct, copies = torch.unique(gallery, dim=0, return_inverse=True)
-    if len(distinct) == len(gallery):
-        distinct, copies = gallery, None
-    squares = distinct.square().sum(dim=1)
+    # does not promise: a copy takes the distances of the row that it repeats.
+    _, number = torch.unique(gallery, dim=0, return_inverse=True)
+    first = torch.full_like(number, len(gallery)).scatter_reduce(
+        0, number, torch.arange(len(gallery), device=number.device), "amin"
+    )[number]
+    copies = (first != torch.arange(len(gallery), device=first.device)).nonzero().squeeze(1)
+    squares = gallery.square().sum(dim=1)
 
     def distances(rows: Tensor) -> Tensor:
         # Squared, and less the probe's own |p|^2: the order within a row is all that matters.
-        d = torch.addmm(squares[None, :], probe[rows], distinct.T, alpha=-2.0)
-        return d if copies is None else d[:, copies]
+        d = torch.addmm(squares[None, :], probe[rows], gallery.T, alpha=-2.0)
+        d[:, copies] = d[:, first[copies]]
+        return d
 
     return _score(
         distances, probe_ids, gallery_ids, (len(probe), len(gallery)), exclude_self, same_set_as_released
@@ -77,17 +81,22 @@ def _score(
     _check(probe_ids, gallery_ids, shape, exclude_self or released)
     first = np.full(shape[0], np.inf)  # rank of the best match, 1 = nearest; inf: no match in the gallery
     precision = np.full(shape[0], np.nan)
-    rows_at_once = max(1, BLOCK_CELLS // shape[1])
-    for person in np.unique(probe_ids):
-        columns = torch.from_numpy(np.flatnonzero(gallery_ids == person))
-        if len(columns) == 0:
-            continue
-        for rows in torch.from_numpy(np.flatnonzero(probe_ids == person)).split(rows_at_once):
-            d = distances(rows)
-            if exclude_self:
-                d[torch.arange(len(rows)), rows] = torch.inf
-            at = rows.numpy()
-            first[at], precision[at] = _rank(d, columns.to(d.device), skip_first=released)
+    # By person, so that the probes of a block that follow one another share their matches.
+    order = np.argsort(probe_ids, kind="stable")
+    columns_of = {
+        person: torch.from_numpy(np.flatnonzero(gallery_ids == person)) for person in np.unique(probe_ids)
+    }
+    for rows in np.array_split(order, -(-shape[0] * shape[1] // BLOCK_CELLS)):
+        d = distances(torch.from_numpy(rows))
+        if exclude_self:
+            d[torch.arange(len(rows)), torch.from_numpy(rows)] = torch.inf
+        ranked = _sorted_rows(d)
+        persons, starts = np.unique(probe_ids[rows], return_index=True)
+        for person, start, stop in zip(persons, starts, [*starts[1:], len(rows)], strict=True):
+            columns = columns_of[person].to(d.device)
+            if len(columns):
+                found = _rank(d[start:stop], ranked[start:stop], columns, skip_first=released)
+                first[rows[start:stop]], precision[rows[start:stop]] = found
     known = precision[1:] if released else precision
     known = known[~np.isnan(known)]
     result = {f"top{k}": float((first <= k).mean()) for k in TOP}
@@ -110,15 +119,15 @@ def _check(probe_ids: np.ndarray, gallery_ids: np.ndarray, shape: tuple[int, int
         raise InputError("self matches can be left out only if probe and gallery are the same set")
 
 
-def _rank(d: Tensor, columns: Tensor, skip_first: bool) -> tuple[np.ndarray, np.ndarray]:
+def _rank(d: Tensor, ranked: Tensor, columns: Tensor, skip_first: bool) -> tuple[np.ndarray, np.ndarray]:
     """Rank of the best match and average precision of probes that share their matches.
 
-    d: (R, G) distances, infinite where a pair is left out; columns: (M,) the matches. AP = mean over matches p of
+    d: (R, G) distances, infinite where a pair is left out; ranked: the same, every row sorted; columns: (M,) the
+    matches. AP = mean over matches p of
     |{matches: d <= d_p}| / |{all: d <= d_p}|, which is scikit-learn's average precision with score -d. skip_first:
     whatever ranks first is passed over for the rank, as released for one set; the precision keeps it.
     """
     matches, order = torch.sort(d[:, columns], dim=1, stable=True)  # (R, M)
-    ranked = _sorted_rows(d)  # (R, G)
     nearer = torch.searchsorted(ranked, matches, right=True)  # |{all: d <= d_p}|
     among = torch.searchsorted(matches, matches, right=True)  # |{matches: d <= d_p}|
     share = torch.where(torch.isfinite(matches), among.double() / nearer, torch.nan)
@@ -143,9 +152,13 @@ def _rank(d: Tensor, columns: Tensor, skip_first: bool) -> tuple[np.ndarray, np.
 
 
 def _sorted_rows(d: Tensor) -> Tensor:
-    # On a CPU NumPy sorts values several times faster than torch.sort, which computes the permutation too.
-    return (
-        torch.from_numpy(np.sort(d.numpy(), axis=1))
-        if d.device.type == "cpu"
-        else torch.sort(d, dim=1).values
-    )
+    """A copy of (R, G) with every row in ascending order."""
+    if d.device.type != "cpu":
+        return torch.sort(d, dim=1).values
+    # NumPy sorts values several times faster than torch.sort, which computes the permutation too, and sorts outside
+    # the interpreter's lock, so that threads share the cores.
+    ranked = d.numpy().copy()
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda part: part.sort(axis=1), np.array_split(ranked, threads)))
+    return torch.from_numpy(ranked)

@@ -42,8 +42,8 @@ def released(golden):
 def way(request, monkeypatch):
     """Both ways to add the minima: the compiled loop, and array operations as on a GPU."""
     if request.param == "arrays":
-        monkeypatch.setattr(module, "block_pairs", None)
-    elif module.block_pairs is None:
+        monkeypatch.setattr(module, "compiled", None)
+    elif module.compiled is None:
         pytest.fail("Numba is in requirements.txt but the compiled loop could not be imported")
 
 
@@ -103,7 +103,7 @@ def test_distances_against_definition(seed, k1, k2, way):
 def test_both_ways_give_the_same_float32(monkeypatch):
     features = walkers(np.random.RandomState(5), 700, 20, 0.8)
     compiled = jaccard_distance(features)
-    monkeypatch.setattr(module, "block_pairs", None)
+    monkeypatch.setattr(module, "compiled", None)
     monkeypatch.setattr(module, "BLOCK_CELLS", 700 * 13)  # many blocks, the last one incomplete
     arrays = jaccard_distance(features)
     np.testing.assert_array_equal(compiled.indices, arrays.indices)
