@@ -203,6 +203,7 @@ def train_recogniser(
         whole_batches=released,
         test_every=TEST_EVERY,
         ties=True,
+        patience=settings["patience"],
     )
     training = Rows(rows.flatten(0, 1)[:, None], labels)
     return recognition_training.train(
@@ -230,6 +231,9 @@ def parse_arguments() -> argparse.Namespace:
     group.add_argument("--hidden", type=cli.positive_int, help="units of every layer")
     group.add_argument("--lr", type=float, help="learning rate")
     group.add_argument("--batch_size", type=cli.positive_int)
+    group.add_argument(
+        "--patience", type=cli.positive_int, help="recognition epochs without a better test to stop"
+    )
     group.add_argument(
         "--balance",
         action=argparse.BooleanOptionalAction,

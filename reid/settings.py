@@ -44,6 +44,7 @@ AGE_DEFAULT = {
     "batch_size": 128,
     "pre_epochs": 400,  # of the encoders
     "recognition_epochs": 300,
+    "patience": None,  # epochs without a better test that end recognition; None: never, as published
     "two_thirds": False,  # whether the encoders train on the first two thirds of the windows (line 22)
 }
 

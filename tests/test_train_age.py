@@ -185,6 +185,12 @@ def test_every_setting_has_an_effect(train, tmp_path, option, value, encoder):
         assert changed["settings"][name] == (True if value is None else value)
 
 
+def test_patience(train):
+    """Nothing changes but by rounding in the loss: the first test stays the best, and epochs without one count."""
+    result = train("--pre_epochs", 1, "--recognition_epochs", 99, "--patience", 3, "--lr", 1e-12)
+    assert result["last"]["epoch"] < 99
+
+
 def test_attention_option_has_its_own_folder(train, tmp_path):
     train("--epochs", 2)
     local = history(folder(tmp_path, "encoder", "history.csv"))
