@@ -123,9 +123,9 @@ def _rank(d: Tensor, ranked: Tensor, columns: Tensor, skip_first: bool) -> tuple
     """Rank of the best match and average precision of probes that share their matches.
 
     d: (R, G) distances, infinite where a pair is left out; ranked: the same, every row sorted; columns: (M,) the
-    matches. AP = mean over matches p of
-    |{matches: d <= d_p}| / |{all: d <= d_p}|, which is scikit-learn's average precision with score -d. skip_first:
-    whatever ranks first is passed over for the rank, as released for one set; the precision keeps it.
+    matches. AP = mean over matches p of |{matches: d <= d_p}| / |{all: d <= d_p}|, which is scikit-learn's average
+    precision with score -d. skip_first: whatever ranks first is passed over for the rank, as released for one set;
+    the precision keeps it.
     """
     matches, order = torch.sort(d[:, columns], dim=1, stable=True)  # (R, M)
     nearer = torch.searchsorted(ranked, matches, right=True)  # |{all: d <= d_p}|
@@ -137,13 +137,13 @@ def _rank(d: Tensor, ranked: Tensor, columns: Tensor, skip_first: bool) -> tuple
         """Rank of the match at a place of `matches`: by distance, then column; infinite if there is none."""
         if place >= matches.shape[1]:
             return torch.full((len(d),), torch.inf, dtype=torch.float64, device=d.device)
-        best, column = (
-            matches[:, place : place + 1].contiguous(),
-            columns[order[:, place : place + 1]],
-        )  # (R, 1)
-        tied_before = ((d == best) & (torch.arange(d.shape[1], device=d.device) < column)).sum(dim=1)
-        rank = torch.searchsorted(ranked, best).squeeze(1) + 1 + tied_before
-        return torch.where(torch.isfinite(best.squeeze(1)), rank.double(), torch.inf)
+        best, column = matches[:, place].contiguous(), columns[order[:, place]]  # (R,)
+        rank = torch.searchsorted(ranked, best[:, None]).squeeze(1) + 1
+        tied = nearer[:, place] > rank  # something else is as near: what stands before the match counts
+        if tied.any():
+            before = torch.arange(d.shape[1], device=d.device) < column[tied, None]
+            rank[tied] += ((d[tied] == best[tied, None]) & before).sum(dim=1)
+        return torch.where(torch.isfinite(best), rank.double(), torch.inf)
 
     rank = rank_of(0)
     if skip_first:
