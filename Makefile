@@ -14,15 +14,15 @@ $(SETUP): $(REQUIREMENTS) requirements-common.txt
 	$(VENV) -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
 	touch $@
 
-# Simulated KS20, from raw files to the table.
+# Simulated KS20, from raw files to the table. Training stops after 30 epochs to keep it short.
 demo: $(DEMO)/Datasets/KS20/6/split.json
-	$(VENV) train_simmc.py --dataset KS20 --probe probe --data $(DEMO)/Datasets --out $(DEMO)/ReID_Models $(DEMO_TRAIN)
+	$(VENV) train_simmc.py --dataset KS20 --probe probe --data $(DEMO)/Datasets --out $(DEMO)/ReID_Models --epochs 30
 
 $(DEMO)/Datasets/KS20/6/split.json: $(DEMO)/raw/.done
 	$(VENV) preprocess.py 6 --dataset KS20 --raw $(DEMO)/raw --out $(DEMO)/Datasets
 
 $(DEMO)/raw/.done: $(SETUP)
-	$(VENV) -m data.simulate --dataset KS20 --raw $(DEMO)/raw $(DEMO_WALKERS)
+	$(VENV) -m data.simulate --dataset KS20 --raw $(DEMO)/raw
 	touch $@
 
 test: $(SETUP)

@@ -51,7 +51,6 @@ class TFAdam(torch.optim.Optimizer):
         torch._foreach_add_(denominator, group["eps"])
         for p in params:
             self.state[p]["step"] += 1
-        # Every parameter of a group has seen the same number of steps unless its gradient was missing once.
         for p, m_p, d_p in zip(params, m, denominator, strict=True):
             t = self.state[p]["step"]
             rate = (
