@@ -53,7 +53,6 @@ class TFAdam(torch.optim.Optimizer):
             self.state[p]["step"] += 1
         for p, m_p, d_p in zip(params, m, denominator, strict=True):
             t = self.state[p]["step"]
-            rate = (
-                group["lr"] * torch.sqrt(1 - b2**t) / (1 - b1**t)
-            )  # stays on the device: no synchronisation
+            # A tensor, so that nothing waits for the device.
+            rate = group["lr"] * torch.sqrt(1 - b2**t) / (1 - b1**t)
             p.sub_((m_p / d_p) * rate.to(p.dtype))
