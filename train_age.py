@@ -31,7 +31,7 @@ from reid.errors import InputError, run_command
 from reid.optimizer import TFAdam
 from reid.recognisers import Recogniser, Rows, rows_of_test
 from reid.runs import Run
-from reid.saved import age_rows, encode_frames
+from reid.saved import encode_rows
 from reid.settings import AGE_DEFAULT, AGE_TABLE, resolve
 from reid.stages import Stages
 
@@ -128,15 +128,8 @@ def encoder_batches(run: Run, order: np.ndarray, skeletons: torch.Tensor) -> lis
     size, N = run.settings["batch_size"], len(skeletons)
     if run.settings["two_thirds"]:
         order = order[order < N - -(-N // 3)]  # first in the order of the files
-    batches = torch.from_numpy(order).to(skeletons.device).split(size)
-    if run.args.protocol == "released":
-        batches = [batch for batch in batches if len(batch) == size]
-    if len(order) == 0 or not batches:
-        raise InputError(
-            f"the encoders need a whole batch of {size} sequences, found {len(order)}; "
-            "use a smaller --batch_size or --protocol full"
-        )
-    return list(batches)
+    whole = run.args.protocol == "released"
+    return recognition_training.split_batches(order, size, whole, "sequences", skeletons.device)
 
 
 class Validation:
@@ -185,7 +178,7 @@ def train_recogniser(
     """Train the recognition network on the encodings of the sequences `order`. Returns best and last by test."""
     args, settings = run.args, run.settings
     released = args.protocol == "released"
-    rows = age_rows(encode_frames(model, sets.train.skeletons), settings)  # (N, f or 1, d)
+    rows = encode_rows(model, sets.train.skeletons, settings)  # (N, f or 1, d)
     R = rows.shape[1]
     if released:
         order = protocol.padded_batches(sets.train.labels, settings["batch_size"])

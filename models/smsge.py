@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data.skeleton import bias as attention_bias
+from data.skeleton import scales as all_scales
 from models.neighbour_attention import NeighbourAggregation, neighbour_lists, neighbour_table
 from models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
 from models.published import pick, tensor
@@ -111,8 +112,8 @@ class SMSGE(nn.Module):
     heads, hidden: of the graph attention. n_hood: edges up to which joints are neighbours (joint scale);
     global_att: every two nodes are. fusion_lambda: weight of the collaborative relations, which struct_only leaves
     out (`--single_level` is a weight of 0). loss: l1 (mean absolute error), l2 (half the summed square) or MSE.
-    pred_margin: rebuild the skeleton that many frames later. generator: source of the initial values; seed 0 unless
-    given.
+    pred_margin: rebuild the skeleton that many frames later. reverse: `graphs` turns the frames round. generator:
+    source of the initial values; seed 0 unless given.
 
     Raises InputError for scales, a loss or a margin that do not exist, and for another number of joints.
     """
@@ -131,6 +132,7 @@ class SMSGE(nn.Module):
         struct_only: bool = False,
         loss: str = "l1",
         pred_margin: int = 0,
+        reverse: bool = False,
         generator: torch.Generator | None = None,
     ):
         super().__init__()
@@ -142,10 +144,10 @@ class SMSGE(nn.Module):
             raise InputError(f"pred_margin: expected 0 frames or more, found {pred_margin}")
         self._arguments = {"joints": joints, "D_h": D_h, "scales": scales, "heads": heads, "hidden": hidden}
         self._arguments |= {"n_hood": n_hood, "global_att": global_att, "struct_only": struct_only}
-        self._arguments |= {"loss": loss, "pred_margin": pred_margin}
+        self._arguments |= {"loss": loss, "pred_margin": pred_margin, "reverse": reverse}
         self.scales = [scale for scale in SCALES if scale in scales]  # fine to coarse
         self.joints, self.D_h, self.loss, self.pred_margin = joints, D_h, loss, pred_margin
-        self.fusion_lambda, self.struct_only = fusion_lambda, struct_only
+        self.fusion_lambda, self.struct_only, self.reverse = fusion_lambda, struct_only, reverse
         biases = {scale: attention_bias(scale, joints, n_hood, global_att) for scale in self.scales}
         self.nodes_of = {scale: len(bias) for scale, bias in biases.items()}
         self.structure = nn.ModuleDict(
@@ -177,6 +179,11 @@ class SMSGE(nn.Module):
     def coarser(self, scale: str) -> list[str]:
         """The scale itself and those coarser than it: what it collaborates with, and what is rebuilt from it."""
         return self.scales[self.scales.index(scale) :]
+
+    def graphs(self, skeletons: Tensor) -> dict[str, Tensor]:
+        """The graphs of skeletons (B, f, J, 3) in the scales in use: what every method here is given."""
+        graphs = all_scales(skeletons.flip(1) if self.reverse else skeletons)
+        return {scale: graphs[scale] for scale in self.scales}
 
     def structural(self, graphs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Structural features H of every scale, (B, f, n, hidden) each. InputError for graphs of other shapes."""

@@ -40,13 +40,18 @@ def load_retrieval(
 
 def whole_batches(sequences: Sequences, batch_size: int, name: str) -> Sequences:
     """The sequences without the incomplete last batch. Raises InputError if no batch is complete."""
-    kept = len(sequences) // batch_size * batch_size
+    return sequences.take(np.arange(released_size(len(sequences), batch_size, name)))
+
+
+def released_size(sequences: int, batch_size: int, name: str) -> int:
+    """How many sequences of a set are in complete batches. Raises InputError if none are."""
+    kept = sequences // batch_size * batch_size
     if kept == 0:
         raise InputError(
-            f"--protocol released drops incomplete batches, and the {name} set has only {len(sequences)} sequences "
+            f"--protocol released drops incomplete batches, and the {name} set has only {sequences} sequences "
             f"for batches of {batch_size}: use --protocol full or a smaller --batch_size"
         )
-    return sequences.take(np.arange(kept))
+    return kept
 
 
 def padded_batches(labels: np.ndarray, batch_size: int) -> np.ndarray:

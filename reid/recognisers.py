@@ -17,7 +17,7 @@ from models.recognition import RecognitionNetwork
 from reid.errors import InputError
 from reid.recognition import evaluate
 from reid.runs import Run, load_weights
-from reid.saved import encode_frames, load_model, method_of
+from reid.saved import encode_rows, load_model, method_of
 
 SCORE_BATCH = 4096  # sequences; bounds memory, changes no number
 COMBINE = {
@@ -117,11 +117,10 @@ def rows_of_test(
     model: nn.Module, skeletons: np.ndarray, labels: np.ndarray, settings: Mapping[str, Any], protocol: str
 ) -> Rows:
     """A test set as the recogniser is given it; labels (N,) are classes. The released protocol leaves some out."""
-    method = method_of(model)
     if protocol == "released":
-        kept = method.released_test(labels, settings, skeletons.shape[1])
+        kept = method_of(model).released_test(labels, settings, skeletons.shape[1])
         skeletons, labels = skeletons[kept], labels[kept]
-    rows = method.rows(encode_frames(model, skeletons), settings)
+    rows = encode_rows(model, skeletons, settings)
     return Rows(rows, torch.from_numpy(labels).to(rows.device))
 
 

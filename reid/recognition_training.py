@@ -36,7 +36,7 @@ class Plan:
     next, counted over all epochs, the first after step 1; None: at the end of every epoch. ties: whether an equal
     Rank-1 replaces the best one (the released code does for AGE, not for SM-SGE). best_from: tests of earlier epochs
     (from 1) are not kept. patience: epochs that end training if in them no test had a Rank-1 as high as the highest
-    before, or a loss as low as the lowest; None: never.
+    before, or a loss as low as the lowest; None: never. save: whether the networks are kept in files.
     """
 
     epochs: int
@@ -47,6 +47,7 @@ class Plan:
     ties: bool = False
     best_from: int = 1
     patience: int | None = None
+    save: bool = True
 
 
 class Watch:
@@ -123,13 +124,14 @@ def train(
     With --resume it goes on after the last finished epoch, if that was on features of this very encoder.
     Raises InputError if there is no batch to train on.
     """
-    batches = _batches(order, plan, training.rows.device)
+    device = training.rows.device
+    batches = split_batches(order, plan.batch_size, plan.whole_batches, "rows", device)
     optimizer = TFAdam(recogniser.parameters(), plan.lr)
     tests = Watch(test_sets, plan)
     fingerprint = Fingerprint(encoder)
     parts = {"encoder": fingerprint, "recogniser": recogniser, "optimizer": optimizer, "tests": tests}
     epoch = run.resume(parts, CHANGEABLE) if fingerprint.saved_in(run) else 0
-    stages = Stages(plan.epochs, epoch, run.args.quiet, training.rows.device)
+    stages = Stages(plan.epochs, epoch, run.args.quiet, device)
     while epoch < plan.epochs and not tests.exhausted:
         row, losses = {}, []
         with stages("learn"):
@@ -146,24 +148,27 @@ def train(
             with stages("test"):
                 row |= tests.look(recogniser, epoch, epoch * len(batches))
         for name in tests.end_epoch():
-            save(run, name, encoder, recogniser, persons, **tests.best[name])
+            if plan.save:
+                save(run, name, encoder, recogniser, persons, **tests.best[name])
         row = {"epoch": epoch, "loss": torch.stack(losses).mean().item(), **row}
         run.end_epoch(row, _line(row, tests), stages.end_epoch())
         run.save_last(epoch, parts)
     return _finish(run, encoder, recogniser, persons, tests, epoch, epoch * len(batches))
 
 
-def _batches(order: np.ndarray, plan: Plan, device: torch.device) -> list[Tensor]:
-    """The fixed batches of row numbers."""
-    batches = torch.from_numpy(np.asarray(order)).to(device).split(plan.batch_size)
-    if plan.whole_batches:
-        batches = [batch for batch in batches if len(batch) == plan.batch_size]
+def split_batches(order: np.ndarray, size: int, whole: bool, name: str, device: torch.device) -> list[Tensor]:
+    """The fixed batches of the numbers `order`; whole: without an incomplete last one.
+
+    Raises InputError, in which `name` is what the numbers stand for, if there is no batch.
+    """
+    batches = torch.from_numpy(np.asarray(order)).to(device).split(size)
+    batches = [batch for batch in batches if len(batch) == size or not whole]
     if not batches or len(order) == 0:
         raise InputError(
-            f"the recognition network needs a whole batch of {plan.batch_size} rows, found {len(order)} rows; "
+            f"training needs a whole batch of {size} {name}, found {len(order)}; "
             "use a smaller --batch_size or --protocol full"
         )
-    return list(batches)
+    return batches
 
 
 def _finish(run, encoder, recogniser, persons, tests: Watch, epoch: int, step: int) -> dict[str, dict]:
@@ -175,11 +180,13 @@ def _finish(run, encoder, recogniser, persons, tests: Watch, epoch: int, step: i
     tests.end_epoch()
     found = {}
     for name, test in tests.sets.items():
-        save(run, name, encoder, recogniser, persons, **tests.best[name])
+        if tests.plan.save:
+            save(run, name, encoder, recogniser, persons, **tests.best[name])
         last = {**evaluate(recogniser.scores(test.rows), test.labels), "epoch": epoch, "step": step}
         found[name] = {"best": tests.best[name]["figures"], "last": last}
     where = {"epoch": epoch, "step": step}
-    save(run, None, encoder, recogniser, persons, recogniser.state_dict(), where)
+    if tests.plan.save:
+        save(run, None, encoder, recogniser, persons, recogniser.state_dict(), where)
     return found
 
 

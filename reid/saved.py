@@ -15,32 +15,35 @@ import data
 from data import Retrieval, Sequences
 from models.age import AGE, concatenated
 from models.simmc import SimMC
+from models.smsge import SMSGE
 from reid import checkpoint, protocol
 from reid.cli import log
 from reid.errors import InputError
 from reid.features import Features, part_path, write
 from reid.runs import load_weights
 
-ENCODE_BATCH = 24_576  # frames, 4,096 sequences of 6; bounds memory, changes no number
-
 
 @dataclass(frozen=True)
 class Method:
     """How the saved models of a method are used.
 
-    model: its class. frames: model and skeletons (B, f, J, 3) -> frame features (B, f, d). rows: frame features
-    (N, f, d) of all sequences and settings -> what its recogniser is given, (N, R, d'). released_test: labels,
-    settings and f -> the numbers of the test windows that the released recognition code counts.
+    model: its class. frames: model and skeletons (B, f, J, 3) -> frame features (B, f, d). sequence: these -> the
+    feature of the sequence (B, d). rows: model, skeletons and settings -> what its recogniser is given, (B, R, d').
+    released_test: labels, settings and f -> the numbers of the test windows that the released recognition code
+    counts. batch: frames encoded at a time; bounds memory, changes no number.
     """
 
     model: type[nn.Module]
     frames: Callable[[nn.Module, Tensor], Tensor]
-    rows: Callable[[Tensor, Mapping[str, Any]], Tensor] | None = None
+    sequence: Callable[[Tensor], Tensor] = lambda frames: frames.mean(dim=1)
+    rows: Callable[[nn.Module, Tensor, Mapping[str, Any]], Tensor] | None = None
     released_test: Callable[[np.ndarray, Mapping[str, Any], int], np.ndarray] | None = None
+    batch: int = 24_576  # 4,096 sequences of 6
 
 
-def age_rows(frames: Tensor, settings: Mapping[str, Any]) -> Tensor:
+def age_rows(model: AGE, skeletons: Tensor, settings: Mapping[str, Any]) -> Tensor:
     """`ap`: each frame's encoding is a row; `sc`: all of them make one."""
+    frames = model.encode(skeletons)["encodings"]
     return concatenated(frames)[:, None] if settings["manner"] == "sc" else frames
 
 
@@ -49,10 +52,32 @@ def age_released_test(labels: np.ndarray, settings: Mapping[str, Any], f: int) -
     return protocol.tested_batches(labels, settings["batch_size"], f if settings["manner"] == "ap" else 1)
 
 
+def smsge_rows(model: SMSGE, skeletons: Tensor, settings: Mapping[str, Any]) -> Tensor:
+    """The states after the prefixes, or with `last_pre` the last of them alone."""
+    states = model.states(model.graphs(skeletons), skeletons.shape[1] + (settings["prefixes"] == "f+1"))
+    return states[:, -1:] if settings["last_pre"] else states
+
+
+def smsge_released_test(labels: np.ndarray, settings: Mapping[str, Any], f: int) -> np.ndarray:
+    """The released code drops the incomplete last batch, in the order of the files."""
+    return np.arange(protocol.released_size(len(labels), settings["batch_size"], "test"))
+
+
 METHODS = {
     "SimMC": Method(SimMC, lambda model, skeletons: model.encode(skeletons)),
     "AGE": Method(
-        AGE, lambda model, skeletons: model.encode(skeletons)["encodings"], age_rows, age_released_test
+        AGE,
+        lambda model, skeletons: model.encode(skeletons)["encodings"],
+        rows=age_rows,
+        released_test=age_released_test,
+    ),
+    "SM-SGE": Method(
+        SMSGE,
+        lambda model, skeletons: model.states(model.graphs(skeletons)),
+        sequence=lambda states: states[:, -1],
+        rows=smsge_rows,
+        released_test=smsge_released_test,
+        batch=3_072,  # features of every node and head
     ),
 }
 
@@ -101,17 +126,27 @@ def load_model(
     return model.to(device), content
 
 
-@torch.no_grad()
-def encode_frames(model: nn.Module, skeletons: np.ndarray) -> torch.Tensor:
+def encode_frames(model: nn.Module, skeletons: np.ndarray) -> Tensor:
     """Frame features of skeletons (N, f, J, 3): (N, f, H) on the model's device."""
-    device, frames = next(model.parameters()).device, method_of(model).frames
-    batches = torch.from_numpy(skeletons).split(max(1, ENCODE_BATCH // skeletons.shape[1]))
-    return torch.cat([frames(model, batch.to(device)) for batch in batches])
+    return _encode(model, skeletons, method_of(model).frames)
 
 
-def encode_set(model: nn.Module, skeletons: np.ndarray) -> torch.Tensor:
-    """Sequence features of skeletons (N, f, J, 3): the mean over the frames, (N, H) on the model's device."""
-    return encode_frames(model, skeletons).mean(dim=1)
+def encode_set(model: nn.Module, skeletons: np.ndarray) -> Tensor:
+    """Sequence features of skeletons (N, f, J, 3): (N, H) on the model's device."""
+    return method_of(model).sequence(encode_frames(model, skeletons))
+
+
+def encode_rows(model: nn.Module, skeletons: np.ndarray, settings: Mapping[str, Any]) -> Tensor:
+    """What the model's recogniser is given of skeletons (N, f, J, 3): (N, R, d) on the model's device."""
+    rows = method_of(model).rows
+    return _encode(model, skeletons, lambda model, batch: rows(model, batch, settings))
+
+
+@torch.no_grad()
+def _encode(model: nn.Module, skeletons: np.ndarray, encode: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
+    device, frames = next(model.parameters()).device, method_of(model).batch
+    batches = torch.from_numpy(skeletons).split(max(1, frames // skeletons.shape[1]))
+    return torch.cat([encode(model, batch.to(device)) for batch in batches])
 
 
 def score_checkpoint(path: Path, sets: Retrieval, protocol_name: str, device: torch.device) -> dict[str, Any]:
@@ -140,8 +175,8 @@ def write_features(path: Path, model: nn.Module, sets: Mapping[str, Sequences]) 
     """Write the sequence and frame features of some sets, a file each."""
     for part, sequences in sets.items():
         frames = encode_frames(model, sequences.skeletons).cpu()
-        file = part_path(path, part)
-        write(file, Features(frames.mean(dim=1).numpy(), sequences.labels, frames.numpy()))
+        file, whole = part_path(path, part), method_of(model).sequence(frames)
+        write(file, Features(whole.numpy(), sequences.labels, frames.numpy()))
         log.info(f"wrote {file}")
 
 
