@@ -54,6 +54,53 @@ AGE_TABLE = {
 }
 
 
+SMSGE_DEFAULT = {
+    "scales": "IJPB",  # graphs in use: hyper-joint, joint, part, body
+    "D_h": 256,  # units of every LSTM layer
+    "P": 8,  # heads of the graph attention
+    "n_hood": 1,  # edges up to which joints are neighbours
+    "global_att": 0,  # 1: every two nodes are
+    "fusion_lambda": 1.0,  # weight of the collaborative relations
+    "struct_only": 0,  # 1: without them
+    "loss": "l1",  # or l2, MSE
+    "pred_margin": 0,  # frames ahead that are predicted; 0: reconstruction
+    "sample_num": 1,  # rounds of frame subsets
+    "s_range": "all",  # sizes of the subsets
+    "ord_sample": 0,  # 1: the first frames instead of random ones
+    "bi": 0,  # 1: as many subsets again, read backwards
+    "reverse": 0,  # 1: windows are read backwards
+    "subsets": "resample",  # for every batch, or fixed: once (docs/FIDELITY.md, line 14)
+    "batch_size": 256,
+    "lr": 0.0025,  # of the encoder
+    "pre_epochs": 120,  # of the encoder
+    "prefixes": "f",  # states that the recogniser is given, f or f+1 (line 15)
+    "last_pre": 0,  # 1: only the last of them
+    "recognition_lr": 0.0025,
+    "recognition_epochs": 100_000,  # as released: patience ends it
+    "patience": 100,  # epochs of the recogniser without a better Rank-1 or loss
+    "best_from": 1,  # epoch from which the best recogniser is kept
+}
+
+SMSGE_TABLE = {
+    ("KS20",): {"batch_size": 64, "lr": 0.0005, "pre_epochs": 200},
+    ("IAS",): {"batch_size": 64, "best_from": 11},  # epoch 10 of the released code, which counts from 0
+    ("IAS", "A"): {"batch_size": 128},
+    ("KGBD",): {"D_h": 128, "pre_epochs": 160},
+    ("BIWI",): {"lr": 0.005},
+    ("CASIA_B",): {"batch_size": 128, "lr": 0.0005, "pre_epochs": 200, "recognition_lr": 0.0005},
+    ("CASIA_B", "test"): {"pre_epochs": 160},  # cross-view
+}
+
+# By protocol: default and table. The released code trains IAS A with B's settings (line 16).
+SMSGE = {
+    "full": (SMSGE_DEFAULT, SMSGE_TABLE),
+    "released": (
+        SMSGE_DEFAULT | {"subsets": "fixed", "prefixes": "f+1"},
+        SMSGE_TABLE | {("IAS", "A"): {}},
+    ),
+}
+
+
 def resolve(
     default: Mapping[str, Any], table: Mapping[tuple, Mapping[str, Any]], key: tuple, given: Mapping[str, Any]
 ) -> dict[str, Any]:

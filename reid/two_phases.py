@@ -15,10 +15,10 @@ from torch import nn
 
 import data
 from data import datasets
-from reid import cli, protocol, recognisers, results, saved
+from reid import checkpoint, cli, protocol, recognisers, results, saved
 from reid.cli import log
 from reid.errors import InputError
-from reid.runs import Run
+from reid.runs import Run, load_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +70,20 @@ def start(method: str, args: argparse.Namespace, settings: dict[str, Any], varia
 def phase(run: Run, name: str) -> Run:
     """One of the two phases. Its checkpoints say what they were trained for."""
     return run.part(name, task=run.args.task, view=run.args.view)
+
+
+def reload_encoder(run: Run, model: nn.Module) -> None:
+    """Put the weights of the encoder phase `run`, trained before, into a model (--pre_train 0).
+
+    Raises InputError if there are none, or they were trained on other data or for another model.
+    """
+    path = run.path("best.pt")
+    content = checkpoint.load(path, run.method)
+    names = ("dataset", "length", "protocol", "task", "view")
+    checkpoint.expect(path, content, {name: run.identity[name] for name in names})
+    checkpoint.expect(path, content["arguments"], model.arguments)
+    load_weights(model, content["model"], path)
+    log.info(f"encoder of {path}, epoch {content['epoch']}")
 
 
 def load(run: Run) -> data.Recognition | data.Retrieval:
