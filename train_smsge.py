@@ -24,7 +24,7 @@ import argparse
 import numpy as np
 import torch
 
-from data import Recognition, Retrieval, datasets
+from data import Recognition, datasets
 from data.frame_subsets import SUBSET_SIZES, draw_subsets
 from data.resample import training_order
 from models.smsge import LOSSES, SCALES, SMSGE
@@ -133,7 +133,7 @@ def draw(rng: np.random.RandomState, f: int, chosen: dict) -> list[np.ndarray]:
 
 
 def train_recogniser(
-    run: Run, model: SMSGE, sets: Recognition | Retrieval, order: np.ndarray, generator: torch.Generator
+    run: Run, model: SMSGE, sets: Recognition, order: np.ndarray, generator: torch.Generator
 ) -> dict[str, dict]:
     """Train the recognition network on the states of the sequences `order`. Returns best and last by test."""
     args, chosen = run.args, run.settings

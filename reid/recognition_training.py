@@ -241,7 +241,8 @@ def table(found: Mapping[str, Mapping[str, Any]], method: str) -> str:
 def _line(row: Mapping[str, float], tests: Watch) -> str:
     """One line for the log."""
     line = f"loss {row['loss']:.4f}"
-    for name, best in tests.best.items():
+    for name in tests.sets:
         now = f"{100 * row[f'rank1_{name}']:.1f}" if f"rank1_{name}" in row else "-"
-        line += f"  {name} Rank-1 {now} (best {100 * best['figures']['rank1']:.1f})"
+        best = f" (best {100 * tests.best[name]['figures']['rank1']:.1f})" if name in tests.best else ""
+        line += f"  {name} Rank-1 {now}{best}"
     return line

@@ -215,6 +215,13 @@ def test_settings_of_the_recogniser_leave_the_encoder_alone(train, tmp_path, opt
     assert {name: evaluated[name] for name in FIGURES} == changed["best"]
 
 
+def test_split_names_the_headline(train):
+    first, second = (train("--epochs", 1, "--split", split) for split in ("", "B"))
+    assert (first["probe"], second["probe"]) == ("A", "B")
+    assert first["tests"] == second["tests"]
+    assert second["best"] == first["tests"]["B"]["best"]
+
+
 def test_switches_need_no_value(train):
     assert train("--epochs", 1, "--bi")["last"] == train("--epochs", 1, "--bi", 1)["last"]
     assert train("--epochs", 1, "--bi", 0)["settings"]["bi"] == 0
