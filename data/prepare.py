@@ -1,4 +1,4 @@
-"""From recordings to the files that the loader reads (1-data.md, sections 3 and 4)."""
+"""From recordings to the files that the loader reads."""
 
 import hashlib
 import json
@@ -61,7 +61,7 @@ def warn_short(name: str, recordings: Sequence[Recording], arrangement: Arrangem
 
 
 def warn_duplicates(name: str, recordings: Sequence[Recording], arrangement: Arrangement) -> None:
-    """Log identical recordings in different splits (6-fidelity.md, line 12); they are kept."""
+    """Log identical recordings in different splits (docs/FIDELITY.md, line 12); they are kept."""
     seen: dict[bytes, tuple[str, str]] = {}
     for recording, split in zip(recordings, arrangement.splits, strict=True):
         key = hashlib.sha1(np.ascontiguousarray(recording.frames), usedforsecurity=False).digest()

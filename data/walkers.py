@@ -1,7 +1,7 @@
 """Simulated walkers: a kinematic model of human gait, from bone lengths and joint angles to joint positions.
 
 No paper's data: every person is drawn from the tables below. Positions are computed for the 25 joints of
-Kinect v2 (1-data.md, section 1), whose first 20 are those of Kinect v1. The body's own axes are forward,
+Kinect v2, whose first 20 are those of Kinect v1. The body's own axes are forward,
 right and up; the sensor's are x to the right of somebody who faces the sensor, y up and z away from the
 sensor, in metres.
 """

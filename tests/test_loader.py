@@ -137,7 +137,7 @@ def test_hip_is_the_origin_and_far_coordinates_keep_their_digits(tmp_path, write
     np.testing.assert_allclose(raw_probe.skeletons, raw + 4096, rtol=1e-6)
 
 
-# Data set, layout's number, length, view, and a file of each layout as 1-data.md spells it.
+# Data set, layout's number, length, view, and a file of each layout as published.
 LAYOUTS = [
     ("KS20", 0, 6, None, "KS20/6/train_npy_data/source_x_KS20_6.npy"),
     ("KS20", 0, 6, None, "KS20/6/test_npy_data/gallery/t_source_z_KS20_6.npy"),
