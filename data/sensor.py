@@ -40,6 +40,7 @@ class Sensor:
     occlusion: share by which joints of the far side are drawn towards the body's middle in a side view.
     jump: share of frames in which a limb leaps away, by `jump_size`.
     lost: share of frames in which the tracker loses at least one joint.
+    scale: relative error of the body's size in one recording; one camera cannot tell small from far.
     """
 
     white: float = 0.010
@@ -50,6 +51,7 @@ class Sensor:
     jump: float = 0.01
     jump_size: float = 0.08
     lost: float = 0.04
+    scale: float = 0.0
 
 
 def draw_clothes(amount: float, random: np.random.RandomState) -> np.ndarray:
@@ -76,7 +78,9 @@ def observe(
     frames = len(positions)
     error = clothes + sensor.fit * UNCERTAINTY[:, None] * random.normal(size=(JOINTS, 3))
     error = np.broadcast_to(error, (frames, JOINTS, 3)) + _drift(frames, sensor, rate, random)
-    tracked = occlude(positions, heading, sensor.occlusion) + to_sensor(error, heading)
+    scale = 1 + sensor.scale * random.normal()
+    body = positions[:, :1] + scale * (occlude(positions, heading, sensor.occlusion) - positions[:, :1])
+    tracked = body + to_sensor(error, heading)
     distance = np.clip(positions[:, 0, 2], 1.0, 5.0) / STANDARD_DISTANCE  # (frames,)
     noise = sensor.white * UNCERTAINTY[:, None] * random.normal(size=(frames, JOINTS, 3))
     return tracked + distance[:, None, None] ** 2 * noise + _jumps(frames, sensor, random)

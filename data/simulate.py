@@ -78,9 +78,9 @@ FRAME_MILLISECONDS = 33
 SAME_CLOTHES = 0.003
 OTHER_CLOTHES = 0.010
 
-KINECT_V1 = Sensor(white=0.012)
+KINECT_V1 = Sensor(white=0.012, drift=0.024)
 KINECT_V2 = Sensor()
-POSE_ESTIMATOR = Sensor(white=0.012, drift=0.020, fit=0.006, occlusion=0.20)
+POSE_ESTIMATOR = Sensor(white=0.015, drift=0.030, fit=0.020, occlusion=0.20, scale=0.05)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Scene:
     """Where and how recordings are made; degrees, metres, seconds.
 
     heading, heading_spread: mean direction of walking and its standard deviation between recordings; 0 is
-    towards the sensor. turn: standard deviation of the turning from first to last frame. sway: standard
-    deviation of the amplitude of slow swinging. speed: mean factor on the person's own speed; 0 stands.
+    towards the sensor. turn: standard deviation of the turning from first to last frame. sway: mean
+    amplitude of slow swinging. speed: mean factor on the person's own speed; 0 stands.
     floor: height of the floor, with the sensor as the origin. tilt: of the sensor. rate: frames a second.
     """
 
@@ -97,7 +97,7 @@ class Scene:
     heading: float = 0.0
     heading_spread: float = 7.0
     turn: float = 15.0
-    sway: float = 6.0
+    sway: float = 5.0
     speed: float = 1.0
     floor: float = -0.85
     tilt: float = 0.0
@@ -128,7 +128,7 @@ def record(
     track = Track(
         heading=np.deg2rad(random.normal(scene.heading, scene.heading_spread)),
         turn=np.deg2rad(random.normal(0, scene.turn)),
-        sway=np.deg2rad(random.normal(0, scene.sway)),
+        sway=np.deg2rad(scene.sway * random.normal(1, 0.2)),
         centre=np.array([random.normal(0, 0.15), scene.floor, random.uniform(2.5, 3.0)]),
         speed=scene.speed * random.normal(1, 0.08),
         rate=scene.rate,
@@ -184,8 +184,8 @@ def write_biwi(request: Request) -> None:
     """Training/<person>/… and, of 28 persons in 50, Testing/{Walking,Still}/<person>/…, a file a frame."""
     count = max(1, round(BIWI_TEST_SHARE * request.persons))
     tested = np.random.RandomState(request.seed).permutation(request.persons)[:count]
-    walking = Scene(KINECT_V1, heading_spread=12.0, turn=30.0)
-    sets = [("Training", replace(walking, heading_spread=20.0, turn=40.0))]
+    walking = Scene(KINECT_V1, heading_spread=10.0, turn=20.0)
+    sets = [("Training", replace(walking, heading_spread=5.0, turn=10.0, sway=35.0))]
     tests = [("Testing/Walking", walking), ("Testing/Still", replace(walking, speed=0.0, turn=10.0))]
     for number, person, random in persons_of(request):
         first_day, other_day = draw_clothes(SAME_CLOTHES, random), draw_clothes(OTHER_CLOTHES, random)
@@ -200,7 +200,7 @@ def write_biwi(request: Request) -> None:
 
 def write_ias(request: Request) -> None:
     """{Training,TestingA,TestingB}/<person>/…, a file a frame. A: other clothes; B: another room."""
-    room = Scene(KINECT_V1, heading_spread=20.0, turn=40.0, sway=10.0)
+    room = Scene(KINECT_V1, heading_spread=5.0, turn=10.0, sway=35.0)
     other = replace(room, floor=-1.05, tilt=6.0)
     for number, person, random in persons_of(request):
         usual, changed = draw_clothes(SAME_CLOTHES, random), draw_clothes(OTHER_CLOTHES, random)
@@ -253,7 +253,7 @@ def write_casia(request: Request) -> None:
             for video in range(1, videos + 1):
                 walker = burden(person, condition, random)
                 for view in CASIA_VIEWS:
-                    scene = Scene(POSE_ESTIMATOR, heading=view, heading_spread=3.0, turn=10.0, rate=25.0)
+                    scene = Scene(POSE_ESTIMATOR, heading=view, heading_spread=6.0, turn=10.0, rate=25.0)
                     frames = record(walker, scene, clothes, request.frames, random)[:, CASIA_JOINTS]
                     name = f"{number + 1:03d}-{condition}-{video:02d}-{view:03d}.npy"
                     np.save(request.root / name, frames.astype(np.float32))
