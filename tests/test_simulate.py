@@ -120,7 +120,7 @@ def test_still_people_stand_and_walking_people_move_their_legs(raw):
         frames = frames[(frames[:, :, 6] > 0).all(1)]
         return (frames[:, 14, 3] - frames[:, 18, 3]).std()
 
-    assert ankle_gap("Still") < 0.08 < ankle_gap("Walking")
+    assert 2 * ankle_gap("Still") < ankle_gap("Walking")  # what is left in Still is the tracker's noise
 
 
 def test_casia_names_are_those_of_the_videos_with_14_joints(raw):
