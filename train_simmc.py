@@ -24,6 +24,7 @@ from reid.runs import Best, Run
 from reid.saved import describe, encode_set, load_retrieval, save_features, score_checkpoint
 from reid.settings import SIMMC, SIMMC_DEFAULT, resolve
 from reid.stages import Stages
+from reid.threads import one_thread
 
 
 def main() -> None:
@@ -92,6 +93,7 @@ def draw_batch_masks(rng: np.random.RandomState, sequences: int, f: int, setting
     return torch.from_numpy(np.stack([draw_masks(rng, f, dropped) for _ in range(batches)]))
 
 
+@one_thread
 @torch.no_grad()
 def encode_masked(
     model: SimMC, skeletons: torch.Tensor, masks: torch.Tensor, batch_size: int
@@ -104,6 +106,7 @@ def encode_masked(
     return [torch.cat(features) for features in zip(*found, strict=True)]
 
 
+@one_thread
 def learn(model, optimizer, skeletons, masks, features, labels, settings, protocol) -> dict[str, float]:
     """One Adam step a batch, over the sequences that are noise in neither clustering, in their fixed order.
 
