@@ -31,6 +31,7 @@ def main() -> None:
     args = parse_arguments()
     settings = resolve(SIMMC_DEFAULT, SIMMC, (args.dataset, args.probe), vars(args))
     settings["mask_x_2"] = settings["mask_x"] if settings["mask_x_2"] is None else settings["mask_x_2"]
+    args.balance = settings["balance"]
     device = cli.pick_device(args)
     run = Run("SimMC", args, settings, args.probe)
     if args.mode == "Train":
@@ -214,7 +215,7 @@ def parse_arguments() -> argparse.Namespace:
     group.add_argument(
         "--balance",
         action=argparse.BooleanOptionalAction,
-        default=True,
+        default=None,
         help="resample training sequences to equal class shares, as published (uses labels)",
     )
     group.add_argument(

@@ -20,6 +20,7 @@ SIMMC_DEFAULT = {
     "mask_x_2": None,  # by the second; None: as many as by the first
     "batch_size": 256,
     "patience": 100,  # epochs without a better top-1
+    "balance": True,  # resample the training set to equal class shares
 }
 
 SIMMC = {

@@ -269,6 +269,8 @@ def test_resume_with_other_settings_is_refused(train, ks20, tmp_path, capsys):
     before = folder(tmp_path, "last.pt").read_bytes()
     message = error_of(capsys, "train_simmc", *ks20, *SMALL, "--resume", "--t", 0.5)
     assert "made with t = 0.08, but this run has t = 0.5" in message
+    message = error_of(capsys, "train_simmc", *ks20, *SMALL, "--resume", "--no-balance")
+    assert "balance = True, but this run has balance = False" in message
     message = error_of(capsys, "train_simmc", *ks20, *SMALL, "--resume", "--seed", 5)
     assert "seed" in message
     assert folder(tmp_path, "last.pt").read_bytes() == before
