@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def train(run: Run, device: torch.device) -> None:
-    """Encode, evaluate, cluster, learn, until the best top-1 is `patience` epochs old (IJCAI 2022, Algorithm 1)."""
+    """Encode, evaluate, cluster, learn, until the best top-1 is `patience` epochs old (the paper's section 3)."""
     args, settings = run.args, run.settings
     rng = np.random.RandomState(args.seed)
     sets = load_retrieval(args, settings["batch_size"], rng)
@@ -119,6 +119,10 @@ def learn(model, optimizer, skeletons, masks, features, labels, settings, protoc
     kept = (labels >= 0).all(dim=0).nonzero().squeeze(1)
     if protocol == "released":
         kept = kept[: len(kept) // settings["batch_size"] * settings["batch_size"]]
+        if len(kept) == 0:
+            raise InputError(
+                "--protocol released: noise leaves less than a batch to learn from; try a larger --eps"
+            )
     losses = []
     for batch, mask in zip(kept.split(settings["batch_size"]), masks, strict=False):
         loss = model.losses(

@@ -230,6 +230,14 @@ def test_no_clusters_at_once_is_an_error(ks20, capsys):
     assert "--eps" in message
 
 
+def test_released_protocol_without_a_whole_batch_left(ks20, capsys, monkeypatch):
+    monkeypatch.setattr(
+        train_simmc, "cluster", lambda v, eps, min_samples: np.where(np.arange(len(v)) < 9, 0, -1)
+    )
+    message = error_of(capsys, "train_simmc", *ks20, *SMALL, "--protocol", "released")
+    assert "less than a batch" in message
+
+
 def test_no_clusters_later_stops_with_the_reason(train, monkeypatch):
     calls = []
 
