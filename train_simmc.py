@@ -60,9 +60,7 @@ def train(run: Run, device: torch.device) -> None:
     while True:
         with stages("encode"):
             masks = draw_batch_masks(rng, len(skeletons), sets.length, settings).to(device)  # (batches, 2, f)
-            whole, first, second = encode_masked(
-                model, skeletons, masks, settings["batch_size"]
-            )  # (N, H) each
+            whole, first, second = encode_masked(model, skeletons, masks, settings["batch_size"])  # (N, H)
         with stages("evaluate"):
             features = [encode_set(model, s.skeletons) for s in (sets.probe, sets.gallery)]
             figures = protocol.score(sets, *features, args.protocol)
