@@ -82,9 +82,22 @@ def expect_close(ours: dict, released: dict) -> None:
     assert ours["MPC"] == pytest.approx(released["MPC_loss"], abs=2e-3)
 
 
+def expect_close_up_to_rounding(ours: dict, released: dict) -> None:
+    """After a training step the last bit of the features depends on the processor, and distances sit on eps: with
+    features multiplied by 1 + 3e-7 noise this epoch gave 22 to 24 clusters and AMI_1 from 0.729 to 0.753."""
+    for name in ("mAP", "top1", "top5", "top10"):
+        assert ours[name] == pytest.approx(released[NAMES[name]], abs=0.01)
+    for k in (1, 2):
+        assert ours[f"AMI_{k}"] == pytest.approx(released[f"AMI_{k}"], abs=0.05)
+        assert abs(ours[f"clusters_{k}"] - released[f"clusters_{k}"]) <= 4
+    assert ours["MIC"] == pytest.approx(released["MIC_loss"], abs=0.02)
+    assert ours["MPC"] == pytest.approx(released["MPC_loss"], abs=0.08)
+
+
 def test_the_first_epochs_are_the_released_ones(root):
-    for ours, released in zip(*replay(root, seed=0, epochs=2), strict=True):
-        expect_close(ours, released)
+    ours, released = replay(root, seed=0, epochs=2)
+    expect_close(ours[0], released[0])
+    expect_close_up_to_rounding(ours[1], released[1])
 
 
 @pytest.mark.slow
