@@ -1,4 +1,4 @@
-"""Simulated walkers as raw files, in the format of each data set (1-data.md, sections 2 and 5).
+"""Simulated walkers as raw files, in the format of each data set (docs/FORMATS.md).
 
     python -m data.simulate --dataset KS20 --raw .demo/raw
     python -m data.simulate --dataset KGBD --raw .demo/raw --persons 40 --frames 200 --recordings 4 --seed 1
