@@ -1,9 +1,10 @@
-"""Evaluate a saved model, feature files, or a baseline: a saved recogniser by recognition, all else by retrieval.
+"""Evaluate a saved model, feature files, or a baseline: recognisers by recognition, all else by retrieval.
 
     python evaluate.py --checkpoint ReID_Models/KS20/probe/best.pt --dataset KS20       a checkpoint
     python evaluate.py --checkpoint ReID_Models/AGE/IAS/LA/ap/best_A.pt --dataset IAS   a recogniser, on every split
     python evaluate.py --probe FILE.probe.npz --gallery FILE.gallery.npz                feature files of any model
     python evaluate.py --features D-13 --dataset KS20 --probe probe                     a baseline
+    python evaluate.py --recognise LSTM --dataset IAS                                   a baseline of recognition
 
 A wrong pairing (a checkpoint of 25 joints on 20-joint data, another length) is refused. --json FILE writes the
 figures; shares are fractions in [0, 1] there, percent in the printed table.
@@ -18,7 +19,7 @@ import torch
 from data import Retrieval, datasets
 from data.descriptors import DESCRIPTORS
 from models.simmc import SimMC
-from reid import cli, features, protocol, ranking, recognisers, results
+from reid import classifiers, cli, features, protocol, ranking, recognisers, recognition_training, results
 from reid.errors import InputError, run_command
 from reid.saved import encode_set, load_retrieval, read_header, score_checkpoint
 from reid.settings import SIMMC_DEFAULT
@@ -28,8 +29,11 @@ def main() -> None:
     args = parse_arguments()
     cli.start_log(args.quiet)
     saved = read_header(args.checkpoint) if args.checkpoint else {}
-    kind = "recognition" if "recogniser" in saved else "retrieval"
-    if kind == "recognition":
+    kind = "recognition" if args.recognise or "recogniser" in saved else "retrieval"
+    if args.recognise:
+        name, figures = train_classifier(args)
+        print(classifiers.table(figures["tests"], name))
+    elif kind == "recognition":
         name, figures = score_recogniser(args, saved)
         print(results.recognition_table((f"{name} {test}", row) for test, row in figures["tests"].items()))
     else:
@@ -59,6 +63,20 @@ def score_recogniser(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[s
     return saved["method"], {**found[args.probe], "tests": found}
 
 
+def train_classifier(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """A classifier trained on the recognition protocol's sets; the figures of --probe on top."""
+    row = datasets.get(args.dataset)
+    args.length = args.length or (row.view_length if args.view is not None else row.default_length)
+    sets = recognisers.load(args)
+    args.probe = args.probe or next(iter(sets.tests))
+    if args.probe not in sets.tests:
+        raise InputError(f"unknown test split {args.probe!r}; choose one of {', '.join(sets.tests)}")
+    settings = classifiers.settings_of(args.recognise, args.epochs)
+    device = cli.pick_device(args)
+    found = classifiers.recognise(args.recognise, sets, settings, args.seed, device, args.quiet)
+    return args.recognise, {**recognition_training.summary(found, args.probe), "settings": settings}
+
+
 def score_model(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """A checkpoint, or a baseline, on a data set. What the command line leaves open, a checkpoint fills in."""
     row = datasets.get(args.dataset)
@@ -84,36 +102,47 @@ def score_untrained(sets: Retrieval, args: argparse.Namespace, device: torch.dev
 
 def describe(args: argparse.Namespace) -> dict[str, Any]:
     """What was evaluated, for the JSON file."""
-    names = ("dataset", "probe", "gallery", "length", "protocol", "seed")
+    names = ("dataset", "probe", "gallery", "view", "length", "protocol", "seed")
     return {name: value for name in names if (value := getattr(args, name)) is not None}
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.script_parser(__doc__)
-    what = parser.add_argument_group("what to evaluate (one of the three)")
+    what = parser.add_argument_group("what to evaluate (one of the four)")
     what.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="a checkpoint that a training script wrote"
     )
     what.add_argument("--features", choices=(*DESCRIPTORS, "untrained"), help="a baseline")
+    what.add_argument(
+        "--recognise", choices=classifiers.NAMES, help="a baseline of recognition, trained on the labels"
+    )
     what.add_argument("--gallery", metavar="FILE", help="gallery feature file (.npz), with --probe FILE")
     what.add_argument(
         "--exclude_self", action="store_true", help="the two feature files are one set: no self matches"
     )
     cli.add_data_arguments(parser, dataset_required=False)
     cli.add_probe_argument(parser)
+    parser.add_argument("--view", type=int, metavar="V", help="--recognise: cross-view test set (CASIA_B)")
     parser.add_argument("--batch_size", type=cli.positive_int, help="only --protocol released needs it")
-    cli.add_machine_arguments(parser.add_argument_group("run"))
+    run = parser.add_argument_group("run")
+    cli.add_machine_arguments(run)
+    run.add_argument("--epochs", type=cli.positive_int, help="--recognise: at most so many, for the LSTMs")
     args = parser.parse_args()
-    given = [name for name in ("checkpoint", "features", "gallery") if getattr(args, name)]
+    given = [name for name in ("checkpoint", "features", "recognise", "gallery") if getattr(args, name)]
     if len(given) != 1:
         found = " and ".join(f"--{name}" for name in given) or "none"
-        raise InputError(f"expected one of --checkpoint, --features, --gallery, found {found}")
+        raise InputError(f"expected one of --checkpoint, --features, --recognise, --gallery, found {found}")
     if args.gallery and not args.probe:
         raise InputError("--gallery FILE needs --probe FILE")
     if not args.gallery and args.dataset is None:
         raise InputError(
-            "expected --dataset with --checkpoint or --features, found none (see evaluate.py --help)"
+            "expected --dataset with --checkpoint, --features or --recognise, found none "
+            "(see evaluate.py --help)"
         )
+    if not args.recognise and (args.view is not None or args.epochs):
+        raise InputError("--view and --epochs go with --recognise; a checkpoint knows its view")
+    if args.recognise and args.protocol == "released":
+        raise InputError("--protocol released: no code was released for the baselines of --recognise")
     if args.exclude_self and not args.gallery:
         raise InputError(
             "--exclude_self goes with feature files; data sets know where probe and gallery are one set"

@@ -37,7 +37,6 @@ from reid.runs import Run
 from reid.saved import encode_rows
 from reid.stages import Stages
 
-VIEW_LENGTH = 20  # frames of the published cross-view runs
 SAVE_SECONDS = 30  # between two states of the encoder, 70 MB each
 DRAWN = ("sample_num", "s_range", "ord_sample", "bi", "pred_margin")  # settings of the frame subsets
 # Settings of the recogniser: a run of the encoder can be gone on with under others.
@@ -176,8 +175,6 @@ def parse_arguments() -> argparse.Namespace:
     add_training_arguments(group)
     parser.set_defaults(task=None)
     args = parser.parse_args()
-    if args.view is not None:
-        args.length = args.length or VIEW_LENGTH
     recognised = args.view is not None or datasets.get(args.dataset).recognition
     args.task = args.task or ("recognition" if recognised else "retrieval")
     two_phases.check(args)

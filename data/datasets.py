@@ -18,6 +18,7 @@ class Dataset:
     balanced: whether training windows are resampled to equal class shares before they are permuted.
     folder: the folder below the data root that holds train and test splits, where it is not the name.
     views: number of cross-view folders view_0, view_1, … below `<name>/<f>`; 0 where there are none.
+    view_length: the length of a view's windows when none is given.
     single_test: the split that the older layouts with one test set hold; None where they name the split.
     recognition: the test splits of the recognition protocol.
     recognition_train: test splits that are added to the training set of the recognition protocol.
@@ -34,6 +35,7 @@ class Dataset:
     balanced: bool = True
     folder: str = ""
     views: int = 0
+    view_length: int = 20
     single_test: str | None = None
     recognition: tuple[str, ...] = ()
     recognition_train: tuple[str, ...] = ()

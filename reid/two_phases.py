@@ -53,7 +53,7 @@ def check(args: argparse.Namespace) -> None:
     args.probe = "test" if args.view is not None else args.probe or next(iter(row.gallery_of))
     if args.view is None:
         row.pair(args.probe)
-    args.length = args.length or row.default_length
+    args.length = args.length or (row.default_length if args.view is None else row.view_length)
     args.pre_epochs = args.pre_epochs or args.epochs
     args.recognition_epochs = args.recognition_epochs or args.epochs
 
