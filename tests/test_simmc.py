@@ -168,22 +168,6 @@ def test_mean_of_clusters_leaves_noise_out():
     torch.testing.assert_close(found, torch.tensor([[7.0, 7.0], [2.0, 3.0]]))
 
 
-def test_adam_against_the_formula():
-    rng = np.random.RandomState(0)
-    w, m, v = rng.normal(size=5), np.zeros(5), np.zeros(5)
-    parameter = torch.nn.Parameter(torch.tensor(w))
-    optimizer = TFAdam([parameter], 0.01)
-    for t in range(1, 6):
-        g = rng.normal(size=5) * 10.0 ** rng.randint(
-            -9, 1, size=5
-        )  # near epsilon the two forms of Adam differ
-        parameter.grad = torch.tensor(g)
-        optimizer.step()
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        w = w - 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-8)
-    np.testing.assert_allclose(parameter.detach(), w, rtol=1e-12)
-
-
 def test_tightness_against_the_definition():
     rng = np.random.RandomState(0)
     features, persons = rng.normal(size=(40, 6)) + 1, rng.randint(0, 4, size=40)
