@@ -6,6 +6,9 @@
     python evaluate.py --features D-13 --dataset KS20 --probe probe                     a baseline
     python evaluate.py --recognise LSTM --dataset IAS                                   a baseline of recognition
 
+A checkpoint of "X + SimMC" or "X + DF" is given the features that it was trained on; --source names them where they
+are not at their place of then.
+
 A wrong pairing (a checkpoint of 25 joints on 20-joint data, another length) is refused. --json FILE writes the
 figures; shares are fractions in [0, 1] there, percent in the printed table.
 """
@@ -19,7 +22,17 @@ import torch
 from data import Retrieval, datasets
 from data.descriptors import DESCRIPTORS
 from models.simmc import SimMC
-from reid import classifiers, cli, features, protocol, ranking, recognisers, recognition_training, results
+from reid import (
+    classifiers,
+    cli,
+    features,
+    protocol,
+    ranking,
+    recognisers,
+    recognition_training,
+    results,
+    sources,
+)
 from reid.errors import InputError, run_command
 from reid.saved import encode_set, load_retrieval, read_header, score_checkpoint
 from reid.settings import SIMMC_DEFAULT
@@ -84,6 +97,10 @@ def score_model(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, d
     args.length = args.length or saved.get("length") or row.default_length
     batch_size = args.batch_size or saved.get("settings", SIMMC_DEFAULT)["batch_size"]
     device = cli.pick_device(args)
+    if args.source or "source" in saved:
+        source = sources.find(args.source or saved["source_file"], args, device)
+        sets = sources.load(args, batch_size, source)
+        return saved["method"], score_checkpoint(args.checkpoint, sets, args.protocol, device, source)
     sets = load_retrieval(args, batch_size, centred=saved.get("settings", {}).get("centred", True))
     if args.checkpoint:
         return saved["method"], score_checkpoint(args.checkpoint, sets, args.protocol, device)
@@ -124,6 +141,12 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_probe_argument(parser)
     parser.add_argument("--view", type=int, metavar="V", help="--recognise: cross-view test set (CASIA_B)")
     parser.add_argument("--batch_size", type=cli.positive_int, help="only --protocol released needs it")
+    sources.add_argument(
+        parser, "frame features that a checkpoint was trained on (default: those that it names)"
+    )
+    parser.add_argument(
+        "--out", default="ReID_Models", metavar="DIR", help="where --source AGE or SM-SGE is (%(default)s)"
+    )
     run = parser.add_argument_group("run")
     cli.add_machine_arguments(run)
     run.add_argument("--epochs", type=cli.positive_int, help="--recognise: at most so many, for the LSTMs")
@@ -143,6 +166,8 @@ def parse_arguments() -> argparse.Namespace:
         raise InputError("--view and --epochs go with --recognise; a checkpoint knows its view")
     if args.recognise and args.protocol == "released":
         raise InputError("--protocol released: no code was released for the baselines of --recognise")
+    if args.source and not args.checkpoint:
+        raise InputError("--source goes with --checkpoint: it is what the checkpoint's model is given")
     if args.exclude_self and not args.gallery:
         raise InputError(
             "--exclude_self goes with feature files; data sets know where probe and gallery are one set"

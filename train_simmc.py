@@ -4,9 +4,12 @@
     python train_simmc.py --dataset KS20 --probe probe --resume        go on after an interruption
     python train_simmc.py --dataset KS20 --probe probe --mode Eval     score the saved best model
     python train_simmc.py --dataset IAS --probe A --eps 0.7 --seed 1   change one thing
+    python train_simmc.py --dataset IAS --probe A --source AGE         on the frame features of a trained AGE
+    python train_simmc.py --dataset IAS --probe A --source FILE.npz    on feature files of any model
 
 Data come from preprocess.py. Settings not given are the published ones (reid/settings.py). Files of a run, in
-<out>/<dataset>/<probe>/: best.pt, last.pt (to resume), history.csv, log.txt, results.json.
+<out>/<dataset>/<probe>/ (with --source <out>/<source>+SimMC/<dataset>/<probe>/): best.pt, last.pt (to resume),
+history.csv, log.txt, results.json.
 """
 
 import argparse
@@ -14,15 +17,15 @@ import argparse
 import numpy as np
 import torch
 
-from data import Retrieval, datasets
 from models.simmc import SimMC, check_masks, draw_masks, masked_mean, mean_of_clusters
-from reid import cli, cluster_quality, protocol, results
+from reid import cli, cluster_quality, protocol, results, retrieval_training, sources
 from reid.errors import InputError, run_command
 from reid.jaccard import cluster
 from reid.optimizer import TFAdam
 from reid.runs import Best, Run
-from reid.saved import describe, encode_set, load_retrieval, save_features, score_checkpoint
+from reid.saved import describe, encode_set, save_features
 from reid.settings import SIMMC, SIMMC_DEFAULT, resolve
+from reid.sources import Source
 from reid.stages import Stages
 from reid.threads import one_thread
 
@@ -33,29 +36,33 @@ def main() -> None:
     settings["mask_x_2"] = settings["mask_x"] if settings["mask_x_2"] is None else settings["mask_x_2"]
     args.balance = settings["balance"]
     device = cli.pick_device(args)
-    run = Run("SimMC", args, settings, args.probe)
+    run, source = retrieval_training.start("SimMC", args, settings, device)
     if args.mode == "Train":
-        train(run, device)
+        train(run, source, device)
     else:
-        evaluate(run, device)
+        retrieval_training.evaluate(run, source, device)
     if args.save_features:
-        save_features(args.save_features, run.path("best.pt"), args, device)
+        save_features(args.save_features, run.path("best.pt"), args, device, source)
 
 
-def train(run: Run, device: torch.device) -> None:
-    """Encode, evaluate, cluster, learn, until the best top-1 is `patience` epochs old (the paper's section 3)."""
+def train(run: Run, source: Source | None, device: torch.device) -> None:
+    """Encode, evaluate, cluster, learn, until the best top-1 is `patience` epochs old (the paper's section 3).
+
+    source: where frame features come from; the encoder is given these in place of skeletons.
+    """
     args, settings = run.args, run.settings
     rng = np.random.RandomState(args.seed)
-    sets = load_retrieval(args, settings["batch_size"], rng)
+    sets = sources.load(args, settings["batch_size"], source, rng)
     check_masks(sets.length, (settings["mask_x"], settings["mask_x_2"]))
     generator = torch.Generator().manual_seed(args.seed)
-    model = SimMC(sets.joints * 3, settings["H"], settings["D"], generator).to(device)
+    inputs = sets.train.skeletons[0, 0].size  # J * 3, or d
+    model = SimMC(inputs, settings["H"], settings["D"], generator).to(device)
     optimizer = TFAdam(model.parameters(), settings["lr"])
     best = Best(settings["patience"])
     parts = {"model": model, "optimizer": optimizer, "rng": rng, "best": best}
     epoch = run.resume(parts)
     describe(model, sets, args.model_size)
-    skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
+    skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3) or (N, f, d)
     stages = Stages(args.epochs, epoch, args.quiet, device)
     while True:
         with stages("encode"):
@@ -67,11 +74,11 @@ def train(run: Run, device: torch.device) -> None:
         if best.update(epoch, figures) and args.save_model:
             run.save_best(model, epoch, figures)
         row = {"epoch": epoch, **figures}
-        stop = stop_reason(epoch, args.epochs, best)
+        stop = retrieval_training.stop_reason(epoch, args.epochs, best)
         if stop is None:
             with stages("cluster"):
                 labels = [cluster(v, settings["eps"], settings["min_samples"]) for v in (first, second)]
-                row |= describe_clusters(labels, whole, sets.train.labels, args.save_flag)
+                row |= cluster_quality.describe(labels, whole, sets.train.labels, args.save_flag)
             if min(row["clusters_1"], row["clusters_2"]) == 0 or row["outliers"] == len(skeletons):
                 stop = f"no clusters to learn from: {row['outliers']} of {len(skeletons)} sequences are noise"
         if stop is not None:
@@ -82,7 +89,11 @@ def train(run: Run, device: torch.device) -> None:
         run.end_epoch(row, describe_epoch(row), stages.end_epoch())
         epoch += 1
         run.save_last(epoch, parts)
-    report(run, sets, best, figures, epoch, stop)
+    if epoch == 0:
+        raise InputError(f"nothing was trained: {stop}; try a larger --eps or a smaller --min_samples")
+    if args.save_flag:
+        run.save_arrays()
+    retrieval_training.report(run, source, best, figures, epoch, stop)
 
 
 def draw_batch_masks(rng: np.random.RandomState, sequences: int, f: int, settings: dict) -> torch.Tensor:
@@ -134,24 +145,6 @@ def learn(model, optimizer, skeletons, masks, features, labels, settings, protoc
     return {"MPC": mpc, "MIC": mic}
 
 
-def describe_clusters(labels, whole: torch.Tensor, persons: np.ndarray, tightness: bool) -> dict[str, float]:
-    """Sizes of the two clusterings and their agreement with the true persons, which training never sees."""
-    row = {"outliers": int((np.stack(labels) < 0).any(axis=0).sum())}
-    for k, y in enumerate(labels, start=1):
-        row |= {f"clusters_{k}": int(y.max()) + 1, f"noise_{k}": int((y < 0).sum())}
-        row |= {f"{name}_{k}": value for name, value in cluster_quality.information(persons, y).items()}
-    if tightness:
-        row |= cluster_quality.tightness(whole, torch.from_numpy(persons).to(whole.device))
-    return row
-
-
-def stop_reason(epoch: int, epochs: int | None, best: Best) -> str | None:
-    """Why training ends before this epoch's learning, or None."""
-    if epoch == epochs:
-        return f"{epochs} epochs done"
-    return f"no better top-1 for {best.patience} epochs" if best.exhausted else None
-
-
 def describe_epoch(row: dict) -> str:
     """One line for the log."""
     line = "  ".join(f"{title} {100 * row[key]:.1f}" for key, title in results.RETRIEVAL.items())
@@ -162,36 +155,12 @@ def describe_epoch(row: dict) -> str:
     return line
 
 
-def report(run: Run, sets: Retrieval, best: Best, last: dict, epoch: int, stop: str) -> None:
-    """Print and write the best and the last figures, with those of the untrained encoder and the descriptors."""
-    if epoch == 0:
-        raise InputError(f"nothing was trained: {stop}; try a larger --eps or a smaller --min_samples")
-    untrained = {key: run.history[0][key] for key in last}
-    rows = protocol.baselines(sets, run.args.protocol) | {
-        "untrained encoder": untrained,
-        "SimMC best": best.figures,
-        "SimMC last": {**last, "epoch": epoch},
-    }
-    print(f"{run.title}: stopped, {stop}\n" + results.retrieval_table(rows.items()))
-    content = {**best.figures, "best": best.figures, "last": rows["SimMC last"], "untrained": untrained}
-    if run.args.save_flag:
-        run.save_arrays()
-    run.write_results({**content, "baselines": rows, "epochs": epoch, "stopped": stop})
-
-
-def evaluate(run: Run, device: torch.device) -> None:
-    """Score the saved best model (--mode Eval)."""
-    sets = load_retrieval(run.args, run.settings["batch_size"])
-    figures = score_checkpoint(run.path("best.pt"), sets, run.args.protocol, device)
-    print(f"{run.title}\n" + results.retrieval_table([("SimMC", figures)]))
-    run.write_results(figures)
-
-
 def parse_arguments() -> argparse.Namespace:
     parser = cli.script_parser(__doc__)
     cli.add_data_arguments(parser)
     cli.add_probe_argument(parser)
     cli.add_run_arguments(parser)
+    sources.add_argument(parser, "train on frame features in place of skeletons")
     group = parser.add_argument_group("SimMC (default: the published setting of the data set)")
     group.add_argument("--H", type=cli.positive_int, help="feature size")
     group.add_argument("--D", type=cli.positive_int, help="hidden layers of the encoder")
@@ -234,14 +203,7 @@ def parse_arguments() -> argparse.Namespace:
         "--model_size", type=int, choices=(0, 1), default=0, help="1: print parameters and FLOPs"
     )
     args = parser.parse_args()
-    row = datasets.get(args.dataset)
-    args.probe = args.probe or next(iter(row.gallery_of))
-    row.pair(args.probe)
-    if args.save_features and not args.save_model:
-        raise InputError(
-            "--save_features writes the features of the saved best model: it needs --save_model 1"
-        )
-    args.length = args.length or row.default_length
+    retrieval_training.check(args)
     return args
 
 

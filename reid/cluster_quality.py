@@ -1,5 +1,8 @@
 """How well clusters and features agree with the true persons; for analysis, never for training."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
 from torch import Tensor
@@ -12,6 +15,22 @@ def information(persons, clusters) -> dict[str, float]:
         "MI": float(mutual_info_score(persons, clusters)),
         "AMI": float(adjusted_mutual_info_score(persons, clusters)),
     }
+
+
+def describe(
+    labels: Sequence[np.ndarray], whole: Tensor, persons: np.ndarray, tight: bool
+) -> dict[str, float]:
+    """Sizes of two clusterings (N,) and their agreement with the true persons, which training never sees.
+
+    whole: features (N, d), for their `tightness` if it is asked for.
+    """
+    row = {"outliers": int((np.stack(labels) < 0).any(axis=0).sum())}
+    for k, y in enumerate(labels, start=1):
+        row |= {f"clusters_{k}": int(y.max()) + 1, f"noise_{k}": int((y < 0).sum())}
+        row |= {f"{name}_{k}": value for name, value in information(persons, y).items()}
+    if tight:
+        row |= tightness(whole, torch.from_numpy(persons).to(whole.device))
+    return row
 
 
 def tightness(features: Tensor, persons: Tensor) -> dict[str, float]:

@@ -50,8 +50,14 @@ def read(path: Path) -> Features:
     sizes = {name: len(array) for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
         raise InputError(f"{path}: arrays of different lengths: {sizes}")
-    if not np.isfinite(arrays["features"]).all():
-        raise InputError(f"{path}: the features hold NaN or infinite values")
+    frames = arrays.get("frames")
+    if frames is not None and frames.ndim != 3:
+        raise InputError(f"{path}: expected an array 'frames' (N, f, d), found shape {frames.shape}")
+    for name in arrays.keys() - {"labels"}:
+        if not np.isfinite(arrays[name]).all():
+            raise InputError(f"{path}: the {name} hold NaN or infinite values")
     return Features(
-        arrays["features"].astype(np.float32), arrays["labels"].astype(np.int64), arrays.get("frames")
+        arrays["features"].astype(np.float32),
+        arrays["labels"].astype(np.int64),
+        None if frames is None else frames.astype(np.float32),
     )

@@ -28,11 +28,16 @@ def load_retrieval(
         dataset, probe, length, root,
         rng=rng, batch_size=batch_size, balance=balance, train=train, centred=centred,
     )  # fmt: skip
+    return cut(sets, batch_size, protocol)
+
+
+def cut(sets: Retrieval, batch_size: int, protocol: str) -> Retrieval:
+    """The sets, for the released protocol without their incomplete last batches (line 1)."""
     if protocol == "full":
         return sets
     return replace(
         sets,
-        train=whole_batches(sets.train, batch_size, "training") if train else None,
+        train=whole_batches(sets.train, batch_size, "training") if sets.train is not None else None,
         probe=whole_batches(sets.probe, batch_size, "probe"),
         gallery=whole_batches(sets.gallery, batch_size, "gallery"),
     )

@@ -75,6 +75,7 @@ class Run:
         if folder is not None:
             self.folder, self.prefix = folder, ""
         self.history: list[dict[str, Any]] = []
+        self.notes: dict[str, Any] = {}  # what else its checkpoints say; may differ on --resume
         self.started = time.time()
         self.saved = time.monotonic()  # when last.pt was written
         self.identity = {
@@ -124,7 +125,7 @@ class Run:
         self._save("last.pt", epoch=epoch, state=state, history=self.history)
 
     def _save(self, file: str, **content: Any) -> None:
-        identity = {**self.identity, "settings": self.settings}
+        identity = {**self.identity, **self.notes, "settings": self.settings}
         checkpoint.save(self.path(file), {"method": self.method, **identity, **content})
 
     def resume(self, parts: Mapping[str, Any], changeable: Collection[str] = ("patience",)) -> int:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from reid.cli import log
 from reid.errors import InputError
 from reid.features import Features, part_path, write
 from reid.runs import load_weights
+
+if TYPE_CHECKING:
+    from reid.sources import Source
 
 
 @dataclass(frozen=True)
@@ -106,24 +109,50 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def load_model(
-    path: Path, joints: int, length: int, device: torch.device
+    path: Path, joints: int, length: int, device: torch.device, source: "Source | None" = None
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The model of a checkpoint and the checkpoint's content.
 
-    Raises InputError for a damaged file, or one made for another number of joints or frames than the data's.
+    source: whose frame features the model is to be given, if not skeletons. Raises InputError for a damaged file, or
+    one made for another source, or another number of joints or frames than the data's.
     """
     content = checkpoint.load(path)
-    if content["method"] not in METHODS:
+    name = content["method"].rpartition(" + ")[2]  # "AGE + SimMC" is a SimMC
+    if name not in METHODS:
         raise InputError(f"{path} holds a model of unknown method {content['method']!r}")
     arguments = content["arguments"]
-    model = METHODS[content["method"]].model(**arguments)
+    model = METHODS[name].model(**arguments)
     load_weights(model, content["model"], path)
-    trained = arguments["joints"] if "joints" in arguments else arguments["inputs"] // 3
-    if trained != joints:
-        raise InputError(f"{path} was trained on frames of {trained} joints, these data have {joints}")
+    if source is not None or "source" in content:
+        check_source(path, content, source)
+    else:
+        trained = arguments["joints"] if "joints" in arguments else arguments["inputs"] // 3
+        if trained != joints:
+            raise InputError(f"{path} was trained on frames of {trained} joints, these data have {joints}")
     if content["length"] != length:
         raise InputError(f"{path} was trained with f = {content['length']}, found --length {length}")
     return model.to(device), content
+
+
+def check_source(path: Path, content: Mapping[str, Any], source: "Source | None") -> None:
+    """Raises InputError unless a checkpoint was trained on frame features of this source."""
+    trained = content.get("source")
+    if trained is None or source is None:
+        words = "skeletons" if trained is None else f"frame features of {trained}"
+        found = "no --source" if source is None else f"--source {source.name}"
+        raise InputError(f"{path}: expected {words}, on which it was trained, found {found}")
+    digests = content["source_digest"], source.digest
+    # Weights tell encoders apart; feature files of other data are made by the same model, and can only be of a size.
+    if all(digest.startswith("weights") for digest in digests) and digests[0] != digests[1]:
+        raise InputError(
+            f"{path}: expected the encoder that it was trained on, {trained} with {digests[0][:16]}, "
+            f"found {source.file}, {source.name} with {digests[1][:16]}"
+        )
+    if source.size != content["arguments"]["inputs"]:
+        raise InputError(
+            f"{path}: expected frame features of {trained} with {content['arguments']['inputs']} numbers a frame, "
+            f"found {source.name} with {source.size}"
+        )
 
 
 def encode_frames(model: nn.Module, skeletons: np.ndarray) -> Tensor:
@@ -149,9 +178,14 @@ def _encode(model: nn.Module, skeletons: np.ndarray, encode: Callable[[nn.Module
     return torch.cat([encode(model, batch.to(device)) for batch in batches])
 
 
-def score_checkpoint(path: Path, sets: Retrieval, protocol_name: str, device: torch.device) -> dict[str, Any]:
-    """Retrieval figures of a checkpoint on a data set, with the epoch that it was saved at."""
-    model, content = load_model(path, sets.joints, sets.length, device)
+def score_checkpoint(
+    path: Path, sets: Retrieval, protocol_name: str, device: torch.device, source: "Source | None" = None
+) -> dict[str, Any]:
+    """Retrieval figures of a checkpoint on a data set, with the epoch that it was saved at.
+
+    source: whose frame features the sets hold, if not skeletons.
+    """
+    model, content = load_model(path, sets.joints, sets.length, device, source)
     figures = protocol.score(
         sets,
         encode_set(model, sets.probe.skeletons),
@@ -161,13 +195,23 @@ def score_checkpoint(path: Path, sets: Retrieval, protocol_name: str, device: to
     return {**figures, "epoch": content["epoch"]}
 
 
-def save_features(path: Path, saved: Path, args: argparse.Namespace, device: torch.device) -> None:
-    """Write the features of train, probe and gallery, in the order of the data files, by a saved model."""
-    centred = read_header(saved)["settings"].get("centred", True)
+def save_features(
+    path: Path,
+    saved: Path,
+    args: argparse.Namespace,
+    device: torch.device,
+    source: "Source | None" = None,
+) -> None:
+    """Write the features of train, probe and gallery, in the order of the data files, by a saved model.
+
+    source: whose frame features the model is given, if not skeletons.
+    """
+    centred = source.centred if source else read_header(saved)["settings"].get("centred", True)
     sets = data.load(
         args.dataset, args.probe, args.length, args.data, balance=False, shuffle=False, centred=centred
     )
-    model, _ = load_model(saved, sets.joints, sets.length, device)
+    model, _ = load_model(saved, sets.joints, sets.length, device, source)
+    sets = source.frames(sets) if source else sets
     write_features(path, model, {"train": sets.train, "probe": sets.probe, "gallery": sets.gallery})
 
 

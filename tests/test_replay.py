@@ -14,7 +14,7 @@ import torch
 import data
 import train_simmc
 from models.simmc import SimMC
-from reid import protocol
+from reid import cluster_quality, protocol
 from reid.jaccard import cluster
 from reid.optimizer import TFAdam
 from reid.saved import encode_set
@@ -54,7 +54,7 @@ def replay(root, seed: int, epochs: int) -> tuple[list[dict], list[dict]]:
         features = [encode_set(model, part.skeletons) for part in (sets.probe, sets.gallery)]
         row = protocol.score(sets, *features, "released")
         labels = [cluster(v, 0.8, 2) for v in (first, second)]
-        row |= train_simmc.describe_clusters(labels, whole, sets.train.labels, False)
+        row |= cluster_quality.describe(labels, whole, sets.train.labels, False)
         row |= train_simmc.learn(
             model, optimizer, skeletons, masks, (first, second), labels, SETTINGS, "released"
         )

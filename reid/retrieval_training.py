@@ -1,0 +1,74 @@
+"""Runs that are scored by retrieval before every epoch: what train_simmc.py and train_df.py share."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data import datasets
+from reid import results, sources
+from reid.cli import log
+from reid.errors import InputError
+from reid.runs import Best, Run
+from reid.saved import score_checkpoint
+from reid.sources import Source
+
+
+def check(args: argparse.Namespace) -> None:
+    """Fill in probe and length from the data set. Raises InputError for a probe that it does not have."""
+    row = datasets.get(args.dataset)
+    args.probe = args.probe or next(iter(row.gallery_of))
+    row.pair(args.probe)
+    if args.save_features and not args.save_model:
+        raise InputError(
+            "--save_features writes the features of the saved best model: it needs --save_model 1"
+        )
+    args.length = args.length or row.default_length
+
+
+def start(
+    method: str, args: argparse.Namespace, settings: dict[str, Any], device: torch.device
+) -> tuple[Run, Source | None]:
+    """The run of a command line and its source of features.
+
+    On skeletons its folder is <out>/<dataset>/<probe>, on features <out>/<source>+<method>/<dataset>/<probe>.
+    """
+    source = sources.find(args.source, args, device)
+    if source is None:
+        return Run(method, args, settings, args.probe), None
+    folder = Path(args.out) / f"{source.name}+{method}" / args.dataset / args.probe
+    run = Run(f"{source.name} + {method}", args, settings, args.probe, folder)
+    run.identity |= {"source": source.name, "source_digest": source.digest}
+    run.notes["source_file"] = str(source.file)
+    log.info(f"{source.size} numbers a frame from {source.file} ({source.note})")
+    return run, source
+
+
+def stop_reason(epoch: int, epochs: int | None, best: Best) -> str | None:
+    """Why training ends before this epoch's learning, or None."""
+    if epoch == epochs:
+        return f"{epochs} epochs done"
+    return f"no better top-1 for {best.patience} epochs" if best.exhausted else None
+
+
+def report(run: Run, source: Source | None, best: Best, last: dict, epoch: int, stop: str) -> None:
+    """Print and write the best and the last figures, with those of the untrained model and the baselines."""
+    untrained = {key: run.history[0][key] for key in last}
+    rows = sources.baselines(run.args, run.settings["batch_size"], source) | {
+        "untrained encoder": untrained,
+        f"{run.method} best": best.figures,
+        f"{run.method} last": {**last, "epoch": epoch},
+    }
+    print(f"{run.title}: stopped, {stop}\n" + results.retrieval_table(rows.items()))
+    content = {**best.figures, "best": best.figures, "last": rows[f"{run.method} last"]}
+    content |= {"untrained": untrained, "baselines": rows, "epochs": epoch, "stopped": stop}
+    run.write_results(content)
+
+
+def evaluate(run: Run, source: Source | None, device: torch.device) -> None:
+    """Score the saved best model (--mode Eval)."""
+    sets = sources.load(run.args, run.settings["batch_size"], source)
+    figures = score_checkpoint(run.path("best.pt"), sets, run.args.protocol, device, source)
+    print(f"{run.title}\n" + results.retrieval_table([(run.method, figures)]))
+    run.write_results(figures)

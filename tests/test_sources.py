@@ -1,0 +1,261 @@
+"""SimMC on the frame features of other models, as a user runs it, on small random data sets."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from commands import error_of, run
+
+import data
+from models.simmc import SimMC
+from reid import checkpoint, features, pictures
+from reid.saved import encode_set
+
+AGE = ("--task", "retrieval", "--hidden", 4, "--pre_epochs", 1, "--batch_size", 20, "--quiet")
+SMSGE = ("--task", "retrieval", "--D_h", 4, "--P", 2, "--pre_epochs", 1, "--batch_size", 20, "--quiet")
+SIMMC = ("--H", 16, "--batch_size", 20, "--quiet")
+FIGURES = ("top1", "top5", "top10", "mAP")
+
+
+@pytest.fixture
+def ias(tmp_path, write_dataset, monkeypatch):
+    """The arguments of a run on a data set of 5 persons, 8 windows of 6 frames each in every split."""
+    monkeypatch.setattr(pictures, "alignment", lambda path, *_: path.touch())  # slow to draw
+    write_dataset(tmp_path / "data", "IAS", 6, 5, 8, np.random.RandomState(0), noise=1.5)
+    return ["--dataset", "IAS", "--data", tmp_path / "data", "--out", tmp_path / "out"]
+
+
+@pytest.fixture
+def encoder(ias, tmp_path):
+    """encoder("AGE", *arguments): train it for the retrieval tables, with feature files AGE.npz; its results."""
+
+    def call(method, *arguments):
+        script, small = {"AGE": ("train_age", AGE), "SM-SGE": ("train_smsge", SMSGE)}[method]
+        files = ("--json", tmp_path / "r.json", "--save_features", tmp_path / f"{method}.npz")
+        assert run(script, *ias, *small, *files, *arguments) == 0
+        return json.loads((tmp_path / "r.json").read_text())
+
+    return call
+
+
+@pytest.fixture
+def train(ias, tmp_path):
+    """train(source, *arguments): run train_simmc.py on it and return its results."""
+
+    def call(source, *arguments):
+        line = (*ias, *SIMMC, "--json", tmp_path / "r.json", "--source", source)
+        assert run("train_simmc", *line, "--epochs", 2, *arguments) == 0
+        return json.loads((tmp_path / "r.json").read_text())
+
+    return call
+
+
+@pytest.fixture
+def evaluate(ias, tmp_path):
+    """evaluate(checkpoint, *arguments): evaluate.py on it; its results."""
+
+    def call(path, *arguments):
+        where = ("--dataset", "IAS", "--data", tmp_path / "data", "--json", tmp_path / "e.json", "--quiet")
+        assert run("evaluate", "--checkpoint", path, *where, *arguments) == 0
+        return json.loads((tmp_path / "e.json").read_text())
+
+    return call
+
+
+def without_time(result):
+    return {name: value for name, value in result.items() if name != "seconds"}
+
+
+@pytest.mark.parametrize("method", ["AGE", "SM-SGE"])
+def test_results_files_and_evaluation(encoder, train, evaluate, ias, tmp_path, capsys, method):
+    own = encoder(method)
+    result = train(method)
+    title = f"{method} + SimMC"
+    assert (result["kind"], result["method"], result["source"]) == ("retrieval", title, method)
+    table = capsys.readouterr().out
+    for name in (
+        f"{title} on IAS",
+        f"\n{method} ",
+        "D-16",
+        "untrained encoder",
+        f"{title} best",
+        f"{title} last",
+    ):
+        assert name in table
+    assert all(result["baselines"][method][key] == own[key] for key in FIGURES)
+    assert (f"{method}, mean frame" in result["baselines"]) == (method == "SM-SGE")
+    assert result["untrained"] != own["untrained"]
+    folder = tmp_path / "out" / f"{method}+SimMC" / "IAS" / "A"
+    assert {path.name for path in folder.iterdir()} == {
+        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json"),
+    }
+    assert f"{method}, epoch 1, trained on train" in (folder / "log.txt").read_text()
+    best = result["best"]
+    for found in (
+        train(method, "--mode", "Eval"),
+        evaluate(folder / "best.pt"),
+        evaluate(folder / "best.pt", "--source", method, "--out", tmp_path / "out"),
+    ):
+        assert {name: found[name] for name in best} == best
+        assert found["method"] == title
+    # The same from feature files: the source's, and those of SimMC on top of it.
+    by_files = train(tmp_path / f"{method}.npz", "--save_features", tmp_path / "top.npz")
+    assert [by_files[part] for part in ("best", "last", "untrained")] == [
+        result[part] for part in ("best", "last", "untrained")
+    ]
+    assert {
+        name: evaluate(folder / "best.pt", "--source", tmp_path / f"{method}.npz")[name] for name in best
+    } == best
+    files = ("--probe", tmp_path / "top.probe.npz", "--gallery", tmp_path / "top.gallery.npz")
+    assert run("evaluate", *files, "--json", tmp_path / "e.json", "--quiet") == 0
+    assert all(json.loads((tmp_path / "e.json").read_text())[key] == best[key] for key in FIGURES)
+
+
+def test_untrained_figures_are_those_of_the_encoder_on_the_features(encoder, train, tmp_path):
+    encoder("SM-SGE")
+    result = train("SM-SGE")
+    parts = [features.read(tmp_path / f"SM-SGE.{part}.npz") for part in ("probe", "gallery")]
+    model = SimMC(16, 16, 1, torch.Generator().manual_seed(0))
+    ours = [encode_set(model, part.frames) for part in parts]
+    distances = torch.cdist(*ours, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = parts[1].labels[distances.argmin(dim=1).numpy()]
+    assert result["untrained"]["top1"] == pytest.approx((nearest == parts[0].labels).mean())
+
+
+def test_the_same_rows_are_resampled(encoder, train, tmp_path, monkeypatch):
+    """Features whose first two numbers are the label and the window are drawn as the skeletons are."""
+    import train_simmc
+    from reid import sources
+
+    stored = data.load("IAS", "A", 6, tmp_path / "data", balance=False, shuffle=False)
+    for part in ("train", "probe", "gallery"):
+        labels = getattr(stored, part).labels
+        frames = np.zeros((len(labels), 6, 2), dtype=np.float32)
+        frames[..., 0], frames[..., 1] = labels[:, None], np.arange(len(labels))[:, None]
+        features.write(tmp_path / f"n.{part}.npz", features.Features(frames[:, 0], labels, frames))
+    seen = []
+    load = sources.load
+    monkeypatch.setattr(sources, "load", lambda *args: seen.append(load(*args)) or seen[-1])
+    for options in ((), ("--no-balance",), ("--protocol", "released")):
+        seen.clear()
+        monkeypatch.setattr(train_simmc, "cluster", lambda v, *_: np.arange(len(v)) % 3)
+        train(tmp_path / "n.npz", *options)
+        expected = data.load(
+            "IAS", "A", 6, tmp_path / "data", seed=0, batch_size=20, balance="--no-balance" not in options
+        )
+        kept = len(expected.train) // 20 * 20 if "released" in options else len(expected.train)
+        rows = seen[0].train.skeletons[:, 0]
+        np.testing.assert_array_equal(rows[:, 0], expected.train.labels[:kept])
+        np.testing.assert_array_equal(rows[:, 1], expected.order[:kept])
+
+
+def test_same_seed_same_numbers_and_resume(encoder, train):
+    encoder("AGE")
+    first = train("AGE", "--epochs", 4)
+    assert without_time(train("AGE", "--epochs", 4)) == without_time(first)
+    train("AGE", "--epochs", 2)
+    assert without_time(train("AGE", "--epochs", 4, "--resume")) == without_time(first)
+    assert train("AGE", "--seed", 1)["last"] != first["last"]
+
+
+def test_settings_and_centring_are_the_source_s(encoder, train, tmp_path):
+    encoder("AGE", "--centred", "--hidden", 5)
+    result = train(tmp_path / "out" / "AGE" / "IAS" / "LA_retrieval" / "encoder" / "best.pt")
+    by_files = train(tmp_path / "AGE.npz")
+    assert result["last"] == by_files["last"]
+    assert result["settings"]["mask_lambda"] == 0.75  # IAS A's
+
+
+def test_released_protocol(encoder, train, tmp_path):
+    encoder("SM-SGE")
+    result = train("SM-SGE", "--protocol", "released", "--batch_size", 16, "--no-balance")
+    assert (result["probes"], result["gallery"]) == (32, 32)
+    assert result["baselines"]["SM-SGE"]["probes"] == 32
+
+
+def test_an_encoder_of_recognition_counts_where_it_saw_the_same_training_set(encoder, train):
+    encoder("AGE", "--task", "recognition", "--recognition_epochs", 1)
+    assert train("AGE")["method"] == "AGE + SimMC"
+
+
+# Bad input
+
+
+def test_resume_on_other_features_is_refused(encoder, train, ias, tmp_path, capsys):
+    encoder("AGE")
+    train("AGE")
+    encoder("AGE", "--seed", 1)
+    message = error_of(capsys, "train_simmc", *ias, *SIMMC, "--source", "AGE", "--resume")
+    assert "source_digest" in message
+
+
+def test_wrong_pairings_are_refused(encoder, train, ias, tmp_path, capsys):
+    encoder("AGE")
+    encoder("SM-SGE")
+    train("AGE")
+    on_skeletons = [*ias, *SIMMC, "--epochs", 1]
+    assert run("train_simmc", *on_skeletons) == 0
+    best = tmp_path / "out" / "AGE+SimMC" / "IAS" / "A" / "best.pt"
+    where = ("--dataset", "IAS", "--data", tmp_path / "data", "--out", tmp_path / "out", "--checkpoint")
+    message = error_of(capsys, "evaluate", *where, best, "--source", "SM-SGE")
+    assert "expected the encoder that it was trained on, AGE" in message
+    assert "found" in message
+    message = error_of(capsys, "evaluate", *where, best, "--source", tmp_path / "SM-SGE.npz")
+    assert "12 numbers a frame, found SM-SGE with 16" in message
+    message = error_of(
+        capsys, "evaluate", *where, tmp_path / "out" / "IAS" / "A" / "best.pt", "--source", "AGE"
+    )
+    assert "expected skeletons, on which it was trained, found --source AGE" in message
+    message = error_of(capsys, "train_simmc", *ias, *SIMMC, "--source", best)
+    assert "expected frame features of AGE, on which it was trained, found no --source" in message
+    content = checkpoint.load(best)
+    (tmp_path / "out" / "AGE" / "IAS" / "LA_retrieval" / "encoder" / "best.pt").unlink()
+    message = error_of(capsys, "evaluate", *where, best)
+    assert content["source_file"] in message
+
+
+def test_missing_encoder_names_the_command(ias, capsys, tmp_path):
+    message = error_of(capsys, "train_simmc", *ias, "--source", "AGE")
+    assert str(tmp_path / "out" / "AGE" / "IAS" / "LA_retrieval" / "encoder" / "best.pt") in message
+    assert "python train_age.py --dataset IAS --task retrieval" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda x: {"labels": x["labels"], "features": x["features"]},
+            "frame features `frames` (N, f, d), found none",
+        ),
+        (lambda x: {**x, "frames": x["frames"][:, :4]}, "expected 6 frames in a sequence, found 4"),
+        (lambda x: {**x, "frames": x["frames"][..., :5]}, "frame features of one size"),
+        (lambda x: {**x, "labels": x["labels"][::-1]}, "labels of IAS's train windows in the order"),
+        (lambda x: {name: array[:-1] for name, array in x.items()}, "expected the 40 labels"),
+        (lambda x: {**x, "frames": x["frames"] * np.nan}, "the frames hold NaN"),
+        (lambda x: {**x, "frames": x["frames"][..., 0]}, "expected an array 'frames' (N, f, d)"),
+    ],
+)
+def test_wrong_feature_files(encoder, ias, tmp_path, capsys, change, message):
+    for part in ("train", "probe", "gallery"):
+        labels = np.repeat(np.arange(5), 8)
+        frames = np.random.RandomState(0).normal(size=(40, 6, 7)).astype(np.float32)
+        arrays = {"features": frames.mean(axis=1), "labels": labels, "frames": frames}
+        np.savez(tmp_path / f"x.{part}.npz", **(change(arrays) if part == "train" else arrays))
+    assert message in error_of(capsys, "train_simmc", *ias, *SIMMC, "--source", tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--source", "PoseGait"), "expected AGE, SM-SGE, FILE.pt or FILE.npz"),
+        (("--source", "x.npz"), "x.train.npz"),
+    ],
+)
+def test_wrong_use(ias, capsys, arguments, message):
+    assert message in error_of(capsys, "train_simmc", *ias, *arguments)
+
+
+def test_source_without_a_checkpoint(capsys):
+    message = error_of(capsys, "evaluate", "--features", "D-13", "--dataset", "IAS", "--source", "AGE")
+    assert "--source goes with --checkpoint" in message
