@@ -335,7 +335,7 @@ def test_feature_file_that_holds_pickles_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "expected one of --checkpoint, --features, --gallery, found none"),
+        ((), "expected one of --checkpoint, --features, --recognise, --gallery, found none"),
         (("--features", "D-13", "--gallery", "x"), "found --features and --gallery"),
         (("--gallery", "x.npz"), "needs --probe"),
         (("--gallery", "x.npz", "--probe", "y.npz"), "no feature file at y.npz"),
