@@ -2,6 +2,7 @@
 
     python evaluate.py --checkpoint ReID_Models/KS20/probe/best.pt --dataset KS20       a checkpoint
     python evaluate.py --checkpoint ReID_Models/AGE/IAS/LA/ap/best_A.pt --dataset IAS   a recogniser, on every split
+    python evaluate.py --checkpoint RN/KS20_87.5_95.8_formal.ckpt --dataset KS20        a published TensorFlow one
     python evaluate.py --probe FILE.probe.npz --gallery FILE.gallery.npz                feature files of any model
     python evaluate.py --features D-13 --dataset KS20 --probe probe                     a baseline
     python evaluate.py --recognise LSTM --dataset IAS                                   a baseline of recognition
@@ -14,6 +15,7 @@ figures; shares are fractions in [0, 1] there, percent in the printed table.
 """
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +36,15 @@ from reid import (
     sources,
 )
 from reid.errors import InputError, run_command
-from reid.saved import encode_set, load_retrieval, read_header, score_checkpoint
+from reid.published import age, content
+from reid.saved import encode_set, load_retrieval, score_checkpoint
 from reid.settings import SIMMC_DEFAULT
 
 
 def main() -> None:
     args = parse_arguments()
     cli.start_log(args.quiet)
-    saved = read_header(args.checkpoint) if args.checkpoint else {}
+    saved = content.open_checkpoint(args) if args.checkpoint else {}
     kind = "recognition" if args.recognise or "recogniser" in saved else "retrieval"
     if args.recognise:
         name, figures = train_classifier(args)
@@ -52,6 +55,8 @@ def main() -> None:
     else:
         name, figures = score_files(args) if args.gallery else score_model(args, saved)
         print(results.retrieval_table([(name, figures)]))
+    if args.export:
+        content.export(args.export, saved, figures)
     if args.json:
         results.write_json(args.json, {"kind": kind, "method": name, **describe(args), **figures})
 
@@ -68,11 +73,19 @@ def score_files(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 def score_recogniser(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """A checkpoint with a recogniser, on every test split; the figures of --probe, or of its own split, on top."""
     args.view, args.length = saved["view"], args.length or saved["length"]
-    sets = recognisers.load(args, saved["settings"].get("centred", True))
-    args.probe = args.probe or saved["recogniser"]["test"] or next(iter(sets.tests))
-    if args.probe not in sets.tests:
-        raise InputError(f"unknown test split {args.probe!r}; choose one of {', '.join(sets.tests)}")
-    found = recognisers.score_saved(args.checkpoint, sets, cli.pick_device(args), args.protocol)
+    device, part = cli.pick_device(args), saved["recogniser"]
+    if "model" in saved:
+        sets = recognisers.load(args, saved["settings"].get("centred", True))
+        tests = sets.tests
+    else:  # AGE's published recogniser without its encoders
+        tests = age.read_rows(args.checkpoint, datasets.get(args.dataset).recognition)
+    pick_test(args, tests, part["test"])
+    if "model" in saved:
+        if part["persons"] is None:
+            content.name_persons(saved, args.checkpoint, sets.persons)
+        found = recognisers.score_saved(args.checkpoint, sets, device, args.protocol, saved)
+    else:
+        found = age.score_rows(saved, args.checkpoint, tests, args.protocol, device)
     return saved["method"], {**found[args.probe], "tests": found}
 
 
@@ -81,13 +94,18 @@ def train_classifier(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     row = datasets.get(args.dataset)
     args.length = args.length or (row.view_length if args.view is not None else row.default_length)
     sets = recognisers.load(args)
-    args.probe = args.probe or next(iter(sets.tests))
-    if args.probe not in sets.tests:
-        raise InputError(f"unknown test split {args.probe!r}; choose one of {', '.join(sets.tests)}")
+    pick_test(args, sets.tests)
     settings = classifiers.settings_of(args.recognise, args.epochs)
     device = cli.pick_device(args)
     found = classifiers.recognise(args.recognise, sets, settings, args.seed, device, args.quiet)
     return args.recognise, {**recognition_training.summary(found, args.probe), "settings": settings}
+
+
+def pick_test(args: argparse.Namespace, tests: Collection[str], own: str | None = None) -> None:
+    """Make --probe the name of a test split: by default a checkpoint's own, or the first."""
+    args.probe = args.probe or own or next(iter(tests))
+    if args.probe not in tests:
+        raise InputError(f"unknown test split {args.probe!r}; choose one of {', '.join(tests)}")
 
 
 def score_model(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -97,13 +115,14 @@ def score_model(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, d
     args.length = args.length or saved.get("length") or row.default_length
     batch_size = args.batch_size or saved.get("settings", SIMMC_DEFAULT)["batch_size"]
     device = cli.pick_device(args)
+    source = None
     if args.source or "source" in saved:
         source = sources.find(args.source or saved["source_file"], args, device)
         sets = sources.load(args, batch_size, source)
-        return saved["method"], score_checkpoint(args.checkpoint, sets, args.protocol, device, source)
-    sets = load_retrieval(args, batch_size, centred=saved.get("settings", {}).get("centred", True))
+    else:
+        sets = load_retrieval(args, batch_size, centred=saved.get("settings", {}).get("centred", True))
     if args.checkpoint:
-        return saved["method"], score_checkpoint(args.checkpoint, sets, args.protocol, device)
+        return saved["method"], score_checkpoint(args.checkpoint, sets, args.protocol, device, source, saved)
     if args.features == "untrained":
         return "untrained", score_untrained(sets, args, device)
     return args.features, protocol.score_descriptor(sets, args.features, args.protocol)
@@ -127,7 +146,10 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.script_parser(__doc__)
     what = parser.add_argument_group("what to evaluate (one of the four)")
     what.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="a checkpoint that a training script wrote"
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="a checkpoint that a training script wrote, or a published one (TensorFlow's .index and .data files)",
     )
     what.add_argument("--features", choices=(*DESCRIPTORS, "untrained"), help="a baseline")
     what.add_argument(
@@ -139,7 +161,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     cli.add_data_arguments(parser, dataset_required=False)
     cli.add_probe_argument(parser)
-    parser.add_argument("--view", type=int, metavar="V", help="--recognise: cross-view test set (CASIA_B)")
+    parser.add_argument(
+        "--view", type=int, metavar="V", help="cross-view test set (CASIA_B), with --recognise or TensorFlow"
+    )
     parser.add_argument("--batch_size", type=cli.positive_int, help="only --protocol released needs it")
     sources.add_argument(
         parser, "frame features that a checkpoint was trained on (default: those that it names)"
@@ -147,6 +171,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--out", default="ReID_Models", metavar="DIR", help="where --source AGE or SM-SGE is (%(default)s)"
     )
+    content.add_arguments(parser)
     run = parser.add_argument_group("run")
     cli.add_machine_arguments(run)
     run.add_argument("--epochs", type=cli.positive_int, help="--recognise: at most so many, for the LSTMs")
@@ -155,6 +180,8 @@ def parse_arguments() -> argparse.Namespace:
     if len(given) != 1:
         found = " and ".join(f"--{name}" for name in given) or "none"
         raise InputError(f"expected one of --checkpoint, --features, --recognise, --gallery, found {found}")
+    if not args.checkpoint:
+        content.refuse_options(args)
     if args.gallery and not args.probe:
         raise InputError("--gallery FILE needs --probe FILE")
     if not args.gallery and args.dataset is None:
@@ -162,8 +189,8 @@ def parse_arguments() -> argparse.Namespace:
             "expected --dataset with --checkpoint, --features or --recognise, found none "
             "(see evaluate.py --help)"
         )
-    if not args.recognise and (args.view is not None or args.epochs):
-        raise InputError("--view and --epochs go with --recognise; a checkpoint knows its view")
+    if args.epochs and not args.recognise:
+        raise InputError("--epochs go with --recognise")
     if args.recognise and args.protocol == "released":
         raise InputError("--protocol released: no code was released for the baselines of --recognise")
     if args.source and not args.checkpoint:

@@ -85,13 +85,18 @@ def save(
 
 
 def score_saved(
-    path: Path, sets: Recognition, device: torch.device, protocol: str
+    path: Path,
+    sets: Recognition,
+    device: torch.device,
+    protocol: str,
+    content: dict[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Figures of a saved recogniser on each test set, with the epoch and step that it was saved at.
 
+    content: what is in the checkpoint, if it has been read already.
     Raises InputError for a damaged file, a model of other data, or test persons that it was not trained on.
     """
-    model, content = load_model(path, sets.joints, sets.length, device)
+    model, content = load_model(path, sets.joints, sets.length, device, content=content)
     if "recogniser" not in content:
         raise InputError(
             f"{path} holds an encoder alone, expected one with a recogniser, such as best_<test>.pt"

@@ -18,7 +18,7 @@ def retrieval_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     width = max([len(name) for name, _ in rows] + [6])
     lines = [f"{'':{width}}" + "".join(f"{title:>8}" for title in RETRIEVAL.values())]
     for name, result in rows:
-        epoch = f"   epoch {result['epoch']}" if "epoch" in result else ""
+        epoch = f"   epoch {result['epoch']}" if result.get("epoch") is not None else ""
         lines.append(f"{name:{width}}" + "".join(f"{100 * result[key]:8.1f}" for key in RETRIEVAL) + epoch)
     return "\n".join(lines)
 
@@ -35,7 +35,7 @@ def recognition_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
             result["nAUC_roc"],
             result["nAUC_cmc"],
         ]
-        epoch = f"   epoch {result['epoch']}" if "epoch" in result else ""
+        epoch = f"   epoch {result['epoch']}" if result.get("epoch") is not None else ""
         lines.append(
             f"{name:{width}}" + "".join(f"{100 * x:9.1f}" for x in shares) + f"{result['loss']:9.2f}{epoch}"
         )

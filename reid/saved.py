@@ -109,14 +109,20 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def load_model(
-    path: Path, joints: int, length: int, device: torch.device, source: "Source | None" = None
+    path: Path,
+    joints: int,
+    length: int,
+    device: torch.device,
+    source: "Source | None" = None,
+    content: dict[str, Any] | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The model of a checkpoint and the checkpoint's content.
 
-    source: whose frame features the model is to be given, if not skeletons. Raises InputError for a damaged file, or
-    one made for another source, or another number of joints or frames than the data's.
+    source: whose frame features the model is to be given, if not skeletons. content: what is in the checkpoint, if it
+    has been read already. Raises InputError for a damaged file, or one made for another source, or another number of
+    joints or frames than the data's.
     """
-    content = checkpoint.load(path)
+    content = content or checkpoint.load(path)
     name = content["method"].rpartition(" + ")[2]  # "AGE + SimMC" is a SimMC
     if name not in METHODS:
         raise InputError(f"{path} holds a model of unknown method {content['method']!r}")
@@ -179,13 +185,19 @@ def _encode(model: nn.Module, skeletons: np.ndarray, encode: Callable[[nn.Module
 
 
 def score_checkpoint(
-    path: Path, sets: Retrieval, protocol_name: str, device: torch.device, source: "Source | None" = None
+    path: Path,
+    sets: Retrieval,
+    protocol_name: str,
+    device: torch.device,
+    source: "Source | None" = None,
+    content: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Retrieval figures of a checkpoint on a data set, with the epoch that it was saved at.
 
-    source: whose frame features the sets hold, if not skeletons.
+    source: whose frame features the sets hold, if not skeletons. content: what is in the checkpoint, if it has been
+    read already.
     """
-    model, content = load_model(path, sets.joints, sets.length, device, source)
+    model, content = load_model(path, sets.joints, sets.length, device, source, content)
     figures = protocol.score(
         sets,
         encode_set(model, sets.probe.skeletons),
