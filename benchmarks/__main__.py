@@ -9,6 +9,8 @@
     jaccard        clustering after the neighbour search, against a plain dense version
     jaccard_large  clustering of 30,000 features: memory, seconds, their floor (--full: 200,000)
     ranking        top-k and mAP against a loop over the probes (--full: memory at 100,000 x 100,000)
+    smsge_step     a pre-training step of SM-SGE against a plain one
+    smsge_recognition   an epoch of SM-SGE's recogniser against one that runs the encoder again
     epoch          an epoch of train_simmc.py on KGBD, by stage
     preprocess     preprocess.py on KGBD, and its reader against a plain one
 
@@ -24,7 +26,7 @@ from benchmarks.harness import ROOT, MissingDataError, Options, conditions, save
 from reid.cli import positive_int, script_parser
 from reid.errors import run_command
 
-NAMES = ("jaccard", "jaccard_large", "ranking", "epoch", "preprocess")
+NAMES = ("jaccard", "jaccard_large", "ranking", "smsge_step", "smsge_recognition", "epoch", "preprocess")
 
 
 def main() -> None:

@@ -136,11 +136,7 @@ def train(
         row, losses = {}, []
         with stages("learn"):
             for step, batch in enumerate(batches, start=epoch * len(batches) + 1):
-                loss = cross_entropy(recogniser(training.rows[batch]), training.labels[batch])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                losses.append(loss.detach())
+                losses.append(learn(recogniser, optimizer, training.rows[batch], training.labels[batch]))
                 if plan.test_every and (step - 1) % plan.test_every == 0:
                     row |= tests.look(recogniser, epoch + 1, step)
         epoch += 1
@@ -154,6 +150,15 @@ def train(
         run.end_epoch(row, _line(row, tests), stages.end_epoch())
         run.save_last(epoch, parts)
     return _finish(run, encoder, recogniser, persons, tests, epoch, epoch * len(batches))
+
+
+def learn(recogniser: Recogniser, optimizer: TFAdam, rows: Tensor, labels: Tensor) -> Tensor:
+    """One step on the rows (B, R, d) and classes (B,) of a batch. Returns the mean cross entropy before it."""
+    loss = cross_entropy(recogniser(rows), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
 
 
 def split_batches(order: np.ndarray, size: int, whole: bool, name: str, device: torch.device) -> list[Tensor]:

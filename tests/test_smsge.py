@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import smsge_reference as plain
 import torch
 
+from benchmarks import plain_smsge as plain
 from data.skeleton import scales
 from models.prefix_lstm import prefix_tree
 from models.recognition import RecognitionNetwork

@@ -1,12 +1,12 @@
-"""SM-SGE: fresh models, options, and the fast computations against the plain ones of smsge_reference."""
+"""SM-SGE: fresh models, options, and the fast computations against the plain ones of benchmarks.plain_smsge."""
 
 import copy
 
 import numpy as np
 import pytest
-import smsge_reference as plain
 import torch
 
+from benchmarks import plain_smsge as plain
 from data.frame_subsets import draw_subsets
 from data.skeleton import bias, scales
 from models.neighbour_attention import NeighbourAggregation

@@ -4,7 +4,7 @@ What models.smsge and reid.joint_step compute at once, step by step on the same 
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -44,36 +44,52 @@ def nodes(model: SMSGE, graphs: Mapping[str, Tensor], biases: Mapping[str, Tenso
     return fused
 
 
-def lstm(model: SMSGE, scale: str, x: Tensor) -> Tensor:
-    """PyTorch's LSTM with the weights of one scale: (B, k, n * hidden) -> outputs (B, k, D_h)."""
-    s, own = model.scales.index(scale), model.dynamics
-    weights = {}
-    for layer, into in enumerate((own.into_first[s], own.into_second[s])):
-        forget = torch.zeros(4, model.D_h)
-        forget[2] = FORGET_BIAS
-        weights[f"weight_ih_l{layer}"] = lstm_gates_to_torch(into).T
-        weights[f"weight_hh_l{layer}"] = lstm_gates_to_torch(own.recurrent[layer][s]).T
-        weights[f"bias_ih_l{layer}"] = lstm_gates_to_torch(own.bias[layer][s] + forget.flatten())
-        weights[f"bias_hh_l{layer}"] = torch.zeros(4 * model.D_h)
-    return functional_call(nn.LSTM(x.shape[-1], model.D_h, num_layers=2, batch_first=True), weights, x)[0]
+def lstms(model: SMSGE) -> dict[str, Callable[[Tensor], Tensor]]:
+    """PyTorch's LSTM with the weights of each scale: (B, k, n * hidden) -> outputs (B, k, D_h)."""
+    own, forget = model.dynamics, torch.zeros(4, model.D_h)
+    forget[2] = FORGET_BIAS
+    found = {}
+    for s, scale in enumerate(model.scales):
+        weights = {}
+        for layer, into in enumerate((own.into_first[s], own.into_second[s])):
+            weights[f"weight_ih_l{layer}"] = lstm_gates_to_torch(into).T.contiguous()
+            weights[f"weight_hh_l{layer}"] = lstm_gates_to_torch(own.recurrent[layer][s]).T.contiguous()
+            weights[f"bias_ih_l{layer}"] = lstm_gates_to_torch(own.bias[layer][s] + forget.flatten())
+            weights[f"bias_hh_l{layer}"] = torch.zeros(4 * model.D_h)
+        width = len(own.into_first[s])
+        module = nn.LSTM(width, model.D_h, num_layers=2, batch_first=True, device="meta")
+        found[scale] = lambda x, module=module, weights=weights: functional_call(module, weights, x)[0]
+    return found
 
 
 def losses(
     model: SMSGE, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]], biases: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """The four losses (l1, no pred_margin)."""
-    fused = nodes(model, graphs, biases)
+    fused, lstm = nodes(model, graphs, biases), lstms(model)
     out = {}
     for source in model.scales:
         total = 0
         for frames in map(list, subsets):
-            h = lstm(model, source, fused[source][:, frames].flatten(2))  # (B, k, D_h)
+            h = lstm[source](fused[source][:, frames].flatten(2))  # (B, k, D_h)
             for target in model.coarser(source):
                 head = model.head[source + target]
                 rebuilt = (h @ head.W_1 + head.b_1).relu() @ head.W_2 + head.b_2
                 total = total + (rebuilt - graphs[target][:, frames].flatten(2)).abs().mean()
         out[source] = total / len(subsets)
     return out
+
+
+@torch.no_grad()
+def states(model: SMSGE, graphs: Mapping[str, Tensor], biases: Mapping[str, Tensor]) -> Tensor:
+    """The states after k = 1 ... f frames (B, f, 4 D_h), by one pass over the beginning for each k."""
+    fused, lstm = nodes(model, graphs, biases), lstms(model)
+    f = graphs[model.scales[0]].shape[1]
+    rows = [
+        torch.cat([lstm[scale](fused[scale][:, :k].flatten(2))[:, -1] for scale in model.scales], dim=1)
+        for k in range(1, f + 1)
+    ]
+    return torch.stack(rows, dim=1)
 
 
 def gradients(model: SMSGE, losses: Mapping[str, Tensor]) -> dict[str, SMSGE]:
@@ -94,13 +110,16 @@ class PlainStep:
         self.model, self.biases = model, biases
         self.optimisers = {scale: TFAdam(model.parameters(), lr) for scale in model.scales}
 
-    def __call__(self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]) -> None:
+    def __call__(self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        """Train on one batch; returns the losses before the step, detached."""
         parameters = list(self.model.parameters())
+        before = losses(self.model, graphs, subsets, self.biases)
         gradients = {
             scale: torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-            for scale, loss in losses(self.model, graphs, subsets, self.biases).items()
+            for scale, loss in before.items()
         }
         for scale, optimiser in self.optimisers.items():
             for parameter, gradient in zip(parameters, gradients[scale], strict=True):
                 parameter.grad = gradient
             optimiser.step()
+        return {scale: loss.detach() for scale, loss in before.items()}

@@ -1,0 +1,67 @@
+"""Claim: with the frozen states computed once, an epoch of SM-SGE's recogniser is at least 30 times faster.
+
+Plain (benchmarks/plain_smsge.py): the encoder is run again on every batch of every epoch, with dense attention
+head by head and one LSTM call for each prefix and scale. Between the two stands this project's own encoder.
+KS20's published setting: batches of 64 sequences of 6 frames and 25 joints, D_h = 256, 20 persons.
+"""
+
+import torch
+
+from benchmarks.harness import Options, Report, alternate, compare, timed
+from benchmarks.plain_smsge import states as plain_states
+from data.skeleton import bias
+from models.smsge import SMSGE
+from reid.optimizer import TFAdam
+from reid.recognisers import Recogniser
+from reid.recognition_training import learn
+from reid.settings import SMSGE as SETTINGS
+from reid.settings import resolve
+
+JOINTS, LENGTH, PERSONS, BATCHES = 25, 6, 20, 8
+PLAIN, AGAIN, ONCE = "plain, encoder every epoch", "models.smsge, encoder every epoch", "states computed once"
+
+
+def run(options: Options) -> Report:
+    chosen = resolve(*SETTINGS["full"], ("KS20", "probe"), {})
+    size, D_h = (4, 8) if options.quick else (chosen["batch_size"], chosen["D_h"])
+    generator = torch.Generator().manual_seed(0)
+    model = SMSGE(JOINTS, D_h).requires_grad_(False)
+    skeletons = torch.randn(BATCHES * size, LENGTH, JOINTS, 3, generator=generator)
+    labels = torch.randint(PERSONS, (len(skeletons),), generator=generator)
+    graphs = model.graphs(skeletons)
+    biases = {scale: torch.tensor(bias(scale, JOINTS)) for scale in model.scales}
+    batches = torch.arange(len(skeletons)).split(size)
+    states, seconds = timed(lambda: torch.cat([model.states(_rows(graphs, batch)) for batch in batches]))
+    encoders = {
+        PLAIN: lambda batch: plain_states(model, _rows(graphs, batch), biases),
+        AGAIN: lambda batch: model.states(_rows(graphs, batch)),
+        ONCE: lambda batch: states[batch],
+    }
+    width, losses = states.shape[2], {name: [] for name in encoders}
+    networks = {
+        name: Recogniser(width, PERSONS, width, "sum") for name in encoders
+    }  # the same initial weights
+    adams = {name: TFAdam(each.parameters(), chosen["recognition_lr"]) for name, each in networks.items()}
+
+    def epoch(name: str) -> None:
+        found = [learn(networks[name], adams[name], encoders[name](b), labels[b]) for b in batches]
+        losses[name].append(torch.stack(found).mean().item())
+
+    _, times = alternate({name: lambda name=name: epoch(name) for name in encoders}, options.rounds)
+    expected = torch.tensor(losses[ONCE])
+    error = max(((torch.tensor(losses[name]) - expected).abs() / expected).max().item() for name in encoders)
+    if error > 1e-3:
+        raise AssertionError(f"losses differ by {error:.1e} of their size")
+    report = Report(f"An epoch of SM-SGE's recogniser, {len(skeletons)} sequences, D_h {D_h}")
+    report.rows = compare(times, PLAIN)
+    report.notes = [
+        f"mean losses of {options.rounds} epochs are equal to {error:.1e} of their size",
+        f"the states, once: {seconds.wall:.2f} s ({seconds.cpu:.2f} CPU s)",
+    ]
+    row = report.rows[-1]
+    report.require("at least 30 times faster", min(row["wall ratio"], row["cpu ratio"]) >= 30)
+    return report
+
+
+def _rows(graphs: dict[str, torch.Tensor], batch: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {scale: x[batch] for scale, x in graphs.items()}
