@@ -35,7 +35,6 @@ from reid.saved import encode_rows
 from reid.settings import AGE_DEFAULT, AGE_TABLE, resolve
 from reid.stages import Stages
 
-CLIP = 5.0  # gradients, by value
 VALIDATE_EVERY = 50  # batches of an epoch
 TEST_EVERY = 50  # steps of the recognition network
 SAVE_SECONDS = 30  # between two states of the encoders, 75 MB each
@@ -103,15 +102,12 @@ def train_encoders(run: Run, model: AGE, skeletons: torch.Tensor, order: np.ndar
         found = []
         with stages("learn"):
             for number, batch in enumerate(batches):
-                losses = model.losses(skeletons[batch], locality)
-                optimizer.zero_grad()
-                losses["total"].sum().backward()
-                torch.nn.utils.clip_grad_value_(parameters, CLIP)
+                losses = model.backward(skeletons[batch], locality)
                 final = [p.data[validation.stopped] for p in parameters if validation.stopped]
                 optimizer.step()
                 for parameter, weights in zip(parameters, final, strict=False):
                     parameter.data[validation.stopped] = weights
-                found.append(torch.stack([losses["reconstruction"], losses["locality"]]).detach())
+                found.append(torch.stack([losses["reconstruction"], losses["locality"]]))
                 if number % VALIDATE_EVERY == 0 and validation.look(model, skeletons[batches[0]]):
                     break
         epoch += 1
@@ -142,7 +138,7 @@ class Validation:
     @torch.no_grad()
     def look(self, model: AGE, batch: torch.Tensor) -> bool:
         """Validate on a batch (B, f, J, 3). Returns whether every axis has stopped."""
-        for axis, loss in enumerate(model.losses(batch)["reconstruction"].tolist()):
+        for axis, loss in enumerate(model.data_losses(batch)["reconstruction"].tolist()):
             if axis not in self.stopped:
                 self.losses[axis].append(loss)
                 if stops(self.losses[axis]):

@@ -9,6 +9,7 @@
     jaccard        clustering after the neighbour search, against a plain dense version
     jaccard_large  clustering of 30,000 features: memory, seconds, their floor (--full: 200,000)
     ranking        top-k and mAP against a loop over the probes (--full: memory at 100,000 x 100,000)
+    age_step       a training step of AGE against three models with loops of LSTM cells
     smsge_step     a pre-training step of SM-SGE against a plain one
     smsge_recognition   an epoch of SM-SGE's recogniser against one that runs the encoder again
     epoch          an epoch of train_simmc.py on KGBD, by stage
@@ -26,7 +27,16 @@ from benchmarks.harness import ROOT, MissingDataError, Options, conditions, save
 from reid.cli import positive_int, script_parser
 from reid.errors import run_command
 
-NAMES = ("jaccard", "jaccard_large", "ranking", "smsge_step", "smsge_recognition", "epoch", "preprocess")
+NAMES = (
+    "jaccard",
+    "jaccard_large",
+    "ranking",
+    "age_step",
+    "smsge_step",
+    "smsge_recognition",
+    "epoch",
+    "preprocess",
+)
 
 
 def main() -> None:

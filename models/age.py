@@ -20,12 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.axes import AxisLinear, AxisLSTMCell, LSTMStep, Product
+from models.attention_decoder import AttentionDecoder
+from models.axes import AxisLinear, AxisLSTMCell
 from models.published import pick, tensor
 from reid.errors import InputError
 
 AXES = ("x", "y", "z")
 L2_WEIGHT = 0.02  # lambda_l2 of the released code
+CLIP = 5.0  # gradients, by value
 
 # Parameter here -> variable of the published checkpoints, without the axis. Kernels are our weights transposed.
 PUBLISHED = {
@@ -84,26 +86,27 @@ class GaitDecoder(nn.Module):
         reconstruction (3, f, B, J); the second axis counts decoder steps.
         """
         f, B, H = h.shape[1:]
-        memory = h.transpose(1, 2).reshape(3 * B, f, H)
         keys = self.memory(h.flatten(1, 2)).unflatten(1, (f, B))  # k_i = M h_i, once a sequence
-        keys = keys.permute(0, 2, 3, 1).reshape(3 * B, H, f)
-        given, weight_0 = self.cells[0].split(self.joints)
-        bias_0, bias_1 = (cell.bias_in_use() for cell in self.cells)
-        steps = {name: [] for name in ("decoder_outputs", "contexts", "alignment", "attention_vectors")}
-        (h0, c0), (h1, c1) = state
-        a = torch.zeros_like(h0)
-        for t in range(f):
-            sums = bias_0 if inputs is None else Product.apply(inputs[:, t], given, bias_0)
-            h0, c0 = LSTMStep.apply(torch.cat([a, h0], dim=2), weight_0, sums, c0)
-            h1, c1 = LSTMStep.apply(torch.cat([h0, h1], dim=2), self.cells[1].weight, bias_1, c1)
-            alignment = torch.bmm(h1.reshape(3 * B, 1, H), keys).softmax(dim=2)  # a_t(k), (3B, 1, f)
-            context = torch.bmm(alignment, memory).view(3, B, H)  # c_t
-            a = self.attention(torch.cat([h1, context], dim=2))  # attentional state vector, (3, B, H)
-            for name, value in zip(steps, (h1, context, alignment.view(3, B, f), a), strict=True):
-                steps[name].append(value)
-        out = {name: torch.stack(values, dim=1) for name, values in steps.items()}
-        rebuilt = self.output(out["attention_vectors"].flatten(1, 2))  # (3, f B, J)
-        return {**out, "reconstruction": rebuilt.unflatten(1, (f, B))}
+        (h_0, c_0), (h_1, c_1) = state
+        layers = [part for cell in self.cells for part in (cell.weight, cell.bias_in_use())]
+        alignment, joined, a = AttentionDecoder.apply(
+            h.transpose(1, 2),
+            keys.transpose(1, 2),
+            h_0,
+            c_0,
+            h_1,
+            c_1,
+            inputs,
+            *layers,
+            self.attention.weight,
+        )
+        return {
+            "decoder_outputs": joined[..., :H],
+            "contexts": joined[..., H:],
+            "alignment": alignment,
+            "attention_vectors": a,
+            "reconstruction": self.output(a.flatten(1, 2)).unflatten(1, (f, B)),
+        }
 
 
 class AGE(nn.Module):
@@ -220,12 +223,10 @@ class AGE(nn.Module):
         out["encodings"] = contexts.permute(2, 1, 0, 3).flatten(2)  # v_t = [c_t^x, c_t^y, c_t^z]
         return out
 
-    def losses(self, skeletons: Tensor, locality: bool = True) -> dict[str, Tensor]:
-        """The losses of each axis: reconstruction, locality, l2 and their sum total, (3,) each.
+    def data_losses(self, skeletons: Tensor, locality: bool = True) -> dict[str, Tensor]:
+        """The losses reconstruction and locality of each axis, (3,) each: sums over the batch.
 
-        The first two are sums over the batch, so the batch size weighs them against the L2 term. Without
-        locality (basic attention) that term is 0. Train with the sum of the three totals: an axis' weights get
-        gradients from its own total only.
+        Without locality (basic attention) that term is 0.
         """
         out = self.encode(skeletons)
         error = out["reconstruction"] - self.targets(skeletons).transpose(1, 2)
@@ -235,10 +236,35 @@ class AGE(nn.Module):
             a = out["alignment"]
             objective = a * locality_mask(a.shape[2], self.target).to(a)  # not a constant: gradients pass
             local = 0.5 * (a - objective).square().sum(dim=(1, 2, 3))  # L_A
+        return {"reconstruction": reconstruction, "locality": local}
+
+    def losses(self, skeletons: Tensor, locality: bool = True) -> dict[str, Tensor]:
+        """The losses of each axis: reconstruction, locality, l2 and their sum total, (3,) each.
+
+        The first two are sums over the batch, so the batch size weighs them against the L2 term. An axis' weights
+        get gradients from its own total only.
+        """
+        losses = self.data_losses(skeletons, locality)
         # Of every trainable variable, biases included.
         l2 = L2_WEIGHT * 0.5 * sum(p.square().flatten(1).sum(1) for p in self.parameters())
-        total = reconstruction + local + l2
-        return {"reconstruction": reconstruction, "locality": local, "l2": l2, "total": total}
+        return {**losses, "l2": l2, "total": losses["reconstruction"] + losses["locality"] + l2}
+
+    def backward(self, skeletons: Tensor, locality: bool = True, clip: float = CLIP) -> dict[str, Tensor]:
+        """Set the gradients to those of the sum of the three totals, clipped by value. Returns data_losses, detached.
+
+        The L2 term's gradient is L2_WEIGHT w: it is added here, which spares the passes over all weights that
+        differentiating the term would take.
+        """
+        for parameter in self.parameters():
+            parameter.grad = None
+        losses = self.data_losses(skeletons, locality)
+        sum(losses.values()).sum().backward()
+        with torch.no_grad():
+            for parameter in self.parameters():
+                if parameter.grad is None:  # the unused copies
+                    parameter.grad = torch.zeros_like(parameter)
+                parameter.grad.add_(parameter, alpha=L2_WEIGHT).clamp_(-clip, clip)
+        return {name: loss.detach() for name, loss in losses.items()}
 
 
 def locality_mask(frames: int, target: str = "reverse") -> Tensor:

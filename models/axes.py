@@ -4,8 +4,9 @@ Every weight and every activation has a leading axis of 3, so that three indepen
 Weights are (3, outputs, inputs), PyTorch's order; an LSTM cell's input and recurrent weights are one matrix and its
 gates stand in TensorFlow's order i, j, f, o (j is what PyTorch calls g).
 
-A training step on a CPU is bound by memory traffic around the matrix products. Two small autograd functions keep it
-down: the gradient of a weight is made in the weight's own memory layout, and a whole LSTM step is one node.
+A training step on a CPU is bound by its matrix products, then by memory traffic around them. The gradients of an LSTM
+layer are therefore written by hand: one node for all steps, and the gradient of a weight is one product over all
+steps, made in the weight's own memory layout.
 """
 
 import torch
@@ -33,50 +34,89 @@ class Product(torch.autograd.Function):
         return grad_x, torch.bmm(grad.mT, x), grad_bias
 
 
-class LSTMStep(torch.autograd.Function):
-    """One step of an LSTM cell: (x, W, sums, c) -> (h, c).
+def cell_forward(gates: Tensor, c: Tensor | None, new_c: Tensor, squashed: Tensor, h: Tensor) -> None:
+    """The elementwise half of an LSTM step, from the gates' sums (3, B, 4H) and c (3, B, H), None for zeros.
 
-    The gates are x W^T + sums: x (3, B, D), W (3, 4H, D), sums (3, B or 1, 4H); x and W None where all of the gates
-    is in sums. c (3, B, H), None for zeros.
+    Replaces the sums by the gates i, j, f, o and writes the new cell state, its tanh and the new h, (3, B, H) each.
+    """
+    i, j, f, o = gates.chunk(4, dim=2)
+    i.sigmoid_()
+    j.tanh_()
+    gates[:, :, 2 * i.shape[2] :].sigmoid_()
+    torch.mul(i, j, out=new_c)
+    if c is not None:
+        new_c.addcmul_(f, c)
+    torch.tanh(new_c, out=squashed)
+    torch.mul(o, squashed, out=h)
+
+
+def cell_backward(
+    gates: Tensor, c: Tensor | None, squashed: Tensor, grad_h: Tensor, grad_c: Tensor | None, out: Tensor
+) -> Tensor | None:
+    """The gradient of cell_forward: writes that of the gates' sums to out (3, B, 4H) and returns that of c.
+
+    grad_h, grad_c: gradients of the new h and, where not None, of the new c.
+    """
+    i, j, f, o = gates.chunk(4, dim=2)
+    grad_i, grad_j, grad_f, grad_o = out.chunk(4, dim=2)
+    torch.mul(grad_h, squashed, out=grad_o)
+    grad = torch.ops.aten.tanh_backward(grad_h * o, squashed)
+    if grad_c is not None:
+        grad += grad_c
+    torch.mul(grad, j, out=grad_i)
+    torch.mul(grad, i, out=grad_j)
+    if c is None:
+        grad_f.zero_()
+    else:
+        torch.mul(grad, c, out=grad_f)
+    torch.ops.aten.sigmoid_backward.grad_input(grad_i, i, grad_input=grad_i)
+    torch.ops.aten.tanh_backward.grad_input(grad_j, j, grad_input=grad_j)
+    last = slice(2 * i.shape[2], None)  # f and o
+    torch.ops.aten.sigmoid_backward.grad_input(out[..., last], gates[..., last], grad_input=out[..., last])
+    return None if c is None else grad.mul_(f)
+
+
+class LSTMLayer(torch.autograd.Function):
+    """An LSTM layer from zero states over x (3, f, B, D): all outputs (3, f, B, H) and the last c (3, B, H).
+
+    weight (3, 4H, D + H), bias (3, 1, 4H), the forget bias included.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor | None, weight: Tensor | None, sums: Tensor, c: Tensor | None):
-        gates = sums.clone() if x is None else torch.baddbmm(sums, x, weight.mT)  # (3, B, 4H)
-        i, j, f, o = gates.chunk(4, dim=2)
-        for gate in (i, f, o):
-            gate.sigmoid_()
-        j.tanh_()
-        new = i * j
-        if c is not None:
-            new.addcmul_(f, c)
-        squashed = new.tanh()
-        ctx.save_for_backward(x, weight, c, gates, squashed)
-        ctx.sums_shape = sums.shape
-        return o * squashed, new
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        frames, B, D = x.shape[1:]
+        given, recurrent = weight[:, :, :D], weight[:, :, D:]
+        x = x.flatten(1, 2)
+        gates = torch.baddbmm(bias, x, given.mT).unflatten(1, (frames, B))  # of all frames at once
+        c, squashed, h = gates.new_empty(3, *gates.shape[:3], recurrent.shape[2])
+        for t in range(frames):
+            if t:
+                gates[:, t].baddbmm_(h[:, t - 1], recurrent.mT)
+            cell_forward(gates[:, t], c[:, t - 1] if t else None, c[:, t], squashed[:, t], h[:, t])
+        ctx.save_for_backward(x, weight, gates, c, squashed, h)
+        return h, c[:, -1].clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_h: Tensor, grad_c: Tensor):
-        x, weight, c, gates, squashed = ctx.saved_tensors
-        i, j, f, o = gates.chunk(4, dim=2)
+    def backward(ctx, grad_h: Tensor, grad_c: Tensor | None):
+        x, weight, gates, c, squashed, h = ctx.saved_tensors
+        D = x.shape[2]
+        recurrent = weight[:, :, D:]
         grad = torch.empty_like(gates)
-        grad_i, grad_j, grad_f, grad_o = grad.chunk(4, dim=2)
-        torch.mul(grad_h, squashed, out=grad_o)
-        grad_new = torch.ops.aten.tanh_backward(grad_h * o, squashed).add_(grad_c)
-        torch.mul(grad_new, j, out=grad_i)
-        torch.mul(grad_new, i, out=grad_j)
-        if c is None:
-            grad_f.zero_()
-        else:
-            torch.mul(grad_new, c, out=grad_f)
-        for out, gate in ((grad_i, i), (grad_f, f), (grad_o, o)):
-            torch.ops.aten.sigmoid_backward.grad_input(out, gate, grad_input=out)
-        torch.ops.aten.tanh_backward.grad_input(grad_j, j, grad_input=grad_j)
-        grad_c = None if c is None else grad_new.mul_(f)
-        if x is None:
-            return None, None, grad.sum_to_size(ctx.sums_shape), grad_c
-        return torch.bmm(grad, weight), torch.bmm(grad.mT, x), grad.sum_to_size(ctx.sums_shape), grad_c
+        passed = grad_h[:, -1]  # what h_t gets from its own use and from step t + 1
+        for t in reversed(range(gates.shape[1])):
+            earlier = c[:, t - 1] if t else None
+            grad_c = cell_backward(gates[:, t], earlier, squashed[:, t], passed, grad_c, grad[:, t])
+            if t:
+                passed = torch.baddbmm(grad_h[:, t - 1], grad[:, t], recurrent)
+        flat = grad.flatten(1, 2)  # (3, f B, 4H)
+        grad_weight = torch.empty_like(weight)
+        torch.bmm(flat.mT, x, out=grad_weight[:, :, :D])
+        torch.bmm(grad[:, 1:].flatten(1, 2).mT, h[:, :-1].flatten(1, 2), out=grad_weight[:, :, D:])
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.bmm(flat, weight[:, :, :D]).unflatten(1, gates.shape[1:3])
+        return grad_x, grad_weight, flat.sum(dim=1, keepdim=True)
 
 
 class AxisLinear(nn.Module):
@@ -102,24 +142,10 @@ class AxisLSTMCell(nn.Module):
         forget[2] = FORGET_BIAS
         self.register_buffer("forget", forget.flatten(), persistent=False)
 
-    def split(self, inputs: int) -> list[Tensor]:
-        """The weights of the first `inputs` inputs and those of the rest."""
-        return self.weight.split([inputs, self.weight.shape[2] - inputs], dim=2)
-
     def bias_in_use(self) -> Tensor:
         """The bias and the forget bias, (3, 1, 4H)."""
         return (self.bias + self.forget)[:, None]
 
     def sequence(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Run over x (3, f, B, inputs): the outputs (3, f, B, H) and the last cell state (3, B, H)."""
-        given, recurrent = self.split(x.shape[3])
-        sums = Product.apply(
-            x.flatten(1, 2), given, self.bias_in_use()
-        )  # the input products of all frames at once
-        sums = sums.unflatten(1, x.shape[1:3]).unbind(1)  # f of (3, B, 4H)
-        h, c = LSTMStep.apply(None, None, sums[0], None)
-        outputs = [h]
-        for frame in sums[1:]:
-            h, c = LSTMStep.apply(h, recurrent, frame, c)
-            outputs.append(h)
-        return torch.stack(outputs, dim=1), c
+        return LSTMLayer.apply(x, self.weight, self.bias_in_use())

@@ -1,18 +1,19 @@
-"""AGE against the released code's numbers (tests/golden/age_*), and against the slow version in age_reference.py."""
+"""AGE against the released code's numbers (tests/golden/age_*), and against benchmarks/plain_age.py."""
 
 import json
 
-import age_reference
 import numpy as np
 import pytest
 import torch
 
-from models.age import AGE, AXES, COPIES, PUBLISHED, concatenated, locality_mask, stops
-from models.axes import LSTMStep, Product
+from benchmarks import plain_age
+from models.age import AGE, AXES, CLIP, COPIES, PUBLISHED, concatenated, locality_mask, stops
+from models.attention_decoder import AttentionDecoder
+from models.axes import LSTMLayer, Product
 from reid.errors import InputError
 from reid.optimizer import TFAdam
 
-LR, CLIP = 0.0005, 5.0
+LR = 0.0005
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,10 +80,9 @@ def weights_of(model):
 
 
 def training_step(model, optimizer, batch, locality):
-    optimizer.zero_grad()
-    losses = model.losses(batch, locality)
-    losses["total"].sum().backward()
-    torch.nn.utils.clip_grad_value_(model.parameters(), CLIP)
+    losses = {name: loss.detach() for name, loss in model.losses(batch, locality).items()}
+    data = model.backward(batch, locality)
+    assert all(torch.equal(loss, losses[name]) for name, loss in data.items())
     optimizer.step()
     return losses
 
@@ -261,8 +261,8 @@ def test_three_axes_as_one(decoder_input, target, frames, joints):
         given = None
         if decoder_input == "previous":
             given = torch.cat([torch.zeros_like(goal[:, :1]), goal[:, :-1]], dim=1)
-        alignment, reconstruction, encodings = age_reference.encode(w, one, given)
-        slow = age_reference.losses(w, one, reverse=target == "reverse", decoder_inputs=given)
+        alignment, reconstruction, encodings = plain_age.encode(w, one, given)
+        slow = plain_age.losses(w, one, reverse=target == "reverse", decoder_inputs=given)
         slow["total"].backward()
         torch.testing.assert_close(out["alignment"][number], alignment, rtol=0, atol=1e-12)
         torch.testing.assert_close(out["reconstruction"][number], reconstruction, rtol=0, atol=1e-12)
@@ -285,10 +285,15 @@ def test_own_gradients():
     x, weight, bias = draw(3, 2, 5), draw(3, 8, 5), draw(3, 1, 8)
     assert torch.autograd.gradcheck(Product.apply, (x, weight, bias))
     assert torch.autograd.gradcheck(Product.apply, (x, weight, None))
-    for sums in (bias, draw(3, 2, 8)):
-        assert torch.autograd.gradcheck(LSTMStep.apply, (x, weight, sums, draw(3, 2, 2)))
-    assert torch.autograd.gradcheck(LSTMStep.apply, (x, weight, bias, None))
-    assert torch.autograd.gradcheck(LSTMStep.apply, (None, None, draw(3, 2, 8), None))
+    B, f, J, H = 2, 3, 2, 2
+    for frames in (1, f):
+        layer = draw(3, frames, B, J), draw(3, 4 * H, J + H), draw(3, 1, 4 * H)
+        assert torch.autograd.gradcheck(LSTMLayer.apply, layer)
+    parts = [draw(3, B, f, H), draw(3, B, f, H), *(draw(3, B, H) for _ in range(4))]
+    layers = [draw(3, 4 * H, J + 2 * H), draw(3, 1, 4 * H), draw(3, 4 * H, 2 * H), draw(3, 1, 4 * H)]
+    for inputs in (None, draw(3, f, B, J).detach()):
+        arguments = (*parts, inputs, *layers, draw(3, H, 2 * H))
+        assert torch.autograd.gradcheck(AttentionDecoder.apply, arguments)
 
 
 @pytest.mark.parametrize("joints", [14, 20, 25])

@@ -1,8 +1,10 @@
 """AGE the slow, obvious way: one axis at a time, one LSTM cell at a time, nothing batched over time or axes.
 
-Works on a dict of TensorFlow variables of one axis (name without the axis prefix -> tensor). Used by the tests as
-the yardstick for models/age.py and by the benchmarks as the thing to beat.
+Works on a dict of TensorFlow variables of one axis (name without the axis prefix -> tensor). The tests' yardstick for
+models/age.py, and what benchmarks/age_step.py measures it against.
 """
+
+import math
 
 import torch
 
@@ -37,16 +39,15 @@ def encode(w, x, decoder_inputs=None):
         h, state = two_layers(x[:, t], state, w, ENCODER)
         outputs.append(h)
     h = torch.stack(outputs, dim=1)  # (B, f, H)
+    keys = h @ w["memory_layer/kernel"]
     a = x.new_zeros(B, H)
     alignment, reconstruction, encodings = [], [], []
     for t in range(f):
         u = x.new_zeros(B, J) if decoder_inputs is None else decoder_inputs[:, t]
         s, state = two_layers(torch.cat([u, a], dim=1), state, w, DECODER)
-        keys = h @ w["memory_layer/kernel"]
         weights = torch.softmax((keys * s[:, None]).sum(2), dim=1)  # (B, f)
         context = (weights[:, :, None] * h).sum(1)
-        kernel = w["decode/decoder/Attention_Wrapper/attention_layer/kernel"]
-        a = torch.cat([s, context], dim=1) @ kernel
+        a = torch.cat([s, context], dim=1) @ w["decode/decoder/Attention_Wrapper/attention_layer/kernel"]
         alignment.append(weights)
         encodings.append(context)
         reconstruction.append(a @ w["decode/decoder/dense/kernel"] + w["decode/decoder/dense/bias"])
@@ -59,13 +60,38 @@ def losses(w, x, locality=True, reverse=True, decoder_inputs=None):
     target = x.flip(1) if reverse else x
     alignment, reconstruction, _ = encode(w, x, decoder_inputs)
     out = {"reconstruction": 0.5 * ((reconstruction - target) ** 2).sum()}
-    local = x.new_zeros(())
-    for t in range(f):
-        for i in range(f):
-            centre = f - 1 - t if reverse else t
-            weight = torch.exp(torch.tensor(-((i - centre) ** 2) / (2 * (f / 2) ** 2), dtype=x.dtype))
-            local = local + 0.5 * ((alignment[:, t, i] * (1 - weight)) ** 2).sum()
+    centres = [f - 1 - t if reverse else t for t in range(f)]
+    mask = [[math.exp(-((i - centre) ** 2) / (2 * (f / 2) ** 2)) for i in range(f)] for centre in centres]
+    local = 0.5 * ((alignment - alignment * torch.tensor(mask, dtype=x.dtype)) ** 2).sum()
     out["locality"] = local if locality else torch.zeros_like(local)
     out["l2"] = 0.02 * sum(0.5 * (v**2).sum() for v in w.values())
     out["total"] = out["reconstruction"] + out["locality"] + out["l2"]
     return out
+
+
+class Training:
+    """Three separate models with TensorFlow's Adam, a variable at a time. variables: a dict for each axis."""
+
+    def __init__(self, variables, lr, clip):
+        self.lr, self.clip, self.steps = lr, clip, 0
+        self.variables = [{name: v.clone().requires_grad_() for name, v in w.items()} for w in variables]
+        self.m, self.v = (
+            [{name: torch.zeros_like(v) for name, v in w.items()} for w in variables] for _ in range(2)
+        )
+
+    def step(self, skeletons):
+        """One update of all axes by skeletons (B, f, J, 3). Returns the loss terms of each axis."""
+        self.steps += 1
+        rate = self.lr * math.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
+        found = []
+        for axis, (w, m, v) in enumerate(zip(self.variables, self.m, self.v, strict=True)):
+            terms = losses(w, skeletons[..., axis])
+            gradients = torch.autograd.grad(terms["total"], list(w.values()))
+            with torch.no_grad():
+                for name, gradient in zip(w, gradients, strict=True):
+                    gradient = gradient.clamp(-self.clip, self.clip)
+                    m[name] = 0.9 * m[name] + 0.1 * gradient
+                    v[name] = 0.999 * v[name] + 0.001 * gradient**2
+                    w[name] -= rate * m[name] / (v[name].sqrt() + 1e-8)
+            found.append({name: term.item() for name, term in terms.items()})
+        return found
