@@ -204,6 +204,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     args = parser.parse_args()
     retrieval_training.check(args)
+    if args.save_features and not args.save_model:
+        raise InputError(
+            "--save_features writes the features of the saved best model: it needs --save_model 1"
+        )
     return args
 
 

@@ -9,7 +9,6 @@ import torch
 from data import datasets
 from reid import results, sources
 from reid.cli import log
-from reid.errors import InputError
 from reid.runs import Best, Run
 from reid.saved import score_checkpoint
 from reid.sources import Source
@@ -20,10 +19,6 @@ def check(args: argparse.Namespace) -> None:
     row = datasets.get(args.dataset)
     args.probe = args.probe or next(iter(row.gallery_of))
     row.pair(args.probe)
-    if args.save_features and not args.save_model:
-        raise InputError(
-            "--save_features writes the features of the saved best model: it needs --save_model 1"
-        )
     args.length = args.length or row.default_length
 
 

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import data
 from data import Retrieval, Sequences
 from models.age import AGE, concatenated
+from models.df import DF
 from models.simmc import SimMC
 from models.smsge import SMSGE
 from reid import checkpoint, protocol
@@ -68,6 +69,7 @@ def smsge_released_test(labels: np.ndarray, settings: Mapping[str, Any], f: int)
 
 METHODS = {
     "SimMC": Method(SimMC, lambda model, skeletons: model.encode(skeletons)),
+    "DF": Method(DF, lambda model, frames: model.encode(frames)),
     "AGE": Method(
         AGE,
         lambda model, skeletons: model.encode(skeletons)["encodings"],

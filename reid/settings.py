@@ -34,6 +34,15 @@ SIMMC = {
 }
 
 
+DF_DEFAULT = {
+    "H": 640,  # hidden units (models/df.py)
+    "lr": 0.0005,  # that of AGE's recognition network
+    "batch_size": 256,
+    "patience": 20,  # epochs without a better top-1
+    "balance": True,  # resample the training set to equal class shares
+}
+
+
 AGE_DEFAULT = {
     "attention": "LA",  # LA: locality-aware, BA: basic
     "manner": "ap",  # ap: the logits of the rows are averaged, sc: the rows are joined to one feature

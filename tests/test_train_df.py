@@ -1,0 +1,173 @@
+"""train_df.py as a user runs it, on feature files of a small random data set, and the network that it trains."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from commands import error_of, run
+
+import data
+import train_df
+from models.df import DF
+from reid import checkpoint, features
+from reid.optimizer import TFAdam
+
+SMALL = ("--H", 16, "--batch_size", 16, "--quiet")
+FIGURES = ("top1", "top5", "top10", "mAP")
+D = 9
+
+
+@pytest.fixture
+def ks20(tmp_path, write_dataset):
+    """The arguments of a run on features in which 2 of 9 numbers tell 6 persons apart and the others are noise."""
+    write_dataset(tmp_path / "data", "KS20", 6, 6, 8, np.random.RandomState(0), noise=1.5)
+    rng = np.random.RandomState(1)
+    centres = rng.normal(size=(6, 2))
+    sets = data.load("KS20", "probe", 6, tmp_path / "data", balance=False, shuffle=False)
+    for part in ("train", "probe", "gallery"):
+        labels = getattr(sets, part).labels
+        frames = rng.normal(scale=[1.5] * 2 + [4] * (D - 2), size=(len(labels), 6, D))
+        frames[..., :2] += 1.5 * centres[labels][:, None]
+        features.write(tmp_path / f"X.{part}.npz", features.Features(frames.mean(axis=1), labels, frames))
+    return [
+        "--dataset",
+        "KS20",
+        "--data",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "out",
+        "--source",
+        tmp_path / "X.npz",
+    ]
+
+
+@pytest.fixture
+def train(ks20, tmp_path):
+    """train(*arguments): run the script and return its results."""
+
+    def call(*arguments):
+        assert run("train_df", *ks20, *SMALL, "--json", tmp_path / "r.json", *arguments) == 0
+        return json.loads((tmp_path / "r.json").read_text())
+
+    return call
+
+
+def folder(tmp_path, *parts):
+    return tmp_path.joinpath("out", "X+DF", "KS20", "probe", *parts)
+
+
+def without_time(result):
+    return {name: value for name, value in result.items() if name != "seconds"}
+
+
+def test_results_files_and_evaluation(train, tmp_path, capsys):
+    result = train("--epochs", 3, "--save_features", tmp_path / "top.npz")
+    assert (result["kind"], result["method"], result["source"]) == ("retrieval", "X + DF", "X")
+    table = capsys.readouterr().out
+    for name in ("X + DF on KS20", "\nX ", "D-13", "untrained encoder", "X + DF best", "X + DF last"):
+        assert name in table
+    assert {path.name for path in folder(tmp_path).iterdir()} == {
+        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json"),
+    }
+    best = result["best"]
+    assert result["last"]["epoch"] == 3
+    assert {name: train("--mode", "Eval")[name] for name in best} == best
+    where = ("--dataset", "KS20", "--data", tmp_path / "data", "--json", tmp_path / "e.json", "--quiet")
+    for files in (
+        ("--checkpoint", folder(tmp_path, "best.pt"), *where),
+        ("--probe", tmp_path / "top.probe.npz", "--gallery", tmp_path / "top.gallery.npz", *where[4:]),
+    ):
+        assert run("evaluate", *files) == 0
+        found = json.loads((tmp_path / "e.json").read_text())
+        assert all(found[name] == best[name] for name in FIGURES)
+
+
+def test_training_helps(train, tmp_path):
+    result = train("--epochs", 60, "--lr", 0.01)
+    assert result["best"]["mAP"] > result["untrained"]["mAP"] + 0.05
+    assert result["best"]["top1"] > result["baselines"]["X"]["top1"] + 0.05
+    with folder(tmp_path, "history.csv").open() as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_a_step_is_adam_s_on_the_cross_entropy():
+    rng = np.random.RandomState(0)
+    frames, classes = torch.from_numpy(rng.normal(size=(7, 4, 5)).astype(np.float32)), torch.arange(7) % 3
+    model = DF(5, 3, 8, torch.Generator().manual_seed(0))
+    weights = [p.detach().double().requires_grad_() for p in model.parameters()]  # hidden, output
+    loss = train_df.learn(model, TFAdam(model.parameters(), 0.01), frames, classes, batch_size=7)
+    hidden = torch.clamp(frames.double() @ weights[0].T + weights[1], min=0)
+    logits = (hidden @ weights[2].T + weights[3]).mean(dim=1)  # the mean of the frames' logits
+    expected = -logits.log_softmax(dim=1)[torch.arange(7), classes].mean()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    expected.backward()
+    for before, after in zip(weights, model.parameters(), strict=True):
+        # The first step: m = 0.1 g, v = 0.001 g g, both corrected.
+        step = 0.01 * before.grad / (before.grad.abs() + 1e-8 / np.sqrt(0.001))
+        torch.testing.assert_close(after.detach().double(), before.detach() - step, atol=1e-5, rtol=1e-4)
+
+
+def test_size_on_ks20_is_the_published_difference():
+    assert sum(p.numel() for p in DF(1024, 20, 640, torch.Generator()).parameters()) == 668_820
+
+
+def test_same_seed_same_numbers_and_resume(train):
+    whole = train("--epochs", 4)
+    assert without_time(train("--epochs", 4)) == without_time(whole)
+    train("--epochs", 2)
+    assert without_time(train("--epochs", 4, "--resume")) == without_time(whole)
+    assert train("--epochs", 4, "--seed", 1)["last"] != whole["last"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--H", 17), ("--lr", 0.01), ("--batch_size", 24), ("--no-balance", ())]
+)
+def test_every_setting_has_an_effect(train, tmp_path, option, value):
+    train("--epochs", 1)
+    before = checkpoint.load(folder(tmp_path, "best.pt"))["model"]
+    train("--epochs", 1, option, *((value,) if value else ()))
+    after = checkpoint.load(folder(tmp_path, "best.pt"))["model"]
+    shapes = [{name: array.shape for name, array in model.items()} for model in (before, after)]
+    assert shapes[0] != shapes[1] or any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_patience_ends_training(train):
+    result = train("--patience", 2)
+    assert result["stopped"] == "no better top-1 for 2 epochs"
+    assert result["epochs"] == result["best"]["epoch"] + 2
+
+
+def test_released_protocol(train):
+    result = train("--epochs", 1, "--protocol", "released", "--batch_size", 20)
+    assert (result["probes"], result["gallery"]) == (40, 40)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--source", "SM-SGE"), "python train_smsge.py --dataset KS20 --task retrieval"),
+        (("--probe", "A"), "unknown probe 'A' for KS20"),
+        (("--resume",), "no checkpoint at"),
+        (("--mode", "Eval"), "no checkpoint at"),
+        (("--epochs", 0), "at least 1"),
+        (("--protocol", "released", "--batch_size", 60, "--no-balance"), "only 48 sequences"),
+    ],
+)
+def test_wrong_use(ks20, capsys, arguments, message):
+    assert message in error_of(capsys, "train_df", *ks20, *SMALL, *arguments)
+
+
+def test_source_is_needed(capsys):
+    assert "--source" in error_of(capsys, "train_df", "--dataset", "KS20")
+
+
+def test_resume_on_other_features_is_refused(train, ks20, tmp_path, capsys):
+    train("--epochs", 1)
+    content = features.read(tmp_path / "X.train.npz")
+    features.write(
+        tmp_path / "X.train.npz", features.Features(content.features, content.labels, content.frames + 1)
+    )
+    assert "source_digest" in error_of(capsys, "train_df", *ks20, *SMALL, "--resume")

@@ -1,0 +1,122 @@
+"""Train "X + DF": a small network with labels on the frozen frame features of X, scored by retrieval.
+
+    python train_df.py --source SM-SGE --dataset KS20                on the encoder of train_smsge.py --task retrieval
+    python train_df.py --source AGE --dataset IAS --probe A          on that of train_age.py --task retrieval
+    python train_df.py --source FILE.npz --dataset KS20              on feature files of any model
+    python train_df.py --source SM-SGE --dataset KS20 --resume       go on after an interruption
+    python train_df.py --source SM-SGE --dataset KS20 --mode Eval    score the saved best network
+
+The mean of its hidden layer over the frames is the feature of a sequence (models/df.py). Evaluated before every
+epoch; the best top-1 is kept, and the last stands beside it. Files of a run, in <out>/<source>+DF/<dataset>/<probe>/:
+best.pt, last.pt (to resume), history.csv, log.txt, results.json.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from models.df import DF
+from reid import cli, protocol, results, retrieval_training, sources
+from reid.errors import run_command
+from reid.optimizer import TFAdam
+from reid.runs import Best, Run
+from reid.saved import describe, encode_set, save_features
+from reid.settings import DF_DEFAULT, resolve
+from reid.sources import Source
+from reid.stages import Stages
+
+
+def main() -> None:
+    args = parse_arguments()
+    settings = resolve(DF_DEFAULT, {}, (), vars(args))
+    args.balance = settings["balance"]
+    device = cli.pick_device(args)
+    run, source = retrieval_training.start("DF", args, settings, device)
+    if args.mode == "Train":
+        train(run, source, device)
+    else:
+        retrieval_training.evaluate(run, source, device)
+    if args.save_features:
+        save_features(args.save_features, run.path("best.pt"), args, device, source)
+
+
+def train(run: Run, source: Source, device: torch.device) -> None:
+    """Evaluate and learn, until the best top-1 is `patience` epochs old."""
+    args, settings = run.args, run.settings
+    sets = sources.load(args, settings["batch_size"], source, np.random.RandomState(args.seed))
+    frames = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, d)
+    persons, classes = np.unique(sets.train.labels, return_inverse=True)
+    classes = torch.from_numpy(classes).to(device)
+    generator = torch.Generator().manual_seed(args.seed)
+    model = DF(frames.shape[2], len(persons), settings["H"], generator).to(device)
+    optimizer = TFAdam(model.parameters(), settings["lr"])
+    best = Best(settings["patience"])
+    parts = {"model": model, "optimizer": optimizer, "best": best}
+    epoch = run.resume(parts)
+    describe(model, sets, args.model_size)
+    stages = Stages(args.epochs, epoch, args.quiet, device)
+    while True:
+        with stages("evaluate"):
+            features = [encode_set(model, s.skeletons) for s in (sets.probe, sets.gallery)]
+            figures = protocol.score(sets, *features, args.protocol)
+        if best.update(epoch, figures):
+            run.save_best(model, epoch, figures)
+        row = {"epoch": epoch, **figures}
+        line = "  ".join(f"{title} {100 * row[key]:.1f}" for key, title in results.RETRIEVAL.items())
+        stop = retrieval_training.stop_reason(epoch, args.epochs, best)
+        if stop is not None:
+            run.end_epoch(row, line, stages.end_epoch())
+            break
+        with stages("learn"):
+            row["loss"] = learn(model, optimizer, frames, classes, settings["batch_size"])
+        run.end_epoch(row, f"{line}  loss {row['loss']:.3f}", stages.end_epoch())
+        epoch += 1
+        run.save_last(epoch, parts)
+    retrieval_training.report(run, source, best, figures, epoch, stop)
+
+
+def learn(
+    model: DF, optimizer: TFAdam, frames: torch.Tensor, classes: torch.Tensor, batch_size: int
+) -> float:
+    """One Adam step a batch on the cross entropy, in the fixed order of frames (N, f, d). Returns the mean loss."""
+    losses = []
+    for x, y in zip(frames.split(batch_size), classes.split(batch_size), strict=True):
+        loss = cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses).mean().item()
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = cli.script_parser(__doc__)
+    cli.add_data_arguments(parser)
+    cli.add_probe_argument(parser)
+    cli.add_run_arguments(parser)
+    sources.add_argument(parser, "the frame features to train on", required=True)
+    group = parser.add_argument_group("DF")
+    group.add_argument("--H", type=cli.positive_int, help="units of the hidden layer (640)")
+    group.add_argument("--lr", type=float, help="learning rate (0.0005)")
+    group.add_argument("--batch_size", type=cli.positive_int)
+    group.add_argument(
+        "--patience", type=cli.positive_int, help="epochs without a better top-1 until training stops"
+    )
+    group.add_argument(
+        "--balance",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="resample training sequences to equal class shares, as for the other methods",
+    )
+    group.add_argument(
+        "--model_size", type=int, choices=(0, 1), default=0, help="1: print parameters and FLOPs"
+    )
+    args = parser.parse_args()
+    retrieval_training.check(args)
+    return args
+
+
+if __name__ == "__main__":
+    run_command(main)
