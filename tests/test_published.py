@@ -10,9 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tf_writer
-from commands import run
+import torch
+from commands import error_of, run
+from test_age import h32_weights
+from test_smsge import Golden
 
+from data import load, load_recognition
+from models.age import AGE, AXES, concatenated
+from models.recognition import RecognitionNetwork
+from models.smsge import SMSGE
+from reid import protocol, recognition
+from reid.published import kinds
 from reid.published.crc32c import masked_crc32c
+from reid.saved import encode_set
 
 SHARED = Path(__file__).parents[2] / "shared" / "golden"
 
@@ -72,3 +82,220 @@ def expect_recognition(found, released):
     assert found["rank"]["10"] == pytest.approx(released["rank10"], abs=1e-6)
     assert found["nAUC_roc"] == pytest.approx(released["nAUC"], abs=1e-4)
     assert found["loss"] == pytest.approx(released["ce"], abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def age(golden):
+    """The golden file's encoders, x/..., y/..., z/..., and its recognition networks by manner."""
+    with np.load(golden("age_h32.npz")) as file:
+        encoders = h32_weights(dict(file))
+    with np.load(golden("rn_h32.npz")) as file:
+        networks = {
+            m: {name: file[f"rn_{m}/w/{name}"] for name in ("W1", "b1", "W")}
+            | {"Variable": file[f"rn_{m}/w/b"]}
+            for m in ("ap", "sc")
+        }
+    return encoders, networks
+
+
+def write_encoders(folder: Path, encoders, stem="IAS_LA") -> Path:
+    """The three checkpoints in the authors' folders. Returns the path without _x, _y, _z."""
+    for axis in AXES:
+        own = {name[2:]: array for name, array in encoders.items() if name.startswith(axis)}
+        own["learning_rate"] = own["memory_layer/kernel/Adam"] = np.zeros(3, np.float32)
+        tf_writer.write(folder / "Gait_Encoding_models" / f"{stem}_{axis}" / "trained_model.ckpt", own)
+    return folder / "Gait_Encoding_models" / stem
+
+
+def write_recogniser(folder: Path, network, manner: str) -> Path:
+    prefix = folder / "AGEs_RN_models" / f"IAS_LA_RN_{manner}" / "trained_model.ckpt"
+    tf_writer.write(prefix, {**network, "W1/Adam3_1": network["W1"]})
+    return prefix
+
+
+@pytest.fixture
+def data(tmp_path, write_dataset):
+    """A random IAS of 11 persons; the arguments that name it."""
+    write_dataset(tmp_path / "Datasets", "IAS", 6, persons=11, windows=3, rng=np.random.RandomState(5))
+    return "--dataset", "IAS", "--data", tmp_path / "Datasets"
+
+
+@pytest.mark.parametrize("manner", ["ap", "sc"])
+def test_age_recogniser_with_its_encoders(manner, tmp_path, data, age):
+    """Against the model put together by hand, on skeletons as stored."""
+    encoders, networks = age
+    stem, prefix = write_encoders(tmp_path, encoders), write_recogniser(tmp_path, networks[manner], manner)
+    found = evaluate(tmp_path, "--checkpoint", prefix, *data, "--export", tmp_path / "own.pt")
+    test = load_recognition("IAS", "B", root=tmp_path / "Datasets", centred=False, balance=False).tests["B"]
+    with torch.no_grad():
+        rows = AGE.from_published(encoders).encode(torch.from_numpy(test.skeletons))["encodings"]
+        rows = concatenated(rows) if manner == "sc" else rows
+        logits = RecognitionNetwork.from_published(networks[manner])(rows)
+    expected = recognition.evaluate(logits if manner == "sc" else logits.mean(dim=1), test.labels)
+    assert found["tests"]["B"]["rank"] == expected["rank"]
+    assert found["tests"]["B"]["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    assert found["rank1"] == found["tests"]["A"]["rank1"]
+    assert evaluate(tmp_path, "--checkpoint", tmp_path / "own.pt", *data) == found
+    moved = stem.parent.rename(tmp_path / "elsewhere") / stem.name
+    assert evaluate(tmp_path, "--checkpoint", prefix, *data, "--encoder", moved) == found
+
+
+def test_age_encoders_are_scored_by_retrieval(tmp_path, data, age):
+    stem = write_encoders(tmp_path, age[0])
+    model = AGE.from_published(age[0])
+    sets = load("IAS", "B", 6, tmp_path / "Datasets", centred=False, train=False)
+    expected = protocol.score(
+        sets, encode_set(model, sets.probe.skeletons), encode_set(model, sets.gallery.skeletons), "full"
+    )
+    for name in (stem, stem.with_name("IAS_LA_y"), stem.with_name("IAS_LA_z") / "trained_model.ckpt.index"):
+        found = evaluate(tmp_path, "--checkpoint", name, *data, "--probe", "B")
+        assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("manner", ["ap", "sc"])
+def test_age_recogniser_on_the_rows_kept_beside_it(manner, tmp_path, golden, age):
+    """What the released evaluate.py prints, without data and encoders: whole batches of 128 rows, or of 32."""
+    prefix = write_recogniser(tmp_path, age[1][manner], manner)
+    with np.load(golden("rn_h32.npz")) as file:
+        released = {name: file[name] for name in file.files if name.startswith(f"rn_{manner}/eval")}
+    with np.load(golden("rn_h32_rows.npz")) as file:
+        rows = file[f"rn_{manner}/eval/X"]
+    labels = np.eye(11, dtype=np.int64)[released[f"rn_{manner}/eval/labels"]]
+    for name, order in (("val", slice(None)), ("val_2", slice(None, None, -1 if manner == "sc" else 1))):
+        np.save(prefix.with_name(f"{name}_X.npy"), rows[order])
+        np.save(prefix.with_name(f"{name}_y.npy"), labels[order])
+    data = ("--dataset", "IAS", "--protocol", "released")
+    for size in (128, 32):
+        found = evaluate(tmp_path, "--checkpoint", prefix, *data, "--batch_size", size)
+        for test, printed in (("A", ""), ("B", "printed_IAS_B_")):
+            expected = float(released[f"rn_{manner}/eval/{printed}nAUC_batch{size}"])
+            assert found["tests"][test]["nAUC_roc"] == pytest.approx(expected, abs=1e-6)
+        # For B in sc the released code prints A's Rank-1.
+        assert found["rank1"] == pytest.approx(
+            float(released[f"rn_{manner}/eval/rank1_batch{size}"]), abs=1e-6
+        )
+    whole = evaluate(tmp_path, "--checkpoint", prefix, "--dataset", "IAS")
+    assert sum(map(sum, whole["confusion"])) == len(rows) // (6 if manner == "ap" else 1)
+
+
+@pytest.fixture(scope="module")
+def smsge(golden):
+    """SM-SGE's variables in the golden file for IAS, those of a pre-trained encoder: its recogniser is not in use."""
+    return Golden(golden("smsge_IAS.npz")).variables
+
+
+def finished(variables) -> dict[str, np.ndarray]:
+    """The same after the recogniser's training: a second network, with other weights than the first."""
+    name = "Recognition/Recognition/Variable"
+    first = [variables[name], *(variables[f"{name}_{n}"] for n in (1, 2, 3))]
+    rng = np.random.RandomState(2)
+    second = {f"{name}_{n}": rng.normal(size=w.shape).astype(np.float32) for n, w in enumerate(first, 4)}
+    slots = {f"{name}_4/Adam": first[0], "Recognition/Recognition/beta1_power_1": np.float32(0.9)}
+    return {**variables, **second, **slots}
+
+
+def test_smsge_recogniser_and_its_settings(tmp_path, data, smsge):
+    """Against the model put together by hand: every prefix counts, the last alone with --set last_pre=1."""
+    variables, prefix = finished(smsge), tmp_path / "RN" / "IAS-A_formal.ckpt"
+    tf_writer.write(prefix, variables, shards=3, per_block=40)
+    model, network = (
+        SMSGE.from_published(variables, fusion_lambda=0.5),
+        RecognitionNetwork.from_published(variables),
+    )
+    test = load_recognition("IAS", "A", root=tmp_path / "Datasets", balance=False).tests["A"]
+    with torch.no_grad():
+        graphs = model.graphs(torch.from_numpy(test.skeletons))
+        logits = {k: network(model.states(graphs, k)) for k in (6, 7)}
+    for given, scores in (
+        (("prefixes=f+1", "fusion_lambda=0.5"), logits[7].sum(dim=1)),
+        (("fusion_lambda=0.5",), logits[6].sum(dim=1)),
+        (("fusion_lambda=0.5", "last_pre=1"), logits[6][:, -1]),
+    ):
+        found = evaluate(
+            tmp_path, "--checkpoint", prefix, *data, "--set", *given, "--export", tmp_path / "own.pt"
+        )
+        expected = recognition.evaluate(scores, test.labels)
+        assert found["rank"] == expected["rank"]
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+        assert evaluate(tmp_path, "--checkpoint", tmp_path / "own.pt", *data) == found
+
+
+def test_pre_trained_smsge_is_scored_by_retrieval(tmp_path, data, smsge):
+    tf_writer.write(tmp_path / "Pre-Trained" / "IAS_formal.ckpt", smsge)
+    found = evaluate(tmp_path, "--checkpoint", tmp_path / "Pre-Trained", *data, "--probe", "B")
+    model = SMSGE.from_published(smsge)
+    sets = load("IAS", "B", 6, tmp_path / "Datasets", train=False)
+    expected = protocol.score(
+        sets, encode_set(model, sets.probe.skeletons), encode_set(model, sets.gallery.skeletons), "full"
+    )
+    assert found["method"] == "SM-SGE" and {key: found[key] for key in expected} == expected
+
+
+def test_an_exported_simmc_is_scored_by_the_training_script(tmp_path, write_dataset):
+    rng = np.random.RandomState(4)
+    write_dataset(tmp_path / "Datasets", "KS20", 6, persons=4, windows=3, rng=rng)
+    shapes = {"dense/kernel": (75, 16), "dense/bias": 16, "dense_1/kernel": (16, 16), "dense_1/bias": 16}
+    shapes |= {"SimMC/Variable": (16, 16), "SimMC/Variable_1": 16, "SimMC/SimMC/Variable/Adam": (16, 16)}
+    variables = {f"SimMC/{name}": rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    tf_writer.write(tmp_path / "best.ckpt", variables)
+    common = ("--dataset", "KS20", "--data", tmp_path / "Datasets", "--probe", "probe")
+    own = tmp_path / "out" / "KS20" / "probe" / "best.pt"
+    found = evaluate(
+        tmp_path, "--checkpoint", tmp_path / "best.ckpt.data-00000-of-00001", *common, "--export", own
+    )
+    file = tmp_path / "eval.json"
+    assert (
+        run("train_simmc", *common, "--mode", "Eval", "--out", tmp_path / "out", "--quiet", "--json", file)
+        == 0
+    )
+    again = json.loads(file.read_text())
+    assert {key: again[key] for key in ("top1", "top5", "top10", "mAP", "probes", "gallery")} == {
+        key: found[key] for key in ("top1", "top5", "top10", "mAP", "probes", "gallery")
+    }
+
+
+def test_kinds_are_told_by_their_variables(smsge, age):
+    encoders, networks = age
+    assert kinds.identify(smsge) == "SM-SGE"
+    assert kinds.identify(finished(smsge)) == "SM-SGE recogniser"
+    assert kinds.identify({name[2:]: a for name, a in encoders.items() if name[0] == "x"}) == "AGE"
+    assert kinds.identify(networks["ap"]) == "AGE recogniser"
+    simmc = ("SimMC/dense/kernel", "SimMC/dense_1/kernel", "SimMC/SimMC/Variable", "SimMC/SimMC/Variable_1")
+    assert kinds.identify(dict.fromkeys(simmc)) == "SimMC"
+    assert kinds.identify(dict.fromkeys(simmc[:3])) is None
+
+
+def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, data, write_dataset, smsge, age, capsys):
+    def error(name, *arguments, data=data):
+        return error_of(capsys, "evaluate", "--checkpoint", tmp_path / name, *data, *arguments)
+
+    foreign = {f"layer_{n}/weights": np.zeros((n, 2), np.float32) for n in range(12)}
+    tf_writer.write(tmp_path / "foreign.ckpt", {**foreign, "global_step": np.int64(3)})
+    assert "found the variables layer_0/weights [0, 2], layer_1/weights [1, 2]" in error("foreign.ckpt")
+    assert "and 4 more" in error("foreign.ckpt")
+    tf_writer.write(tmp_path / "smsge.ckpt", finished(smsge))
+    write_dataset(tmp_path / "Datasets", "KS20", 6, persons=11, windows=2, rng=np.random.RandomState(5))
+    write_dataset(tmp_path / "few", "IAS", 6, persons=10, windows=2, rng=np.random.RandomState(5))
+    other = ("--dataset", "KS20", "--data", tmp_path / "Datasets")
+    assert "frames of 20 joints, these data have 25" in error("smsge.ckpt", data=other)
+    few = ("--dataset", "IAS", "--data", tmp_path / "few")
+    assert "recognises 11 persons, these data have 10" in error("smsge.ckpt", data=few)
+    assert "with NAME one of prefixes, last_pre" in error("smsge.ckpt", "--set", "prefix=f")
+    assert "expected one of f, f+1" in error("smsge.ckpt", "--set", "prefixes=g")
+    assert "unknown test split 'C'" in error("smsge.ckpt", "--split", "C")
+    file = tmp_path / "smsge.ckpt.data-00000-of-00001"
+    file.write_bytes(file.read_bytes()[:-5000])
+    assert "truncated" in error("smsge.ckpt")
+    prefix = write_recogniser(tmp_path, age[1]["ap"], "ap").relative_to(tmp_path)
+    assert "name its encoders with --encoder" in error(prefix)
+    assert "--export needs the encoders" in error(prefix, "--export", tmp_path / "own.pt")
+    (tmp_path / prefix.with_name("val_X.npy")).write_text("version https://git-lfs.github.com/spec/v1")
+    (tmp_path / prefix.with_name("val_y.npy")).write_text("version https://git-lfs.github.com/spec/v1")
+    assert "a Git LFS pointer?" in error(prefix)
+    stem = write_encoders(tmp_path, age[0])
+    for file in stem.with_name("IAS_LA_y").iterdir():
+        file.unlink()
+    assert "found none in " in (found := error(prefix)) and "IAS_LA_y" in found
+    (tmp_path / "own.pt").write_bytes(b"nothing")
+    assert "--set goes with a TensorFlow checkpoint" in error("own.pt", "--set", "centred=1")
+    assert "no checkpoint at" in error("lost.ckpt")
