@@ -40,10 +40,13 @@ def test_crc32c_of_the_standard():
     assert crc32c(bytes(range(32))) == 0x46DD794E
 
 
-@pytest.mark.parametrize("shards, per_block, compress", [(1, 1000, False), (3, 4, False), (2, 7, True)])
-def test_what_was_written_is_read(tmp_path, variables, shards, per_block, compress):
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"shards": 3, "per_block": 4}, {"per_block": 7, "compress": True}, {"big_endian": True}],
+)
+def test_what_was_written_is_read(tmp_path, variables, options):
     prefix = tmp_path / "best.ckpt"
-    tf_writer.write(prefix, variables, shards, per_block, compress)
+    tf_writer.write(prefix, variables, **options)
     found = read_all(prefix)
     assert found.keys() == variables.keys()
     for name, array in variables.items():

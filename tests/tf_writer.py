@@ -103,19 +103,21 @@ def write(
     compress: bool = False,
     dtypes: Mapping[str, int] | None = None,
     checksum: Callable[[bytes], int] = masked,
+    big_endian: bool = False,
 ) -> None:
     """Write a checkpoint; variables go to the shards in turn.
 
     dtypes: other type numbers to write down. checksum: of the arrays, a faster one for large ones.
     """
     prefix.parent.mkdir(parents=True, exist_ok=True)
-    entries = {b"": number(1, shards) + message(3, number(1, 1))}
+    entries = {b"": number(1, shards) + number(2, int(big_endian)) + message(3, number(1, 1))}
     data = [bytearray() for _ in range(shards)]
     for n, (name, array) in enumerate(sorted(variables.items())):
-        content, shard = np.ascontiguousarray(array).tobytes(), n % shards
+        dtype = array.dtype.newbyteorder(">" if big_endian else "<")
+        content, shard = np.asarray(array).astype(dtype).tobytes(), n % shards
         shape = b"".join(message(2, number(1, size)) for size in np.shape(array))
-        dtype = (dtypes or {}).get(name, DTYPES[array.dtype.str[1:]])
-        entry = number(1, dtype) + message(2, shape) + number(3, shard) + number(4, len(data[shard]))
+        kind = (dtypes or {}).get(name, DTYPES[array.dtype.str[1:]])
+        entry = number(1, kind) + message(2, shape) + number(3, shard) + number(4, len(data[shard]))
         entry += number(5, len(content)) + varint(8 * 6 + 5) + struct.pack("<I", checksum(content))
         entries[name.encode()] = entry
         data[shard] += content

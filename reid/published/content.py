@@ -16,6 +16,7 @@ from models.recognition import RecognitionNetwork
 from models.simmc import SimMC
 from models.smsge import SMSGE
 from reid import checkpoint, settings
+from reid.cli import log
 from reid.errors import InputError
 from reid.published import age, kinds, tf_checkpoint
 from reid.recognisers import Recogniser
@@ -138,6 +139,11 @@ def read(prefix: Path, args: argparse.Namespace) -> dict[str, Any]:
         chosen |= {key: model.arguments[name] for key, name in SIZES[method].items()}
     if network is None:
         return content | {"probe": probe(args)}
+    if method == "SM-SGE" and chosen["prefixes"] == "f":
+        log.info(
+            "published recognisers of SM-SGE were trained with f+1 prefixes and lose points with f: "
+            "--protocol released, or --set prefixes=f+1"
+        )
     combine = "mean" if method == "AGE" else "last" if chosen["last_pre"] else "sum"
     recogniser = Recogniser(**network.arguments, combine=combine)
     recogniser.network = network

@@ -27,13 +27,15 @@ SHOWN = 8  # variables that a refusal names
 
 
 def read(prefix: Path) -> tuple[str, dict[str, np.ndarray]]:
-    """The kind of a checkpoint and its variables, without those of the optimiser.
+    """The kind of a checkpoint and its variables, without those of the optimiser and those that hold no numbers.
 
     Raises InputError for a damaged checkpoint, and for one of another model with some of the variables found.
     """
     checkpoint = tf_checkpoint.load(prefix)
     shapes = {
-        name: entry.shape for name, entry in checkpoint.entries.items() if not OPTIMISER.fullmatch(name)
+        name: entry.shape
+        for name, entry in checkpoint.entries.items()
+        if entry.dtype is not None and not OPTIMISER.fullmatch(name)
     }
     kind = identify(shapes)
     if kind is None:

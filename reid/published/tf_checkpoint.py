@@ -69,7 +69,7 @@ class TFCheckpoint:
             raise _unreadable(path, error) from error
         if masked_crc32c(data) != entry.checksum:
             raise InputError(f"{path}: the checksum of variable {name!r} is wrong; the file is damaged")
-        return np.frombuffer(data, entry.dtype).reshape(entry.shape)
+        return np.frombuffer(data, entry.dtype).reshape(entry.shape).astype(entry.dtype.newbyteorder("="))
 
 
 def find(path: Path) -> Path | None:
