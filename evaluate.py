@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from data import Retrieval, datasets
+from data import Retrieval, datasets, provenance
 from data.descriptors import DESCRIPTORS
 from models.simmc import SimMC
 from reid import (
@@ -48,13 +48,14 @@ def main() -> None:
     kind = "recognition" if args.recognise or "recogniser" in saved else "retrieval"
     if args.recognise:
         name, figures = train_classifier(args)
-        print(classifiers.table(figures["tests"], name))
+        print(classifiers.table(figures["tests"], name, where(args)))
     elif kind == "recognition":
         name, figures = score_recogniser(args, saved)
-        print(results.recognition_table((f"{name} {test}", row) for test, row in figures["tests"].items()))
+        rows = ((f"{name} {test}", row) for test, row in figures["tests"].items())
+        print(results.recognition_table(rows, where(args)))
     else:
         name, figures = score_files(args) if args.gallery else score_model(args, saved)
-        print(results.retrieval_table([(name, figures)]))
+        print(results.retrieval_table([(name, figures)], where(args)))
     if args.export:
         content.export(args.export, saved, figures)
     if args.json:
@@ -139,7 +140,18 @@ def score_untrained(sets: Retrieval, args: argparse.Namespace, device: torch.dev
 def describe(args: argparse.Namespace) -> dict[str, Any]:
     """What was evaluated, for the JSON file."""
     names = ("dataset", "probe", "gallery", "view", "length", "protocol", "seed")
-    return {name: value for name in names if (value := getattr(args, name)) is not None}
+    found = {name: value for name in names if (value := getattr(args, name)) is not None}
+    return found | ({} if args.gallery else {"data": data_of(args)})
+
+
+def where(args: argparse.Namespace) -> str:
+    """The data set, for the printed table; figures from simulated data say so."""
+    return "" if args.gallery else args.dataset + " simulated" * data_of(args)["simulated"]
+
+
+def data_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Where the data of the evaluation come from."""
+    return provenance.describe(args.dataset, args.length, args.data, args.view)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -75,11 +75,12 @@ def recognise(
     return found
 
 
-def table(found: Mapping[str, Mapping[str, Any]], name: str) -> str:
-    """The figures of every test, as text; best and last where there are epochs."""
+def table(found: Mapping[str, Mapping[str, Any]], name: str, corner: str = "") -> str:
+    """The figures of every test, as text; best and last where there are epochs. corner: the table's title."""
     if "epochs" in SETTINGS[name]:
-        return recognition_training.table(found, name)
-    return results.recognition_table((f"{name} {test}", row["best"]) for test, row in found.items())
+        return recognition_training.table(found, name, corner)
+    rows = ((f"{name} {test}", row["best"]) for test, row in found.items())
+    return results.recognition_table(rows, corner)
 
 
 def _knn(settings: Mapping[str, Any], seed: int):

@@ -235,12 +235,12 @@ def summary(found: Mapping[str, Mapping[str, Any]], headline: str) -> dict[str, 
     }
 
 
-def table(found: Mapping[str, Mapping[str, Any]], method: str) -> str:
-    """The best and the last figures of every test, as text."""
+def table(found: Mapping[str, Mapping[str, Any]], method: str, corner: str = "") -> str:
+    """The best and the last figures of every test, as text. corner: the table's title."""
     rows = [
         (f"{method} {name} {which}", row[which]) for name, row in found.items() for which in ("best", "last")
     ]
-    return results.recognition_table(rows)
+    return results.recognition_table(rows, corner)
 
 
 def _line(row: Mapping[str, float], tests: Watch) -> str:

@@ -12,23 +12,23 @@ from reid.files import write_whole
 RETRIEVAL = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP"}
 
 
-def retrieval_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
-    """A text table of retrieval figures in percent: a name and an evaluation result a row."""
+def retrieval_table(rows: Iterable[tuple[str, Mapping[str, Any]]], corner: str = "") -> str:
+    """A text table of retrieval figures in percent: a name and an evaluation result a row. corner: its title."""
     rows = list(rows)
-    width = max([len(name) for name, _ in rows] + [6])
-    lines = [f"{'':{width}}" + "".join(f"{title:>8}" for title in RETRIEVAL.values())]
+    width = max([len(name) for name, _ in rows] + [6, len(corner)])
+    lines = [f"{corner:{width}}" + "".join(f"{title:>8}" for title in RETRIEVAL.values())]
     for name, result in rows:
         epoch = f"   epoch {result['epoch']}" if result.get("epoch") is not None else ""
         lines.append(f"{name:{width}}" + "".join(f"{100 * result[key]:8.1f}" for key in RETRIEVAL) + epoch)
     return "\n".join(lines)
 
 
-def recognition_table(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+def recognition_table(rows: Iterable[tuple[str, Mapping[str, Any]]], corner: str = "") -> str:
     """A text table of recognition figures: a name and an evaluation result a row; all but the loss in percent."""
     rows = list(rows)
-    width = max([len(name) for name, _ in rows] + [6])
+    width = max([len(name) for name, _ in rows] + [6, len(corner)])
     titles = ("Rank-1", "Rank-5", "Rank-10", "nAUC", "nAUC CMC", "loss")
-    lines = [f"{'':{width}}" + "".join(f"{title:>9}" for title in titles)]
+    lines = [f"{corner:{width}}" + "".join(f"{title:>9}" for title in titles)]
     for name, result in rows:
         ranks = list(result["rank"].values())
         shares = [ranks[min(n, len(ranks)) - 1] for n in (1, 5, 10)] + [

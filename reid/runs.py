@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data import provenance
 from reid import checkpoint, cli, results
 from reid.cli import log
 from reid.errors import InputError
@@ -85,7 +86,9 @@ class Run:
             "protocol": args.protocol,
             "seed": args.seed,
         }
-        data_set = f"{args.dataset}, {name}, f = {args.length}"
+        self.data = provenance.describe(args.dataset, args.length, args.data, getattr(args, "view", None))
+        simulated = " (simulated)" if self.data["simulated"] else ""
+        data_set = f"{args.dataset}{simulated}, {name}, f = {args.length}"
         self.title = f"{method} on {data_set}, seed {args.seed}, {args.protocol} protocol"
         training = args.mode == "Train"
         cli.start_log(args.quiet, self.path("log.txt") if training else None, append=args.resume)
@@ -174,6 +177,7 @@ class Run:
             **self.identity,
             **content,
             "settings": self.settings,
+            "data": self.data,
             "seconds": round(time.time() - self.started, 1),
         }
         if self.args.mode == "Train":

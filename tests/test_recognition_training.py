@@ -59,6 +59,7 @@ def start(tmp_path):
     def call(resume=False):
         args = argparse.Namespace(
             out=tmp_path,
+            data=tmp_path,
             dataset="IAS",
             length=6,
             protocol="full",
