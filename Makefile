@@ -3,9 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 REQUIREMENTS ?= requirements.txt
 VENV := .venv/bin/python
 DEMO := .demo
+QUICK := .quick
 SETUP := .venv/.done-$(REQUIREMENTS)
 
-.PHONY: setup demo test test-slow lint bench clean
+.PHONY: setup demo quick test test-slow lint bench clean
 
 setup: $(SETUP)
 
@@ -25,6 +26,11 @@ $(DEMO)/raw/.done: $(SETUP)
 	$(VENV) -m data.simulate --dataset KS20 --raw $(DEMO)/raw
 	touch $@
 
+# Every table once, from raw files on, with tiny simulated data and two epochs: does everything run?
+quick: $(SETUP)
+	rm -rf $(QUICK)
+	$(VENV) reproduce.py --quick --out $(QUICK)
+
 test: $(SETUP)
 	$(VENV) -m pytest -m "not slow"
 
@@ -39,4 +45,4 @@ bench: $(SETUP)
 	$(VENV) -m benchmarks $(BENCH)
 
 clean:
-	rm -rf .venv $(DEMO)
+	rm -rf .venv $(DEMO) $(QUICK)

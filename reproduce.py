@@ -28,8 +28,14 @@ from reid.errors import InputError, run_command
 from reid.execution import Place
 from reid.experiments import COLUMNS, METHODS, Cell, Job, jobs, plan
 
-# Simulated data of --quick: enough windows for a batch of 256 of every training set.
-QUICK_SIZE = {"persons": 8, "frames": 60}
+# Simulated data of --quick: persons, frames, recordings; windows for a batch of 256 in every training set.
+QUICK_SIZES = {
+    "BIWI": (6, 60, 1),
+    "IAS": (5, 50, 1),
+    "KGBD": (6, 50, 4),
+    "KS20": (5, 20, 5),
+    "CASIA_B": (8, 80, 1),
+}
 QUICK_EPOCHS = 2
 Key = tuple[Path, str]
 
@@ -144,7 +150,7 @@ def make_quick_data(args: argparse.Namespace) -> None:
         lengths = {c.length for table in args.tables for c in COLUMNS[table] if c.dataset == name}
         done = args.data / f".{name}.done"
         if lengths and not done.is_file():
-            simulate(name, args.out / "raw", **QUICK_SIZE)
+            simulate(name, args.out / "raw", *QUICK_SIZES[name])
             preprocess(name, find(name, args.out / "raw"), sorted(lengths), args.data)
             done.touch()
 

@@ -129,9 +129,7 @@ def _smsge(table: str, name: str = "SM-SGE", words: tuple[str, ...] = (), varian
 def _on_features(name: str, script: str) -> Row:
     """Another model's frame features in place of coordinates, of its encoder in the same table."""
     source = name.partition(" + ")[0]
-    method = name.replace(" ", "")
-    home = f"{method}/{{dataset}}/{{probe}}/results.json"
-    return Row("retrieval", name, method, script, ("--source", "{source}"), source=source, home=home)
+    return Row("retrieval", name, name.replace(" ", ""), script, ("--source", "{source}"), source=source)
 
 
 ROWS = (
@@ -243,12 +241,17 @@ def plan(
 ) -> list[Cell]:
     """The cells of the tables, for these data sets and methods.
 
-    seeds: 0 ... seeds - 1; one where the seed makes no difference. thin: one column of every row, in turn.
+    seeds: 0 ... seeds - 1; one where the seed makes no difference. thin: of each method one row of a table, and of
+    that one column, in turn.
     """
-    cells = []
+    cells: list[Cell] = []
+    begun: set[tuple[str, str]] = set()
     for number, row in enumerate(ROWS):
         if row.table not in tables or row.method not in methods:
             continue
+        if thin and (row.table, row.method) in begun:
+            continue
+        begun.add((row.table, row.method))
         columns = [column for column in COLUMNS[row.table] if column.dataset in names]
         if thin and columns:
             columns = list({column.dataset: column for column in reversed(columns)}.values())

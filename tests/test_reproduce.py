@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,10 +105,13 @@ def test_views_are_apart():
     assert not any("--pre_train" in job.words for job in work)
 
 
-def test_thin_plan_has_every_row_once_and_no_run_twice():
+def test_thin_plan_has_every_method_of_a_table_once_and_all_data_sets():
     cells = plan(TABLES, NAMES, METHODS, 1, thin=True)
-    assert [c.row for c in cells] == list(ROWS)
+    found = [(c.row.table, c.row.method) for c in cells]
+    assert len(found) == len(set(found))
+    assert set(found) == {(r.table, r.method) for r in ROWS}
     assert {c.column.dataset for c in cells} == set(NAMES)
+    assert all(not job.needs or job.source for job in jobs(cells))  # each has an encoder of its own
 
 
 # --- running
@@ -250,13 +254,31 @@ def test_command_writes_tables_skips_what_is_done_and_survives_failures(
 
 
 def test_a_failure_is_listed_and_the_others_go_on(place, in_process, tmp_path, capsys):
-    np.save(place.data / "IAS" / "6" / "test_npy_data" / "B" / "frame_id_IAS_6.npy", np.arange(5))
+    parts = place.data / "IAS" / "6" / "train_npy_data"
+    np.save(parts / "frame_id_IAS_6.npy", np.arange(5))  # recognition reads it, retrieval does not
     where = ("--data", place.data, "--out", tmp_path / "out", "--models", place.models, "--quiet")
-    error = error_of(
-        capsys, "reproduce", "--tables", "retrieval", "--methods", "D-13", "--datasets", "IAS", *where
+    words = ("--methods", "D-13,D-13+KNN", "--datasets", "IAS", "--tables", "recognition,retrieval")
+    assert run("reproduce", *words, *where) == 2
+    assert len(in_process) == 3
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: 1 of 3 runs failed, the first with: exit code 2"
     )
-    assert "2 of 2 runs failed" in error or "error: " in error
-    assert "failed" in (tmp_path / "out" / "retrieval.md").read_text()
+    assert "failed: exit code 2" in (tmp_path / "out" / "recognition.md").read_text()
+    assert "failed" not in (tmp_path / "out" / "retrieval.md").read_text()
+
+
+def test_end_of_a_script(capfd):
+    python = [sys.executable, "-c"]
+    execution._call([*python, "import sys; print('warning: w', file=sys.stderr)"], quiet=True)
+    assert capfd.readouterr().err == "warning: w\n"
+    with pytest.raises(InputError, match="no data"):
+        execution._call(
+            [*python, "import sys; print('error: no data', file=sys.stderr); sys.exit(2)"], quiet=True
+        )
+    with pytest.raises(InputError, match="ZeroDivisionError: division by zero"):
+        execution._call([*python, "1 / 0"], quiet=True)
+    with pytest.raises(KeyboardInterrupt):
+        execution._call([*python, "import sys; sys.exit(130)"], quiet=True)
 
 
 def test_wrong_use(capsys):
