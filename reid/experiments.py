@@ -140,6 +140,8 @@ ROWS = (
     Row("retrieval", "SimMC", "SimMC", "train_simmc.py", home="{dataset}/{probe}/results.json"),
     _on_features("AGE + SimMC", "train_simmc.py"),
     _on_features("SM-SGE + SimMC", "train_simmc.py"),
+    _on_features("AGE + DF", "train_df.py"),
+    _on_features("SM-SGE + DF", "train_df.py"),
     _classifier("recognition", "D-13 + KNN", "D-13+KNN"),
     _classifier("recognition", "D-16 + AdaBoost", "D-16+AdaBoost"),
     _classifier("recognition", "Single-layer LSTM", "LSTM"),
