@@ -26,7 +26,6 @@ from data import Recognition
 from data.resample import training_order
 from models.age import AGE, AXES, stops
 from reid import attention, cli, protocol, recognition_training, two_phases
-from reid.cli import log
 from reid.errors import InputError, run_command
 from reid.optimizer import TFAdam
 from reid.recognisers import Recogniser, Rows, rows_of_test
@@ -63,10 +62,7 @@ def train(run: Run, device: torch.device) -> None:
     order = training_order(sets.train.labels, run.settings["batch_size"], rng, args.balance)  # permuted once
     model, generator = new_model(run, sets.joints)
     model.to(device)
-    sizes = "  ".join(f"{name} {len(test)}" for name, test in tests.items())
-    log.info(
-        f"train {len(order)}  {sizes} sequences  {sum(p.numel() for p in model.parameters()):,} parameters"
-    )
+    two_phases.describe(run, model, order, sets)
     encoder_phase = two_phases.phase(run, "encoder")
     train_encoders(encoder_phase, model, torch.from_numpy(sets.train.skeletons).to(device), order)
     title = f"AGE, {run.settings['attention']}: attention on {args.dataset} {shown}"

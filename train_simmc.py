@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from models.simmc import SimMC, check_masks, draw_masks, masked_mean, mean_of_clusters
-from reid import cli, cluster_quality, protocol, results, retrieval_training, sources
+from reid import cli, cluster_quality, model_size, protocol, results, retrieval_training, sources
+from reid.cli import log
 from reid.errors import InputError, run_command
 from reid.jaccard import cluster
 from reid.optimizer import TFAdam
 from reid.runs import Best, Run
-from reid.saved import describe, encode_set, save_features
+from reid.saved import encode_set, save_features
 from reid.settings import SIMMC, SIMMC_DEFAULT, resolve
 from reid.sources import Source
 from reid.stages import Stages
@@ -61,7 +62,9 @@ def train(run: Run, source: Source | None, device: torch.device) -> None:
     best = Best(settings["patience"])
     parts = {"model": model, "optimizer": optimizer, "rng": rng, "best": best}
     epoch = run.resume(parts)
-    describe(model, sets, args.model_size)
+    log.info(f"train {len(sets.train)}  probe {len(sets.probe)}  gallery {len(sets.gallery)} sequences")
+    if args.model_size:
+        model_size.describe(run.method, model, sets.train.skeletons)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3) or (N, f, d)
     stages = Stages(args.epochs, epoch, args.quiet, device)
     while True:
@@ -198,9 +201,6 @@ def parse_arguments() -> argparse.Namespace:
         choices=(0, 1),
         default=0,
         help="1: also mACT and mRCL, and every figure by epoch as an array file",
-    )
-    group.add_argument(
-        "--model_size", type=int, choices=(0, 1), default=0, help="1: print parameters and FLOPs"
     )
     args = parser.parse_args()
     retrieval_training.check(args)

@@ -29,7 +29,6 @@ from data.frame_subsets import SUBSET_SIZES, draw_subsets
 from data.resample import training_order
 from models.smsge import LOSSES, SCALES, SMSGE
 from reid import cli, recognition_training, settings, two_phases
-from reid.cli import log
 from reid.errors import InputError, run_command
 from reid.joint_step import JointStep
 from reid.recognisers import Recogniser, Rows, rows_of_test
@@ -61,15 +60,12 @@ def train(run: Run, device: torch.device) -> None:
     """Multi-scale graph encoding without labels, then person re-identification on the frozen states (Section 3)."""
     args = run.args
     sets = two_phases.load(run)
-    tests = sets.tests if args.task == "recognition" else {args.probe: sets.probe}
     rng = np.random.RandomState(args.seed)
     balance = args.balance and datasets.get(args.dataset).balanced
     order = training_order(sets.train.labels, run.settings["batch_size"], rng, balance)  # permuted once
     model, generator = new_model(run, sets.joints)
     model.to(device)
-    sizes = "  ".join(f"{name} {len(test)}" for name, test in tests.items())
-    parameters = f"{sum(p.numel() for p in model.parameters()):,} parameters"
-    log.info(f"train {len(order)}  {sizes} sequences  {parameters}")
+    two_phases.describe(run, model, order, sets)
     encoder_phase = two_phases.phase(run, "encoder")
     if args.pre_train:
         train_encoder(encoder_phase, model, torch.from_numpy(sets.train.skeletons).to(device), order, rng)
@@ -78,7 +74,7 @@ def train(run: Run, device: torch.device) -> None:
     content = {}
     if args.task == "recognition":
         found = train_recogniser(run, model, sets, order, generator)
-        content = recognition_training.summary(found, two_phases.headline(args, tests))
+        content = recognition_training.summary(found, two_phases.headline(args, sets.tests))
         print(f"{run.title}\n" + recognition_training.table(found, "SM-SGE"))
     retrieval = two_phases.score_retrieval(run, device, new_model(run, sets.joints)[0].to(device))
     run.write_results(content | ({"retrieval": retrieval} if args.task == "recognition" else retrieval))

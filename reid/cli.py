@@ -70,6 +70,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--save_features", type=Path, metavar="FILE.npz", help="write features of the best model"
     )
+    group.add_argument(
+        "--model_size", type=int, choices=(0, 1), default=0, help="1: print parameters and FLOPs"
+    )
     add_machine_arguments(group)
 
 

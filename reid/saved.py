@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 import data
 from data import Retrieval, Sequences
@@ -236,13 +235,3 @@ def write_features(path: Path, model: nn.Module, sets: Mapping[str, Sequences]) 
         file, whole = part_path(path, part), method_of(model).sequence(frames)
         write(file, Features(whole.numpy(), sequences.labels, frames.numpy()))
         log.info(f"wrote {file}")
-
-
-def describe(model: nn.Module, sets: Retrieval, size: bool) -> None:
-    """Log the sizes of the sets and, if asked for, parameters and FLOPs of encoding one sequence."""
-    log.info(f"train {len(sets.train)}  probe {len(sets.probe)}  gallery {len(sets.gallery)} sequences")
-    if size:
-        with FlopCounterMode(display=False) as counter:
-            encode_set(model, sets.probe.skeletons[:1])
-        parameters = sum(p.numel() for p in model.parameters())
-        log.info(f"{parameters:,} parameters, {counter.get_total_flops():,} FLOPs to encode one sequence")

@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 import data
 from data import datasets
-from reid import checkpoint, cli, protocol, recognisers, results, saved
+from reid import checkpoint, cli, model_size, protocol, recognisers, results, saved
 from reid.cli import log
 from reid.errors import InputError
 from reid.runs import Run, load_weights
@@ -112,6 +113,15 @@ def evaluate(run: Run, recogniser: str, device: torch.device) -> None:
         run.write_results({"kind": "recognition", **shown, "tests": found, "retrieval": retrieval})
     else:
         run.write_results(retrieval)
+
+
+def describe(run: Run, model: nn.Module, order: np.ndarray, sets: data.Recognition | data.Retrieval) -> None:
+    """Log how many sequences there are (training ones as resampled) and how large the encoder is (--model_size)."""
+    tests = sets.tests if run.args.task == "recognition" else {run.args.probe: sets.probe}
+    sizes = "  ".join(f"{name} {len(test)}" for name, test in tests.items())
+    log.info(f"train {len(order)}  {sizes} sequences  {model_size.count_parameters(model):,} parameters")
+    if run.args.model_size:
+        model_size.describe(run.method, model, sets.train.skeletons)
 
 
 def headline(args: argparse.Namespace, tests: dict[str, Any]) -> str:

@@ -1,0 +1,75 @@
+"""Parameters and operations of the three models, counted by hand."""
+
+import numpy as np
+import pytest
+from commands import run
+
+from models.age import AGE
+from models.recognition import RecognitionNetwork
+from models.simmc import SimMC
+from models.smsge import SMSGE
+from reid.model_size import count_operations, count_parameters
+from reid.saved import encode_set
+
+
+def operations(model, joints, f):
+    skeletons = np.random.RandomState(0).normal(size=(1, f, joints, 3)).astype(np.float32)
+    return count_operations(lambda: encode_set(model, skeletons))
+
+
+def test_simmc():
+    model = SimMC(75, 32)
+    assert count_parameters(model) == 75 * 32 + 32 + 2 * (32 * 32 + 32)
+    # The prediction head is trained, but encodes nothing.
+    assert operations(model, 25, 6) == 2 * 6 * (75 * 32 + 32 * 32)
+
+
+@pytest.mark.parametrize("D_h", [4, 16])
+def test_smsge(D_h):
+    """In-place products of the LSTM's recurrent kernels among them, which the library alone leaves out."""
+    f, heads, hidden, nodes = 6, 3, 8, {"I": 49, "J": 25, "P": 10, "B": 5}
+    expected = 0
+    for s, n in nodes.items():
+        expected += n * f * 3 * hidden  # h
+        expected += n * f * hidden * heads * hidden  # g of every head
+        expected += 2 * heads * hidden * hidden + n * f * hidden * 2 * heads  # W a, and a W h
+        for m in list(nodes.values())[list(nodes).index(s) :]:
+            expected += f * (n * m * hidden + n * m * hidden + n * hidden * hidden)  # A, C, and C's matrix
+        first, second = (f * width * 4 * D_h for width in (n * hidden, D_h))
+        # No product with the state before the first frame.
+        expected += first + second + 2 * (f - 1) * D_h * 4 * D_h
+    expected += f * 3 * 25 * (49 + 10 + 5 + 3)  # the nodes of all scales, averages of joints
+    assert operations(SMSGE(25, D_h, heads=heads), 25, f) == 2 * expected
+
+
+def test_age():
+    f, J, H = 5, 20, 8
+    cell = H * 4 * H
+    encoder = (
+        f * J * 4 * H + f * cell + 2 * (f - 1) * cell
+    )  # no product with the state before the first frame
+    decoder = (
+        f * cell + (f - 1) * cell + f * 2 * cell
+    )  # inputs are 0, and before the first step so is the attention
+    attention = (
+        f * H * H + 2 * f * f * H + f * 2 * H * H + f * H * J
+    )  # memory, scores and contexts, layer, output
+    assert operations(AGE(J, H), J, f) == 2 * 3 * (encoder + decoder + attention)
+
+
+def test_released_sizes():
+    """SM-SGE's published 5.58 M are encoder and recogniser of IAS; its graph for KS20 has one unused 8 x 8 matrix."""
+    sizes = {(25, 20): 5_729_619 - 64, (20, 11): 5_582_030}
+    for (joints, persons), expected in sizes.items():
+        recogniser = RecognitionNetwork(4 * 256, persons, 4 * 256)
+        assert count_parameters(SMSGE(joints, 256)) + count_parameters(recogniser) == expected
+
+
+@pytest.mark.parametrize("script", ["train_smsge", "train_age"])
+def test_printed(tmp_path, write_dataset, capsys, script):
+    write_dataset(tmp_path / "data", "IAS", 6, 3, 4, np.random.RandomState(0))
+    where = ["--dataset", "IAS", "--data", tmp_path / "data", "--out", tmp_path / "out"]
+    small = ["--epochs", 1, "--batch_size", 12, "--task", "retrieval", "--model_size", 1]
+    assert run(script, *where, *small) == 0
+    out = capsys.readouterr().out
+    assert "FLOPs to encode one sequence" in out and "published: " in out
