@@ -22,7 +22,7 @@ from reid import cli, protocol, results, retrieval_training, sources
 from reid.errors import run_command
 from reid.optimizer import TFAdam
 from reid.runs import Best, Run
-from reid.saved import describe, encode_set, save_features
+from reid.saved import encode_set, save_features
 from reid.settings import DF_DEFAULT, resolve
 from reid.sources import Source
 from reid.stages import Stages
@@ -55,7 +55,7 @@ def train(run: Run, source: Source, device: torch.device) -> None:
     best = Best(settings["patience"])
     parts = {"model": model, "optimizer": optimizer, "best": best}
     epoch = run.resume(parts)
-    describe(model, sets, args.model_size)
+    retrieval_training.describe(run, model, sets)
     stages = Stages(args.epochs, epoch, args.quiet, device)
     while True:
         with stages("evaluate"):
@@ -109,9 +109,6 @@ def parse_arguments() -> argparse.Namespace:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="resample training sequences to equal class shares, as for the other methods",
-    )
-    group.add_argument(
-        "--model_size", type=int, choices=(0, 1), default=0, help="1: print parameters and FLOPs"
     )
     args = parser.parse_args()
     retrieval_training.check(args)

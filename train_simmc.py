@@ -18,8 +18,7 @@ import numpy as np
 import torch
 
 from models.simmc import SimMC, check_masks, draw_masks, masked_mean, mean_of_clusters
-from reid import cli, cluster_quality, model_size, protocol, results, retrieval_training, sources
-from reid.cli import log
+from reid import cli, cluster_quality, protocol, results, retrieval_training, sources
 from reid.errors import InputError, run_command
 from reid.jaccard import cluster
 from reid.optimizer import TFAdam
@@ -62,9 +61,7 @@ def train(run: Run, source: Source | None, device: torch.device) -> None:
     best = Best(settings["patience"])
     parts = {"model": model, "optimizer": optimizer, "rng": rng, "best": best}
     epoch = run.resume(parts)
-    log.info(f"train {len(sets.train)}  probe {len(sets.probe)}  gallery {len(sets.gallery)} sequences")
-    if args.model_size:
-        model_size.describe(run.method, model, sets.train.skeletons)
+    retrieval_training.describe(run, model, sets)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3) or (N, f, d)
     stages = Stages(args.epochs, epoch, args.quiet, device)
     while True:

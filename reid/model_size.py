@@ -40,7 +40,8 @@ def describe(method: str, encoder: nn.Module, sequences: np.ndarray) -> None:
         f"{count_parameters(encoder):,} parameters, {operations:,} FLOPs to encode one sequence "
         "(matrix products, 2 a multiply-add)"
     )
-    log.info(f"published: {PUBLISHED[method]}; the operations by a profiler over a whole training graph")
+    if method in PUBLISHED:
+        log.info(f"published: {PUBLISHED[method]}; the operations by a profiler over a whole training graph")
 
 
 def _sum_and_product(into: torch.Size, a: torch.Size, b: torch.Size, *_: Any, **__: Any) -> int:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from data import datasets
-from reid import results, sources
+from data import Retrieval, datasets
+from reid import model_size, results, sources
 from reid.cli import log
 from reid.runs import Best, Run
 from reid.saved import score_checkpoint
@@ -38,6 +39,13 @@ def start(
     run.notes["source_file"] = str(source.file)
     log.info(f"{source.size} numbers a frame from {source.file} ({source.note})")
     return run, source
+
+
+def describe(run: Run, model: nn.Module, sets: Retrieval) -> None:
+    """Log the sizes of the sets and, with --model_size, of the model."""
+    log.info(f"train {len(sets.train)}  probe {len(sets.probe)}  gallery {len(sets.gallery)} sequences")
+    if run.args.model_size:
+        model_size.describe(run.method, model, sets.train.skeletons)
 
 
 def stop_reason(epoch: int, epochs: int | None, best: Best) -> str | None:
