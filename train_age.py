@@ -213,6 +213,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     group.add_argument("--target", choices=("reverse", "same"), help="order in which sequences are rebuilt")
     group.add_argument("--centred", action=argparse.BooleanOptionalAction, help="hip centre as the origin")
+    group.add_argument(
+        "--two_thirds", action=argparse.BooleanOptionalAction, help="encoders train on the first two thirds"
+    )
     group.add_argument("--hidden", type=cli.positive_int, help="units of every layer")
     group.add_argument("--lr", type=float, help="learning rate")
     group.add_argument("--batch_size", type=cli.positive_int)

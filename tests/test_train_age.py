@@ -170,7 +170,7 @@ def test_another_manner_on_the_same_encoders(train, tmp_path):
     [
         ("--decoder_input", "previous", True), ("--target", "same", True), ("--centred", None, True),
         ("--hidden", 4, True), ("--lr", 0.001, True), ("--batch_size", 8, True), ("--seed", 1, True),
-        ("--balance", None, True), ("--manner", "sc", False),
+        ("--balance", None, True), ("--two_thirds", None, True), ("--manner", "sc", False),
     ],
 )  # fmt: skip
 def test_every_setting_has_an_effect(train, tmp_path, option, value, encoder):
