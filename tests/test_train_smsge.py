@@ -143,6 +143,12 @@ def test_resume_gives_the_same_numbers(train, ias, tmp_path, monkeypatch, done, 
     assert [history(path) for path in files] == histories
 
 
+def test_each_phase_has_epochs_of_its_own(train, tmp_path):
+    result = train("--epochs", 4, "--pre_epochs", 1, "--recognition_epochs", 2)
+    assert len(history(folder(tmp_path, "encoder", "history.csv"))) == 1
+    assert result["last"]["epoch"] == len(history(folder(tmp_path, "recogniser_A", "history.csv"))) == 2
+
+
 def test_more_epochs_on_resume(train):
     """An encoder that is trained on makes the recogniser begin anew; more of its own epochs go on."""
     whole = train("--epochs", 4)
@@ -312,7 +318,7 @@ def test_kgbd_is_not_resampled(train, tmp_path, write_dataset):
     assert train("--epochs", 1, dataset=kgbd)["last"]["step"] == 3
 
 
-def test_casia_b_view(train, tmp_path, write_dataset, evaluate):
+def test_casia_b_view(train, tmp_path, write_dataset, evaluate, capsys):
     write_dataset(tmp_path / "data", "CASIA_B", 20, 3, 7, np.random.RandomState(0), view=2)
     casia = ["--dataset", "CASIA_B", "--data", tmp_path / "data", "--out", tmp_path / "out", "--view", 2]
     result = train("--epochs", 1, "--save_features", tmp_path / "f.npz", dataset=casia)
@@ -323,6 +329,8 @@ def test_casia_b_view(train, tmp_path, write_dataset, evaluate):
     assert train("--mode", "Eval", dataset=casia)["rank1"] == result["best"]["rank1"]
     path = tmp_path / "out/SM-SGE/CASIA_B/view_2_IJPB/recogniser_test/best_test.pt"
     assert evaluate(path, dataset="CASIA_B")["loss"] == result["best"]["loss"]
+    casia[-1] = 3  # each view has data of its own
+    assert "no CASIA_B data of length 20" in error_of(capsys, "train_smsge", *casia, *SMALL)
 
 
 def test_casia_b_matching_is_retrieval(train, tmp_path, write_dataset):
@@ -433,6 +441,7 @@ def test_reverse_reads_the_windows_backwards():
         (("--pred_margin", 6), "f = 6 frames, 6 predicted ahead"),
         (("--pred_margin", 7), "f = 6 frames, 7 predicted ahead"),
         (("--pred_margin", -1), "0 frames or more, found -1"),
+        (("--length", 2, "--pred_margin", 3), "f = 2 frames, 3 predicted ahead"),
         (("--pred_margin", 1, "--s_range", "f"), "no such subset"),
         (("--pred_margin", 1, "--bi"), "use one of them"),
         (("--length", 1, "--s_range", "f/2"), "no such subset"),
