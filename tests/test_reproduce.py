@@ -2,7 +2,10 @@
 
 import csv
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -354,3 +357,30 @@ def test_figures_of_a_split_among_several():
     assert comparison.figures({"tests": tests, "rank1": 0.5}, "B")["best"] == {"rank1": 0.6}
     baseline = {"top1": 0.2}
     assert comparison.figures(baseline, "A") == {"best": baseline, "last": baseline, "untrained": None}
+
+
+def test_an_interruption_lets_the_script_save_its_state(tmp_path):
+    """Only reproduce.py is interrupted: it passes that on, and waits."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pathlib, sys, time\n"
+        "try:\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    time.sleep(0.2)\n    pathlib.Path('saved').touch()\n    sys.exit(130)\n"
+    )
+    parent = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"sys.path.insert(0, {str(execution.PROJECT)!r})\n"
+        "from reid.errors import run_command; from reid.execution import _call\n"
+        f"run_command(lambda: _call([sys.executable, {str(script)!r}], quiet=True))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (tmp_path / "saved").exists()
+    assert errors.startswith("interrupted; what was saved is whole")
