@@ -37,6 +37,7 @@ QUICK_SIZES = {
     "CASIA_B": (8, 80, 1),
 }
 QUICK_EPOCHS = 2
+SIZES = "sizes"
 Key = tuple[Path, str]
 
 
@@ -44,7 +45,11 @@ def main() -> None:
     args = parse_arguments()
     if args.quick:
         make_quick_data(args)
+    if SIZES in args.tables and not args.list:
+        write_sizes(args.out)
     cells = plan(args.tables, args.datasets, args.methods, args.seeds, thin=args.quick)
+    if not cells and args.tables == [SIZES]:
+        return
     if not cells:
         raise InputError("no table has a row and a column for these methods and data sets: see --help")
     place = Place(args.data, args.out / "runs", args.models, args.device, args.epochs, args.quiet)
@@ -63,6 +68,14 @@ def main() -> None:
     print("wrote " + ", ".join(str(args.out / f"{table}.md") for table in tables_of(cells)))
     if failed:
         raise InputError(f"{len(failed)} of {len(work)} runs failed, the first with: {failed[0]}")
+
+
+def write_sizes(out: Path) -> None:
+    """The table that needs neither data nor runs."""
+    from reid import sizes  # here, so that --list and --help need no model
+
+    sizes.write(out)
+    print(f"wrote {out / SIZES}.md", flush=True)
 
 
 def key(job: Job) -> Key:
@@ -147,7 +160,7 @@ def write_tables(
 def make_quick_data(args: argparse.Namespace) -> None:
     """Simulated raw files and windows of the chosen data sets, in <out>; made once."""
     for name in args.datasets:
-        lengths = {c.length for table in args.tables for c in COLUMNS[table] if c.dataset == name}
+        lengths = {c.length for table in args.tables for c in COLUMNS.get(table, ()) if c.dataset == name}
         done = args.data / f".{name}.done"
         if lengths and not done.is_file():
             simulate(name, args.out / "raw", *QUICK_SIZES[name])
@@ -174,7 +187,7 @@ def listed(known: Collection[str]) -> Callable[[str], list[str]]:
 def parse_arguments() -> argparse.Namespace:
     parser = script_parser(__doc__)
     what = parser.add_argument_group("what to reproduce (default: all)")
-    for name, known in (("tables", COLUMNS), ("datasets", datasets.DATASETS), ("methods", METHODS)):
+    for name, known in (("tables", (*COLUMNS, SIZES)), ("datasets", datasets.DATASETS), ("methods", METHODS)):
         text = f"some of {', '.join(known)}"
         what.add_argument(
             f"--{name}", type=listed(list(known)), default=list(known), metavar="A,B", help=text

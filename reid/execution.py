@@ -29,7 +29,7 @@ from reid.results import write_json
 
 PROJECT = Path(__file__).resolve().parent.parent
 SOURCES = ("models/*.py", "data/*.py", "reid/**/*.py")  # whose change makes "another state of the code"
-NOT_SOURCES = ("experiments.py", "execution.py", "comparison.py", "sizes.py")
+NOT_SOURCES = ("reproduce.py", "experiments.py", "execution.py", "comparison.py", "sizes.py")
 PATIENCE_ENDED = "no better"  # how a run of SimMC says that it was not cut short
 
 
@@ -208,7 +208,7 @@ def code_state() -> str:
     digest = hashlib.sha256()
     paths = sorted(path for pattern in SOURCES for path in PROJECT.glob(pattern))
     for path in [*sorted(PROJECT.glob("*.py")), *paths]:
-        if path.name not in (*NOT_SOURCES, "reproduce.py"):
+        if path.name not in NOT_SOURCES:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -359,6 +359,18 @@ def test_figures_of_a_split_among_several():
     assert comparison.figures(baseline, "A") == {"best": baseline, "last": baseline, "untrained": None}
 
 
+def test_sizes(tmp_path, capsys):
+    assert run("reproduce", "--tables", "sizes", "--out", tmp_path) == 0
+    rows = {e["row"]: e for e in json.loads((tmp_path / "sizes.json").read_text())["entries"]}
+    assert rows["SimMC"]["encoder"] == (60 + 1) * 256 + 2 * (256 + 1) * 256
+    assert rows["SM-SGE"]["encoder"] + rows["SM-SGE"]["network"] == 5_582_030  # published: 5.58 M
+    assert rows["SM-SGE"]["published"] == [5.58, 22.61]
+    assert rows["SM-SGE + SimMC"]["network"] == (1024 + 1) * 256 + 2 * (256 + 1) * 256
+    assert rows["SimMC"]["operations"] == 2 * 6 * (60 * 256 + 256 * 256)
+    assert "| SimMC | 147,200 | 0 | 147,200 |" in (tmp_path / "sizes.md").read_text()
+    assert len((tmp_path / "sizes.csv").read_text().splitlines()) == 6
+
+
 def test_an_interruption_lets_the_script_save_its_state(tmp_path):
     """Only reproduce.py is interrupted: it passes that on, and waits."""
     script = tmp_path / "script.py"
