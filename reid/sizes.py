@@ -69,15 +69,15 @@ def write(folder: Path) -> None:
     lines = [
         "# Sizes",
         "",
-        f"{JOINTS} joints, {LENGTH} frames, {PERSONS} persons (IAS). Operations: the encoder's matrix products for one",
-        "sequence, two for a multiply-add. The published ones are another quantity: those of a whole training graph, by a",
-        f"profiler. Published: {source}.",
+        f"{JOINTS} joints, {LENGTH} frames, {PERSONS} persons (IAS). Operations: the encoder's matrix products for",
+        "one sequence, two for a multiply-add. The published ones are another quantity: those of a whole training",
+        f"graph, by a profiler. Published: {source}.",
         "",
-        "| method | encoder | network on top | all | encoder's operations | published parameters | published operations |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| method | encoder | network on top | all | operations | published parameters, operations |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for size in sizes:
-        papers = [f"{size.published[0]} M", f"{size.published[1]} G"] if size.published else ["-", "-"]
+        papers = [f"{size.published[0]} M, {size.published[1]} G" if size.published else "-"]
         counts = [f"{n:,}" for n in (size.encoder, size.network, size.encoder + size.network)]
         cells = [size.row, *counts, f"{size.operations / 1e6:.2f} M", *papers]
         lines.append("| " + " | ".join(cells) + " |")
