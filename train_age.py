@@ -14,7 +14,8 @@ the results begin with and the probes of retrieval; it does not enter recognitio
 
 Files of a run, in <out>/AGE/<dataset>/<attention> (of a view .../view_<v>_<attention>; with --task retrieval
 .../<attention>_retrieval): log.txt, results.json, alignment.png, the encoders encoder/best.pt, encoders and
-recogniser <manner>/best_<split>.pt and final.pt; in both folders last.pt (to resume) and history.csv.
+recogniser <manner>/best_<split>.pt and final.pt (--feature states: <manner>_states/...); in both folders last.pt (to
+resume) and history.csv. Attention of several runs side by side: python -m reid.attention.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def main() -> None:
     if args.mode == "Train":
         train(run, device)
     else:
-        two_phases.evaluate(run, settings["manner"], device)
+        two_phases.evaluate(run, two_phases.recogniser_name(settings), device)
     if args.save_features:
         two_phases.write_features(run, device)
 
@@ -65,8 +66,10 @@ def train(run: Run, device: torch.device) -> None:
     two_phases.describe(run, model, order, sets)
     encoder_phase = two_phases.phase(run, "encoder")
     train_encoders(encoder_phase, model, torch.from_numpy(sets.train.skeletons).to(device), order)
-    title = f"AGE, {run.settings['attention']}: attention on {args.dataset} {shown}"
-    content = {"attention": attention.draw(run.path("alignment.png"), model, tests[shown].skeletons, title)}
+    title = f"Attention of AGE on {args.dataset} {shown}"
+    models = {run.settings["attention"]: model}
+    drawn = attention.draw(run.path("alignment.png"), models, tests[shown].skeletons, title)
+    content = {"attention": drawn[run.settings["attention"]]}
     if args.task == "recognition":
         found = train_recogniser(run, model, sets, order, rng, generator)
         content |= recognition_training.summary(found, shown)
@@ -92,7 +95,7 @@ def train_encoders(run: Run, model: AGE, skeletons: torch.Tensor, order: np.ndar
     optimizer = TFAdam(parameters, settings["lr"])
     validation = Validation()
     parts = {"model": model, "optimizer": optimizer, "validation": validation}
-    epoch = run.resume(parts, (*recognition_training.CHANGEABLE, "manner"))
+    epoch = run.resume(parts, (*recognition_training.CHANGEABLE, "manner", "feature"))
     stages = Stages(settings["pre_epochs"], epoch, run.args.quiet, skeletons.device)
     while epoch < settings["pre_epochs"] and not validation.all_stopped:
         found = []
@@ -192,7 +195,7 @@ def train_recogniser(
     )
     training = Rows(rows.flatten(0, 1)[:, None], labels)
     return recognition_training.train(
-        two_phases.phase(run, settings["manner"]),
+        two_phases.phase(run, two_phases.recogniser_name(settings)),
         model, recogniser.to(rows.device), sets.persons, training, numbers, tests, plan,
     )  # fmt: skip
 
@@ -207,6 +210,9 @@ def parse_arguments() -> argparse.Namespace:
     group.add_argument("--attention", choices=("LA", "BA"), help="locality-aware or basic")
     group.add_argument(
         "--manner", choices=("ap", "sc"), help="average the rows' predictions, or join the rows"
+    )
+    group.add_argument(
+        "--feature", choices=("encodings", "states"), help="what is recognised; states: the encoder's h"
     )
     group.add_argument(
         "--decoder_input", choices=("zeros", "previous"), help="previous: the target frame before"

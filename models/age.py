@@ -274,6 +274,15 @@ def locality_mask(frames: int, target: str = "reverse") -> Tensor:
     return torch.exp(-((steps - centre[:, None]) ** 2) / (2 * (frames / 2) ** 2))
 
 
+def encoder_states(out: Mapping[str, Tensor], target: str) -> Tensor:
+    """The encoded gait states h as frame features, of what AGE.encode returned: (B, f, 3H), x|y|z.
+
+    Row t is of the frame that decoder step t rebuilds, as is row t of the encodings.
+    """
+    h = out["encoder_outputs"].permute(1, 2, 0, 3).flatten(2)
+    return h.flip(1) if target == "reverse" else h
+
+
 def concatenated(encodings: Tensor) -> Tensor:
     """The feature of a sequence for `--manner sc`: (B, f, 3H) -> (B, 3fH), x of all rows, then y, then z."""
     return encodings.unflatten(2, (3, -1)).transpose(1, 2).flatten(1)

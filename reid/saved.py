@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import data
 from data import Retrieval, Sequences
-from models.age import AGE, concatenated
+from models.age import AGE, concatenated, encoder_states
 from models.df import DF
 from models.simmc import SimMC
 from models.smsge import SMSGE
@@ -45,8 +45,10 @@ class Method:
 
 
 def age_rows(model: AGE, skeletons: Tensor, settings: Mapping[str, Any]) -> Tensor:
-    """`ap`: each frame's encoding is a row; `sc`: all of them make one."""
-    frames = model.encode(skeletons)["encodings"]
+    """`ap`: each frame's feature, an encoding or the encoder's state, is a row; `sc`: all of them make one."""
+    out = model.encode(skeletons)
+    states = settings.get("feature") == "states"
+    frames = encoder_states(out, model.target) if states else out["encodings"]
     return concatenated(frames)[:, None] if settings["manner"] == "sc" else frames
 
 

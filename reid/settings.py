@@ -46,6 +46,7 @@ DF_DEFAULT = {
 AGE_DEFAULT = {
     "attention": "LA",  # LA: locality-aware, BA: basic
     "manner": "ap",  # ap: the logits of the rows are averaged, sc: the rows are joined to one feature
+    "feature": "encodings",  # what is recognised: the encodings, or states: the encoder's plain ones
     "decoder_input": "zeros",  # or previous: the target frame before (docs/FIDELITY.md, line 18)
     "target": "reverse",  # or same: the sequence in its own order
     "centred": False,  # whether the hip centre is the origin of every frame

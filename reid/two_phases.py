@@ -6,6 +6,7 @@
 """
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,11 @@ def start(method: str, args: argparse.Namespace, settings: dict[str, Any], varia
 def phase(run: Run, name: str) -> Run:
     """One of the two phases. Its checkpoints say what they were trained for."""
     return run.part(name, task=run.args.task, view=run.args.view)
+
+
+def recogniser_name(settings: Mapping[str, Any]) -> str:
+    """The phase of AGE's recogniser: its manner, and what it is given if that is not the encodings."""
+    return settings["manner"] + ("" if settings["feature"] == "encodings" else f"_{settings['feature']}")
 
 
 def reload_encoder(run: Run, model: nn.Module) -> None:

@@ -11,14 +11,12 @@ from commands import error_of, run
 import data
 import train_age
 from data.layouts import layouts, part_of
-from models.age import locality_mask
-from reid import attention, checkpoint, features, pictures, protocol
+from reid import checkpoint, features, pictures, protocol
 from reid.runs import Run
 from reid.saved import encode_frames, load_model
 from reid.settings import AGE_DEFAULT, AGE_TABLE, resolve
 
 SMALL = ("--hidden", 8, "--batch_size", 16, "--lr", 0.01, "--quiet")
-DRAW_ALIGNMENT = pictures.alignment
 FIGURES = ("rank", "rank1", "nAUC_roc", "nAUC_cmc", "loss", "confusion", "epoch", "step")
 
 
@@ -171,6 +169,7 @@ def test_another_manner_on_the_same_encoders(train, tmp_path):
         ("--decoder_input", "previous", True), ("--target", "same", True), ("--centred", None, True),
         ("--hidden", 4, True), ("--lr", 0.001, True), ("--batch_size", 8, True), ("--seed", 1, True),
         ("--balance", None, True), ("--two_thirds", None, True), ("--manner", "sc", False),
+        ("--feature", "states", False),
     ],
 )  # fmt: skip
 def test_every_setting_has_an_effect(train, tmp_path, option, value, encoder):
@@ -407,22 +406,6 @@ def test_feature_files(train, tmp_path, centred):
     assert json.loads((tmp_path / "e.json").read_text())["mAP"] == result["retrieval"]["mAP"]
 
 
-def test_picture_of_the_attention(tmp_path):
-    path = tmp_path / "new" / "alignment.png"
-    DRAW_ALIGNMENT(path, np.full((3, 6, 6), 1 / 6), locality_mask(6).numpy(), "uniform attention")
-    assert path.read_bytes().startswith(b"\x89PNG")
-
-
-def test_attention_near_its_target():
-    uniform = torch.full((3, 6, 6), 1 / 6)
-    for target in ("reverse", "same"):
-        # Two frames for the first and the last step, three for the four others.
-        np.testing.assert_allclose(attention.near_target(uniform, target), 16 / 36, rtol=1e-6)
-    perfect = torch.eye(6).flip(1).expand(3, 6, 6)
-    assert attention.near_target(perfect, "reverse").tolist() == [1, 1, 1]
-    assert locality_mask(6).argmax(dim=1).tolist() == [5, 4, 3, 2, 1, 0]
-
-
 # Bad input
 
 
@@ -432,6 +415,7 @@ def test_attention_near_its_target():
         (("--split", "C"), "unknown probe 'C' for IAS"),
         (("--attention", "MA"), "invalid choice: 'MA'"),
         (("--manner", "xx"), "invalid choice: 'xx'"),
+        (("--feature", "joints"), "invalid choice: 'joints'"),
         (("--decoder_input", "ones"), "invalid choice: 'ones'"),
         (("--target", "up"), "invalid choice: 'up'"),
         (("--task", "naming"), "invalid choice: 'naming'"),
