@@ -86,7 +86,8 @@ def perform(job: Job, place: Place) -> dict[str, Any]:
     key, record = key_of(job, place), _file(job, place, ".json")
     begin_file, result = _file(job, place, ".started.json"), _file(job, place, ".result.json")
     begun = _read(begin_file) or {}
-    resume = begun.get("key") == key
+    again = (_read(record) or {}).get("key") == key  # it is done, and wanted anew
+    resume = begun.get("key") == key and not again
     if not resume and all(needed.folder != job.folder for needed in job.needs):
         shutil.rmtree(record.parent, ignore_errors=True)  # another run's, of other settings or data
     for needed in job.needs:

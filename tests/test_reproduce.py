@@ -199,6 +199,14 @@ def test_files_of_a_run_of_other_settings_are_not_gone_on_with(place, in_process
     assert record["result"]["epochs"] == 2
 
 
+def test_a_run_that_is_done_is_made_anew_from_the_start(place, in_process, monkeypatch):
+    monkeypatch.setitem(settings.SIMMC_DEFAULT, "batch_size", 16)
+    job = Job(row("retrieval", "SimMC"), column("retrieval", "IAS-A"), 0)
+    first, second = execution.perform(job, place), execution.perform(job, place)
+    assert not any("--resume" in words for words in in_process)
+    assert first["result"]["best"] == second["result"]["best"]
+
+
 def test_a_run_by_hand_counts_if_its_settings_are_the_published_ones(place, tmp_path):
     whole = Place(place.data, place.runs, place.models, "cpu")
     job = Job(row("retrieval", "SimMC"), column("retrieval", "IAS-A"), 0)
