@@ -159,7 +159,9 @@ ROWS = (
     Row("matching", "SimMC", "SimMC", "train_simmc.py", home="{dataset}/{probe}_results.json"),
     _classifier("ablation_age", "GE", "LSTM-2"),
     _age("ablation_age", "GE + GD + BAS + AGEs", ("--attention", "BA", "--target", "same"), "BA"),
+    _age("ablation_age", "GE + GD + Rev + BAS", ("--attention", "BA", "--feature", "states"), "BA"),
     _age("ablation_age", "GE + GD + Rev + BAS + AGEs", ("--attention", "BA"), "BA"),
+    _age("ablation_age", "GE + GD + Rev + LAS", ("--feature", "states")),
     _age("ablation_age", "GE + GD + LAS + AGEs", ("--target", "same")),
     _age("ablation_age", "GE + GD + Rev + LAS + AGEs"),
     *(
