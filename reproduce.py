@@ -36,7 +36,7 @@ QUICK_SIZES = {
     "KS20": (5, 20, 5),
     "CASIA_B": (8, 80, 1),
 }
-QUICK_EPOCHS = 2
+QUICK_EPOCHS = 1
 SIZES = "sizes"
 Key = tuple[Path, str]
 
