@@ -52,7 +52,7 @@ def main() -> None:
         return
     if not cells:
         raise InputError("no table has a row and a column for these methods and data sets: see --help")
-    place = Place(args.data, args.out / "runs", args.models, args.device, args.epochs, args.quiet)
+    place = Place(args.data, args.out / "runs", args.models, args.device, args.epochs, args.quiet, args.quick)
     work = jobs(cells)
     records, reasons = look(work, place, args.again)
     if args.list:

@@ -85,7 +85,7 @@ def compare(
     entry.machines = sorted({m["machine"] for m in made if "machine" in m})
     found = [entry.note] + [f"run by hand, {m['file']}" for m in made if "file" in m]
     if entry.capped:
-        found.append(f"stopped after {entry.capped} epochs")
+        found.append(f"stopped after {entry.capped} epoch" + "s" * (entry.capped > 1))
     if code and any(m.get("code", code) != code for m in made):
         found.append("made by another state of the code")
     entry.note = "; ".join(dict.fromkeys(filter(None, found)))

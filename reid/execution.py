@@ -30,12 +30,21 @@ from reid.results import write_json
 PROJECT = Path(__file__).resolve().parent.parent
 SOURCES = ("models/*.py", "data/*.py", "reid/**/*.py")  # whose change makes "another state of the code"
 NOT_SOURCES = ("reproduce.py", "experiments.py", "execution.py", "comparison.py", "sizes.py")
+# Network sizes of --quick, by script.
+SMALL = {
+    "train_simmc.py": ("--H", "32"),
+    "train_age.py": ("--hidden", "16"),
+    "train_smsge.py": ("--D_h", "16", "--P", "2"),
+}
 PATIENCE_ENDED = "no better"  # how a run of SimMC says that it was not cut short
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where to run: data, root of all runs, folder of runs by hand, and the options for every script."""
+    """Where to run: data, root of all runs, folder of runs by hand, and the options for every script.
+
+    small: with networks of the sizes SMALL, so that everything runs in little time.
+    """
 
     data: Path
     runs: Path
@@ -43,6 +52,12 @@ class Place:
     device: str = "auto"
     epochs: int | None = None
     quiet: bool = False
+    small: bool = False
+
+
+def words_of(job: Job, place: Place) -> list[str]:
+    """The script's arguments but for data, files, device and source."""
+    return [*job.words, *(SMALL.get(job.row.script, ()) if place.small else ())]
 
 
 def key_of(job: Job, place: Place) -> dict[str, Any]:
@@ -50,7 +65,7 @@ def key_of(job: Job, place: Place) -> dict[str, Any]:
     column = job.column
     found = {
         "script": job.row.script,
-        "words": job.words,
+        "words": words_of(job, place),
         "epochs": place.epochs if job.row.trained else None,
         "data": provenance.describe(column.dataset, column.length, place.data, column.view),
     }
@@ -117,7 +132,7 @@ def _fetch_encoder(job: Job, place: Place) -> None:
 def command(job: Job, place: Place, resume: bool = False) -> list[str]:
     """The command line of a job. resume: go on where its files lie, if it has left any to go on from."""
     folder = place.runs / job.folder
-    words = [sys.executable, str(PROJECT / job.row.script), *job.words]
+    words = [sys.executable, str(PROJECT / job.row.script), *words_of(job, place)]
     words += ["--data", str(place.data), "--device", place.device]
     words += ["--json", str(_file(job, place, ".result.json"))]
     if job.source is not None:
