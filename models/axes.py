@@ -38,6 +38,7 @@ def cell_forward(gates: Tensor, c: Tensor | None, new_c: Tensor, squashed: Tenso
     """The elementwise half of an LSTM step, from the gates' sums (3, B, 4H) and c (3, B, H), None for zeros.
 
     Replaces the sums by the gates i, j, f, o and writes the new cell state, its tanh and the new h, (3, B, H) each.
+    The leading axis can be any number of models (models/prefix_lstm.py).
     """
     i, j, f, o = gates.chunk(4, dim=2)
     i.sigmoid_()

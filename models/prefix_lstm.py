@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from models.axes import FORGET_BIAS, cell_backward, cell_forward
 from reid.errors import InputError
-
-FORGET_BIAS = 1.0
 
 
 class PrefixTree(NamedTuple):
@@ -60,60 +60,77 @@ def _layers(tree: PrefixTree, device: torch.device) -> list[tuple[slice, Tensor 
     ]
 
 
-class _TreeLSTM(torch.autograd.Function):
-    """One LSTM layer over the tree, with back-propagation by hand.
+def _forward(gates: Tensor, recurrent: Tensor, tree: PrefixTree) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer over the tree. gates (S, N, B, 4D): what inputs and biases add up to, replaced by the gates.
+
+    Returns the cell states, their tanh and the outputs h, (S, N, B, D) each.
+    """
+    S, N, B, width = gates.shape
+    c, squashed, h = gates.new_empty(3, S, N, B, width // 4)
+    for nodes, parents in _layers(tree, gates.device):
+        level, earlier = gates[:, nodes].flatten(1, 2), None  # a view: (S, nodes * B, 4D)
+        if parents is not None:
+            level.baddbmm_(h.index_select(1, parents).flatten(1, 2), recurrent)
+            earlier = c.index_select(1, parents).flatten(1, 2)
+        cell_forward(level, earlier, *(each[:, nodes].flatten(1, 2) for each in (c, squashed, h)))
+    return c, squashed, h
+
+
+def _backward(
+    dh: Tensor, gates: Tensor, c: Tensor, squashed: Tensor, h: Tensor, recurrent: Tensor, tree: PrefixTree
+) -> tuple[Tensor, Tensor]:
+    """The gradients of the gates' sums and of the recurrent kernel; dh (S, N, B, D) is used up.
 
     autograd would multiply for the recurrent kernel's gradient once a depth; here it is one product over all nodes.
     """
+    dc, dgates, drecurrent = torch.zeros_like(c), torch.empty_like(gates), torch.zeros_like(recurrent)
+    layers = _layers(tree, gates.device)
+    for nodes, parents in reversed(layers):
+        here, earlier = dgates[:, nodes].flatten(1, 2), None
+        if parents is not None:
+            earlier = c.index_select(1, parents).flatten(1, 2)
+        known = (gates[:, nodes].flatten(1, 2), earlier, squashed[:, nodes].flatten(1, 2))
+        passed = cell_backward(*known, dh[:, nodes].flatten(1, 2), dc[:, nodes].flatten(1, 2), here)
+        if parents is not None:
+            sizes = (len(parents), h.shape[2])
+            dc.index_add_(1, parents, passed.unflatten(1, sizes))
+            dh.index_add_(1, parents, torch.bmm(here, recurrent.mT).unflatten(1, sizes))
+    if len(layers) > 1:
+        before = torch.cat([parents for _, parents in layers[1:]])
+        after = dgates[:, layers[0][0].stop :].flatten(1, 2)
+        torch.bmm(h.index_select(1, before).flatten(1, 2).mT, after, out=drecurrent)
+    return dgates, drecurrent
+
+
+class _TreeLSTM(torch.autograd.Function):
+    """Both LSTM layers over the tree, with back-propagation by hand and no copies between the layers."""
 
     @staticmethod
-    def forward(ctx, gates: Tensor, recurrent: Tensor, tree: PrefixTree) -> Tensor:
-        """gates (S, N, B, 4D): what inputs and biases add up to; recurrent (S, D, 4D) -> h (S, N, B, D)."""
-        gates = gates.clone()
-        S, N, B, width = gates.shape
-        c, tanh_c, h = (gates.new_empty(S, N, B, width // 4) for _ in range(3))
-        ctx.layers = _layers(tree, gates.device)
-        for nodes, parents in ctx.layers:
-            level = gates[:, nodes]
-            if parents is not None:
-                flat = level.flatten(1, 2)  # a view: (S, nodes * B, 4D)
-                flat.baddbmm_(h.index_select(1, parents).flatten(1, 2), recurrent)
-            i, j, f, o = level.chunk(4, dim=-1)
-            i.sigmoid_(), j.tanh_(), f.sigmoid_(), o.sigmoid_()
-            torch.mul(i, j, out=c[:, nodes])
-            if parents is not None:
-                c[:, nodes].addcmul_(f, c.index_select(1, parents))
-            torch.tanh(c[:, nodes], out=tanh_c[:, nodes])
-            torch.mul(o, tanh_c[:, nodes], out=h[:, nodes])
-        ctx.save_for_backward(gates, c, tanh_c, h, recurrent)
-        return h
+    def forward(ctx, given, first_recurrent, into, bias, second_recurrent, tree: PrefixTree) -> Tensor:
+        """given (S, f, B, 4D): first layer's inputs and biases, by frame; kernels (S, D, 4D), bias (S, 4D) of the
+        second -> its h (S, N, B, D)."""
+        ctx.tree, ctx.given = tree, given.shape
+        ctx.frames = torch.tensor(tree.frames, device=given.device)
+        gates = given.index_select(1, ctx.frames)  # (S, N, B, 4D)
+        first = (gates, *_forward(gates, first_recurrent, tree), first_recurrent)
+        h = first[3]
+        gates = torch.baddbmm(bias[:, None], h.flatten(1, 2), into).unflatten(1, h.shape[1:3])
+        second = (gates, *_forward(gates, second_recurrent, tree), second_recurrent)
+        ctx.save_for_backward(into, *first, *second)
+        return second[3]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, dh: Tensor) -> tuple[Tensor, Tensor, None]:
-        gates, c, tanh_c, h, recurrent = ctx.saved_tensors
-        dsigmoid, dtanh = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
-        dh, dc, dgates = dh.clone(), torch.zeros_like(c), torch.empty_like(gates)
-        for nodes, parents in reversed(ctx.layers):
-            i, j, f, o = gates[:, nodes].chunk(4, dim=-1)
-            di, dj, df, do = dgates[:, nodes].chunk(4, dim=-1)
-            dsigmoid.grad_input(dh[:, nodes] * tanh_c[:, nodes], o, grad_input=do)
-            dc_here = dtanh(dh[:, nodes] * o, tanh_c[:, nodes]).add_(dc[:, nodes])
-            dsigmoid.grad_input(dc_here * j, i, grad_input=di)
-            dtanh.grad_input(dc_here * i, j, grad_input=dj)
-            if parents is None:  # the cell state before the first frame is 0
-                df.zero_()
-                continue
-            dsigmoid.grad_input(dc_here * c.index_select(1, parents), f, grad_input=df)
-            dc.index_add_(1, parents, dc_here * f)
-            back = torch.bmm(dgates[:, nodes].flatten(1, 2), recurrent.transpose(1, 2))
-            dh.index_add_(1, parents, back.unflatten(1, (-1, dh.shape[2])))
-        drecurrent = torch.zeros_like(recurrent)
-        if len(ctx.layers) > 1:
-            before = torch.cat([parents for _, parents in ctx.layers[1:]])
-            after = dgates[:, ctx.layers[0][0].stop :].flatten(1, 2)
-            drecurrent = torch.bmm(h.index_select(1, before).flatten(1, 2).transpose(1, 2), after)
-        return dgates, drecurrent, None
+    @once_differentiable
+    def backward(ctx, dh: Tensor):
+        into, *saved = ctx.saved_tensors
+        first, second = saved[:5], saved[5:]
+        dgates, dsecond = _backward(dh.clone(), *second, ctx.tree)
+        flat, h = dgates.flatten(1, 2), first[3]
+        dinto, dbias = torch.bmm(h.flatten(1, 2).mT, flat), flat.sum(dim=1)
+        dh = torch.bmm(flat, into.mT).unflatten(1, h.shape[1:3])
+        dgates, dfirst = _backward(dh, *first, ctx.tree)
+        dgiven = dgates.new_zeros(ctx.given).index_add_(1, ctx.frames, dgates)
+        return dgiven, dfirst, dinto, dbias, dsecond, None
 
 
 class PrefixLSTM(nn.Module):
@@ -147,16 +164,12 @@ class PrefixLSTM(nn.Module):
         """x: S inputs (B, f, inputs[s]) -> the second layer's outputs at every node of the tree, (S, N, B, D)."""
         B, f = x[0].shape[:2]
         first, second = (bias + self.forget for bias in self.bias)  # (S, 4D)
-        frames = torch.tensor(tree.frames, device=x[0].device)
-        gates = (
+        given = (
             torch.stack(  # a frame's part is the same in every subset: one product a frame, not one a node
                 [
                     torch.addmm(bias, each.transpose(0, 1).flatten(0, 1), into)
                     for each, into, bias in zip(x, self.into_first, first, strict=True)
                 ]
-            )
-        )
-        gates = gates.unflatten(1, (f, B)).index_select(1, frames)  # (S, N, B, 4D)
-        h = _TreeLSTM.apply(gates, self.recurrent[0], tree)
-        gates = torch.baddbmm(second[:, None], h.flatten(1, 2), self.into_second).unflatten(1, h.shape[1:3])
-        return _TreeLSTM.apply(gates, self.recurrent[1], tree)
+            ).unflatten(1, (f, B))
+        )  # (S, f, B, 4D)
+        return _TreeLSTM.apply(given, self.recurrent[0], self.into_second, second, self.recurrent[1], tree)
