@@ -4,6 +4,7 @@ What models.smsge and reid.joint_step compute at once, step by step on the same 
 """
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -14,7 +15,6 @@ from torch.nn import functional
 from models.prefix_lstm import FORGET_BIAS
 from models.published import lstm_gates_to_torch
 from models.smsge import SMSGE, StructuralRelations
-from reid.optimizer import TFAdam
 
 
 def structural(layer: StructuralRelations, x: Tensor, bias: Tensor) -> Tensor:
@@ -104,22 +104,30 @@ def gradients(model: SMSGE, losses: Mapping[str, Tensor]) -> dict[str, SMSGE]:
 
 
 class PlainStep:
-    """Four backward passes, four Adam optimisers over all that each loss reaches."""
+    """Four backward passes, four Adam optimisers over all that each loss reaches, a variable at a time."""
 
     def __init__(self, model: SMSGE, biases: Mapping[str, Tensor], lr: float):
-        self.model, self.biases = model, biases
-        self.optimisers = {scale: TFAdam(model.parameters(), lr) for scale in model.scales}
+        self.model, self.biases, self.lr, self.steps = model, biases, lr, 0
+        self.moments = {
+            scale: [(torch.zeros_like(p), torch.zeros_like(p)) for p in model.parameters()]
+            for scale in model.scales
+        }
 
     def __call__(self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Train on one batch; returns the losses before the step, detached."""
+        self.steps += 1
+        rate = self.lr * math.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
         parameters = list(self.model.parameters())
         before = losses(self.model, graphs, subsets, self.biases)
         gradients = {
             scale: torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
             for scale, loss in before.items()
         }
-        for scale, optimiser in self.optimisers.items():
-            for parameter, gradient in zip(parameters, gradients[scale], strict=True):
-                parameter.grad = gradient
-            optimiser.step()
+        with torch.no_grad():
+            for scale, moments in self.moments.items():
+                for parameter, (m, v), gradient in zip(parameters, moments, gradients[scale], strict=True):
+                    if gradient is not None:
+                        m.copy_(0.9 * m + 0.1 * gradient)
+                        v.copy_(0.999 * v + 0.001 * gradient**2)
+                        parameter -= rate * m / (v.sqrt() + 1e-8)
         return {scale: loss.detach() for scale, loss in before.items()}

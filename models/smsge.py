@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from data.skeleton import bias as attention_bias
 from data.skeleton import scales as all_scales
-from models.neighbour_attention import NeighbourAggregation, neighbour_lists, neighbour_table
+from models.neighbour_attention import NeighbourAttention, neighbour_groups, relations
 from models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
 from models.published import pick, tensor
 from reid.errors import InputError
@@ -42,10 +42,12 @@ class StructuralRelations(nn.Module):
 
     def __init__(self, neighbourhood: np.ndarray, heads: int, hidden: int):
         super().__init__()
-        index, mask = neighbour_table(neighbourhood)
-        self.neighbours = neighbour_lists(index, mask)
-        self.register_buffer("index", index, persistent=False)
-        self.register_buffer("mask", mask, persistent=False)
+        order, groups = neighbour_groups(neighbourhood)
+        self.register_buffer("order", torch.from_numpy(order), persistent=False)
+        self.register_buffer("place", torch.from_numpy(np.argsort(order)), persistent=False)
+        self.slices = [nodes for nodes, _ in groups]
+        for number, (_, around) in enumerate(groups):
+            self.register_buffer(f"around_{number}", torch.from_numpy(around), persistent=False)
         self.W_in = nn.Parameter(torch.zeros(3, hidden))
         self.b_in = nn.Parameter(torch.zeros(hidden))
         self.W = nn.Parameter(torch.zeros(heads, hidden, hidden))
@@ -62,32 +64,35 @@ class StructuralRelations(nn.Module):
             limit = (6 / (hidden + outputs)) ** 0.5
             kernel.uniform_(-limit, limit, generator=generator)
 
-    def _attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, f, n, 3) -> alpha (K, n, heads, M) by neighbour slot, g (n, heads, hidden, M); M = B f frames."""
-        heads, hidden = self.b.shape
-        h = self.W_in.T @ x.flatten(0, 1).permute(1, 2, 0) + self.b_in[:, None]  # (n, hidden, M)
-        g = self.W.transpose(1, 2).flatten(0, 1) @ h  # (n, heads * hidden, M)
-        scores = (self.W @ self.a[..., None]).squeeze(-1).flatten(0, 1) @ h  # a g = (W a) h
-        own, other = (scores + self.b_a.view(-1, 1)).chunk(2, dim=1)  # (n, heads, M)
-        e = functional.leaky_relu(
-            own + other.index_select(0, self.index.flatten()).unflatten(0, self.index.shape), 0.2
-        )
-        alpha = (e + self.mask[..., None, None]).softmax(dim=0)  # (K, n, heads, M)
-        return alpha, g.unflatten(1, (heads, hidden))
+    @property
+    def groups(self) -> list[tuple[slice, Tensor]]:
+        """Nodes with equally many neighbours, as models.neighbour_attention takes them."""
+        return [(nodes, getattr(self, f"around_{number}")) for number, nodes in enumerate(self.slices)]
+
+    def _positions(self, x: Tensor) -> Tensor:
+        """Node positions (B, f, n, 3) in the groups' order, with a coordinate of ones: (4, n, B f)."""
+        x = x.flatten(0, 1).permute(2, 1, 0).index_select(1, self.order)
+        return torch.cat([x, x.new_ones(1, *x.shape[1:])])
+
+    def _maps(self) -> tuple[Tensor, Tensor]:
+        """What positions (x, y, z, 1) are multiplied by: scores (2, heads, 4), features (heads, hidden, 4)."""
+        g = torch.cat([self.W_in, self.b_in[None]]) @ self.W  # (heads, 4, hidden)
+        score = (g @ self.a[..., None]).squeeze(-1)  # (2, heads, 4)
+        one = self.b.new_tensor([0.0, 0.0, 0.0, 1.0])
+        return score + self.b_a[..., None] * one, g.mT + self.b[..., None] * one
 
     def forward(self, x: Tensor) -> Tensor:
         """Node positions (B, f, n, 3) -> structural features (B, f, n, hidden)."""
-        alpha, g = self._attend(x)
-        features = NeighbourAggregation.apply(alpha, g, self.b, self.neighbours)  # (n, hidden, M)
-        return features.permute(2, 0, 1).contiguous().unflatten(0, x.shape[:2])
+        features = NeighbourAttention.apply(*self._maps(), self._positions(x), self.groups)  # (hidden, n, M)
+        return features.permute(2, 1, 0).index_select(1, self.place).unflatten(0, x.shape[:2])
 
     def attention(self, x: Tensor) -> Tensor:
         """The structural relation matrices alpha (B, f, heads, n, n), 0 between nodes that are no neighbours."""
-        alpha, _ = self._attend(x)
-        n = alpha.shape[1]
-        dense = alpha.new_zeros(n, n, *alpha.shape[2:])
-        for i, around in enumerate(self.neighbours):
-            dense[i, around] = alpha[: len(around), i]
+        _, alphas = relations(self._maps()[0], self._positions(x), self.groups)
+        n = x.shape[2]
+        dense = x.new_zeros(n, n, alphas[0].shape[0], alphas[0].shape[3])
+        for (nodes, around), alpha in zip(self.groups, alphas, strict=True):
+            dense[self.order[nodes], self.order[around]] = alpha.permute(1, 2, 0, 3)
         return dense.permute(3, 2, 0, 1).unflatten(0, x.shape[:2])
 
 

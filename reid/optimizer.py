@@ -44,6 +44,9 @@ class TFAdam(torch.optim.Adam):
         for group in self.param_groups:
             if group["steps"] and any((p.grad is None) == (p in self.state) for p in group["params"]):
                 raise ValueError("TFAdam expects gradients of the same parameters at every step")
+            for p in group["params"]:  # the kernel reads a gradient as if it were laid out as its parameter
+                if p.grad is not None and p.grad.stride() != p.stride():
+                    p.grad = torch.empty_like(p).copy_(p.grad)
             group["steps"] += 1
             group["eps"] = self.eps / math.sqrt(1 - group["betas"][1] ** group["steps"])
         super().step()

@@ -30,9 +30,10 @@ def test_smsge(D_h):
     f, heads, hidden, nodes = 6, 3, 8, {"I": 49, "J": 25, "P": 10, "B": 5}
     expected = 0
     for s, n in nodes.items():
-        expected += n * f * 3 * hidden  # h
-        expected += n * f * hidden * heads * hidden  # g of every head
-        expected += 2 * heads * hidden * hidden + n * f * hidden * 2 * heads  # W a, and a W h
+        expected += 4 * hidden * heads * hidden + 2 * heads * 4 * hidden  # the maps of features and scores
+        expected += (
+            n * f * 2 * heads * 4 + n * f * heads * 4 * hidden
+        )  # scores, features of averaged positions
         for m in list(nodes.values())[list(nodes).index(s) :]:
             expected += f * (n * m * hidden + n * m * hidden + n * hidden * hidden)  # A, C, and C's matrix
         first, second = (f * width * 4 * D_h for width in (n * hidden, D_h))

@@ -52,6 +52,15 @@ def test_goes_on_from_its_state():
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
+def test_layout_of_a_gradient_is_of_no_matter():
+    one, two = parameters((3, 4)), parameters((3, 4))
+    give_gradients(one, 0)
+    two[0].grad = one[0].grad.T.contiguous().T
+    for weights in (one, two):
+        TFAdam(weights, 0.01).step()
+    assert torch.equal(one[0], two[0])
+
+
 def test_parameters_without_gradients_stay():
     weights = parameters(3, 2)
     before = weights[1].detach().clone()

@@ -9,7 +9,7 @@ import torch
 from benchmarks import plain_smsge as plain
 from data.frame_subsets import draw_subsets
 from data.skeleton import bias, scales
-from models.neighbour_attention import NeighbourAggregation
+from models.neighbour_attention import NeighbourAttention
 from models.prefix_lstm import PrefixLSTM, prefix_tree
 from models.smsge import SMSGE, StructuralRelations
 from reid.errors import InputError
@@ -116,15 +116,15 @@ def test_backward_passes_by_hand():
         return torch.func.functional_call(lstm, weights, (tensors[:2], tree))
 
     assert torch.autograd.gradcheck(outputs, (*x, *lstm.parameters()))
-    relations = StructuralRelations(bias("B", 20), heads=2, hidden=3).double()
-    alpha, g, b = (
-        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
-        for shape in ((5, 5, 2, 4), (5, 2, 3, 4), (2, 3))
+    groups = StructuralRelations(bias("P", 20), heads=2, hidden=3).groups
+    score, value, positions = (
+        torch.randn(shape, generator=generator, dtype=torch.float64)
+        for shape in ((2, 2, 4), (2, 3, 4), (4, 10, 4))
     )
-    used = (relations.mask == 0)[..., None, None]
-    assert torch.autograd.gradcheck(
-        lambda alpha, g, b: NeighbourAggregation.apply(alpha * used, g, b, relations.neighbours),
-        (alpha, g, b),
+    positions[3] = 1
+    assert len(groups) > 1 and torch.autograd.gradcheck(
+        lambda score, value: NeighbourAttention.apply(score, value, positions, groups),
+        (score.requires_grad_(), value.requires_grad_()),
     )
 
 
