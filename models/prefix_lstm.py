@@ -66,7 +66,7 @@ def _forward(gates: Tensor, recurrent: Tensor, tree: PrefixTree) -> tuple[Tensor
     Returns the cell states, their tanh and the outputs h, (S, N, B, D) each.
     """
     S, N, B, width = gates.shape
-    c, squashed, h = gates.new_empty(3, S, N, B, width // 4)
+    c, squashed, h = (gates.new_empty(S, N, B, width // 4) for _ in range(3))
     for nodes, parents in _layers(tree, gates.device):
         level, earlier = gates[:, nodes].flatten(1, 2), None  # a view: (S, nodes * B, 4D)
         if parents is not None:
@@ -77,13 +77,20 @@ def _forward(gates: Tensor, recurrent: Tensor, tree: PrefixTree) -> tuple[Tensor
 
 
 def _backward(
-    dh: Tensor, gates: Tensor, c: Tensor, squashed: Tensor, h: Tensor, recurrent: Tensor, tree: PrefixTree
-) -> tuple[Tensor, Tensor]:
-    """The gradients of the gates' sums and of the recurrent kernel; dh (S, N, B, D) is used up.
+    dh: Tensor,
+    gates: Tensor,
+    c: Tensor,
+    squashed: Tensor,
+    h: Tensor,
+    recurrent: Tensor,
+    tree: PrefixTree,
+    dgates: Tensor,
+) -> Tensor:
+    """The gradient of the recurrent kernel; that of the gates' sums is written to dgates, dh (S, N, B, D) used up.
 
     autograd would multiply for the recurrent kernel's gradient once a depth; here it is one product over all nodes.
     """
-    dc, dgates, drecurrent = torch.zeros_like(c), torch.empty_like(gates), torch.zeros_like(recurrent)
+    dc, drecurrent = torch.zeros_like(c), torch.zeros_like(recurrent)
     layers = _layers(tree, gates.device)
     for nodes, parents in reversed(layers):
         here, earlier = dgates[:, nodes].flatten(1, 2), None
@@ -99,7 +106,7 @@ def _backward(
         before = torch.cat([parents for _, parents in layers[1:]])
         after = dgates[:, layers[0][0].stop :].flatten(1, 2)
         torch.bmm(h.index_select(1, before).flatten(1, 2).mT, after, out=drecurrent)
-    return dgates, drecurrent
+    return drecurrent
 
 
 class _TreeLSTM(torch.autograd.Function):
@@ -124,11 +131,12 @@ class _TreeLSTM(torch.autograd.Function):
     def backward(ctx, dh: Tensor):
         into, *saved = ctx.saved_tensors
         first, second = saved[:5], saved[5:]
-        dgates, dsecond = _backward(dh.clone(), *second, ctx.tree)
+        dgates = torch.empty_like(first[0])  # one for both layers: fresh memory costs time
+        dsecond = _backward(dh.clone(), *second, ctx.tree, dgates)
         flat, h = dgates.flatten(1, 2), first[3]
         dinto, dbias = torch.bmm(h.flatten(1, 2).mT, flat), flat.sum(dim=1)
         dh = torch.bmm(flat, into.mT).unflatten(1, h.shape[1:3])
-        dgates, dfirst = _backward(dh, *first, ctx.tree)
+        dfirst = _backward(dh, *first, ctx.tree, dgates)
         dgiven = dgates.new_zeros(ctx.given).index_add_(1, ctx.frames, dgates)
         return dgiven, dfirst, dinto, dbias, dsecond, None
 
