@@ -234,7 +234,8 @@ class AGE(nn.Module):
         local = torch.zeros_like(reconstruction)
         if locality:
             a = out["alignment"]
-            objective = a * locality_mask(a.shape[2], self.target).to(a)  # not a constant: gradients pass
+            mask = locality_mask(a.shape[2], self.target, a.device)
+            objective = a * mask.to(a.dtype)  # not a constant: gradients pass
             local = 0.5 * (a - objective).square().sum(dim=(1, 2, 3))  # L_A
         return {"reconstruction": reconstruction, "locality": local}
 
@@ -267,9 +268,12 @@ class AGE(nn.Module):
         return {name: loss.detach() for name, loss in losses.items()}
 
 
-def locality_mask(frames: int, target: str = "reverse") -> Tensor:
-    """The locality mask l_t(k), (f, f): a Gaussian of deviation f/2 around the frame that step t rebuilds."""
-    steps = torch.arange(frames, dtype=torch.float64)
+def locality_mask(frames: int, target: str = "reverse", device: torch.device | None = None) -> Tensor:
+    """The locality mask l_t(k), (f, f) float64: a Gaussian of deviation f/2 around the frame that step t rebuilds.
+
+    Made on the device, because a step that copied it there would wait for the copy.
+    """
+    steps = torch.arange(frames, dtype=torch.float64, device=device)
     centre = frames - 1 - steps if target == "reverse" else steps
     return torch.exp(-((steps - centre[:, None]) ** 2) / (2 * (frames / 2) ** 2))
 

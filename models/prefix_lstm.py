@@ -52,22 +52,35 @@ def prefix_tree(subsets: Iterable[Sequence[int]]) -> PrefixTree:
     return PrefixTree([beginning[-1] for beginning in node], levels, paths)
 
 
-def _layers(tree: PrefixTree, device: torch.device) -> list[tuple[slice, Tensor | None]]:
-    """The nodes of each depth as a slice, with their parents as a tensor (None at the first depth)."""
-    return [
-        (slice(start, stop), torch.tensor(parents, device=device) if parents else None)
-        for start, stop, parents in tree.levels
+class _Steps(NamedTuple):
+    """A tree where the features are. frames (N,); for each depth its nodes and, but for the first, their parents;
+    parents (N - those of the first depth,) of all later nodes."""
+
+    frames: Tensor
+    depths: list[tuple[slice, Tensor | None]]
+    parents: Tensor
+
+
+def _place(tree: PrefixTree, device: torch.device) -> _Steps:
+    """The tree as index tensors, in one copy to the device: each copy would make the host wait for it."""
+    counts = [len(parents) for _, _, parents in tree.levels]
+    numbers = tree.frames + [parent for _, _, parents in tree.levels for parent in parents]
+    frames, parents = torch.tensor(numbers, device=device).split([len(tree.frames), sum(counts)])
+    depths = [
+        (slice(start, stop), of_depth if len(of_depth) else None)
+        for (start, stop, _), of_depth in zip(tree.levels, parents.split(counts), strict=True)
     ]
+    return _Steps(frames, depths, parents)
 
 
-def _forward(gates: Tensor, recurrent: Tensor, tree: PrefixTree) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(gates: Tensor, recurrent: Tensor, steps: _Steps) -> tuple[Tensor, Tensor, Tensor]:
     """One layer over the tree. gates (S, N, B, 4D): what inputs and biases add up to, replaced by the gates.
 
     Returns the cell states, their tanh and the outputs h, (S, N, B, D) each.
     """
     S, N, B, width = gates.shape
     c, squashed, h = (gates.new_empty(S, N, B, width // 4) for _ in range(3))
-    for nodes, parents in _layers(tree, gates.device):
+    for nodes, parents in steps.depths:
         level, earlier = gates[:, nodes].flatten(1, 2), None  # a view: (S, nodes * B, 4D)
         if parents is not None:
             level.baddbmm_(h.index_select(1, parents).flatten(1, 2), recurrent)
@@ -83,7 +96,7 @@ def _backward(
     squashed: Tensor,
     h: Tensor,
     recurrent: Tensor,
-    tree: PrefixTree,
+    steps: _Steps,
     dgates: Tensor,
 ) -> Tensor:
     """The gradient of the recurrent kernel; that of the gates' sums is written to dgates, dh (S, N, B, D) used up.
@@ -91,8 +104,7 @@ def _backward(
     autograd would multiply for the recurrent kernel's gradient once a depth; here it is one product over all nodes.
     """
     dc, drecurrent = torch.zeros_like(c), torch.zeros_like(recurrent)
-    layers = _layers(tree, gates.device)
-    for nodes, parents in reversed(layers):
+    for nodes, parents in reversed(steps.depths):
         here, earlier = dgates[:, nodes].flatten(1, 2), None
         if parents is not None:
             earlier = c.index_select(1, parents).flatten(1, 2)
@@ -102,10 +114,9 @@ def _backward(
             sizes = (len(parents), h.shape[2])
             dc.index_add_(1, parents, passed.unflatten(1, sizes))
             dh.index_add_(1, parents, torch.bmm(here, recurrent.mT).unflatten(1, sizes))
-    if len(layers) > 1:
-        before = torch.cat([parents for _, parents in layers[1:]])
-        after = dgates[:, layers[0][0].stop :].flatten(1, 2)
-        torch.bmm(h.index_select(1, before).flatten(1, 2).mT, after, out=drecurrent)
+    if len(steps.parents):
+        after = dgates[:, -len(steps.parents) :].flatten(1, 2)
+        torch.bmm(h.index_select(1, steps.parents).flatten(1, 2).mT, after, out=drecurrent)
     return drecurrent
 
 
@@ -113,16 +124,15 @@ class _TreeLSTM(torch.autograd.Function):
     """Both LSTM layers over the tree, with back-propagation by hand and no copies between the layers."""
 
     @staticmethod
-    def forward(ctx, given, first_recurrent, into, bias, second_recurrent, tree: PrefixTree) -> Tensor:
+    def forward(ctx, given, first_recurrent, into, bias, second_recurrent, steps: _Steps) -> Tensor:
         """given (S, f, B, 4D): first layer's inputs and biases, by frame; kernels (S, D, 4D), bias (S, 4D) of the
         second -> its h (S, N, B, D)."""
-        ctx.tree, ctx.given = tree, given.shape
-        ctx.frames = torch.tensor(tree.frames, device=given.device)
-        gates = given.index_select(1, ctx.frames)  # (S, N, B, 4D)
-        first = (gates, *_forward(gates, first_recurrent, tree), first_recurrent)
+        ctx.steps, ctx.given = steps, given.shape
+        gates = given.index_select(1, steps.frames)  # (S, N, B, 4D)
+        first = (gates, *_forward(gates, first_recurrent, steps), first_recurrent)
         h = first[3]
         gates = torch.baddbmm(bias[:, None], h.flatten(1, 2), into).unflatten(1, h.shape[1:3])
-        second = (gates, *_forward(gates, second_recurrent, tree), second_recurrent)
+        second = (gates, *_forward(gates, second_recurrent, steps), second_recurrent)
         ctx.save_for_backward(into, *first, *second)
         return second[3]
 
@@ -132,12 +142,12 @@ class _TreeLSTM(torch.autograd.Function):
         into, *saved = ctx.saved_tensors
         first, second = saved[:5], saved[5:]
         dgates = torch.empty_like(first[0])  # one for both layers: fresh memory costs time
-        dsecond = _backward(dh.clone(), *second, ctx.tree, dgates)
+        dsecond = _backward(dh.clone(), *second, ctx.steps, dgates)
         flat, h = dgates.flatten(1, 2), first[3]
         dinto, dbias = torch.bmm(h.flatten(1, 2).mT, flat), flat.sum(dim=1)
         dh = torch.bmm(flat, into.mT).unflatten(1, h.shape[1:3])
-        dfirst = _backward(dh, *first, ctx.tree, dgates)
-        dgiven = dgates.new_zeros(ctx.given).index_add_(1, ctx.frames, dgates)
+        dfirst = _backward(dh, *first, ctx.steps, dgates)
+        dgiven = dgates.new_zeros(ctx.given).index_add_(1, ctx.steps.frames, dgates)
         return dgiven, dfirst, dinto, dbias, dsecond, None
 
 
@@ -180,4 +190,5 @@ class PrefixLSTM(nn.Module):
                 ]
             ).unflatten(1, (f, B))
         )  # (S, f, B, 4D)
-        return _TreeLSTM.apply(given, self.recurrent[0], self.into_second, second, self.recurrent[1], tree)
+        steps = _place(tree, given.device)
+        return _TreeLSTM.apply(given, self.recurrent[0], self.into_second, second, self.recurrent[1], steps)
