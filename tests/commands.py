@@ -1,7 +1,10 @@
 """Run a script of the project as a user does, inside the test's process."""
 
 import importlib
+import json
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from reid.errors import run_command
 
@@ -17,6 +20,20 @@ def run(script: str, *arguments: object) -> int:
     finally:
         sys.argv = previous
     return 0
+
+
+def results_of(script: str, *arguments: object) -> dict:
+    """Run a script that must succeed, and return what it writes to --json."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "results.json"
+        assert run(script, *arguments, "--json", file) == 0, (script, *arguments)
+        return json.loads(file.read_text())
+
+
+def score_files(stem: Path) -> dict:
+    """The figures of the feature files STEM.probe.npz and STEM.gallery.npz by evaluate.py."""
+    files = (f"--{part}={stem}.{part}.npz" for part in ("probe", "gallery"))
+    return results_of("evaluate", *files, "--quiet")
 
 
 def error_of(capsys, script: str, *arguments: object) -> str:

@@ -1,14 +1,17 @@
-"""Fixtures that the tests share: golden files, and small random data sets on disk."""
+"""Fixtures that the tests share: golden files, small random data sets on disk, and training scripts on them."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from training import Training
 
 from data import datasets
 from data.layouts import Part, layouts, part_of
+from reid import pictures
 
 # Small matrices: a second thread costs more than it brings, several times so on a busy machine.
 torch.set_num_threads(1)
@@ -26,6 +29,39 @@ def golden() -> Callable[[str], Path]:
 def write_dataset() -> Callable:
     """The function below, for tests that need a small data set on disk."""
     return _write_dataset
+
+
+@pytest.fixture
+def no_pictures(monkeypatch) -> None:
+    """Draw nothing: that takes longer than all the rest of a small run."""
+    _draw_nothing(monkeypatch)
+
+
+def _draw_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(pictures, "alignment", lambda path, *_: path.touch())
+
+
+@pytest.fixture
+def training(tmp_path, write_dataset, no_pictures) -> Callable[[str], Training]:
+    """training("AGE"): the script of a method in a folder of the test's own."""
+    return lambda method: Training(method, tmp_path, write_dataset)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory, write_dataset) -> Callable[..., tuple[Training, dict]]:
+    """once("AGE", "--epochs", 2): a run that many tests compare with, made once, and its results.
+
+    Its files are only for reading.
+    """
+
+    @cache
+    def train(method: str, *arguments: object) -> tuple[Training, dict]:
+        with pytest.MonkeyPatch.context() as patch:
+            _draw_nothing(patch)
+            run = Training(method, tmp_path_factory.mktemp("once"), write_dataset)
+            return run, run(*arguments)
+
+    return train
 
 
 def _write_dataset(

@@ -1,16 +1,15 @@
 """CASIA_B from simulated videos to figures: both protocols, every pair of conditions, all three systems."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import error_of, run
+from commands import error_of, results_of, run
 from sklearn.metrics import average_precision_score
 
 import data
 from data.simulate import simulate
-from reid import features, pictures
+from reid import features
 
 PAIRS = ("nm.nm", "cl.cl", "bg.bg", "cl.nm", "bg.nm")
 FIGURES = ("top1", "top5", "top10", "mAP")
@@ -33,16 +32,10 @@ def root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def call(root, tmp_path, monkeypatch):
+def call(root, tmp_path, no_pictures):
     """call(script, *arguments): run it on the data and return its results."""
-    monkeypatch.setattr(pictures, "alignment", lambda path, *_: path.touch())  # slow to draw
-
-    def on_casia_b(script, *arguments):
-        where = ["--dataset", "CASIA_B", "--length", 6, "--data", root, "--out", tmp_path / "out"]
-        assert run(script, *where, "--json", tmp_path / "r.json", *arguments) == 0
-        return json.loads((tmp_path / "r.json").read_text())
-
-    return on_casia_b
+    where = ("--dataset", "CASIA_B", "--length", 6, "--data", root, "--out", tmp_path / "out")
+    return lambda script, *arguments: results_of(script, *where, *arguments)
 
 
 def test_splits(root):

@@ -1,6 +1,5 @@
-"""reproduce.py: what is planned, skipped, gone on with; the tables against a small case by hand."""
+"""reproduce.py: what is run, skipped, gone on with, and how failures and interruptions end."""
 
-import csv
 import json
 import signal
 import subprocess
@@ -13,111 +12,36 @@ import pytest
 from commands import error_of, run
 
 from data import datasets
-from reid import comparison, execution, settings
+from reid import execution, settings
 from reid.errors import InputError
 from reid.execution import Place
-from reid.experiments import COLUMNS, METHODS, ROWS, Cell, Column, Job, Row, jobs, plan, published
-
-TABLES, NAMES = list(COLUMNS), list(datasets.DATASETS)
-
-
-def row(table: str, name: str) -> Row:
-    return next(r for r in ROWS if (r.table, r.name) == (table, name))
+from reid.experiments import COLUMNS, METHODS, ROWS, Job, jobs, plan
+from reid.runs import Run
 
 
-def column(table: str, name: str) -> Column:
-    return next(c for c in COLUMNS[table] if c.name == name)
-
-
-# --- the declaration
-
-
-def test_published_rows_and_columns_are_those_of_the_tables():
-    for table, columns in COLUMNS.items():
-        papers = published()[table]
-        known = {c.name for c in columns}
-        for name, figures in papers["rows"].items():
-            assert set(figures) <= known, (table, name)
-            assert all(len(values) == len(papers["metrics"]) for values in figures.values())
-    ours = {(r.table, r.name) for r in ROWS}
-    assert len(ours) == len(ROWS)
-    for table in ("retrieval", "recognition", "cross_view", "matching", "ablation_scales"):
-        assert {(table, name) for name in published()[table]["rows"]} <= ours
-
-
-def test_published_figures_by_sample():
-    assert published()["retrieval"]["rows"]["SimMC"]["KS20"] == [66.4, 80.7, 87.0, 22.3]
-    assert published()["recognition"]["rows"]["SM-SGE"]["IAS-B"] == [69.8, 90.4]
-    assert published()["matching"]["rows"]["SimMC"]["cl.nm"] == [5.4, 25.6]
-    assert published()["cross_view"]["rows"]["SM-SGE"]["180"] == [13.6]
+def job_of(table: str, row: str, column: str, seed: int = 0) -> Job:
+    """One run of one cell of a table."""
+    return Job(
+        next(r for r in ROWS if (r.table, r.name) == (table, row)),
+        next(c for c in COLUMNS[table] if c.name == column),
+        seed,
+    )
 
 
 def test_every_command_is_accepted_by_its_script(tmp_path, capsys):
     """Each gets as far as looking for its data, of which there are none."""
     place = Place(tmp_path / "none", tmp_path / "runs", tmp_path / "models", device="cpu", quiet=True)
     seen = {}
-    for job in jobs(plan(TABLES, NAMES, METHODS, 1)):
+    for job in jobs(plan(list(COLUMNS), list(datasets.DATASETS), METHODS, 1)):
         seen.setdefault((job.row.table, job.row.name, job.column.dataset), job)
     for job in seen.values():
         words = execution.command(job, place)[1:]
         error = error_of(capsys, Path(words[0]).stem, *words[1:])
-        lacking = "no such" if job.source else f"no {job.column.dataset} data of length {job.column.length}"
-        lacking = lacking if not job.source else "best.pt"
-        assert lacking in error, (words, error)
+        data = f"no {job.column.dataset} data of length {job.column.length}"
+        assert ("best.pt" if job.source else data) in error, (words, error)
 
 
-# --- planning
-
-
-def test_filters_and_seeds():
-    cells = plan(["retrieval"], ["KS20"], ["D-13", "SimMC"], seeds=3)
-    assert [(c.row.name, c.column.name, len(c.jobs)) for c in cells] == [
-        ("D-13", "KS20", 1),  # the seed makes no difference
-        ("SimMC", "KS20", 3),
-    ]
-    assert plan(["matching"], ["KS20"], METHODS, 1) == []
-
-
-def test_one_run_of_age_serves_both_splits_and_smsge_shares_its_encoder():
-    cells = plan(["recognition"], ["IAS"], ["AGE", "SM-SGE"], seeds=1)
-    assert len(cells) == 4
-    work = jobs(cells)
-    words = [" ".join([job.row.script, *job.words]) for job in work]
-    assert words == [
-        "train_age.py --dataset IAS --length 6 --seed 0",
-        "train_smsge.py --dataset IAS --probe A --length 6 --seed 0",
-        "train_smsge.py --dataset IAS --probe B --length 6 --seed 0 --pre_train 0",
-    ]
-    assert work[1].folder == work[2].folder
-
-
-def test_a_run_comes_after_the_one_whose_encoder_it_uses():
-    work = jobs(plan(["retrieval"], NAMES, METHODS, seeds=2))
-    place = {(job.folder, job.name): i for i, job in enumerate(work)}
-    assert len(place) == len(work)
-    for job in work:
-        for needed in job.needs:
-            assert place[needed.folder, needed.name] < place[job.folder, job.name]
-
-
-def test_views_are_apart():
-    work = jobs(plan(["cross_view"], NAMES, ["SM-SGE"], seeds=1))
-    assert len(work) == 11
-    assert len({job.folder for job in work}) == 11
-    assert work[3].words[:4] == ["--dataset", "CASIA_B", "--view", "3"]
-    assert not any("--pre_train" in job.words for job in work)
-
-
-def test_thin_plan_has_every_method_of_a_table_once_and_all_data_sets():
-    cells = plan(TABLES, NAMES, METHODS, 1, thin=True)
-    found = [(c.row.table, c.row.method) for c in cells]
-    assert len(found) == len(set(found))
-    assert set(found) == {(r.table, r.method) for r in ROWS}
-    assert {c.column.dataset for c in cells} == set(NAMES)
-    assert all(not job.needs or job.source for job in jobs(cells))  # each has an encoder of its own
-
-
-# --- running
+# Running
 
 
 @pytest.fixture
@@ -145,7 +69,7 @@ def in_process(monkeypatch):
 
 
 def test_a_run_is_kept_and_made_again_only_if_it_would_differ(place, in_process):
-    job = Job(row("recognition", "Single-layer LSTM"), column("recognition", "IAS-A"), 0)
+    job = job_of("recognition", "Single-layer LSTM", "IAS-A")
     assert execution.finished(job, place) is None
     record = execution.perform(job, place)
     assert execution.finished(job, place) == record
@@ -161,14 +85,10 @@ def test_a_run_is_kept_and_made_again_only_if_it_would_differ(place, in_process)
 
 
 def test_an_interrupted_run_goes_on_to_the_same_figures(place, in_process, monkeypatch, tmp_path):
-    simmc = row("retrieval", "SimMC")
-    job = Job(simmc, column("retrieval", "IAS-A"), 0)
+    job = job_of("retrieval", "SimMC", "IAS-A")
     monkeypatch.setitem(settings.SIMMC_DEFAULT, "batch_size", 16)
     three = Place(place.data, place.runs, place.models, "cpu", epochs=3, quiet=True)
     whole = execution.perform(job, Place(place.data, tmp_path / "whole", place.models, "cpu", 3, True))
-
-    from reid.runs import Run
-
     save_last = Run.save_last
 
     def save_and_stop(self, epoch, *rest, **options):
@@ -191,7 +111,7 @@ def test_an_interrupted_run_goes_on_to_the_same_figures(place, in_process, monke
 
 def test_files_of_a_run_of_other_settings_are_not_gone_on_with(place, in_process, monkeypatch):
     monkeypatch.setitem(settings.SIMMC_DEFAULT, "batch_size", 16)
-    job = Job(row("retrieval", "SimMC"), column("retrieval", "IAS-A"), 0)
+    job = job_of("retrieval", "SimMC", "IAS-A")
     execution.perform(job, place)
     capped = Place(place.data, place.runs, place.models, "cpu", epochs=2, quiet=True)
     record = execution.perform(job, capped)
@@ -201,7 +121,7 @@ def test_files_of_a_run_of_other_settings_are_not_gone_on_with(place, in_process
 
 def test_a_run_that_is_done_is_made_anew_from_the_start(place, in_process, monkeypatch):
     monkeypatch.setitem(settings.SIMMC_DEFAULT, "batch_size", 16)
-    job = Job(row("retrieval", "SimMC"), column("retrieval", "IAS-A"), 0)
+    job = job_of("retrieval", "SimMC", "IAS-A")
     first, second = execution.perform(job, place), execution.perform(job, place)
     assert not any("--resume" in words for words in in_process)
     assert first["result"]["best"] == second["result"]["best"]
@@ -209,7 +129,7 @@ def test_a_run_that_is_done_is_made_anew_from_the_start(place, in_process, monke
 
 def test_a_run_by_hand_counts_if_its_settings_are_the_published_ones(place, tmp_path):
     whole = Place(place.data, place.runs, place.models, "cpu")
-    job = Job(row("retrieval", "SimMC"), column("retrieval", "IAS-A"), 0)
+    job = job_of("retrieval", "SimMC", "IAS-A")
     result = {
         "dataset": "IAS", "probe": "A", "length": 6, "protocol": "full", "seed": 0, "seconds": 7.0,
         "settings": execution.published_settings(job), "data": {"simulated": False},
@@ -229,13 +149,13 @@ def test_a_run_by_hand_counts_if_its_settings_are_the_published_ones(place, tmp_
 
 
 def test_missing_data_are_named_with_where_they_can_be_had(place):
-    reason = execution.missing(Job(row("retrieval", "D-13"), column("retrieval", "KS20"), 0), place)
+    reason = execution.missing(job_of("retrieval", "D-13", "KS20"), place)
     assert reason.startswith("no KS20 data of length 6: looked in")
     assert "the real data come from" in reason
-    assert execution.missing(Job(row("retrieval", "D-13"), column("retrieval", "IAS-A"), 0), place) is None
+    assert execution.missing(job_of("retrieval", "D-13", "IAS-A"), place) is None
 
 
-# --- the command
+# The command
 
 
 def test_command_writes_tables_skips_what_is_done_and_survives_failures(
@@ -296,87 +216,6 @@ def test_wrong_use(capsys):
     assert "unknown simcml" in error_of(capsys, "reproduce", "--methods", "SimCML")
     assert "leave out --data" in error_of(capsys, "reproduce", "--quick", "--data", "x")
     assert "no table has" in error_of(capsys, "reproduce", "--tables", "matching", "--datasets", "KS20")
-
-
-# --- tables
-
-
-def record(best: float, last: float, epoch: int, simulated: bool = False) -> dict:
-    def figures(share: float) -> dict:
-        return {"top1": share, "top5": share + 0.1, "top10": share + 0.2, "mAP": share / 2}
-
-    result = {
-        **figures(best), "best": figures(best) | {"epoch": epoch}, "last": figures(last),
-        "untrained": figures(0.3), "settings": {"lr": 0.1}, "data": {"simulated": simulated},
-    }  # fmt: skip
-    made_by = {"code": "abc", "machine": "a machine", "device": "cpu"}
-    return {"key": {"epochs": None}, "seconds": 90.0, "made_by": made_by, "result": result}
-
-
-def test_table_by_hand(tmp_path):
-    cell = Cell(row("retrieval", "SimMC"), column("retrieval", "KS20"), ())
-    entry = comparison.compare(
-        cell, {0: record(0.60, 0.50, 7), 2: record(0.70, 0.60, 9)}, ["seed 1: failed: x"]
-    )
-    assert entry.published == [66.4, 80.7, 87.0, 22.3]
-    assert entry.best == pytest.approx([65, 75, 85, 32.5])
-    assert entry.spread == pytest.approx([50**0.5, 50**0.5, 50**0.5, 12.5**0.5])
-    assert entry.last == pytest.approx([55, 65, 75, 27.5])
-    assert entry.difference == pytest.approx([-1.4, -5.7, -2.0, 10.2])
-    assert entry.untrained == pytest.approx([30, 40, 50, 15])
-    comparison.write(tmp_path, "retrieval", [entry])
-    text = (tmp_path / "retrieval.md").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("| SimMC"))
-    assert line == (
-        "| SimMC | 66.4/80.7/87.0/22.3 | 65.0±7.1/75.0±7.1/85.0±7.1/32.5±3.5 | -1.4/-5.7/-2.0/+10.2 | "
-        "55.0/65.0/75.0/27.5 | 30.0/40.0/50.0/15.0 | 7, 9 | 0, 2 | 3 min | seed 1: failed: x |"
-    )
-    assert "simulated" not in text.replace("simulated False", "")
-    assert "Machine: a machine." in text and "- SimMC: lr 0.1" in text
-    lines = list(csv.DictReader((tmp_path / "retrieval.csv").read_text().splitlines()))
-    assert [line["metric"] for line in lines] == ["top1", "top5", "top10", "mAP"]
-    assert float(lines[3]["difference"]) == pytest.approx(10.2)
-    assert (lines[0]["seeds"], lines[0]["seconds"]) == ("0 2", "180.0")
-    content = json.loads((tmp_path / "retrieval.json").read_text())
-    assert content["entries"][0]["best"] == entry.best
-
-
-def test_simulated_figures_say_so_and_have_no_difference(tmp_path):
-    cell = Cell(row("retrieval", "SimMC"), column("retrieval", "KS20"), ())
-    entry = comparison.compare(cell, {0: record(0.60, 0.50, 7, simulated=True)}, [])
-    assert entry.simulated and entry.difference is None and entry.spread is None
-    text = comparison.as_markdown("retrieval", [entry])
-    assert "## KS20 (simulated data: not comparable with published figures)" in text
-    assert "best, simulated" in text and "untrained, simulated" in text
-
-
-def test_cap_of_epochs_and_other_code_are_noted():
-    cell = Cell(row("retrieval", "SimMC"), column("retrieval", "KS20"), ())
-    capped = record(0.60, 0.50, 2)
-    capped["key"]["epochs"] = 2
-    entry = comparison.compare(cell, {0: capped}, [], code="xyz")
-    assert entry.note == "stopped after 2 epochs; made by another state of the code"
-
-
-def test_figures_of_a_split_among_several():
-    tests = {
-        name: {"best": {"rank1": share}, "last": {"rank1": 0.1}} for name, share in (("A", 0.5), ("B", 0.6))
-    }
-    assert comparison.figures({"tests": tests, "rank1": 0.5}, "B")["best"] == {"rank1": 0.6}
-    baseline = {"top1": 0.2}
-    assert comparison.figures(baseline, "A") == {"best": baseline, "last": baseline, "untrained": None}
-
-
-def test_sizes(tmp_path, capsys):
-    assert run("reproduce", "--tables", "sizes", "--out", tmp_path) == 0
-    rows = {e["row"]: e for e in json.loads((tmp_path / "sizes.json").read_text())["entries"]}
-    assert rows["SimMC"]["encoder"] == (60 + 1) * 256 + 2 * (256 + 1) * 256
-    assert rows["SM-SGE"]["encoder"] + rows["SM-SGE"]["network"] == 5_582_030  # published: 5.58 M
-    assert rows["SM-SGE"]["published"] == [5.58, 22.61]
-    assert rows["SM-SGE + SimMC"]["network"] == (1024 + 1) * 256 + 2 * (256 + 1) * 256
-    assert rows["SimMC"]["operations"] == 2 * 6 * (60 * 256 + 256 * 256)
-    assert "| SimMC | 147,200 | 0 | 147,200 |" in (tmp_path / "sizes.md").read_text()
-    assert len((tmp_path / "sizes.csv").read_text().splitlines()) == 6
 
 
 def test_an_interruption_lets_the_script_save_its_state(tmp_path):

@@ -1,65 +1,34 @@
 """train_df.py as a user runs it, on feature files of a small random data set, and the network that it trains."""
 
-import csv
-import json
-
 import numpy as np
 import pytest
 import torch
-from commands import error_of, run
+from commands import error_of, score_files
+from training import RETRIEVAL, pick, same, without_time
 
 import data
 import train_df
 from models.df import DF
-from reid import checkpoint, features
+from reid import features
 from reid.optimizer import TFAdam
 
-SMALL = ("--H", 16, "--batch_size", 16, "--quiet")
-FIGURES = ("top1", "top5", "top10", "mAP")
 D = 9
 
 
 @pytest.fixture
-def ks20(tmp_path, write_dataset):
-    """The arguments of a run on features in which 2 of 9 numbers tell 6 persons apart and the others are noise."""
-    write_dataset(tmp_path / "data", "KS20", 6, 6, 8, np.random.RandomState(0), noise=1.5)
+def train(training, tmp_path):
+    """train(*arguments): run the script on KS20, on features in which 2 of 9 numbers tell 6 persons apart."""
+    train = training("DF")
     rng = np.random.RandomState(1)
     centres = rng.normal(size=(6, 2))
-    sets = data.load("KS20", "probe", 6, tmp_path / "data", balance=False, shuffle=False)
+    sets = data.load("KS20", "probe", 6, train.data, balance=False, shuffle=False)
     for part in ("train", "probe", "gallery"):
         labels = getattr(sets, part).labels
         frames = rng.normal(scale=[1.5] * 2 + [4] * (D - 2), size=(len(labels), 6, D))
         frames[..., :2] += 1.5 * centres[labels][:, None]
         features.write(tmp_path / f"X.{part}.npz", features.Features(frames.mean(axis=1), labels, frames))
-    return [
-        "--dataset",
-        "KS20",
-        "--data",
-        tmp_path / "data",
-        "--out",
-        tmp_path / "out",
-        "--source",
-        tmp_path / "X.npz",
-    ]
-
-
-@pytest.fixture
-def train(ks20, tmp_path):
-    """train(*arguments): run the script and return its results."""
-
-    def call(*arguments):
-        assert run("train_df", *ks20, *SMALL, "--json", tmp_path / "r.json", *arguments) == 0
-        return json.loads((tmp_path / "r.json").read_text())
-
-    return call
-
-
-def folder(tmp_path, *parts):
-    return tmp_path.joinpath("out", "X+DF", "KS20", "probe", *parts)
-
-
-def without_time(result):
-    return {name: value for name, value in result.items() if name != "seconds"}
+    train.extra = ("--source", tmp_path / "X.npz")
+    return train
 
 
 def test_results_files_and_evaluation(train, tmp_path, capsys):
@@ -68,28 +37,21 @@ def test_results_files_and_evaluation(train, tmp_path, capsys):
     table = capsys.readouterr().out
     for name in ("X + DF on KS20", "\nX ", "D-13", "untrained encoder", "X + DF best", "X + DF last"):
         assert name in table
-    assert {path.name for path in folder(tmp_path).iterdir()} == {
+    assert {path.name for path in train.path().iterdir()} == {
         *("best.pt", "last.pt", "history.csv", "log.txt", "results.json"),
     }
     best = result["best"]
     assert result["last"]["epoch"] == 3
-    assert {name: train("--mode", "Eval")[name] for name in best} == best
-    where = ("--dataset", "KS20", "--data", tmp_path / "data", "--json", tmp_path / "e.json", "--quiet")
-    for files in (
-        ("--checkpoint", folder(tmp_path, "best.pt"), *where),
-        ("--probe", tmp_path / "top.probe.npz", "--gallery", tmp_path / "top.gallery.npz", *where[4:]),
-    ):
-        assert run("evaluate", *files) == 0
-        found = json.loads((tmp_path / "e.json").read_text())
-        assert all(found[name] == best[name] for name in FIGURES)
+    assert pick(train("--mode", "Eval"), best) == best
+    for found in (train.evaluate(train.path("best.pt")), score_files(tmp_path / "top")):
+        assert pick(found, RETRIEVAL) == pick(best, RETRIEVAL)
 
 
-def test_training_helps(train, tmp_path):
+def test_training_helps(train):
     result = train("--epochs", 60, "--lr", 0.01)
     assert result["best"]["mAP"] > result["untrained"]["mAP"] + 0.05
     assert result["best"]["top1"] > result["baselines"]["X"]["top1"] + 0.05
-    with folder(tmp_path, "history.csv").open() as file:
-        losses = [float(row["loss"]) for row in csv.DictReader(file) if row["loss"]]
+    losses = [float(row["loss"]) for row in train.history() if row["loss"]]
     assert losses[-1] < losses[0] / 2
 
 
@@ -125,13 +87,11 @@ def test_same_seed_same_numbers_and_resume(train):
 @pytest.mark.parametrize(
     ("option", "value"), [("--H", 17), ("--lr", 0.01), ("--batch_size", 24), ("--no-balance", ())]
 )
-def test_every_setting_has_an_effect(train, tmp_path, option, value):
+def test_every_setting_has_an_effect(train, option, value):
     train("--epochs", 1)
-    before = checkpoint.load(folder(tmp_path, "best.pt"))["model"]
+    before = train.weights()
     train("--epochs", 1, option, *((value,) if value else ()))
-    after = checkpoint.load(folder(tmp_path, "best.pt"))["model"]
-    shapes = [{name: array.shape for name, array in model.items()} for model in (before, after)]
-    assert shapes[0] != shapes[1] or any(not torch.equal(before[name], after[name]) for name in before)
+    assert not same(before, train.weights())
 
 
 def test_patience_ends_training(train):
@@ -156,18 +116,18 @@ def test_released_protocol(train):
         (("--protocol", "released", "--batch_size", 60, "--no-balance"), "only 48 sequences"),
     ],
 )
-def test_wrong_use(ks20, capsys, arguments, message):
-    assert message in error_of(capsys, "train_df", *ks20, *SMALL, *arguments)
+def test_wrong_use(train, capsys, arguments, message):
+    assert message in train.error(capsys, *arguments)
 
 
 def test_source_is_needed(capsys):
     assert "--source" in error_of(capsys, "train_df", "--dataset", "KS20")
 
 
-def test_resume_on_other_features_is_refused(train, ks20, tmp_path, capsys):
+def test_resume_on_other_features_is_refused(train, tmp_path, capsys):
     train("--epochs", 1)
     content = features.read(tmp_path / "X.train.npz")
     features.write(
         tmp_path / "X.train.npz", features.Features(content.features, content.labels, content.frames + 1)
     )
-    assert "source_digest" in error_of(capsys, "train_df", *ks20, *SMALL, "--resume")
+    assert "source_digest" in train.error(capsys, "--resume")

@@ -1,0 +1,77 @@
+"""The published tables' rows and columns as declared, and the runs that are planned from them."""
+
+from data import datasets
+from reid.experiments import COLUMNS, METHODS, ROWS, jobs, plan, published
+
+TABLES, NAMES = list(COLUMNS), list(datasets.DATASETS)
+
+
+def test_published_rows_and_columns_are_those_of_the_tables():
+    for table, columns in COLUMNS.items():
+        papers = published()[table]
+        known = {c.name for c in columns}
+        for name, figures in papers["rows"].items():
+            assert set(figures) <= known, (table, name)
+            assert all(len(values) == len(papers["metrics"]) for values in figures.values())
+    ours = {(r.table, r.name) for r in ROWS}
+    assert len(ours) == len(ROWS)
+    for table in ("retrieval", "recognition", "cross_view", "matching", "ablation_scales"):
+        assert {(table, name) for name in published()[table]["rows"]} <= ours
+
+
+def test_published_figures_by_sample():
+    assert published()["retrieval"]["rows"]["SimMC"]["KS20"] == [66.4, 80.7, 87.0, 22.3]
+    assert published()["recognition"]["rows"]["SM-SGE"]["IAS-B"] == [69.8, 90.4]
+    assert published()["matching"]["rows"]["SimMC"]["cl.nm"] == [5.4, 25.6]
+    assert published()["cross_view"]["rows"]["SM-SGE"]["180"] == [13.6]
+
+
+# Planning
+
+
+def test_filters_and_seeds():
+    cells = plan(["retrieval"], ["KS20"], ["D-13", "SimMC"], seeds=3)
+    assert [(c.row.name, c.column.name, len(c.jobs)) for c in cells] == [
+        ("D-13", "KS20", 1),  # the seed makes no difference
+        ("SimMC", "KS20", 3),
+    ]
+    assert plan(["matching"], ["KS20"], METHODS, 1) == []
+
+
+def test_one_run_of_age_serves_both_splits_and_smsge_shares_its_encoder():
+    cells = plan(["recognition"], ["IAS"], ["AGE", "SM-SGE"], seeds=1)
+    assert len(cells) == 4
+    work = jobs(cells)
+    words = [" ".join([job.row.script, *job.words]) for job in work]
+    assert words == [
+        "train_age.py --dataset IAS --length 6 --seed 0",
+        "train_smsge.py --dataset IAS --probe A --length 6 --seed 0",
+        "train_smsge.py --dataset IAS --probe B --length 6 --seed 0 --pre_train 0",
+    ]
+    assert work[1].folder == work[2].folder
+
+
+def test_a_run_comes_after_the_one_whose_encoder_it_uses():
+    work = jobs(plan(["retrieval"], NAMES, METHODS, seeds=2))
+    place = {(job.folder, job.name): i for i, job in enumerate(work)}
+    assert len(place) == len(work)
+    for job in work:
+        for needed in job.needs:
+            assert place[needed.folder, needed.name] < place[job.folder, job.name]
+
+
+def test_views_are_apart():
+    work = jobs(plan(["cross_view"], NAMES, ["SM-SGE"], seeds=1))
+    assert len(work) == 11
+    assert len({job.folder for job in work}) == 11
+    assert work[3].words[:4] == ["--dataset", "CASIA_B", "--view", "3"]
+    assert not any("--pre_train" in job.words for job in work)
+
+
+def test_thin_plan_has_every_method_of_a_table_once_and_all_data_sets():
+    cells = plan(TABLES, NAMES, METHODS, 1, thin=True)
+    found = [(c.row.table, c.row.method) for c in cells]
+    assert len(found) == len(set(found))
+    assert set(found) == {(r.table, r.method) for r in ROWS}
+    assert {c.column.dataset for c in cells} == set(NAMES)
+    assert all(not job.needs or job.source for job in jobs(cells))  # each has an encoder of its own

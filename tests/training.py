@@ -1,0 +1,121 @@
+"""The training scripts on small random data sets, and how the tests read what a run leaves behind."""
+
+import csv
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from commands import error_of, results_of
+
+from reid import checkpoint
+
+RETRIEVAL = ("top1", "top5", "top10", "mAP")
+RECOGNITION = ("rank", "rank1", "nAUC_roc", "nAUC_cmc", "loss", "confusion", "epoch", "step")
+
+
+@dataclass(frozen=True)
+class Script:
+    """A training script and the small run of it that tests start from."""
+
+    name: str
+    small: tuple  # options with which an epoch takes a moment
+    folder: str  # of the run's files under --out
+    dataset: str
+    persons: int
+    windows: int  # of each person in every split, 6 frames each
+    noise: float
+    recogniser: str = ""  # folder of that phase
+
+
+SCRIPTS = {
+    # Noise at which persons overlap, and yet there are clusters.
+    "SimMC": Script("train_simmc", ("--H", 16, "--batch_size", 32), "KS20/probe", "KS20", 8, 8, 2.5),
+    "DF": Script("train_df", ("--H", 16, "--batch_size", 16), "X+DF/KS20/probe", "KS20", 6, 8, 1.5),
+    "AGE": Script(
+        "train_age", ("--hidden", 8, "--batch_size", 16, "--lr", 0.01), "AGE/IAS/LA", "IAS", 5, 8, 1.5, "ap"
+    ),
+    "SM-SGE": Script(
+        "train_smsge",
+        ("--D_h", 4, "--P", 2, "--batch_size", 20, "--lr", 0.01, "--recognition_lr", 0.01),
+        *("SM-SGE/IAS/IJPB", "IAS", 5, 4, 1.5, "recogniser_A"),
+    ),
+}
+
+
+class Training:
+    """A training script in a folder of a test: data/ holds a small data set, out/ takes the results.
+
+    Called with arguments, it runs the script with them and its small options, and returns the results. dataset:
+    another one, which the test has written to `data`. extra: options that every run is given besides.
+    """
+
+    extra: tuple = ()
+
+    def __init__(self, method: str, root: Path, write_dataset: Callable):
+        self.method, self.script = method, SCRIPTS[method]
+        self.data, self.out = root / "data", root / "out"
+        own = self.script
+        sizes = own.persons, own.windows, np.random.RandomState(0)
+        write_dataset(self.data, own.dataset, 6, *sizes, noise=own.noise)
+
+    def words(self, *arguments: object, dataset: str = "") -> tuple:
+        """The command line without the script's name."""
+        where = (*self.on(dataset), "--out", self.out)
+        return *where, *self.script.small, *self.extra, "--quiet", *arguments
+
+    def on(self, dataset: str = "") -> tuple:
+        """The arguments that name the data."""
+        return "--dataset", dataset or self.script.dataset, "--data", self.data
+
+    def __call__(self, *arguments: object, dataset: str = "") -> dict:
+        return results_of(self.script.name, *self.words(*arguments, dataset=dataset))
+
+    def error(self, capsys, *arguments: object, dataset: str = "") -> str:
+        """The one line with which these arguments are refused."""
+        return error_of(capsys, self.script.name, *self.words(*arguments, dataset=dataset))
+
+    def path(self, *parts: str) -> Path:
+        """A file of the run; "recogniser" stands for that phase's folder."""
+        names = (self.script.recogniser if part == "recogniser" else part for part in parts)
+        return self.out.joinpath(self.script.folder, *names)
+
+    def history(self, phase: str = "") -> list[dict]:
+        """The rows of the history.csv of the run, or of one of its phases."""
+        return history(self.path(phase, "history.csv"))
+
+    def weights(self, phase: str = "") -> dict[str, torch.Tensor]:
+        """The saved weights of the run's model, or of the model of one of its phases, by name."""
+        return checkpoint.load(self.path(phase, "best.pt"))["model"]
+
+    def evaluate(self, checkpoint: Path, *arguments: object, dataset: str = "") -> dict:
+        """The results of evaluate.py on a checkpoint."""
+        words = ("--checkpoint", checkpoint, *self.on(dataset), "--quiet")
+        return results_of("evaluate", *words, *arguments)
+
+    def evaluate_error(self, capsys, checkpoint: Path, *arguments: object, dataset: str = "") -> str:
+        """The one line with which evaluate.py refuses a checkpoint."""
+        words = ("--checkpoint", checkpoint, *self.on(dataset), "--quiet")
+        return error_of(capsys, "evaluate", *words, *arguments)
+
+
+def history(path: Path) -> list[dict]:
+    """The rows of a history.csv without the seconds."""
+    with path.open() as file:
+        return [{k: v for k, v in row.items() if not k.startswith("s_")} for row in csv.DictReader(file)]
+
+
+def without_time(result: Mapping) -> dict:
+    """Results without the seconds that they took."""
+    return {name: value for name, value in result.items() if name != "seconds"}
+
+
+def pick(result: Mapping, names: Collection[str]) -> dict:
+    """The results of these names."""
+    return {name: result[name] for name in names}
+
+
+def same(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
+    """Whether two sets of weights are the same, to the bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
