@@ -33,7 +33,7 @@ def test_training_learns(train):
 
 
 def test_locality_pulls_the_attention(train):
-    training = ("--pre_epochs", 20, "--recognition_epochs", 1, "--hidden", 64, "--lr", 0.005)
+    training = ("--pre_epochs", 12, "--recognition_epochs", 1, "--hidden", 32, "--lr", 0.02)
     local, basic = (
         train(*training, "--attention", name)["attention"]["near_target"] for name in ("LA", "BA")
     )
