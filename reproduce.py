@@ -15,6 +15,7 @@ reason. An experiment that fails does not stop the others; if any has, the exit 
 
 import argparse
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from reid.cli import positive_int, script_parser
 from reid.errors import InputError, run_command
 from reid.execution import Place
 from reid.experiments import COLUMNS, METHODS, Cell, Job, jobs, plan
+from reid.lock import hold
 
 # Simulated data of --quick: persons, frames, recordings; windows for a batch of 256 in every training set.
 QUICK_SIZES = {
@@ -43,6 +45,13 @@ Key = tuple[Path, str]
 
 def main() -> None:
     args = parse_arguments()
+    writes = args.quick or not args.list
+    with hold(args.out / "reproduce.lock") if writes else nullcontext():
+        reproduce(args)
+
+
+def reproduce(args: argparse.Namespace) -> None:
+    """Make what is missing and write the tables, or with --list say what that would be."""
     if args.quick:
         make_quick_data(args)
     if SIZES in args.tables and not args.list:

@@ -19,6 +19,8 @@ resume) and history.csv. Attention of several runs side by side: python -m reid.
 """
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,14 +45,7 @@ SAVE_SECONDS = 30  # between two states of the encoders, 75 MB each
 def main() -> None:
     args = parse_arguments()
     settings = resolve(AGE_DEFAULT, AGE_TABLE, (args.dataset,), vars(args))
-    device = cli.pick_device(args)
-    run = two_phases.start("AGE", args, settings, settings["attention"])
-    if args.mode == "Train":
-        train(run, device)
-    else:
-        two_phases.evaluate(run, two_phases.recogniser_name(settings), device)
-    if args.save_features:
-        two_phases.write_features(run, device)
+    two_phases.carry_out("AGE", args, settings, settings["attention"], recogniser_name(settings), train)
 
 
 def train(run: Run, device: torch.device) -> None:
@@ -195,9 +190,14 @@ def train_recogniser(
     )
     training = Rows(rows.flatten(0, 1)[:, None], labels)
     return recognition_training.train(
-        two_phases.phase(run, two_phases.recogniser_name(settings)),
+        two_phases.phase(run, recogniser_name(settings)),
         model, recogniser.to(rows.device), sets.persons, training, numbers, tests, plan,
     )  # fmt: skip
+
+
+def recogniser_name(settings: Mapping[str, Any]) -> str:
+    """The recogniser's phase: its manner, and what it is given if that is not the encodings."""
+    return settings["manner"] + ("" if settings["feature"] == "encodings" else f"_{settings['feature']}")
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -22,7 +22,7 @@ from reid import cli, protocol, results, retrieval_training, sources
 from reid.errors import run_command
 from reid.optimizer import TFAdam
 from reid.runs import Best, Run
-from reid.saved import encode_set, save_features
+from reid.saved import encode_set
 from reid.settings import DF_DEFAULT, resolve
 from reid.sources import Source
 from reid.stages import Stages
@@ -31,15 +31,7 @@ from reid.stages import Stages
 def main() -> None:
     args = parse_arguments()
     settings = resolve(DF_DEFAULT, {}, (), vars(args))
-    args.balance = settings["balance"]
-    device = cli.pick_device(args)
-    run, source = retrieval_training.start("DF", args, settings, device)
-    if args.mode == "Train":
-        train(run, source, device)
-    else:
-        retrieval_training.evaluate(run, source, device)
-    if args.save_features:
-        save_features(args.save_features, run.path("best.pt"), args, device, source)
+    retrieval_training.carry_out("DF", args, settings, train)
 
 
 def train(run: Run, source: Source, device: torch.device) -> None:

@@ -23,7 +23,7 @@ from reid.errors import InputError, run_command
 from reid.jaccard import cluster
 from reid.optimizer import TFAdam
 from reid.runs import Best, Run
-from reid.saved import encode_set, save_features
+from reid.saved import encode_set
 from reid.settings import SIMMC, SIMMC_DEFAULT, resolve
 from reid.sources import Source
 from reid.stages import Stages
@@ -34,15 +34,7 @@ def main() -> None:
     args = parse_arguments()
     settings = resolve(SIMMC_DEFAULT, SIMMC, (args.dataset, args.probe), vars(args))
     settings["mask_x_2"] = settings["mask_x"] if settings["mask_x_2"] is None else settings["mask_x_2"]
-    args.balance = settings["balance"]
-    device = cli.pick_device(args)
-    run, source = retrieval_training.start("SimMC", args, settings, device)
-    if args.mode == "Train":
-        train(run, source, device)
-    else:
-        retrieval_training.evaluate(run, source, device)
-    if args.save_features:
-        save_features(args.save_features, run.path("best.pt"), args, device, source)
+    retrieval_training.carry_out("SimMC", args, settings, train)
 
 
 def train(run: Run, source: Source | None, device: torch.device) -> None:

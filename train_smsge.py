@@ -46,14 +46,7 @@ def main() -> None:
     args = parse_arguments()
     chosen = settings.resolve(*settings.SMSGE[args.protocol], (args.dataset, args.probe), vars(args))
     draw(np.random.RandomState(0), args.length, chosen)  # refuses subsets that such windows do not have
-    device = cli.pick_device(args)
-    run = two_phases.start("SM-SGE", args, chosen, chosen["scales"])
-    if args.mode == "Train":
-        train(run, device)
-    else:
-        two_phases.evaluate(run, recogniser_name(args), device)
-    if args.save_features:
-        two_phases.write_features(run, device)
+    two_phases.carry_out("SM-SGE", args, chosen, chosen["scales"], recogniser_name(args), train)
 
 
 def train(run: Run, device: torch.device) -> None:

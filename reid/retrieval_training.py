@@ -1,6 +1,7 @@
 """Runs that are scored by retrieval before every epoch: what train_simmc.py and train_df.py share."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,10 @@ import torch
 from torch import nn
 
 from data import Retrieval, datasets
-from reid import model_size, results, sources
+from reid import cli, model_size, results, sources
 from reid.cli import log
 from reid.runs import Best, Run
-from reid.saved import score_checkpoint
+from reid.saved import save_features, score_checkpoint
 from reid.sources import Source
 
 
@@ -21,6 +22,25 @@ def check(args: argparse.Namespace) -> None:
     args.probe = args.probe or next(iter(row.gallery_of))
     row.pair(args.probe)
     args.length = args.length or row.default_length
+
+
+def carry_out(
+    method: str,
+    args: argparse.Namespace,
+    settings: dict[str, Any],
+    train: Callable[[Run, Source | None, torch.device], None],
+) -> None:
+    """What the command line asks for: train, or score the saved best model; then write its features if wanted."""
+    args.balance = settings["balance"]
+    device = cli.pick_device(args)
+    run, source = start(method, args, settings, device)
+    with run.lock:
+        if args.mode == "Train":
+            train(run, source, device)
+        else:
+            evaluate(run, source, device)
+        if args.save_features:
+            save_features(args.save_features, run.path("best.pt"), args, device, source)
 
 
 def start(

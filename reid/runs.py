@@ -6,6 +6,7 @@ import csv
 import io
 import time
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from data import provenance
-from reid import checkpoint, cli, results
+from reid import checkpoint, cli, lock, results
 from reid.cli import log
 from reid.errors import InputError
 
@@ -58,9 +59,9 @@ class Run:
     method: its name in checkpoints. args: the command line. settings: the resolved settings of the method. name: the
     probe or split; names with a dot (CASIA_B's probe types) become a prefix of the file names, as published.
     folder: where the files go, where that is not <out>/<dataset>/<name>.
-    """
 
-    kind = "retrieval"
+    A training run keeps others out of its files while `lock` is open. Raises InputError if another one does.
+    """
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Run:
         data_set = f"{args.dataset}{simulated}, {name}, f = {args.length}"
         self.title = f"{method} on {data_set}, seed {args.seed}, {args.protocol} protocol"
         training = args.mode == "Train"
+        self.lock: AbstractContextManager = lock.hold(self.path("run.lock")) if training else nullcontext()
         cli.start_log(args.quiet, self.path("log.txt") if training else None, append=args.resume)
         log.info(self.title)
         log.info(cli.describe(settings))
@@ -170,9 +172,9 @@ class Run:
             )
 
     def write_results(self, content: Mapping[str, Any]) -> None:
-        """Write the results as JSON: results.json of the run, and --json."""
+        """Write the results as JSON: results.json of the run, and --json. content: more of them, or another kind."""
         content = {
-            "kind": self.kind,
+            "kind": "retrieval",
             "method": self.method,
             **self.identity,
             **content,

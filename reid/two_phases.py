@@ -6,7 +6,7 @@
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,29 @@ def check(args: argparse.Namespace) -> None:
     args.recognition_epochs = args.recognition_epochs or args.epochs
 
 
+def carry_out(
+    method: str,
+    args: argparse.Namespace,
+    settings: dict[str, Any],
+    variant: str,
+    recogniser: str,
+    train: Callable[[Run, torch.device], None],
+) -> None:
+    """What the command line asks for: train, or score the saved best models; then write features if wanted.
+
+    variant: names the run's folder. recogniser: name of its phase.
+    """
+    device = cli.pick_device(args)
+    run = start(method, args, settings, variant)
+    with run.lock:
+        if args.mode == "Train":
+            train(run, device)
+        else:
+            evaluate(run, recogniser, device)
+        if args.save_features:
+            write_features(run, device)
+
+
 def start(method: str, args: argparse.Namespace, settings: dict[str, Any], variant: str) -> Run:
     """The run in <out>/<method>/<dataset>/<variant>, where a view stands before the variant and the task after."""
     view = "" if args.view is None else f"view_{args.view}_"
@@ -72,11 +95,6 @@ def start(method: str, args: argparse.Namespace, settings: dict[str, Any], varia
 def phase(run: Run, name: str) -> Run:
     """One of the two phases. Its checkpoints say what they were trained for."""
     return run.part(name, task=run.args.task, view=run.args.view)
-
-
-def recogniser_name(settings: Mapping[str, Any]) -> str:
-    """The phase of AGE's recogniser: its manner, and what it is given if that is not the encodings."""
-    return settings["manner"] + ("" if settings["feature"] == "encodings" else f"_{settings['feature']}")
 
 
 def reload_encoder(run: Run, model: nn.Module) -> None:

@@ -70,7 +70,7 @@ def test_results_files_and_evaluation(encoder, train, evaluate, ias, tmp_path, c
     assert result["untrained"] != own["untrained"]
     folder = tmp_path / "out" / f"{method}+SimMC" / "IAS" / "A"
     assert {path.name for path in folder.iterdir()} == {
-        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json"),
+        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock"),
     }
     assert f"{method}, epoch 1, trained on train" in (folder / "log.txt").read_text()
     best = result["best"]

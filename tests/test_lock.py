@@ -1,0 +1,114 @@
+"""One process at a time in a folder: what the second one is told, and what a dead one leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from argparse import Namespace
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from commands import error_of, run
+
+from reid.errors import InputError
+from reid.lock import hold
+from reid.runs import Run
+
+HOLD = """
+import sys
+from pathlib import Path
+from reid.lock import hold
+file = hold(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def other_process(path):
+    """Another process that holds a lock, until it is killed without a chance to clean up."""
+    words = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.send_signal(signal.SIGKILL)
+
+
+def test_the_second_process_is_refused_until_the_first_is_dead(tmp_path):
+    path = tmp_path / "folder" / "run.lock"
+    with other_process(path) as process:
+        for _ in range(2):
+            with pytest.raises(InputError) as error:
+                hold(path)
+        message = str(error.value)
+        assert f"process {process.pid} " in message
+        assert str(path.parent) in message
+        assert "--out" in message
+        assert "\n" not in message
+    assert process.returncode == -signal.SIGKILL
+    assert path.is_file()  # the dead one's file bars nobody
+    with hold(path):
+        assert path.read_text().startswith(f"process {os.getpid()} ")
+
+
+def test_one_process_may_hold_a_lock_twice_and_gives_it_back(tmp_path):
+    path = tmp_path / "run.lock"
+    first = hold(path)
+    with hold(path):
+        pass
+    first.close()
+    with other_process(path), pytest.raises(InputError):
+        hold(path)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="could not write"):
+        hold(tmp_path / "file" / "run.lock")
+
+
+def test_training_is_refused_in_a_folder_in_use_and_evaluation_is_not(tmp_path, write_dataset, capsys):
+    write_dataset(tmp_path / "data", "KS20", 6, 4, 8, np.random.RandomState(0))
+    words = ("--dataset", "KS20", "--data", tmp_path / "data", "--out", tmp_path / "out", "--H", 8, "--quiet")
+    words += ("--batch_size", 16, "--json", tmp_path / "r.json")
+    assert run("train_simmc", *words, "--epochs", 1) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    folder = tmp_path / "out" / "KS20" / "probe"
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run.lock"}
+    with other_process(folder / "run.lock") as process:
+        for options in (("--epochs", 2), ("--epochs", 2, "--resume")):
+            error = error_of(capsys, "train_simmc", *words, *options)
+            assert f"process {process.pid} " in error
+            assert str(folder) in error
+        assert run("train_simmc", *words, "--mode", "Eval") == 0
+    assert json.loads((tmp_path / "r.json").read_text())["top1"] == result["top1"]
+    assert {name: (folder / name).read_bytes() for name in before} == before  # the log too
+    assert run("train_simmc", *words, "--epochs", 2, "--resume") == 0
+
+
+def test_probes_that_share_a_folder_do_not_wait_for_each_other(tmp_path):
+    """CASIA_B's probe types are prefixes of the files of one folder."""
+    args = Namespace(
+        **{"dataset": "CASIA_B", "length": 40, "protocol": "full", "seed": 0, "mode": "Train"},
+        **{"data": tmp_path, "out": tmp_path / "out", "resume": False, "quiet": True},
+    )
+    with other_process(tmp_path / "out" / "CASIA_B" / "nm.nm_run.lock"):
+        with pytest.raises(InputError, match="at work"):
+            Run("SimMC", args, {}, "nm.nm")
+        with Run("SimMC", args, {}, "cl.nm").lock:
+            pass
+
+
+def test_reproduce_is_refused_in_a_folder_in_use_and_its_list_is_not(tmp_path, capsys):
+    words = ("--out", tmp_path / "out", "--data", tmp_path, "--tables", "retrieval", "--methods", "D-13")
+    with other_process(tmp_path / "out" / "reproduce.lock") as process:
+        error = error_of(capsys, "reproduce", *words)
+        assert f"process {process.pid} " in error
+        assert str(tmp_path / "out") in error
+        assert run("reproduce", *words, "--list") == 0
+    assert run("reproduce", *words) == 0
+    assert (tmp_path / "out" / "retrieval.md").is_file()
