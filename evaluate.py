@@ -15,7 +15,6 @@ figures; shares are fractions in [0, 1] there, percent in the printed table.
 """
 
 import argparse
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ from reid import (
 )
 from reid.errors import InputError, run_command
 from reid.published import age, content
-from reid.saved import encode_set, load_retrieval, score_checkpoint
+from reid.saved import load_model, load_retrieval, score_encoder
 from reid.settings import SIMMC_DEFAULT
 
 
@@ -80,7 +79,7 @@ def score_recogniser(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[s
         tests = sets.tests
     else:  # AGE's published recogniser without its encoders
         tests = age.read_rows(args.checkpoint, datasets.get(args.dataset).recognition)
-    pick_test(args, tests, part["test"])
+    recognisers.pick_test(args, tests, part["test"])
     if "model" in saved:
         if part["persons"] is None:
             content.name_persons(saved, args.checkpoint, sets.persons)
@@ -95,18 +94,11 @@ def train_classifier(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     row = datasets.get(args.dataset)
     args.length = args.length or (row.view_length if args.view is not None else row.default_length)
     sets = recognisers.load(args)
-    pick_test(args, sets.tests)
+    recognisers.pick_test(args, sets.tests)
     settings = classifiers.settings_of(args.recognise, args.epochs)
     device = cli.pick_device(args)
     found = classifiers.recognise(args.recognise, sets, settings, args.seed, device, args.quiet)
     return args.recognise, {**recognition_training.summary(found, args.probe), "settings": settings}
-
-
-def pick_test(args: argparse.Namespace, tests: Collection[str], own: str | None = None) -> None:
-    """Make --probe the name of a test split: by default a checkpoint's own, or the first."""
-    args.probe = args.probe or own or next(iter(tests))
-    if args.probe not in tests:
-        raise InputError(f"unknown test split {args.probe!r}; choose one of {', '.join(tests)}")
 
 
 def score_model(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -123,7 +115,8 @@ def score_model(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, d
     else:
         sets = load_retrieval(args, batch_size, centred=saved.get("settings", {}).get("centred", True))
     if args.checkpoint:
-        return saved["method"], score_checkpoint(args.checkpoint, sets, args.protocol, device, source, saved)
+        model, _ = load_model(args.checkpoint, sets.joints, sets.length, device, source, saved)
+        return saved["method"], {**score_encoder(model, sets, args.protocol), "epoch": saved["epoch"]}
     if args.features == "untrained":
         return "untrained", score_untrained(sets, args, device)
     return args.features, protocol.score_descriptor(sets, args.features, args.protocol)
@@ -133,8 +126,7 @@ def score_untrained(sets: Retrieval, args: argparse.Namespace, device: torch.dev
     """SimMC's encoder with its initial weights of --seed."""
     generator = torch.Generator().manual_seed(args.seed)
     model = SimMC(sets.joints * 3, SIMMC_DEFAULT["H"], SIMMC_DEFAULT["D"], generator).to(device)
-    found = (encode_set(model, part.skeletons) for part in (sets.probe, sets.gallery))
-    return protocol.score(sets, *found, args.protocol)
+    return score_encoder(model, sets, args.protocol)
 
 
 def describe(args: argparse.Namespace) -> dict[str, Any]:
@@ -172,7 +164,6 @@ def parse_arguments() -> argparse.Namespace:
         "--exclude_self", action="store_true", help="the two feature files are one set: no self matches"
     )
     cli.add_data_arguments(parser, dataset_required=False)
-    cli.add_probe_argument(parser)
     parser.add_argument(
         "--view", type=int, metavar="V", help="cross-view test set (CASIA_B), with --recognise or TensorFlow"
     )
@@ -188,6 +179,12 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_machine_arguments(run)
     run.add_argument("--epochs", type=cli.positive_int, help="--recognise: at most so many, for the LSTMs")
     args = parser.parse_args()
+    check(args)
+    return args
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises InputError for options that do not go together, and where one is missing."""
     given = [name for name in ("checkpoint", "features", "recognise", "gallery") if getattr(args, name)]
     if len(given) != 1:
         found = " and ".join(f"--{name}" for name in given) or "none"
@@ -211,7 +208,6 @@ def parse_arguments() -> argparse.Namespace:
         raise InputError(
             "--exclude_self goes with feature files; data sets know where probe and gallery are one set"
         )
-    return args
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from reid.optimizer import TFAdam
 from reid.recognisers import Recogniser, Rows, rows_of_test
 from reid.runs import Run
 from reid.saved import encode_rows
-from reid.settings import AGE_DEFAULT, AGE_TABLE, resolve
+from reid.settings import choose
 from reid.stages import Stages
 
 VALIDATE_EVERY = 50  # batches of an epoch
@@ -44,7 +44,7 @@ SAVE_SECONDS = 30  # between two states of the encoders, 75 MB each
 
 def main() -> None:
     args = parse_arguments()
-    settings = resolve(AGE_DEFAULT, AGE_TABLE, (args.dataset,), vars(args))
+    settings = choose("AGE", args.protocol, args.dataset, args.probe, vars(args))
     two_phases.carry_out("AGE", args, settings, settings["attention"], recogniser_name(settings), train)
 
 
@@ -55,7 +55,8 @@ def train(run: Run, device: torch.device) -> None:
     tests = sets.tests if args.task == "recognition" else {args.probe: sets.probe}
     shown = two_phases.headline(args, tests)
     rng = np.random.RandomState(args.seed)
-    order = training_order(sets.train.labels, run.settings["batch_size"], rng, args.balance)  # permuted once
+    size, balance = run.settings["batch_size"], run.settings["balance"]
+    order = training_order(sets.train.labels, size, rng, balance)  # permuted once
     model, generator = new_model(run, sets.joints)
     model.to(device)
     two_phases.describe(run, model, order, sets)
@@ -201,10 +202,7 @@ def recogniser_name(settings: Mapping[str, Any]) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.script_parser(__doc__)
-    cli.add_data_arguments(parser)
-    cli.add_probe_argument(parser)
-    cli.add_run_arguments(parser)
+    parser = cli.training_parser(__doc__)
     two_phases.add_arguments(parser)
     group = parser.add_argument_group("AGE (default: the published setting of the data set)")
     group.add_argument("--attention", choices=("LA", "BA"), help="locality-aware or basic")
@@ -223,16 +221,8 @@ def parse_arguments() -> argparse.Namespace:
         "--two_thirds", action=argparse.BooleanOptionalAction, help="encoders train on the first two thirds"
     )
     group.add_argument("--hidden", type=cli.positive_int, help="units of every layer")
-    group.add_argument("--lr", type=float, help="learning rate")
-    group.add_argument("--batch_size", type=cli.positive_int)
-    group.add_argument(
-        "--patience", type=cli.positive_int, help="recognition epochs without a better test to stop"
-    )
-    group.add_argument(
-        "--balance",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="resample training sequences to equal class shares (uses labels; the released AGE does not)",
+    cli.add_learning_arguments(
+        group, "", "test in recognition", "which the released AGE does not (uses labels)"
     )
     args = parser.parse_args()
     two_phases.check(args)

@@ -15,22 +15,21 @@ import argparse
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 
 from models.df import DF
-from reid import cli, protocol, results, retrieval_training, sources
+from reid import cli, recognition_training, results, retrieval_training, sources
 from reid.errors import run_command
 from reid.optimizer import TFAdam
 from reid.runs import Best, Run
-from reid.saved import encode_set
-from reid.settings import DF_DEFAULT, resolve
+from reid.saved import score_encoder
+from reid.settings import choose
 from reid.sources import Source
 from reid.stages import Stages
 
 
 def main() -> None:
     args = parse_arguments()
-    settings = resolve(DF_DEFAULT, {}, (), vars(args))
+    settings = choose("DF", args.protocol, args.dataset, args.probe, vars(args))
     retrieval_training.carry_out("DF", args, settings, train)
 
 
@@ -51,8 +50,7 @@ def train(run: Run, source: Source, device: torch.device) -> None:
     stages = Stages(args.epochs, epoch, args.quiet, device)
     while True:
         with stages("evaluate"):
-            features = [encode_set(model, s.skeletons) for s in (sets.probe, sets.gallery)]
-            figures = protocol.score(sets, *features, args.protocol)
+            figures = score_encoder(model, sets, args.protocol)
         if best.update(epoch, figures):
             run.save_best(model, epoch, figures)
         row = {"epoch": epoch, **figures}
@@ -73,35 +71,17 @@ def learn(
     model: DF, optimizer: TFAdam, frames: torch.Tensor, classes: torch.Tensor, batch_size: int
 ) -> float:
     """One Adam step a batch on the cross entropy, in the fixed order of frames (N, f, d). Returns the mean loss."""
-    losses = []
-    for x, y in zip(frames.split(batch_size), classes.split(batch_size), strict=True):
-        loss = cross_entropy(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.detach())
+    batches = zip(frames.split(batch_size), classes.split(batch_size), strict=True)
+    losses = [recognition_training.learn_batch(model, optimizer, x, y) for x, y in batches]
     return torch.stack(losses).mean().item()
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.script_parser(__doc__)
-    cli.add_data_arguments(parser)
-    cli.add_probe_argument(parser)
-    cli.add_run_arguments(parser)
+    parser = cli.training_parser(__doc__)
     sources.add_argument(parser, "the frame features to train on", required=True)
-    group = parser.add_argument_group("DF")
-    group.add_argument("--H", type=cli.positive_int, help="units of the hidden layer (640)")
-    group.add_argument("--lr", type=float, help="learning rate (0.0005)")
-    group.add_argument("--batch_size", type=cli.positive_int)
-    group.add_argument(
-        "--patience", type=cli.positive_int, help="epochs without a better top-1 until training stops"
-    )
-    group.add_argument(
-        "--balance",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="resample training sequences to equal class shares, as for the other methods",
-    )
+    group = parser.add_argument_group("DF (default: reid/settings.py)")
+    group.add_argument("--H", type=cli.positive_int, help="units of the hidden layer")
+    cli.add_learning_arguments(group, "", "top-1", "as for the other methods")
     args = parser.parse_args()
     retrieval_training.check(args)
     return args

@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from models.simmc import SimMC, check_masks, draw_masks, masked_mean, mean_of_clusters
-from reid import cli, cluster_quality, protocol, results, retrieval_training, sources
+from reid import cli, cluster_quality, results, retrieval_training, sources
 from reid.errors import InputError, run_command
 from reid.jaccard import cluster
 from reid.optimizer import TFAdam
 from reid.runs import Best, Run
-from reid.saved import encode_set
-from reid.settings import SIMMC, SIMMC_DEFAULT, resolve
+from reid.saved import score_encoder
+from reid.settings import choose
 from reid.sources import Source
 from reid.stages import Stages
 from reid.threads import one_thread
@@ -32,8 +32,7 @@ from reid.threads import one_thread
 
 def main() -> None:
     args = parse_arguments()
-    settings = resolve(SIMMC_DEFAULT, SIMMC, (args.dataset, args.probe), vars(args))
-    settings["mask_x_2"] = settings["mask_x"] if settings["mask_x_2"] is None else settings["mask_x_2"]
+    settings = choose("SimMC", args.protocol, args.dataset, args.probe, vars(args))
     retrieval_training.carry_out("SimMC", args, settings, train)
 
 
@@ -61,8 +60,7 @@ def train(run: Run, source: Source | None, device: torch.device) -> None:
             masks = draw_batch_masks(rng, len(skeletons), sets.length, settings).to(device)  # (batches, 2, f)
             whole, first, second = encode_masked(model, skeletons, masks, settings["batch_size"])  # (N, H)
         with stages("evaluate"):
-            features = [encode_set(model, s.skeletons) for s in (sets.probe, sets.gallery)]
-            figures = protocol.score(sets, *features, args.protocol)
+            figures = score_encoder(model, sets, args.protocol)
         if best.update(epoch, figures) and args.save_model:
             run.save_best(model, epoch, figures)
         row = {"epoch": epoch, **figures}
@@ -148,10 +146,7 @@ def describe_epoch(row: dict) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.script_parser(__doc__)
-    cli.add_data_arguments(parser)
-    cli.add_probe_argument(parser)
-    cli.add_run_arguments(parser)
+    parser = cli.training_parser(__doc__)
     sources.add_argument(parser, "train on frame features in place of skeletons")
     group = parser.add_argument_group("SimMC (default: the published setting of the data set)")
     group.add_argument("--H", type=cli.positive_int, help="feature size")
@@ -164,23 +159,13 @@ def parse_arguments() -> argparse.Namespace:
         "--mask_lambda", "--lambda", type=float, help="weight of the intra-sequence contrast (MIC)"
     )
     group.add_argument("--t", type=float, help="temperature")
-    group.add_argument("--lr", type=float, help="learning rate")
     group.add_argument(
         "--eps", type=float, help="DBSCAN: Jaccard distance within which sequences are neighbours"
     )
     group.add_argument(
         "--min_samples", type=cli.positive_int, help="DBSCAN: neighbours that make a core sequence"
     )
-    group.add_argument("--batch_size", type=cli.positive_int)
-    group.add_argument(
-        "--patience", type=cli.positive_int, help="epochs without a better top-1 until training stops"
-    )
-    group.add_argument(
-        "--balance",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="resample training sequences to equal class shares, as published (uses labels)",
-    )
+    cli.add_learning_arguments(group, "", "top-1", "as published (uses labels)")
     group.add_argument(
         "--save_model", type=int, choices=(0, 1), default=1, help="1: keep the best model (default)"
     )

@@ -28,12 +28,13 @@ from data import Recognition, datasets
 from data.frame_subsets import SUBSET_SIZES, draw_subsets
 from data.resample import training_order
 from models.smsge import LOSSES, SCALES, SMSGE
-from reid import cli, recognition_training, settings, two_phases
+from reid import cli, recognition_training, two_phases
 from reid.errors import InputError, run_command
 from reid.joint_step import JointStep
 from reid.recognisers import Recogniser, Rows, rows_of_test
 from reid.runs import Run
 from reid.saved import encode_rows
+from reid.settings import choose
 from reid.stages import Stages
 
 SAVE_SECONDS = 30  # between two states of the encoder, 70 MB each
@@ -44,7 +45,7 @@ RECOGNISER = ("prefixes", "last_pre", "recognition_lr", "best_from", *recognitio
 
 def main() -> None:
     args = parse_arguments()
-    chosen = settings.resolve(*settings.SMSGE[args.protocol], (args.dataset, args.probe), vars(args))
+    chosen = choose("SM-SGE", args.protocol, args.dataset, args.probe, vars(args))
     draw(np.random.RandomState(0), args.length, chosen)  # refuses subsets that such windows do not have
     two_phases.carry_out("SM-SGE", args, chosen, chosen["scales"], recogniser_name(args), train)
 
@@ -54,7 +55,7 @@ def train(run: Run, device: torch.device) -> None:
     args = run.args
     sets = two_phases.load(run)
     rng = np.random.RandomState(args.seed)
-    balance = args.balance and datasets.get(args.dataset).balanced
+    balance = run.settings["balance"] and datasets.get(args.dataset).balanced
     order = training_order(sets.train.labels, run.settings["batch_size"], rng, balance)  # permuted once
     model, generator = new_model(run, sets.joints)
     model.to(device)
@@ -154,10 +155,7 @@ def recogniser_name(args: argparse.Namespace) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.script_parser(__doc__)
-    cli.add_data_arguments(parser)
-    cli.add_probe_argument(parser)
-    cli.add_run_arguments(parser)
+    parser = cli.training_parser(__doc__)
     two_phases.add_arguments(parser)
     group = parser.add_argument_group("SM-SGE (default: the published setting of the data set)")
     add_model_arguments(group)
@@ -205,16 +203,8 @@ def add_training_arguments(group) -> None:
     group.add_argument("--save_flag", type=int, choices=(0, 1), default=1, help="0: keep no recogniser")
     group.add_argument("--subsets", choices=("resample", "fixed"), help="drawn for every batch, or once")
     group.add_argument("--prefixes", choices=("f", "f+1"), help="f+1: with the released code's extra one")
-    group.add_argument("--lr", type=float, help="learning rate of the encoder")
     group.add_argument("--recognition_lr", type=float, help="learning rate of the recogniser")
-    group.add_argument("--batch_size", type=cli.positive_int)
-    group.add_argument("--patience", type=cli.positive_int, help="epochs without a better test")
-    group.add_argument(
-        "--balance",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="resample training sequences to equal class shares, as published (uses labels)",
-    )
+    cli.add_learning_arguments(group, " of the encoder", "test in recognition", "as published (uses labels)")
 
 
 def scale_letters(text: str) -> str:

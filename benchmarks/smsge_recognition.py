@@ -13,16 +13,15 @@ from data.skeleton import bias
 from models.smsge import SMSGE
 from reid.optimizer import TFAdam
 from reid.recognisers import Recogniser
-from reid.recognition_training import learn
-from reid.settings import SMSGE as SETTINGS
-from reid.settings import resolve
+from reid.recognition_training import learn_batch
+from reid.settings import choose
 
 JOINTS, LENGTH, PERSONS, BATCHES = 25, 6, 20, 8
 PLAIN, AGAIN, ONCE = "plain, encoder every epoch", "models.smsge, encoder every epoch", "states computed once"
 
 
 def run(options: Options) -> Report:
-    chosen = resolve(*SETTINGS["full"], ("KS20", "probe"), {})
+    chosen = choose("SM-SGE", "full", "KS20", "probe", {})
     size, D_h = (4, 8) if options.quick else (chosen["batch_size"], chosen["D_h"])
     generator = torch.Generator().manual_seed(0)
     model = SMSGE(JOINTS, D_h).requires_grad_(False)
@@ -44,7 +43,7 @@ def run(options: Options) -> Report:
     adams = {name: TFAdam(each.parameters(), chosen["recognition_lr"]) for name, each in networks.items()}
 
     def epoch(name: str) -> None:
-        found = [learn(networks[name], adams[name], encoders[name](b), labels[b]) for b in batches]
+        found = [learn_batch(networks[name], adams[name], encoders[name](b), labels[b]) for b in batches]
         losses[name].append(torch.stack(found).mean().item())
 
     _, times = alternate({name: lambda name=name: epoch(name) for name in encoders}, options.rounds)

@@ -15,15 +15,14 @@ from data.frame_subsets import draw_subsets
 from data.skeleton import bias
 from models.smsge import SMSGE
 from reid.joint_step import JointStep
-from reid.settings import SMSGE as SETTINGS
-from reid.settings import resolve
+from reid.settings import choose
 
 JOINTS, LENGTH = 25, 6
 PLAIN, OURS = "plain", "reid.joint_step"
 
 
 def run(options: Options) -> Report:
-    chosen = resolve(*SETTINGS["full"], ("KS20", "probe"), {})
+    chosen = choose("SM-SGE", "full", "KS20", "probe", {})
     batch, D_h = (4, 8) if options.quick else (chosen["batch_size"], chosen["D_h"])
     model = SMSGE(JOINTS, D_h)
     slow = copy.deepcopy(model)

@@ -26,7 +26,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from data.casia_b import VIEWS
 from data.datasets import DATASETS
+from data.raw_frames import KS20_BODIES
 from data.sensor import Sensor, draw_clothes, lost_joints, observe
 from data.walkers import Person, Track, change_posture, draw_person, walk
 from reid.errors import InputError, run_command
@@ -35,7 +37,6 @@ MARKER = "SIMULATED.txt"
 SHORT_SHARE = 0.05  # of the recordings
 EXTRA_SHARE = 0.02  # of BIWI's frames, in which lines for a second body follow the 20 joints
 
-KS20_BODIES = (*range(1, 5), *range(7, 10), *range(11, 18), *range(19, 25))
 KS20_SETTINGS = ("gc1", "gc2", "gc3")
 # Degrees between walking and the way to the sensor; the lateral and diagonal views of the real set.
 KS20_VIEWS = {
@@ -69,7 +70,6 @@ KGBD_JOINTS = {
     "Foot-Left": 15,
 }
 CASIA_JOINTS = (3, 2, 8, 9, 10, 4, 5, 6, 16, 17, 18, 12, 13, 14)
-CASIA_VIEWS = range(0, 181, 18)  # degrees; 0 walks towards the camera
 BIWI_TEST_SHARE = 28 / 50
 FOCAL_LENGTH = 525.0  # pixels, of Kinect v1's image of 640 x 480
 FRAME_MILLISECONDS = 33
@@ -252,7 +252,7 @@ def write_casia(request: Request) -> None:
             clothes = draw_clothes(OTHER_CLOTHES, random) if condition == "cl" else usual
             for video in range(1, videos + 1):
                 walker = burden(person, condition, random)
-                for view in CASIA_VIEWS:
+                for view in VIEWS:  # degrees; 0 walks towards the camera
                     scene = Scene(POSE_ESTIMATOR, heading=view, heading_spread=6.0, turn=10.0, rate=25.0)
                     frames = record(walker, scene, clothes, request.frames, random)[:, CASIA_JOINTS]
                     name = f"{number + 1:03d}-{condition}-{video:02d}-{view:03d}.npy"

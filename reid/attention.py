@@ -94,9 +94,7 @@ def _test_set(args: argparse.Namespace, header: Mapping) -> tuple:
         sets = saved.load_retrieval(args, header["settings"]["batch_size"], centred=centred)
         return sets, sets.probe
     sets = recognisers.load(args, centred)
-    args.probe = args.probe or next(iter(sets.tests))
-    if args.probe not in sets.tests:
-        raise InputError(f"unknown test split {args.probe!r}; choose one of {', '.join(sets.tests)}")
+    recognisers.pick_test(args, sets.tests)
     return sets, sets.tests[args.probe]
 
 
@@ -111,7 +109,6 @@ def parse_arguments() -> argparse.Namespace:
         help="models of AGE: encoder/best.pt, or any other",
     )
     cli.add_data_arguments(parser)
-    cli.add_probe_argument(parser)
     parser.add_argument(
         "--out", type=Path, default="alignment.png", metavar="PNG", help="the picture (%(default)s)"
     )

@@ -21,7 +21,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from data import Recognition, Sequences
@@ -142,7 +141,8 @@ def _recognise_by_lstm(
     with tqdm(total=settings["epochs"], unit="epoch", disable=True if quiet else None, leave=False) as bar:
         for epoch in range(1, settings["epochs"] + 1):
             order = torch.randperm(len(sets.train), generator=generator).to(device)
-            _learn(model, optimizer, training, order.split(settings["batch_size"]))
+            for batch in order.split(settings["batch_size"]):
+                recognition_training.learn_batch(model, optimizer, *(array[batch] for array in training))
             for name, (skeletons, labels) in tests.items():
                 scores = model.scores(skeletons)
                 rank1 = (scores.argmax(dim=1) == labels).double().mean().item()
@@ -157,20 +157,6 @@ def _recognise_by_lstm(
     return found
 
 
-def _learn(
-    model: SequenceClassifier,
-    optimizer: torch.optim.Optimizer,
-    training: tuple[Tensor, Tensor],
-    batches: tuple[Tensor, ...],
-) -> None:
-    """One step a batch of window numbers, on the mean cross entropy."""
-    skeletons, labels = training
-    for batch in batches:
-        loss = cross_entropy(model(skeletons[batch]), labels[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-
 def _on(sequences: Sequences, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Skeletons (N, f, J, 3) and labels (N,) on the device."""
     return tuple(torch.from_numpy(a).to(device) for a in (sequences.skeletons, sequences.labels))

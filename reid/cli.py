@@ -27,10 +27,25 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
+def training_parser(doc: str) -> argparse.ArgumentParser:
+    """The parser of a training script, with the options that all of them have."""
+    parser = script_parser(doc)
+    add_data_arguments(parser)
+    add_run_arguments(parser)
+    return parser
+
+
 def add_data_arguments(parser: argparse.ArgumentParser, dataset_required: bool = True) -> None:
     """Which data to use: shared by training and evaluation."""
     group = parser.add_argument_group("data")
     group.add_argument("--dataset", choices=DATASETS, required=dataset_required, help="name of the data set")
+    group.add_argument(
+        "--probe",
+        "--split",
+        "--probe_type",
+        help="test split whose sequences are looked for in the gallery: probe (KS20, KGBD; default), A or B (IAS), "
+        "Walking or Still (BIWI), nm.nm, cl.cl, bg.bg, cl.nm or bg.nm (CASIA_B)",
+    )
     group.add_argument("--length", type=positive_int, help="frames f in a sequence (default: 6; CASIA_B 40)")
     group.add_argument(
         "--data", default="Datasets", metavar="DIR", help="folder that preprocess.py wrote (%(default)s)"
@@ -43,19 +58,8 @@ def add_data_arguments(parser: argparse.ArgumentParser, dataset_required: bool =
     )
 
 
-def add_probe_argument(parser: argparse.ArgumentParser) -> None:
-    """The probe, under its published names."""
-    parser.add_argument(
-        "--probe",
-        "--split",
-        "--probe_type",
-        help="test split whose sequences are looked for in the gallery: probe (KS20, KGBD; default), A or B (IAS), "
-        "Walking or Still (BIWI), nm.nm, cl.cl, bg.bg, cl.nm or bg.nm (CASIA_B)",
-    )
-
-
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """How to run: shared by the three training scripts."""
+    """How to run: shared by the training scripts."""
     group = parser.add_argument_group("run")
     group.add_argument(
         "--mode", choices=("Train", "Eval"), default="Train", help="Eval: score the saved best model"
@@ -74,6 +78,24 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--model_size", type=int, choices=(0, 1), default=0, help="1: print parameters and FLOPs"
     )
     add_machine_arguments(group)
+
+
+def add_learning_arguments(group, phase: str, better: str, balance: str) -> None:
+    """How a method learns: shared by the training scripts, in each one's own group.
+
+    phase: what --lr is of, where not of all. better: what --patience waits for. balance: what the help adds to
+    --balance.
+    """
+    group.add_argument("--lr", type=float, help="learning rate" + phase)
+    group.add_argument("--batch_size", type=positive_int, help="sequences in a batch")
+    group.add_argument(
+        "--patience", type=positive_int, help=f"epochs without a better {better} until training stops"
+    )
+    group.add_argument(
+        "--balance",
+        action=argparse.BooleanOptionalAction,
+        help=f"resample training sequences to equal class shares, {balance}",
+    )
 
 
 def add_machine_arguments(group) -> None:

@@ -1,7 +1,5 @@
 """Tables of published figures beside ours, as text, CSV and JSON."""
 
-import csv
-import io
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reid.experiments import TITLES, Cell, published
-from reid.results import write_text
+from reid.results import write_csv, write_json, write_text
 
 TITLE_OF = {
     "top1": "top-1",
@@ -115,13 +113,13 @@ def _mean_and_spread(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) 
 def write(folder: Path, table: str, entries: Sequence[Entry]) -> None:
     """Write <table>.md, <table>.csv and <table>.json."""
     write_text(folder / f"{table}.md", as_markdown(table, entries))
-    write_text(folder / f"{table}.csv", as_csv(entries))
+    write_csv(folder / f"{table}.csv", as_rows(entries))
     content = {
         "table": table,
         "source": published()[table]["source"],
         "entries": [asdict(e) for e in entries],
     }
-    write_text(folder / f"{table}.json", json.dumps(content, indent=1) + "\n")
+    write_json(folder / f"{table}.json", content)
 
 
 def as_markdown(table: str, entries: Sequence[Entry]) -> str:
@@ -204,20 +202,14 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def as_csv(entries: Sequence[Entry]) -> str:
-    """A line for every metric of every entry, with full precision; empty where there is no figure."""
-    text = io.StringIO()
+def as_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """A row of the CSV file for every metric of every entry, with full precision; None where there is no figure."""
     kinds = ("published", "best", "spread", "last", "difference", "untrained")
-    columns = ("table", "column", "row", "metric", *kinds, "seeds", "seconds", "simulated", "capped", "note")
-    writer = csv.DictWriter(text, columns)
-    writer.writeheader()
+    rows = []
     for entry in entries:
-        same = {"table": entry.table, "column": entry.column, "row": entry.row, "note": entry.note}
-        same |= {"seconds": entry.seconds, "simulated": entry.simulated, "capped": entry.capped}
-        same["seeds"] = " ".join(map(str, entry.seeds))
         for i, metric in enumerate(entry.metrics):
-            values = {
-                kind: None if getattr(entry, kind) is None else getattr(entry, kind)[i] for kind in kinds
-            }
-            writer.writerow({**same, "metric": metric, **values})
-    return text.getvalue()
+            rows.append({"table": entry.table, "column": entry.column, "row": entry.row, "metric": metric})
+            rows[-1] |= {kind: values[i] if (values := getattr(entry, kind)) else None for kind in kinds}
+            rows[-1] |= {"seeds": " ".join(map(str, entry.seeds)), "seconds": entry.seconds}
+            rows[-1] |= {"simulated": entry.simulated, "capped": entry.capped, "note": entry.note}
+    return rows

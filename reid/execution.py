@@ -22,10 +22,10 @@ from typing import Any
 from data import datasets, provenance
 from data.layouts import locate
 from data.raw import RAW
-from reid import settings
 from reid.errors import InputError
 from reid.experiments import Job
 from reid.results import write_json
+from reid.settings import choose
 
 PROJECT = Path(__file__).resolve().parent.parent
 SOURCES = ("models/*.py", "data/*.py", "reid/**/*.py")  # whose change makes "another state of the code"
@@ -205,17 +205,9 @@ def _by_hand(job: Job, place: Place) -> dict[str, Any] | None:
 
 def published_settings(job: Job) -> dict[str, Any]:
     """The settings that the script of a job resolves for it."""
-    tables = {
-        "train_simmc.py": (settings.SIMMC_DEFAULT, settings.SIMMC),
-        "train_age.py": (settings.AGE_DEFAULT, settings.AGE_TABLE),
-        "train_smsge.py": settings.SMSGE["full"],
-    }
     words = dict(zip(job.row.words[::2], job.row.words[1::2], strict=True))
     given = {name.removeprefix("--"): value for name, value in words.items()}
-    found = settings.resolve(*tables[job.row.script], (job.column.dataset, job.column.probe), given)
-    if found.get("mask_x_2", 0) is None:
-        found["mask_x_2"] = found["mask_x"]
-    return found
+    return choose(job.row.method, "full", job.column.dataset, job.column.probe, given)
 
 
 @cache

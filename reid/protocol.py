@@ -4,31 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-import data
 from data import Retrieval, Sequences
 from data.descriptors import DESCRIPTORS, descriptor
 from reid import ranking
 from reid.errors import InputError
-
-
-def load_retrieval(
-    dataset: str,
-    probe: str,
-    length: int | None,
-    root: str,
-    rng: np.random.RandomState,
-    batch_size: int,
-    protocol: str,
-    balance: bool = True,
-    train: bool = True,
-    centred: bool = True,
-) -> Retrieval:
-    """data.load, and for the released protocol every set cut to whole batches of batch_size (line 1)."""
-    sets = data.load(
-        dataset, probe, length, root,
-        rng=rng, batch_size=batch_size, balance=balance, train=train, centred=centred,
-    )  # fmt: skip
-    return cut(sets, batch_size, protocol)
 
 
 def cut(sets: Retrieval, batch_size: int, protocol: str) -> Retrieval:

@@ -2,7 +2,7 @@
 
 import argparse
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,13 @@ def load(args: argparse.Namespace, centred: bool = True) -> Recognition:
     for name, test in sets.tests.items():
         refuse_unknown(name, sets.persons[test.labels], trained)
     return sets
+
+
+def pick_test(args: argparse.Namespace, tests: Collection[str], own: str | None = None) -> None:
+    """Make --probe the name of a test split: by default a checkpoint's own, or the first. InputError for others."""
+    args.probe = args.probe or own or next(iter(tests))
+    if args.probe not in tests:
+        raise InputError(f"unknown test split {args.probe!r}; choose one of {', '.join(tests)}")
 
 
 def refuse_unknown(name: str, labels: np.ndarray, known: np.ndarray) -> None:

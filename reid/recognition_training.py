@@ -5,7 +5,6 @@ its own best Rank-1, and the figures of the last one stand beside them. Files of
 final.pt (encoder and network, for evaluate.py), last.pt (to resume), history.csv.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from reid.errors import InputError
 from reid.optimizer import TFAdam
 from reid.recognisers import Recogniser, Rows, save
 from reid.recognition import evaluate
-from reid.runs import Run
+from reid.runs import Run, digest_of
 from reid.stages import Stages
 
 # What may differ on --resume. The encoder's epochs may, because its weights are compared.
@@ -136,7 +135,9 @@ def train(
         row, losses = {}, []
         with stages("learn"):
             for step, batch in enumerate(batches, start=epoch * len(batches) + 1):
-                losses.append(learn(recogniser, optimizer, training.rows[batch], training.labels[batch]))
+                losses.append(
+                    learn_batch(recogniser, optimizer, training.rows[batch], training.labels[batch])
+                )
                 if plan.test_every and (step - 1) % plan.test_every == 0:
                     row |= tests.look(recogniser, epoch + 1, step)
         epoch += 1
@@ -152,9 +153,12 @@ def train(
     return _finish(run, encoder, recogniser, persons, tests, epoch, epoch * len(batches))
 
 
-def learn(recogniser: Recogniser, optimizer: TFAdam, rows: Tensor, labels: Tensor) -> Tensor:
-    """One step on the rows (B, R, d) and classes (B,) of a batch. Returns the mean cross entropy before it."""
-    loss = cross_entropy(recogniser(rows), labels)
+def learn_batch(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> Tensor:
+    """One step of a network that gives a score for each person, on a batch of B inputs and classes (B,).
+
+    Returns the mean cross entropy before it.
+    """
+    loss = cross_entropy(model(inputs), labels)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -199,10 +203,7 @@ class Fingerprint:
     """A digest of a model's weights: whether saved work on its features can be gone on with."""
 
     def __init__(self, model: nn.Module):
-        digest = hashlib.sha256()
-        for value in model.state_dict().values():
-            digest.update(value.cpu().contiguous().numpy().tobytes())
-        self.digest = digest.hexdigest()
+        self.digest = digest_of(model)
 
     def saved_in(self, run: Run) -> bool:
         """Whether the run's last.pt, if any, was made with this model; a line of the log says so if not."""

@@ -2,8 +2,7 @@
 
 import argparse
 import copy
-import csv
-import io
+import hashlib
 import time
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -157,12 +156,7 @@ class Run:
         total = sum(seconds.values())
         log.info(f"epoch {row['epoch']:3d}  {line}  {total:.1f} s")
         self.history.append({**row, **{f"s_{name}": round(value, 3) for name, value in seconds.items()}})
-        columns = list(dict.fromkeys(name for r in self.history for name in r))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(self.history)
-        results.write_text(self.path("history.csv"), text.getvalue())
+        results.write_csv(self.path("history.csv"), self.history)
 
     def save_arrays(self) -> None:
         """Write every figure of the history as an array file over the epochs, NaN where an epoch has none."""
@@ -194,6 +188,14 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: 
         model.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:
         raise InputError(f"the weights in {source} do not fit the model: {error}") from error
+
+
+def digest_of(model: nn.Module) -> str:
+    """SHA-256 of a model's weights, in hexadecimal digits: equal weights, equal digests."""
+    digest = hashlib.sha256()
+    for value in model.state_dict().values():
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _state(part: Any) -> Any:

@@ -99,10 +99,22 @@ def load_retrieval(
     rng: np.random.RandomState | None = None,
     centred: bool = True,
 ) -> Retrieval:
-    """The data set that a command line names; the training set only if there is a stream to draw its order from."""
-    return protocol.load_retrieval(
-        args.dataset, args.probe, args.length, args.data, rng, batch_size, args.protocol,
+    """The data set that a command line names; the training set only if there is a stream to draw its order from.
+
+    For the released protocol every set is cut to whole batches of batch_size.
+    """
+    sets = data.load(
+        args.dataset, args.probe, args.length, args.data, rng=rng, batch_size=batch_size,
         balance=getattr(args, "balance", True), train=rng is not None, centred=centred,
+    )  # fmt: skip
+    return protocol.cut(sets, batch_size, args.protocol)
+
+
+def load_stored(args: argparse.Namespace, centred: bool = True, train: bool = True) -> Retrieval:
+    """The data set that a command line names, all of it in the order of its files."""
+    return data.load(
+        args.dataset, args.probe, args.length, args.data,
+        balance=False, shuffle=False, centred=centred, train=train,
     )  # fmt: skip
 
 
@@ -187,27 +199,21 @@ def _encode(model: nn.Module, skeletons: np.ndarray, encode: Callable[[nn.Module
     return torch.cat([encode(model, batch.to(device)) for batch in batches])
 
 
+def score_encoder(model: nn.Module, sets: Retrieval, protocol_name: str) -> dict[str, Any]:
+    """Retrieval figures of a model on a data set."""
+    features = (encode_set(model, part.skeletons) for part in (sets.probe, sets.gallery))  # (N, H) each
+    return protocol.score(sets, *features, protocol_name)
+
+
 def score_checkpoint(
-    path: Path,
-    sets: Retrieval,
-    protocol_name: str,
-    device: torch.device,
-    source: "Source | None" = None,
-    content: dict[str, Any] | None = None,
+    path: Path, sets: Retrieval, protocol_name: str, device: torch.device, source: "Source | None" = None
 ) -> dict[str, Any]:
     """Retrieval figures of a checkpoint on a data set, with the epoch that it was saved at.
 
-    source: whose frame features the sets hold, if not skeletons. content: what is in the checkpoint, if it has been
-    read already.
+    source: whose frame features the sets hold, if not skeletons.
     """
-    model, content = load_model(path, sets.joints, sets.length, device, source, content)
-    figures = protocol.score(
-        sets,
-        encode_set(model, sets.probe.skeletons),
-        encode_set(model, sets.gallery.skeletons),
-        protocol_name,
-    )
-    return {**figures, "epoch": content["epoch"]}
+    model, content = load_model(path, sets.joints, sets.length, device, source)
+    return {**score_encoder(model, sets, protocol_name), "epoch": content["epoch"]}
 
 
 def save_features(
@@ -222,9 +228,7 @@ def save_features(
     source: whose frame features the model is given, if not skeletons.
     """
     centred = source.centred if source else read_header(saved)["settings"].get("centred", True)
-    sets = data.load(
-        args.dataset, args.probe, args.length, args.data, balance=False, shuffle=False, centred=centred
-    )
+    sets = load_stored(args, centred)
     model, _ = load_model(saved, sets.joints, sets.length, device, source)
     sets = source.frames(sets) if source else sets
     write_features(path, model, {"train": sets.train, "probe": sets.probe, "gallery": sets.gallery})

@@ -57,6 +57,7 @@ AGE_DEFAULT = {
     "recognition_epochs": 300,
     "patience": None,  # epochs without a better test that end recognition; None: never, as published
     "two_thirds": False,  # whether the encoders train on the first two thirds of the windows (line 22)
+    "balance": False,  # resample the training set to equal class shares
 }
 
 AGE_TABLE = {
@@ -90,6 +91,7 @@ SMSGE_DEFAULT = {
     "recognition_epochs": 100_000,  # as released: patience ends it
     "patience": 100,  # epochs of the recogniser without a better Rank-1 or loss
     "best_from": 1,  # epoch from which the best recogniser is kept
+    "balance": True,  # resample the training set to equal class shares
 }
 
 SMSGE_TABLE = {
@@ -110,6 +112,20 @@ SMSGE = {
         SMSGE_TABLE | {("IAS", "A"): {}},
     ),
 }
+
+
+def choose(method: str, protocol: str, dataset: str, probe: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of one run of a method: SimMC, DF, AGE or SM-SGE. given: as of `resolve`."""
+    tables = {
+        "SimMC": (SIMMC_DEFAULT, SIMMC),
+        "DF": (DF_DEFAULT, {}),
+        "AGE": (AGE_DEFAULT, AGE_TABLE),
+        "SM-SGE": SMSGE[protocol],
+    }
+    settings = resolve(*tables[method], (dataset, probe), given)
+    if method == "SimMC" and settings["mask_x_2"] is None:
+        settings["mask_x_2"] = settings["mask_x"]
+    return settings
 
 
 def resolve(

@@ -1,8 +1,5 @@
 """The table of sizes: parameters and operations of each method, beside the published figures. Nothing is trained."""
 
-import csv
-import io
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +13,7 @@ from models.simmc import SimMC
 from models.smsge import SMSGE
 from reid.experiments import published
 from reid.model_size import count_operations, count_parameters
-from reid.results import write_text
+from reid.results import write_csv, write_json, write_text
 from reid.saved import encode_set
 from reid.settings import AGE_DEFAULT, DF_DEFAULT, SIMMC_DEFAULT, SMSGE_DEFAULT
 
@@ -82,12 +79,9 @@ def write(folder: Path) -> None:
         cells = [size.row, *counts, f"{size.operations / 1e6:.2f} M", *papers]
         lines.append("| " + " | ".join(cells) + " |")
     write_text(folder / "sizes.md", "\n".join(lines) + "\n")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(sizes[0])))
-    writer.writeheader()
-    for size in sizes:
-        papers = " ".join(map(str, size.published)) if size.published else None
-        writer.writerow(asdict(size) | {"published": papers})
-    write_text(folder / "sizes.csv", text.getvalue())
-    content = {"table": "sizes", "source": source, "entries": [asdict(size) for size in sizes]}
-    write_text(folder / "sizes.json", json.dumps(content, indent=1) + "\n")
+    rows = [asdict(size) for size in sizes]
+    papers = (" ".join(map(str, size.published)) if size.published else None for size in sizes)
+    write_csv(
+        folder / "sizes.csv", [row | {"published": text} for row, text in zip(rows, papers, strict=True)]
+    )
+    write_json(folder / "sizes.json", {"table": "sizes", "source": source, "entries": rows})

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-import data
 from data import Retrieval, Sequences, datasets
 from data.resample import training_order
 from reid import features, protocol, saved
 from reid.errors import InputError
 from reid.features import Features
-from reid.recognition_training import Fingerprint
+from reid.runs import digest_of
 from reid.settings import AGE_DEFAULT, SMSGE_DEFAULT
 
 PARTS = ("train", "probe", "gallery")
@@ -116,7 +115,7 @@ def _of_encoder(path: Path, args: argparse.Namespace, device: torch.device) -> S
     seen = row.recognition_train if content.get("task") == "recognition" else ()
     note = f"{content['method']}, epoch {content['epoch']}, trained on {' + '.join(('train', *seen))}"
     centred = content["settings"].get("centred", True)
-    digest = f"weights {Fingerprint(model).digest}"
+    digest = f"weights {digest_of(model)}"
     return Source(content["method"], path, note, digest, size, centred, encode)
 
 
@@ -164,7 +163,7 @@ def load(
     """
     if source is None:
         return saved.load_retrieval(args, batch_size, rng)
-    sets = source.frames(stored(args, source, train=rng is not None))
+    sets = source.frames(saved.load_stored(args, source.centred, train=rng is not None))
     if rng is not None:
         balance = args.balance and datasets.get(args.dataset).balanced
         order = training_order(sets.train.labels, batch_size, rng, balance)
@@ -172,20 +171,12 @@ def load(
     return protocol.cut(sets, batch_size, args.protocol)
 
 
-def stored(args: argparse.Namespace, source: Source | None = None, train: bool = True) -> Retrieval:
-    """The skeletons of a data set in the order of its files, as the source takes them."""
-    return data.load(
-        args.dataset, args.probe, args.length, args.data,
-        balance=False, shuffle=False, centred=source is None or source.centred, train=train,
-    )  # fmt: skip
-
-
 def baselines(args: argparse.Namespace, batch_size: int, source: Source | None = None) -> dict[str, dict]:
     """Retrieval figures of what a trained model has to beat: the descriptors and the source's own features."""
     rows = protocol.baselines(saved.load_retrieval(args, batch_size), args.protocol)
     if source is None:
         return rows
-    sets = stored(args, source, train=False)
+    sets = saved.load_stored(args, source.centred, train=False)
     found = [source.features(part, getattr(sets, part)) for part in ("probe", "gallery")]
     sets = protocol.cut(sets, batch_size, args.protocol)
     sizes = len(sets.probe), len(sets.gallery)

@@ -116,9 +116,7 @@ def load(run: Run) -> data.Recognition | data.Retrieval:
     args, centred = run.args, run.settings.get("centred", True)
     if args.task == "recognition":
         return recognisers.load(args, centred)
-    return data.load(
-        args.dataset, args.probe, args.length, args.data, balance=False, shuffle=False, centred=centred
-    )
+    return saved.load_stored(args, centred)
 
 
 def evaluate(run: Run, recogniser: str, device: torch.device) -> None:
@@ -175,8 +173,7 @@ def score_retrieval(run: Run, device: torch.device, untrained: nn.Module | None 
     content = {"kind": "retrieval", **figures, "trained_on": trained}
     rows = {run.method: figures}
     if untrained is not None:
-        features = (saved.encode_set(untrained, part.skeletons) for part in (sets.probe, sets.gallery))
-        rows = {"untrained encoder": protocol.score(sets, *features, args.protocol), **rows}
+        rows = {"untrained encoder": saved.score_encoder(untrained, sets, args.protocol), **rows}
         rows = protocol.baselines(saved.load_retrieval(args, batch_size), args.protocol) | rows
         # The last weights count: no epoch is chosen by its figures.
         content |= {

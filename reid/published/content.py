@@ -119,7 +119,7 @@ def read(prefix: Path, args: argparse.Namespace) -> dict[str, Any]:
     kind, variables = kinds.read(prefix)
     method, row = kind.removesuffix(" recogniser"), datasets.get(args.dataset)
     network = RecognitionNetwork.from_published(variables) if kind != method else None
-    chosen = choose(method, args)
+    chosen = settings_of(method, args)
     content = {
         "method": method,
         "dataset": args.dataset,
@@ -198,13 +198,8 @@ def probe(args: argparse.Namespace) -> str:
     )
 
 
-def choose(method: str, args: argparse.Namespace) -> dict[str, Any]:
+def settings_of(method: str, args: argparse.Namespace) -> dict[str, Any]:
     """The settings of a model: the table's, and over them --batch_size and --set."""
-    default, table = {
-        "SimMC": (settings.SIMMC_DEFAULT, settings.SIMMC),
-        "AGE": (settings.AGE_DEFAULT, settings.AGE_TABLE),
-        "SM-SGE": settings.SMSGE[args.protocol],
-    }[method]
     given = {"batch_size": args.batch_size}
     for text in args.set or ():
         name, _, value = text.partition("=")
@@ -215,7 +210,7 @@ def choose(method: str, args: argparse.Namespace) -> dict[str, Any]:
             given[name] = UNTOLD[method][name](value)
         except ValueError as error:
             raise InputError(f"--set {text}: {error}") from error
-    return settings.resolve(default, table, (args.dataset, probe(args)), given)
+    return settings.choose(method, args.protocol, args.dataset, probe(args), given)
 
 
 def name_persons(content: dict[str, Any], path: Path, persons: np.ndarray) -> None:
