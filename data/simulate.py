@@ -17,7 +17,6 @@ What --frames and --recordings count, by default and (in brackets) at most:
 One recording in twenty is shorter, by up to a half.
 """
 
-import argparse
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ from data.datasets import DATASETS
 from data.raw_frames import KS20_BODIES
 from data.sensor import Sensor, draw_clothes, lost_joints, observe
 from data.walkers import Person, Track, change_posture, draw_person, walk
+from reid.cli import script_parser
 from reid.errors import InputError, run_command
 
 MARKER = "SIMULATED.txt"
@@ -319,7 +319,7 @@ def simulate(
         seed,
     )
     if not 0 <= seed < 2**32:
-        raise InputError(f"--seed must lie in 0 to {2**32 - 1}, not {seed}")
+        raise InputError(f"expected a seed from 0 to {2**32 - 1}, found {seed}")
     if folder.exists() and not (folder / MARKER).is_file():
         raise InputError(f"{folder} exists and is no simulation (it has no {MARKER}); choose another --raw")
     # Written beside its place, so that an interruption leaves neither half a data set nor a mixture of two.
@@ -336,20 +336,16 @@ def simulate(
 
 
 def _within(name: str, value: int | None, default: int, most: int) -> int:
+    """The value, or the default where it is None. Raises InputError unless it is 1 ... most."""
     value = default if value is None else value
     if not 1 <= value <= most:
-        raise InputError(f"--{name} must lie in 1 to {most}, not {value}")
+        raise InputError(f"--{name}: expected a number from 1 to {most}, found {value}")
     return value
 
 
 def main() -> None:
-    # Without a usage line, wrong use is reported in one line.
-    parser = argparse.ArgumentParser(
-        prog="python -m data.simulate",
-        usage=argparse.SUPPRESS,
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = script_parser(__doc__)
+    parser.prog = "python -m data.simulate"
     parser.add_argument("--dataset", required=True, choices=list(SIMULATIONS))
     parser.add_argument(
         "--raw", type=Path, required=True, help="folder in which the data set's folder is made"

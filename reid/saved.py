@@ -105,7 +105,7 @@ def load_retrieval(
     """
     sets = data.load(
         args.dataset, args.probe, args.length, args.data, rng=rng, batch_size=batch_size,
-        balance=getattr(args, "balance", True), train=rng is not None, centred=centred,
+        balance=rng is not None and args.balance, train=rng is not None, centred=centred,
     )  # fmt: skip
     return protocol.cut(sets, batch_size, args.protocol)
 
