@@ -26,7 +26,7 @@ $(DEMO)/raw/.done: $(SETUP)
 	$(VENV) -m data.simulate --dataset KS20 --raw $(DEMO)/raw
 	touch $@
 
-# Every table once, from raw files on, with tiny simulated data and two epochs: does everything run?
+# Every table once, from raw files on, with tiny simulated data and networks, one epoch each: does everything run?
 quick: $(SETUP)
 	rm -rf $(QUICK)
 	$(VENV) reproduce.py --quick --out $(QUICK)

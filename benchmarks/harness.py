@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reid.execution import processor
 from reid.results import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -164,7 +165,7 @@ def conditions() -> dict[str, Any]:
     import torch
 
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "load": [round(load, 1) for load in os.getloadavg()],
@@ -172,14 +173,6 @@ def conditions() -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": numpy.__version__,
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 def table(rows: list[dict[str, Any]]) -> str:

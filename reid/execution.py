@@ -226,9 +226,14 @@ def machine() -> str:
     """Processor, number of processors, and GPU if there is one."""
     import torch  # here, so that listing what there is to do starts at once
 
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{name} x {os.cpu_count()}{gpu}, torch {torch.__version__}"
+    return f"{processor()} x {os.cpu_count()}{gpu}, torch {torch.__version__}"
+
+
+def processor() -> str:
+    """The processor's name, as the system gives it."""
+    name = platform.processor() or platform.machine()
+    if not Path("/proc/cpuinfo").is_file():
+        return name
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
