@@ -14,7 +14,7 @@ from models.age import AGE
 from models.smsge import SMSGE
 from reid.joint_step import JointStep
 from reid.recognisers import Recogniser
-from reid.recognition_training import learn
+from reid.recognition_training import learn_batch
 
 
 class Copies(TorchDispatchMode):
@@ -93,4 +93,4 @@ def test_recogniser(combine):
     recogniser = Recogniser(12, 5, 8, combine).to("meta")
     optimizer = torch.optim.SGD(recogniser.parameters(), 0.1)
     rows, labels = torch.empty(4, 6, 12, device="meta"), torch.empty(4, dtype=torch.long, device="meta")
-    assert copies(lambda: learn(recogniser, optimizer, rows, labels)) == []
+    assert copies(lambda: learn_batch(recogniser, optimizer, rows, labels)) == []
