@@ -18,10 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import pad
 
 from data.skeleton import bias as attention_bias
 from data.skeleton import scales as all_scales
+from models.collaboration import Fusion, relation
 from models.neighbour_attention import NeighbourAttention, neighbour_groups, relations
 from models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
 from models.published import pick, tensor
@@ -78,8 +79,7 @@ class StructuralRelations(nn.Module):
         """What positions (x, y, z, 1) are multiplied by: scores (2, heads, 4), features (heads, hidden, 4)."""
         g = torch.cat([self.W_in, self.b_in[None]]) @ self.W  # (heads, 4, hidden)
         score = (g @ self.a[..., None]).squeeze(-1)  # (2, heads, 4)
-        one = self.b.new_tensor([0.0, 0.0, 0.0, 1.0])
-        return score + self.b_a[..., None] * one, g.mT + self.b[..., None] * one
+        return score + pad(self.b_a[..., None], (3, 0)), g.mT + pad(self.b[..., None], (3, 0))
 
     def forward(self, x: Tensor) -> Tensor:
         """Node positions (B, f, n, 3) -> structural features (B, f, n, hidden)."""
@@ -209,8 +209,10 @@ class SMSGE(nn.Module):
         """Fused features of a scale: H_s + lambda sum_r C_sr W_sr, (B, f, n, hidden), from structural features H."""
         if self.struct_only:
             return H[scale]
-        gained = [collaboration(H[scale], H[r])[1] @ self.relation[scale + r] for r in self.coarser(scale)]
-        return H[scale] + self.fusion_lambda * sum(gained)
+        read = [H[r].flatten(0, 1) for r in self.coarser(scale)]  # (B f, n_r, hidden)
+        matrices = [self.relation[scale + r] for r in self.coarser(scale)]
+        fused = Fusion.apply(self.fusion_lambda, H[scale].flatten(0, 1), *read, *matrices)
+        return fused.view_as(H[scale])
 
     def nodes(self, graphs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Fused node features of every scale, (B, f, n, hidden) each."""
@@ -235,7 +237,7 @@ class SMSGE(nn.Module):
                 f"expected {f} or {f + 1} prefixes of a sequence of {f} frames, found {prefixes}"
             )
         if prefixes > f:
-            nodes = {scale: functional.pad(x, (0, 0, 0, 0, 0, 1)) for scale, x in nodes.items()}
+            nodes = {scale: pad(x, (0, 0, 0, 0, 0, 1)) for scale, x in nodes.items()}
         h = self.encode(nodes, prefix_tree([range(prefixes)]))  # (scales, prefixes, B, D_h)
         return h.permute(2, 1, 0, 3).flatten(2)
 
@@ -244,15 +246,15 @@ class SMSGE(nn.Module):
 
         structural, nodes: by scale, (B, f, n, hidden), before and after the collaborative relations.
         attention: by scale, structural relations (B, f, heads, n, n). relations, collaborated: by pair of scales,
-        A_sr (B, f, n_s, n_r) and C_sr (B, f, n_s, hidden). states: (B, f, 4 D_h).
+        A_sr (B, f, n_s, n_r) and C_sr = A_sr H_r (B, f, n_s, hidden). states: (B, f, 4 D_h).
         """
         H = self.structural(graphs)
-        pairs = {pair: collaboration(H[pair[0]], H[pair[1]]) for pair in self.relation}
+        A = {pair: relation(H[pair[0]], H[pair[1]]) for pair in self.relation}
         return {
             "structural": H,
             "attention": {scale: self.structure[scale].attention(graphs[scale]) for scale in self.scales},
-            "relations": {pair: A for pair, (A, _) in pairs.items()},
-            "collaborated": {pair: C for pair, (_, C) in pairs.items()},
+            "relations": A,
+            "collaborated": {pair: each @ H[pair[1]] for pair, each in A.items()},
             "nodes": {scale: self.collaborate(scale, H) for scale in self.scales},
             "states": self.states(graphs),
         }
@@ -365,15 +367,6 @@ class SMSGE(nn.Module):
             targets = "JPBI" if scale == "I" else self.coarser(scale)
             for number, parameter in enumerate(p for t in targets for p in self.head[scale + t].parameters()):
                 yield _numbered(f"MSR/MSR/{scale}_pred/{scale}_pred/Variable", number), [parameter]
-
-
-def collaboration(fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-    """Collaborative relations of two scales: A = softmax(H_s H_r^T) over r's nodes, C = A H_r.
-
-    fine (B, f, n_s, hidden), coarse (B, f, n_r, hidden) -> A (B, f, n_s, n_r), C (B, f, n_s, hidden).
-    """
-    A = (fine @ coarse.transpose(-1, -2)).softmax(dim=-1)
-    return A, A @ coarse
 
 
 def _numbered(name: str, number: int) -> str:

@@ -26,20 +26,24 @@ class Copies(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.found = []
-        self.make = torch.tensor
+        self.patches = pytest.MonkeyPatch()
 
     def __enter__(self):
-        torch.tensor = self._tensor
+        for owner, name in ((torch, "tensor"), (torch.Tensor, "new_tensor")):
+            self.patches.setattr(owner, name, self._watched(getattr(owner, name)))
         return super().__enter__()
 
     def __exit__(self, *failure):
-        torch.tensor = self.make
+        self.patches.undo()
         return super().__exit__(*failure)
 
-    def _tensor(self, *args, **kwargs):
-        made = self.make(*args, **kwargs)
-        if made.device.type != "cpu":
-            self.found.append(self.make)
+    def _watched(self, make):
+        def made(*args, **kwargs):
+            result = make(*args, **kwargs)
+            if result.device.type != "cpu":
+                self.found.append(make)
+            return result
+
         return made
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -66,6 +70,7 @@ def test_the_watch_sees_copies():
     assert copies(lambda: torch.zeros(2).to("meta"))
     assert copies(lambda: torch.zeros(2, device="meta") + torch.tensor(1.0))
     assert copies(lambda: torch.tensor([1.0], device="meta"))
+    assert copies(lambda: torch.zeros(2, device="meta").new_tensor([1.0]))
     with pytest.raises((RuntimeError, NotImplementedError)):
         torch.zeros(2, device="meta").sum().item()
 

@@ -35,7 +35,8 @@ def test_smsge(D_h):
             n * f * 2 * heads * 4 + n * f * heads * 4 * hidden
         )  # scores, features of averaged positions
         for m in list(nodes.values())[list(nodes).index(s) :]:
-            expected += f * (n * m * hidden + n * m * hidden + n * hidden * hidden)  # A, C, and C's matrix
+            # The relation, the coarser scale's features through its matrix, what the relation gathers of them.
+            expected += f * (n * m * hidden + m * hidden * hidden + n * m * hidden)
         first, second = (f * width * 4 * D_h for width in (n * hidden, D_h))
         # No product with the state before the first frame.
         expected += first + second + 2 * (f - 1) * D_h * 4 * D_h

@@ -9,6 +9,7 @@ import torch
 from benchmarks import plain_smsge as plain
 from data.frame_subsets import draw_subsets
 from data.skeleton import bias, scales
+from models.collaboration import Fusion
 from models.neighbour_attention import NeighbourAttention
 from models.prefix_lstm import PrefixLSTM, prefix_tree
 from models.smsge import SMSGE, StructuralRelations
@@ -125,6 +126,11 @@ def test_backward_passes_by_hand():
     assert len(groups) > 1 and torch.autograd.gradcheck(
         lambda score, value: NeighbourAttention.apply(score, value, positions, groups),
         (score.requires_grad_(), value.requires_grad_()),
+    )
+    fused = [torch.randn(3, n, 2, generator=generator, dtype=torch.float64) for n in (4, 4, 3, 1)]
+    fused += [torch.randn(2, 2, generator=generator, dtype=torch.float64) for _ in range(3)]
+    assert torch.autograd.gradcheck(
+        lambda *given: Fusion.apply(0.7, *given), [each.requires_grad_() for each in fused]
     )
 
 
