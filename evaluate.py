@@ -44,6 +44,7 @@ def main() -> None:
     args = parse_arguments()
     cli.start_log(args.quiet)
     saved = content.open_checkpoint(args) if args.checkpoint else {}
+    args.seed = saved.get("seed", args.seed)
     kind = "recognition" if args.recognise or "recogniser" in saved else "retrieval"
     if args.recognise:
         name, figures = train_classifier(args)
@@ -72,6 +73,11 @@ def score_files(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 
 def score_recogniser(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """A checkpoint with a recogniser, on every test split; the figures of --probe, or of its own split, on top."""
+    if saved["dataset"] != args.dataset:
+        raise InputError(
+            f"{args.checkpoint} names persons of {saved['dataset']}, found --dataset {args.dataset}; "
+            "of another data set an encoder alone can be scored: encoder/best.pt"
+        )
     args.view, args.length = saved["view"], args.length or saved["length"]
     device, part = cli.pick_device(args), saved["recogniser"]
     if "model" in saved:
@@ -104,7 +110,8 @@ def train_classifier(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
 def score_model(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """A checkpoint, or a baseline, on a data set. What the command line leaves open, a checkpoint fills in."""
     row = datasets.get(args.dataset)
-    args.probe = args.probe or saved.get("probe") or next(iter(row.gallery_of))
+    own = saved.get("probe")
+    args.probe = args.probe or (own if own in row.gallery_of else next(iter(row.gallery_of)))
     args.length = args.length or saved.get("length") or row.default_length
     batch_size = args.batch_size or saved.get("settings", SIMMC_DEFAULT)["batch_size"]
     device = cli.pick_device(args)

@@ -18,7 +18,7 @@ from data.prepare import warn_duplicates, warn_short, write
 from data.raw import RAW, arrange, find
 from data.raw_kgbd import JOINT_ORDERS
 from data.simulate import MARKER
-from reid.cli import script_parser
+from reid.cli import script_parser, seed_number
 from reid.errors import InputError, run_command
 
 
@@ -32,7 +32,9 @@ def parse_arguments() -> argparse.Namespace:
         "--raw", type=Path, default=Path(), help="folder of the raw data sets (default: this one)"
     )
     parser.add_argument("--out", type=Path, default=Path("Datasets"))
-    parser.add_argument("--seed", type=int, default=0, help="seed of the splits that are drawn (KGBD, KS20)")
+    parser.add_argument(
+        "--seed", type=seed_number, default=0, help="seed of the splits that are drawn (KGBD, KS20)"
+    )
     parser.add_argument(
         "--joint_order",
         choices=JOINT_ORDERS,
@@ -84,8 +86,6 @@ def preprocess(
 def main() -> None:
     args = parse_arguments()
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    if not 0 <= args.seed < 2**32:
-        raise InputError(f"expected a seed from 0 to {2**32 - 1}, found {args.seed}")
     names = list(datasets.DATASETS) if args.dataset == "all" else [args.dataset]
     lengths = wanted_lengths(args.lengths)
     found, missing = {}, []

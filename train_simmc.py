@@ -156,11 +156,11 @@ def parse_arguments() -> argparse.Namespace:
         "--mask_x_2", type=int, help="frames that the second mask leaves out (default: mask_x)"
     )
     group.add_argument(
-        "--mask_lambda", "--lambda", type=float, help="weight of the intra-sequence contrast (MIC)"
+        "--mask_lambda", "--lambda", type=cli.share, help="weight of the intra-sequence contrast (MIC)"
     )
-    group.add_argument("--t", type=float, help="temperature")
+    group.add_argument("--t", type=cli.positive, help="temperature")
     group.add_argument(
-        "--eps", type=float, help="DBSCAN: Jaccard distance within which sequences are neighbours"
+        "--eps", type=cli.below_one, help="DBSCAN: Jaccard distance within which sequences are neighbours"
     )
     group.add_argument(
         "--min_samples", type=cli.positive_int, help="DBSCAN: neighbours that make a core sequence"

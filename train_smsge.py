@@ -169,8 +169,6 @@ def parse_arguments() -> argparse.Namespace:
         if args.fusion_lambda:
             raise InputError("--single_level is a --fusion_lambda of 0: use one of them")
         args.fusion_lambda = 0.0
-    if args.fusion_lambda is not None and not args.fusion_lambda >= 0:
-        raise InputError(f"--fusion_lambda: expected at least 0, found {args.fusion_lambda}")
     return args
 
 
@@ -180,7 +178,7 @@ def add_model_arguments(group) -> None:
     group.add_argument("--D_h", type=cli.positive_int, help="units of every LSTM layer")
     group.add_argument("--P", type=cli.positive_int, help="heads of the graph attention")
     group.add_argument("--n_hood", type=cli.positive_int, help="edges up to which joints are neighbours")
-    group.add_argument("--fusion_lambda", type=float, help="weight of the collaborative relations")
+    group.add_argument("--fusion_lambda", type=cli.not_negative, help="weight of the collaborative relations")
     group.add_argument("--sample_num", type=cli.positive_int, help="rounds of frame subsets")
     group.add_argument("--s_range", choices=SUBSET_SIZES, help="sizes of the subsets")
     group.add_argument("--loss", choices=LOSSES)
@@ -203,7 +201,7 @@ def add_training_arguments(group) -> None:
     group.add_argument("--save_flag", type=int, choices=(0, 1), default=1, help="0: keep no recogniser")
     group.add_argument("--subsets", choices=("resample", "fixed"), help="drawn for every batch, or once")
     group.add_argument("--prefixes", choices=("f", "f+1"), help="f+1: with the released code's extra one")
-    group.add_argument("--recognition_lr", type=float, help="learning rate of the recogniser")
+    group.add_argument("--recognition_lr", type=cli.positive, help="learning rate of the recogniser")
     cli.add_learning_arguments(group, " of the encoder", "test in recognition", "as published (uses labels)")
 
 

@@ -110,7 +110,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     cli.add_data_arguments(parser)
     parser.add_argument(
-        "--out", type=Path, default="alignment.png", metavar="PNG", help="the picture (%(default)s)"
+        "--out",
+        type=cli.output_file,
+        default="alignment.png",
+        metavar="PNG",
+        help="the picture (%(default)s)",
     )
     cli.add_machine_arguments(parser.add_argument_group("run"))
     return parser.parse_args()

@@ -2,8 +2,11 @@
 
 import argparse
 import logging
+import math
+import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +75,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--resume", action="store_true", help="continue from the last finished epoch")
     group.add_argument(
-        "--save_features", type=Path, metavar="FILE.npz", help="write features of the best model"
+        "--save_features", type=output_file, metavar="FILE.npz", help="write features of the best model"
     )
     group.add_argument(
         "--model_size", type=int, choices=(0, 1), default=0, help="1: print parameters and FLOPs"
@@ -86,7 +89,7 @@ def add_learning_arguments(group, phase: str, better: str, balance: str) -> None
     phase: what --lr is of, where not of all. better: what --patience waits for. balance: what the help adds to
     --balance.
     """
-    group.add_argument("--lr", type=float, help="learning rate" + phase)
+    group.add_argument("--lr", type=positive, help="learning rate" + phase)
     group.add_argument("--batch_size", type=positive_int, help="sequences in a batch")
     group.add_argument(
         "--patience", type=positive_int, help=f"epochs without a better {better} until training stops"
@@ -101,20 +104,49 @@ def add_learning_arguments(group, phase: str, better: str, balance: str) -> None
 def add_machine_arguments(group) -> None:
     """Seed, device and output: shared by all scripts that compute."""
     group.add_argument(
-        "--seed", type=int, default=0, help="the same seed on a CPU gives the same numbers (%(default)s)"
+        "--seed",
+        type=seed_number,
+        default=0,
+        help="the same seed on a CPU gives the same numbers (%(default)s)",
     )
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
     group.add_argument("--gpu", metavar="N", help="short for --device cuda:N")
-    group.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
+    group.add_argument("--json", type=output_file, metavar="FILE", help="write the results as JSON")
     group.add_argument("--quiet", action="store_true", help="print the results only")
 
 
-def positive_int(text: str) -> int:
-    """argparse type: a whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, found {text}")
-    return value
+def number(words: str, allowed: Callable[[Any], bool], kind: type = float) -> Callable[[str], Any]:
+    """An argparse type: a finite number of a kind, float or int, that is `allowed`, as `words` say."""
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if value != value or abs(value) == math.inf or not allowed(value):
+            raise argparse.ArgumentTypeError(f"expected {words}, found {text!r}")
+        return value
+
+    return parse
+
+
+positive_int = number(f"a whole number from 1 to {10**9}", lambda x: 1 <= x <= 10**9, int)
+seed_number = number(f"a whole number from 0 to {2**32 - 1}", lambda x: 0 <= x < 2**32, int)
+positive = number("a number above 0", lambda x: x > 0)
+not_negative = number("a number of at least 0", lambda x: x >= 0)
+share = number("a number from 0 to 1", lambda x: 0 <= x <= 1)
+below_one = number("a number above 0 and below 1", lambda x: 0 < x < 1)
+
+
+def output_file(text: str) -> Path:
+    """argparse type: a file that can be written. Asked before the work whose results it is for."""
+    path = Path(text)
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a file in a folder, found {text!r}: name another")
+    if not os.access(folder, os.W_OK):
+        raise argparse.ArgumentTypeError(f"no permission to write in {folder}: name another file")
+    return path
 
 
 def pick_device(args: argparse.Namespace) -> "torch.device":
@@ -132,13 +164,13 @@ def pick_device(args: argparse.Namespace) -> "torch.device":
         raise InputError(
             f"device {name} asked for, {torch.cuda.device_count()} CUDA devices found; use --device cpu"
         )
-    if device.type not in ("cpu", "cuda"):
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index is not None):
         raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N")
     return device
 
 
-def start_log(quiet: bool, file: Path | None = None, append: bool = False) -> None:
-    """Send the log to the terminal (unless quiet) and to a file; warnings become one line of it each."""
+def start_log(quiet: bool, file: Path | None = None) -> None:
+    """Send the log to the terminal (unless quiet) and to the end of a file; warnings become one line each."""
     log.setLevel(logging.INFO)
     log.handlers.clear()
     log.propagate = False
@@ -147,12 +179,19 @@ def start_log(quiet: bool, file: Path | None = None, append: bool = False) -> No
     if file is not None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(file, mode="a" if append else "w")
+            handler = logging.FileHandler(file)  # adds to a log that is there
         except OSError as error:
             raise InputError(f"could not write {file}: {error}") from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         log.addHandler(handler)
+    for handler in log.handlers:
+        handler.handleError = _raise
     warnings.showwarning = _one_line_warning
+
+
+def _raise(record: logging.LogRecord) -> None:
+    """In place of logging's traceback: what went wrong with a line of the log ends the command as anything else."""
+    raise  # the exception that the handler has caught
 
 
 def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:

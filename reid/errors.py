@@ -1,7 +1,11 @@
 """Bad input ends a command with one line and exit code 2; an interruption with exit code 130."""
 
+import os
+import re
 import sys
 from collections.abc import Callable
+
+READER_GONE = 141  # what a shell shows of a command whose output nobody reads any more, as of `... | head`
 
 
 class InputError(Exception):
@@ -9,12 +13,30 @@ class InputError(Exception):
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a command's `main` and turn its end into the exit codes 0 (done), 2 (bad input), 130 (interrupted)."""
+    """Run a command's `main` and turn its end into the exit codes 0 (done), 2 (bad input), 130 (interrupted).
+
+    A full disk, a forbidden folder and too little memory are bad input too.
+    """
     try:
         main()
+        sys.stdout.flush()
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
     except KeyboardInterrupt:
         print("interrupted; what was saved is whole: go on with --resume, or run again", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of Python
+        sys.exit(READER_GONE)
+    except OSError as error:
+        _refuse(f"could not read or write: {error}")
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch has a RuntimeError for it, of several wordings.
+        if isinstance(error, RuntimeError) and not re.search(r"(out of|allocate|enough) memory", str(error)):
+            raise
+        _refuse(f"not enough memory; use a smaller model, fewer sequences or another --device ({error})")
+
+
+def _refuse(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,6 +1,5 @@
 """Feature files: .npz without pickles; arrays `features` (N, d), `labels` (N,) and optionally `frames` (N, f, d)."""
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +40,9 @@ def read(path: Path) -> Features:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("features", "labels", "frames") if name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise InputError(f"{path} is not a readable feature file (.npz without pickles): {error}") from error
+    except Exception as error:  # other bytes than those of such a file can raise anything
+        reason = "it holds pickled objects" if "pickle" in str(error) else error
+        raise InputError(f"{path} is not a readable feature file (.npz without pickles): {reason}") from error
     for name, axes in (("features", 2), ("labels", 1)):
         if name not in arrays or arrays[name].ndim != axes:
             found = tuple(arrays[name].shape) if name in arrays else "none"
@@ -53,6 +53,13 @@ def read(path: Path) -> Features:
     frames = arrays.get("frames")
     if frames is not None and frames.ndim != 3:
         raise InputError(f"{path}: expected an array 'frames' (N, f, d), found shape {frames.shape}")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: expected numbers in {name!r}, found values of type {array.dtype}")
+    if (np.mod(arrays["labels"], 1) != 0).any():
+        raise InputError(f"{path}: expected whole numbers in 'labels', found others")
+    if len(arrays["labels"]) == 0:
+        raise InputError(f"{path}: expected features of sequences, found none")
     for name in arrays.keys() - {"labels"}:
         if not np.isfinite(arrays[name]).all():
             raise InputError(f"{path}: the {name} hold NaN or infinite values")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,4 +27,5 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         kept = "the old file is kept" if path.exists() else "nothing was written"
         raise InputError(f"could not write {path}: {error}; {kept}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written there is nothing to remove
+            temporary.unlink(missing_ok=True)

@@ -70,8 +70,8 @@ def describe(run: Run, model: nn.Module, sets: Retrieval) -> None:
 
 def stop_reason(epoch: int, epochs: int | None, best: Best) -> str | None:
     """Why training ends before this epoch's learning, or None."""
-    if epoch == epochs:
-        return f"{epochs} epochs done"
+    if epochs is not None and epoch >= epochs:  # more, if a longer run was resumed
+        return f"{epoch} epochs done"
     return f"no better top-1 for {best.patience} epochs" if best.exhausted else None
 
 
@@ -91,6 +91,7 @@ def report(run: Run, source: Source | None, best: Best, last: dict, epoch: int, 
 
 def evaluate(run: Run, source: Source | None, device: torch.device) -> None:
     """Score the saved best model (--mode Eval)."""
+    run.adopt(run.path("best.pt"))
     sets = sources.load(run.args, run.settings["batch_size"], source)
     figures = score_checkpoint(run.path("best.pt"), sets, run.args.protocol, device, source)
     print(f"{run.title}\n" + results.retrieval_table([(run.method, figures)]))

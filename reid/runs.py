@@ -3,6 +3,7 @@
 import argparse
 import copy
 import hashlib
+import math
 import time
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +18,8 @@ from data import provenance
 from reid import checkpoint, cli, lock, results
 from reid.cli import log
 from reid.errors import InputError
+
+LOSSES = ("loss", "rec", "loc", "MPC", "MIC")  # beginnings of the columns of the history that hold losses
 
 
 class Best:
@@ -87,14 +90,34 @@ class Run:
             "seed": args.seed,
         }
         self.data = provenance.describe(args.dataset, args.length, args.data, getattr(args, "view", None))
-        simulated = " (simulated)" if self.data["simulated"] else ""
-        data_set = f"{args.dataset}{simulated}, {name}, f = {args.length}"
-        self.title = f"{method} on {data_set}, seed {args.seed}, {args.protocol} protocol"
         training = args.mode == "Train"
         self.lock: AbstractContextManager = lock.hold(self.path("run.lock")) if training else nullcontext()
-        cli.start_log(args.quiet, self.path("log.txt") if training else None, append=args.resume)
+        cli.start_log(args.quiet, self.path("log.txt") if training else None)
+        if training:
+            self._announce()
+
+    def _announce(self) -> None:
         log.info(self.title)
-        log.info(cli.describe(settings))
+        log.info(cli.describe(self.settings))
+
+    @property
+    def title(self) -> str:
+        """Method, data and seed, as a line."""
+        simulated = " (simulated)" if self.data["simulated"] else ""
+        data_set = f"{self.args.dataset}{simulated}, {self.name}, f = {self.args.length}"
+        seed, protocol = self.identity["seed"], self.args.protocol
+        return f"{self.method} on {data_set}, seed {seed}, {protocol} protocol"
+
+    def adopt(self, path: Path) -> None:
+        """Take over the seed and the settings that the saved model at `path` was made with (--mode Eval).
+
+        A --batch_size of the command line wins: what the released protocol evaluates depends on it.
+        """
+        content = checkpoint.load(path, self.method)
+        self.identity["seed"], self.settings = content["seed"], dict(content["settings"])
+        if self.args.batch_size is not None:
+            self.settings["batch_size"] = self.args.batch_size
+        self._announce()
 
     def part(self, name: str, **identity: Any) -> "Run":
         """One phase of this run: the same log, but files and a history of its own, in the subfolder `name`.
@@ -152,9 +175,17 @@ class Run:
         return content["epoch"]
 
     def end_epoch(self, row: dict[str, Any], line: str, seconds: Mapping[str, float]) -> None:
-        """Log an epoch and add it to history.csv. row: figures by column; line: the same for people."""
+        """Log an epoch and add it to history.csv. row: figures by column; line: the same for people.
+
+        Raises InputError if a loss is not finite: what is saved is then the state before.
+        """
         total = sum(seconds.values())
         log.info(f"epoch {row['epoch']:3d}  {line}  {total:.1f} s")
+        for name, value in row.items():
+            if name.split("_")[0] in LOSSES and not math.isfinite(value):
+                raise InputError(
+                    f"training diverged: {name} is {value} in epoch {row['epoch']}; try a smaller learning rate"
+                )
         self.history.append({**row, **{f"s_{name}": round(value, 3) for name, value in seconds.items()}})
         results.write_csv(self.path("history.csv"), self.history)
 

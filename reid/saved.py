@@ -141,6 +141,8 @@ def load_model(
     name = content["method"].rpartition(" + ")[2]  # "AGE + SimMC" is a SimMC
     if name not in METHODS:
         raise InputError(f"{path} holds a model of unknown method {content['method']!r}")
+    if "model" not in content:
+        raise InputError(f"{path} holds a state to --resume from, expected a model: name best.pt beside it")
     arguments = content["arguments"]
     model = METHODS[name].model(**arguments)
     load_weights(model, content["model"], path)

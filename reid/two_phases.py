@@ -122,7 +122,11 @@ def load(run: Run) -> data.Recognition | data.Retrieval:
 def evaluate(run: Run, recogniser: str, device: torch.device) -> None:
     """Score the saved best models, by recognition and by retrieval (--mode Eval). recogniser: name of the phase."""
     args, found = run.args, {}
-    if args.task == "recognition":
+    if args.task == "retrieval":
+        run.adopt(phase(run, "encoder").path("best.pt"))
+    else:
+        tests = datasets.get(args.dataset).recognition or ("test",)
+        run.adopt(phase(run, recogniser).path(f"best_{headline(args, dict.fromkeys(tests))}.pt"))
         sets = load(run)
         for name, test in sets.tests.items():
             path = phase(run, recogniser).path(f"best_{name}.pt")

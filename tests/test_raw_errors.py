@@ -209,7 +209,7 @@ def test_wrong_use(raw, capsys):
     assert "expected window lengths from 2 on" in refused(capsys, 1, "--raw", raw)
     assert "expected window lengths from 2 on" in refused(capsys, 6, "all", "--raw", raw)
     assert "invalid choice: 'FOO'" in refused(capsys, 6, "--raw", raw, "--dataset", "FOO")
-    assert "expected a seed from 0" in refused(capsys, 6, "--raw", raw, "--seed=-1")
+    assert "expected a whole number from 0 to 4294967295" in refused(capsys, 6, "--raw", raw, "--seed=-1")
     said = refused(capsys, 6, "--raw", raw / "no", "--dataset", "CASIA_B")
     assert f"found none in {raw / 'no' / 'CASIA_B'}; get it from http" in said
     assert f"python -m data.simulate --dataset CASIA_B --raw {raw / 'no'}" in said

@@ -15,7 +15,7 @@ from data import datasets
 from models.recognition import RecognitionNetwork
 from models.simmc import SimMC
 from models.smsge import SMSGE
-from reid import checkpoint, settings
+from reid import checkpoint, cli, settings
 from reid.cli import log
 from reid.errors import InputError
 from reid.published import age, kinds, tf_checkpoint
@@ -72,7 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="settings that differ from the table's, such as prefixes=f fusion_lambda=0.5 centred=1",
     )
-    group.add_argument("--export", type=Path, metavar="FILE", help="write it as a checkpoint of this project")
+    group.add_argument(
+        "--export", type=cli.output_file, metavar="FILE", help="write it as a checkpoint of this project"
+    )
 
 
 def open_checkpoint(args: argparse.Namespace) -> dict[str, Any]:

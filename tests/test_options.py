@@ -1,0 +1,201 @@
+"""What careless command lines get: one line that says what is wrong, before any work, and nothing lost."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import error_of, run
+
+from reid import checkpoint
+from reid.errors import InputError, run_command
+from reid.files import write_whole
+
+ROOT = Path(__file__).parent.parent
+SMALL = {
+    "train_simmc": ("--H", 4, "--batch_size", 8),
+    "train_age": ("--hidden", 4, "--batch_size", 8, "--task", "retrieval"),
+}
+
+
+@pytest.fixture
+def data(tmp_path, write_dataset):
+    """A small KS20 and IAS."""
+    for number, name in enumerate(("KS20", "IAS")):
+        write_dataset(tmp_path / "data", name, 6, persons=3, windows=6, rng=np.random.RandomState(number))
+    return tmp_path / "data"
+
+
+def command(data, script="train_simmc", dataset="KS20", out="out"):
+    return (
+        script, "--dataset", dataset, "--data", data, "--out", data.parent / out, "--quiet", *SMALL[script]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "words"),
+    [
+        ("--lr", ("0", "-1", "nan", "inf", "x"), "a number above 0"),
+        ("--t", ("0", "-0.1", "nan"), "a number above 0"),
+        ("--eps", ("0", "1", "-1", "nan"), "a number above 0 and below 1"),
+        ("--lambda", ("-0.1", "1.1", "nan"), "a number from 0 to 1"),
+        ("--seed", ("-1", str(2**32), "9" * 30, "0.5"), f"a whole number from 0 to {2**32 - 1}"),
+        ("--H", ("0", "-3", "1.5", "x", "9" * 400), f"a whole number from 1 to {10**9}"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(data, capsys, option, values, words):
+    for value in values:
+        error = error_of(capsys, *command(data), f"{option}={value}")
+        assert words in error and repr(value) in error
+    assert not (data.parent / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--json", "--save_features"])
+def test_a_place_where_no_file_can_be_is_refused_before_training(data, capsys, option):
+    (data / "file").write_text("x")
+    for place in (data, data / "file" / "x.json"):
+        assert "expected a file in a folder" in error_of(capsys, *command(data), option, place)
+    assert not (data.parent / "out").exists()
+
+
+def test_cpu_with_a_number_is_no_device(data, capsys):
+    assert "choose auto, cpu, cuda or cuda:N" in error_of(capsys, *command(data), "--device", "cpu:3")
+
+
+def test_writing_below_a_file_is_one_error(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(InputError, match="nothing was written"):
+        write_whole(tmp_path / "file" / "x.json", lambda file: file.write(b"x"))
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("script", sorted(SMALL))
+def test_a_training_that_diverges_stops_and_keeps_what_was_saved(data, capsys, script):
+    assert run(*command(data, script), "--epochs", 2) == 0
+    folder = data.parent / "out"
+    before = {path: path.read_bytes() for path in folder.rglob("*.pt")}
+    error = error_of(capsys, *command(data, script), "--epochs", 4, "--lr", "1e30")
+    assert "diverged" in error or "NaN" in error
+    kept = {path: path.read_bytes() for path in before if path.name == "best.pt"}
+    assert kept and all(before[path] == content for path, content in kept.items())
+
+
+def test_the_log_of_an_earlier_run_is_kept(data, capsys):
+    assert run(*command(data), "--epochs", 1) == 0
+    log = data.parent / "out" / "KS20" / "probe" / "log.txt"
+    before = log.read_text()
+    error_of(capsys, *command(data), "--mask_x", 6)
+    assert log.read_text().startswith(before)
+
+
+def test_resuming_for_fewer_epochs_than_are_done_ends(data, capsys):
+    assert run(*command(data), "--epochs", 3) == 0
+    results = data.parent / "out" / "KS20" / "probe" / "results.json"
+    before = json.loads(results.read_text())
+    assert run(*command(data), "--epochs", 1, "--resume") == 0
+    after = json.loads(results.read_text())
+    assert (after["last"], after["epochs"]) == (before["last"], 3)
+
+
+@pytest.mark.parametrize("script", sorted(SMALL))
+def test_eval_says_the_seed_and_settings_of_the_saved_model(data, script):
+    """Not those of the command line, which did not make it."""
+    changed = {"train_simmc": ("--eps", 0.7), "train_age": ("--centred",)}[script]
+    results = [data.parent / name for name in ("train.json", "eval.json")]
+    assert run(*command(data, script), *changed, "--seed", 3, "--epochs", 2, "--json", results[0]) == 0
+    assert (
+        run(*command(data, script)[:8], "--mode", "Eval", *command(data, script)[12:], "--json", results[1])
+        == 0
+    )
+    trained, scored = (json.loads(path.read_text()) for path in results)
+    assert {key: trained[key] for key in scored if key != "seconds"} == {
+        key: value for key, value in scored.items() if key != "seconds"
+    }
+    assert scored["seed"] == 3
+
+
+def test_a_state_and_other_files_are_no_checkpoints_to_evaluate(data, capsys):
+    assert run(*command(data), "--epochs", 1, "--seed", 3) == 0
+    folder = data.parent / "out" / "KS20" / "probe"
+    evaluate = ("evaluate", "--data", data, "--dataset", "KS20", "--checkpoint")
+    assert "best.pt" in error_of(capsys, *evaluate, folder / "last.pt")
+    assert "not a readable checkpoint" in error_of(capsys, *evaluate, folder / "history.csv")
+    # Of another data set: the joints are named, not that data set's probes.
+    error = error_of(
+        capsys, "evaluate", "--data", data, "--dataset", "IAS", "--checkpoint", folder / "best.pt"
+    )
+    assert "25 joints" in error and "20" in error
+    assert run(*evaluate, folder / "best.pt", "--json", data / "scored.json") == 0
+    assert json.loads((data / "scored.json").read_text())["seed"] == 3
+
+
+def test_any_bytes_are_refused_as_a_checkpoint(tmp_path):
+    rng = np.random.RandomState(0)
+    path = tmp_path / "best.pt"
+    checkpoint.save(path, {"method": "SimMC", "model": {"w": torch.zeros(9)}})
+    whole = path.read_bytes()
+    for content in (
+        b"",
+        b"a,b\n1,2\n",
+        rng.bytes(300),
+        whole[:-30],
+        whole[: len(whole) // 2],
+        b"PK\x03\x04" * 9,
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="not a readable checkpoint"):
+            checkpoint.load(path)
+
+
+def test_bad_feature_files_are_refused(tmp_path, capsys):
+    good = {"features": np.ones((3, 2), np.float32), "labels": np.arange(3)}
+    path = tmp_path / "f.npz"
+    for changed, words in (
+        ({"labels": np.array([0.5, 1, 2])}, "whole numbers"),
+        ({"labels": np.array(["a", "b", "c"])}, "expected numbers"),
+        ({"labels": np.array([0, None, 2])}, "pickled"),
+        ({"features": np.full((3, 2), np.nan)}, "NaN"),
+        ({"features": np.ones((0, 2)), "labels": np.arange(0)}, "found none"),
+    ):
+        np.savez(path, **(good | changed))
+        assert words in error_of(capsys, "evaluate", "--probe", path, "--gallery", path)
+    np.save(tmp_path / "array.npy", np.ones(3))
+    (tmp_path / "array.npy").replace(path)
+    assert "not a readable feature file" in error_of(capsys, "evaluate", "--probe", path, "--gallery", path)
+
+
+@pytest.mark.parametrize("error", [MemoryError("9 TiB"), RuntimeError("CUDA out of memory. Tried 9 GiB")])
+def test_too_little_memory_is_one_line(capsys, error):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        run_command(main)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("error: not enough memory")
+
+
+def test_other_faults_are_not_hidden():
+    def main():
+        raise RuntimeError("a fault of the program")
+
+    with pytest.raises(RuntimeError, match="fault"):
+        run_command(main)
+
+
+def test_a_reader_that_has_gone_ends_a_command_quietly(tmp_path):
+    """As `command | head -1` does."""
+    code = (
+        "import logging, sys\nfrom reid import cli\nfrom reid.errors import run_command\n"
+        "def main():\n    cli.start_log(False)\n    for n in range(10**5): cli.log.info('a line')\nrun_command(main)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "a line\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 141
