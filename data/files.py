@@ -9,6 +9,11 @@ from data.layouts import AXES, Part
 from data.safe_pickle import read_pickled_npy
 from reid.errors import InputError
 
+LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
+LARGEST_COORDINATE = (
+    1e9  # in the unit of the files; beyond it squared distances overflow or drown in rounding
+)
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -108,10 +113,10 @@ def _read_axis(path: Path, joints: int) -> np.ndarray:
             "is it another data set's?"
         )
     values = values.astype(np.float64)
-    bad = np.count_nonzero(~np.isfinite(values))
+    bad = np.count_nonzero(~(abs(values) < LARGEST_COORDINATE))
     if bad:
         raise InputError(
-            f"{path}: expected finite coordinates, found {bad} NaN or infinite; "
+            f"{path}: expected finite coordinates, found {bad} NaN, infinite or beyond {LARGEST_COORDINATE:g}; "
             "drop the frames with lost joints"
         )
     return values
@@ -136,11 +141,15 @@ def _labels_of_ids(path: Path) -> np.ndarray:
 def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
     """The values (n,) as int64; whole floats and digits in text are accepted, as older code wrote them."""
     try:
-        numbers = np.asarray(values).astype(np.float64)
+        given = np.asarray(values)
+        if given.dtype.kind == "c":
+            raise TypeError("complex numbers")
+        numbers = given.astype(np.float64)
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: expected whole numbers, found other values ({error})") from error
-    if numbers.ndim != 1 or not np.all(np.mod(numbers, 1) == 0):
+    if numbers.ndim != 1 or not np.all((abs(numbers) < LARGEST_LABEL) & (numbers == np.round(numbers))):
         raise InputError(
-            f"{path}: expected a list of whole numbers, found the shape {numbers.shape}, fractions or NaN"
+            f"{path}: expected a list of whole numbers, found the shape {numbers.shape}, fractions, NaN or "
+            "numbers beyond 2^53"
         )
     return numbers.astype(np.int64)

@@ -147,6 +147,10 @@ def load(args: argparse.Namespace, centred: bool = True) -> Recognition:
             centred=centred,
         )
     trained = sets.persons[np.unique(sets.train.labels)]
+    if len(trained) < 2:
+        raise InputError(
+            f"recognition needs at least two persons to tell apart, found {len(trained)} in training"
+        )
     for name, test in sets.tests.items():
         refuse_unknown(name, sets.persons[test.labels], trained)
     return sets
