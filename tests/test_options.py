@@ -43,7 +43,7 @@ def command(data, script="train_simmc", dataset="KS20", out="out"):
         ("--eps", ("0", "1", "-1", "nan"), "a number above 0 and below 1"),
         ("--lambda", ("-0.1", "1.1", "nan"), "a number from 0 to 1"),
         ("--seed", ("-1", str(2**32), "9" * 30, "0.5"), f"a whole number from 0 to {2**32 - 1}"),
-        ("--H", ("0", "-3", "1.5", "x", "9" * 400), f"a whole number from 1 to {10**9}"),
+        ("--H", ("0", "-3", "1.5", "x", "9" * 400), f"a whole number of at least 1 and at most {10**9}"),
     ],
 )
 def test_numbers_out_of_range_are_refused(data, capsys, option, values, words):
@@ -199,3 +199,43 @@ def test_a_reader_that_has_gone_ends_a_command_quietly(tmp_path):
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() == 141
+
+
+def test_data_that_no_model_can_take_are_refused_when_read(data, capsys):
+    """Not after an hour of training: labels beyond exact floats, coordinates beyond float32, one person alone."""
+    folder = data / "KS20" / "6"
+    labels = folder / "test_npy_data" / "probe" / "frame_id_KS20_6.npy"
+    heights = folder / "train_npy_data" / "source_y_KS20_6.npy"
+    for path, value, words in (
+        (labels, 1e300, "2^53"),
+        (labels, np.inf, "2^53"),
+        (heights, 1e300, "beyond 1e+09"),
+    ):
+        whole = np.load(path)
+        changed = whole.astype(float)
+        changed.flat[0] = value
+        np.save(path, changed)
+        assert words in error_of(capsys, *command(data))
+        np.save(path, whole)
+    np.save(labels, np.load(labels).astype(complex))
+    assert "complex" in error_of(capsys, *command(data))
+
+
+def test_recognition_of_one_person_is_refused_before_training(tmp_path, write_dataset, capsys):
+    write_dataset(tmp_path / "data", "IAS", 6, persons=1, windows=9, rng=np.random.RandomState(0))
+    places = ("--data", tmp_path / "data", "--out", tmp_path / "out", "--hidden", 4, "--batch_size", 8)
+    assert "two persons" in error_of(capsys, "train_age", "--dataset", "IAS", *places, "--epochs", 1)
+    assert not list(tmp_path.glob("out/**/*.pt"))
+
+
+def test_a_recogniser_is_not_scored_on_another_data_set(tmp_path, write_dataset, capsys):
+    """Labels that are the same numbers are not the same persons."""
+    for name in ("IAS", "BIWI"):
+        write_dataset(tmp_path, name, 6, persons=3, windows=6, rng=np.random.RandomState(0))
+    places = ("--data", tmp_path, "--out", tmp_path / "out", "--hidden", 4, "--batch_size", 8, "--quiet")
+    assert run("train_age", "--dataset", "IAS", *places, "--epochs", 1) == 0
+    saved = tmp_path / "out" / "AGE" / "IAS" / "LA" / "ap" / "best_A.pt"
+    wrong = ("--dataset", "BIWI", "--data", tmp_path, "--probe", "Walking")
+    assert "persons of IAS, found --dataset BIWI" in error_of(
+        capsys, "evaluate", "--checkpoint", saved, *wrong
+    )
