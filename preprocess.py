@@ -6,7 +6,8 @@
     python preprocess.py 6 --dataset KGBD --joint_order file # KGBD's joints as the papers had them
 
 Every data set lands in OUT/<name>/<F>/ (CASIA_B: also OUT/CASIA_B_match/<F>/) with split.json beside it,
-which says where every recording went. The same raw files and the same seed give the same files.
+which says where every recording went. The same raw files and the same seed give the same files. What cannot be made
+(recordings too short for a length, broken files) does not stop the rest: it is named at the end, with exit code 2.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from data.raw import RAW, arrange, find
 from data.raw_kgbd import JOINT_ORDERS
 from data.simulate import MARKER
 from reid.cli import script_parser, seed_number
-from reid.errors import InputError, run_command
+from reid.errors import InputError, collected, raise_collected, run_command
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -63,7 +64,7 @@ def preprocess(
 ) -> None:
     """Read one raw data set once and write it at every length (None: the published ones).
 
-    Raises InputError for broken raw data and where nothing can be written.
+    Raises InputError for broken raw data, and for what cannot be written, once all else is.
     """
     simulated = any((place / MARKER).exists() for place in (folder, folder.parent))
     print(f"{dataset}{' (simulated)' if simulated else ''}: reading {folder}", flush=True)
@@ -73,14 +74,17 @@ def preprocess(
     persons = len({recording.person for recording in recordings})
     print(f"{dataset}: {len(recordings)} recordings, {persons} persons, {frames} frames", flush=True)
     warn_duplicates(dataset, recordings, arrangements[0])
+    errors: list[InputError] = []
     for length in lengths or sorted({length for each in arrangements for length in each.lengths}):
         warn_short(dataset, recordings, arrangements[0], length)
         for arrangement in arrangements:
             if lengths or length in arrangement.lengths:
                 settings = {"simulated": simulated, "seed": seed, "joint_order": joint_order}
-                target, counts = write(dataset, recordings, arrangement, length, out, settings)
-                windows = ", ".join(f"{split} {count}" for split, count in counts.items())
-                print(f"{target}: windows {windows}", flush=True)
+                with collected(errors):
+                    target, counts = write(dataset, recordings, arrangement, length, out, settings)
+                    windows = ", ".join(f"{split} {count}" for split, count in counts.items())
+                    print(f"{target}: windows {windows}", flush=True)
+    raise_collected(errors)
 
 
 def main() -> None:
@@ -103,8 +107,11 @@ def main() -> None:
         )
     for error in missing:
         print(f"skipped {error}")
+    errors: list[InputError] = []
     for name, folder in found.items():
-        preprocess(name, folder, lengths, args.out, args.seed, args.joint_order)
+        with collected(errors):
+            preprocess(name, folder, lengths, args.out, args.seed, args.joint_order)
+    raise_collected(errors)
 
 
 if __name__ == "__main__":

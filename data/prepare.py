@@ -32,6 +32,7 @@ def split_windows(
     Raises InputError for a split without any window of `length` frames.
     """
     raw = RAW[name]
+    view = "" if arrangement.view is None else f" view {arrangement.view}"
     result = {}
     for split in arrangement.names:
         first, last = raw.cut_train if split == TRAIN else raw.cut_test
@@ -39,8 +40,8 @@ def split_windows(
         frames = [recording.frames[first : max(len(recording.frames) - last, 0)] for recording in own]
         if not any(len(kept) >= length for kept in frames):
             raise InputError(
-                f"{name}: expected recordings of at least {first + length + last} frames in split "
-                f"{split!r}, found none among its {len(own)}; choose a smaller length or add recordings"
+                f"{name}{view}, f = {length}: expected recordings of at least {first + length + last} frames in "
+                f"split {split!r}, found none among its {len(own)}; choose a smaller length or add recordings"
             )
         starts = raw.starts if split == TRAIN else back_to_back
         result[split] = cut_windows(frames, [recording.person for recording in own], length, starts)

@@ -75,7 +75,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--resume", action="store_true", help="continue from the last finished epoch")
     group.add_argument(
-        "--save_features", type=output_file, metavar="FILE.npz", help="write features of the best model"
+        "--save_features",
+        type=output_file,
+        metavar="FILE.npz",
+        help="write features of the best model: FILE.train.npz, FILE.probe.npz, FILE.gallery.npz (or FILE.test.npz); "
+        ".npz may be left out",
     )
     group.add_argument(
         "--model_size", type=int, choices=(0, 1), default=0, help="1: print parameters and FLOPs"
@@ -186,7 +190,7 @@ def start_log(quiet: bool, file: Path | None = None) -> None:
         log.addHandler(handler)
     for handler in log.handlers:
         handler.handleError = _raise
-    warnings.showwarning = _one_line_warning
+    warnings.showwarning = _one_line_warnings()
 
 
 def _raise(record: logging.LogRecord) -> None:
@@ -194,8 +198,16 @@ def _raise(record: logging.LogRecord) -> None:
     raise  # the exception that the handler has caught
 
 
-def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+def _one_line_warnings() -> Callable[..., None]:
+    """In place of warnings.showwarning: one line each, the same one once, also if the data are read again."""
+    shown = set()
+
+    def show(message, category, filename, lineno, file=None, line=None) -> None:
+        if str(message) not in shown:
+            print(f"warning: {message}", file=sys.stderr)
+        shown.add(str(message))
+
+    return show
 
 
 def describe(settings: dict[str, Any]) -> str:

@@ -3,13 +3,29 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 READER_GONE = 141  # what a shell shows of a command whose output nobody reads any more, as of `... | head`
 
 
 class InputError(Exception):
     """Wrong use or bad input. The message is one line: what was expected, what was found, what to do."""
+
+
+@contextmanager
+def collected(errors: list[InputError]) -> Iterator[None]:
+    """The block's InputError ends the block alone: it goes into the list, for `raise_collected`."""
+    try:
+        yield
+    except InputError as error:
+        errors.append(error)
+
+
+def raise_collected(errors: list[InputError]) -> None:
+    """Raise one InputError that says what all of them say, each once, if there are any."""
+    if errors:
+        raise InputError("; also: ".join(dict.fromkeys(map(str, errors)))) from errors[0]
 
 
 def run_command(main: Callable[[], None]) -> None:

@@ -121,7 +121,14 @@ def _of_encoder(path: Path, args: argparse.Namespace, device: torch.device) -> S
 
 def _of_files(path: Path, args: argparse.Namespace) -> Source:
     """Feature files of any model; checked against the data's labels where they are used."""
-    found = {part: features.read(features.part_path(path, part)) for part in PARTS}
+    files = {part: features.part_path(path, part) for part in PARTS}
+    names = [file.name for file in files.values()]
+    if missing := [file.name for file in files.values() if not file.is_file()]:
+        raise InputError(
+            f"--source {path} stands for {', '.join(names)} in {path.parent}, found no {', '.join(missing)}; a "
+            f"training script writes them with --save_features {path}"
+        )
+    found = {part: features.read(file) for part, file in files.items()}
     shapes = {}
     for part, content in found.items():
         if content.frames is None:

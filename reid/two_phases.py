@@ -112,11 +112,19 @@ def reload_encoder(run: Run, model: nn.Module) -> None:
 
 
 def load(run: Run) -> data.Recognition | data.Retrieval:
-    """The data of the task, the training set in the order of the files."""
+    """The data of the task, the training set in the order of the files.
+
+    Raises InputError, before training, also for test sets that are smaller than the released protocol's batches.
+    """
     args, centred = run.args, run.settings.get("centred", True)
     if args.task == "recognition":
-        return recognisers.load(args, centred)
-    return saved.load_stored(args, centred)
+        sets = recognisers.load(args, centred)
+        for test in sets.tests.values() if args.protocol == "released" else ():
+            saved.METHODS[run.method].released_test(test.labels, run.settings, args.length)
+        return sets
+    sets = saved.load_stored(args, centred)
+    protocol.cut(replace(sets, train=None), run.settings["batch_size"], args.protocol)
+    return sets
 
 
 def evaluate(run: Run, recogniser: str, device: torch.device) -> None:

@@ -167,6 +167,14 @@ def test_bad_feature_files_are_refused(tmp_path, capsys):
     assert "not a readable feature file" in error_of(capsys, "evaluate", "--probe", path, "--gallery", path)
 
 
+def test_a_warning_is_given_once(data, capsys):
+    """Of data that are read twice: for training, and for the baselines beside it."""
+    labels = data / "KS20" / "6" / "test_npy_data" / "probe" / "frame_id_KS20_6.npy"
+    np.save(labels, np.where(np.load(labels) == 2, 77, np.load(labels)))
+    assert run(*command(data), "--epochs", 1) == 0
+    assert capsys.readouterr().err.count("persons of the probes that the gallery lacks") == 1
+
+
 @pytest.mark.parametrize("error", [MemoryError("9 TiB"), RuntimeError("CUDA out of memory. Tried 9 GiB")])
 def test_too_little_memory_is_one_line(capsys, error):
     def main():

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from raw_data import AUTHOR_ORDER, random_kgbd, refused, run, write_casia_b, write_kgbd
 
+from data.simulate import simulate
+
 
 def replace_line(path: Path, line: int, text: str | None) -> None:
     """Put `text` in place of a line (counted from 1); None removes it."""
@@ -215,8 +217,24 @@ def test_wrong_use(raw, capsys):
     assert f"python -m data.simulate --dataset CASIA_B --raw {raw / 'no'}" in said
     assert "expected raw data sets below" in refused(capsys, 6, "--raw", raw / "nowhere")
     said = refused(capsys, 30, "--raw", raw, "--dataset", "KGBD", "--out", raw / "out")
-    assert "KGBD: expected recordings of at least 50 frames in split 'train', found none" in said
+    assert "KGBD, f = 30: expected recordings of at least 50 frames in split 'train', found none" in said
     assert not (raw / "out").exists()
+
+
+def test_what_cannot_be_made_does_not_stop_the_rest(tmp_path, capsys):
+    """A data set that is too short for one length, one that is broken, and one that is whole, which comes last."""
+    simulate("KGBD", tmp_path / "raw", persons=2, frames=30, recordings=4)
+    broken, *_ = simulate("IAS", tmp_path / "raw", persons=2, frames=20).glob("*/*/*.txt")
+    broken.write_text("x")
+    write_casia_b(tmp_path / "raw" / "CASIA_B", persons=4, frames=12)
+    out = tmp_path / "out"
+    said = refused(capsys, 30, 6, "--raw", tmp_path / "raw", "--out", out)
+    assert "KGBD, f = 30: expected recordings of at least" in said and "KGBD, f = 6" not in said
+    assert broken.name in said
+    assert "CASIA_B view 10, f = 30" in said and "CASIA_B view 10, f = 6" not in said
+    assert (out / "KGBD" / "6" / "split.json").is_file()
+    assert (out / "CASIA_B" / "6" / "view_10" / "split.json").is_file()
+    assert not list(out.glob("*/30")) and not (out / "IAS").exists()
 
 
 def test_data_from_elsewhere_are_not_overwritten(raw, capsys):

@@ -223,7 +223,7 @@ def test_wrong_feature_files(ias, tmp_path, capsys, change, message):
     ("arguments", "message"),
     [
         (("--source", "PoseGait"), "expected AGE, SM-SGE, FILE.pt or FILE.npz"),
-        (("--source", "x.npz"), "x.train.npz"),
+        (("--source", "none.npz"), "stands for none.train.npz, none.probe.npz, none.gallery.npz"),
     ],
 )
 def test_wrong_use(ias, capsys, arguments, message):

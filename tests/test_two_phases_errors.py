@@ -46,6 +46,17 @@ def test_casia_b_recognition_needs_a_view(tmp_path, capsys, script, words):
     assert "needs --view 0 to 10; without one, --task retrieval" in message
 
 
+@pytest.mark.parametrize(
+    ("train", "task", "name"),
+    [("AGE", "retrieval", "probe"), ("SM-SGE", "retrieval", "probe"), ("SM-SGE", "recognition", "test")],
+    indirect=["train"],
+)
+def test_tests_smaller_than_a_released_batch_are_refused_before_training(train, capsys, task, name):
+    words = ("--protocol", "released", "--task", task, "--batch_size", 50)
+    assert f"the {name} set has only" in train.error(capsys, *words)
+    assert not list(train.out.rglob("*.pt"))
+
+
 def test_unknown_persons_are_refused(train, capsys):
     train("--epochs", 1)
     row = data.datasets.get("IAS")
