@@ -129,7 +129,11 @@ def train(
     tests = Watch(test_sets, plan)
     fingerprint = Fingerprint(encoder)
     parts = {"encoder": fingerprint, "recogniser": recogniser, "optimizer": optimizer, "tests": tests}
-    epoch = run.resume(parts, CHANGEABLE) if fingerprint.saved_in(run) else 0
+    epoch = 0
+    if fingerprint.saved_in(run):
+        epoch = run.resume(parts, CHANGEABLE)
+    else:
+        run.set_aside()
     stages = Stages(plan.epochs, epoch, run.args.quiet, device)
     while epoch < plan.epochs and not tests.exhausted:
         row, losses = {}, []

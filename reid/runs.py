@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import glob
 import hashlib
 import math
 import time
@@ -81,7 +82,7 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.notes: dict[str, Any] = {}  # what else its checkpoints say; may differ on --resume
         self.started = time.time()
-        self.saved = time.monotonic()  # when last.pt was written
+        self.saved = -math.inf  # when last.pt was written
         self.identity = {
             "dataset": args.dataset,
             "probe": name,
@@ -89,6 +90,7 @@ class Run:
             "protocol": args.protocol,
             "seed": args.seed,
         }
+        self.results = self.path("results.json")
         self.data = provenance.describe(args.dataset, args.length, args.data, getattr(args, "view", None))
         training = args.mode == "Train"
         self.lock: AbstractContextManager = lock.hold(self.path("run.lock")) if training else nullcontext()
@@ -158,10 +160,12 @@ class Run:
     def resume(self, parts: Mapping[str, Any], changeable: Collection[str] = ("patience",)) -> int:
         """The epoch to begin with: 0, or with --resume that of last.pt, whose state is put into `parts`.
 
+        From 0, the files of an earlier run are set aside.
         changeable: settings that may differ, because they change nothing in the epochs that are done.
         Raises InputError if there is nothing to resume, or if the run was started with other settings.
         """
         if not self.args.resume:
+            self.set_aside()
             return 0
         path = self.path("last.pt")
         content = checkpoint.load(path, self.method)
@@ -173,6 +177,21 @@ class Run:
         self.history = content["history"]
         log.info(f"resumed before epoch {content['epoch']}")
         return content["epoch"]
+
+    def set_aside(self) -> None:
+        """Rename the checkpoints, history and results of an earlier run to <name>.earlier.
+
+        So they are neither lost, when a --resume was forgotten, nor taken for this run's until it writes its own.
+        """
+        mine = f"{glob.escape(self.prefix)}*"
+        for unfinished in self.folder.glob(f".{mine}.tmp"):  # of a process that was killed while it wrote
+            unfinished.unlink()
+        files = [*self.folder.glob(f"{mine}.pt"), self.path("history.csv"), self.results]
+        found = [file for file in files if file.is_file()]
+        for file in found:
+            file.replace(file.with_name(f"{file.name}.earlier"))
+        if found:
+            log.info(f"{self.folder}: the files of an earlier run are named *.earlier from now on")
 
     def end_epoch(self, row: dict[str, Any], line: str, seconds: Mapping[str, float]) -> None:
         """Log an epoch and add it to history.csv. row: figures by column; line: the same for people.
@@ -208,7 +227,7 @@ class Run:
             "seconds": round(time.time() - self.started, 1),
         }
         if self.args.mode == "Train":
-            results.write_json(self.path("results.json"), content)
+            results.write_json(self.results, content)
         if self.args.json:
             results.write_json(self.args.json, content)
 
