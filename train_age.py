@@ -9,8 +9,9 @@
 
 Data come from preprocess.py. Settings not given are the published ones (reid/settings.py). --task recognition trains
 on the recognition training set (with KGBD's and KS20's gallery, without BIWI's untested persons) and shows retrieval
-by the same encoders beside it; --task retrieval trains as the retrieval tables ask. --probe names the test split that
-the results begin with and the probes of retrieval; it does not enter recognition training.
+by the same encoders beside it; --task retrieval trains as the retrieval tables ask, and is all that CASIA_B has
+without a view. --probe names the test split that the results begin with and the probes of retrieval; it does not
+enter recognition training.
 
 Files of a run, in <out>/AGE/<dataset>/<attention> (of a view .../view_<v>_<attention>; with --task retrieval
 .../<attention>_retrieval): log.txt, results.json, alignment.png, the encoders encoder/best.pt, encoders and

@@ -160,10 +160,7 @@ def parse_arguments() -> argparse.Namespace:
     group = parser.add_argument_group("SM-SGE (default: the published setting of the data set)")
     add_model_arguments(group)
     add_training_arguments(group)
-    parser.set_defaults(task=None)
     args = parser.parse_args()
-    recognised = args.view is not None or datasets.get(args.dataset).recognition
-    args.task = args.task or ("recognition" if recognised else "retrieval")
     two_phases.check(args)
     if args.single_level:
         if args.fusion_lambda:

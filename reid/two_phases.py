@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--task",
         choices=("recognition", "retrieval"),
-        default="recognition",
-        help="recognition (default): encoders and recogniser; retrieval: encoders from the training split alone",
+        help="recognition: encoders and recogniser (default, but for CASIA_B without --view); retrieval: encoders "
+        "from the training split alone",
     )
     group.add_argument("--view", type=int, metavar="V", help="test view of the cross-view protocol (CASIA_B)")
     group.add_argument(
@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Fill in what follows from the data set. Raises InputError for options that do not go together."""
     row = datasets.get(args.dataset)
+    if args.task is None:
+        args.task = "recognition" if args.view is not None or row.recognition else "retrieval"
     if args.view is not None and (args.probe or args.task == "retrieval"):
         raise InputError(
             "--view is a recognition protocol with one test set: leave out --probe and --task retrieval"
