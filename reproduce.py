@@ -24,7 +24,7 @@ from data.raw import find
 from data.simulate import simulate
 from preprocess import preprocess
 from reid import comparison, execution
-from reid.cli import positive_int, script_parser
+from reid.cli import pick_device, positive_int, script_parser
 from reid.errors import InputError, run_command
 from reid.execution import Place
 from reid.experiments import COLUMNS, METHODS, Cell, Job, jobs, plan
@@ -52,10 +52,14 @@ def main() -> None:
 
 def reproduce(args: argparse.Namespace) -> None:
     """Make what is missing and write the tables, or with --list say what that would be."""
+    if not args.list:
+        pick_device(args)  # refuses one that is not there before every run would
     if args.quick:
         make_quick_data(args)
     if SIZES in args.tables and not args.list:
         write_sizes(args.out)
+    if SIZES in args.tables and args.list:
+        print(f"{'to run':28} {SIZES:16} (needs no data)")
     cells = plan(args.tables, args.datasets, args.methods, args.seeds, thin=args.quick)
     if not cells and args.tables == [SIZES]:
         return

@@ -24,7 +24,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.harness import ROOT, MissingDataError, Options, conditions, save, show
-from reid.cli import positive_int, script_parser
+from reid.cli import pick_device, positive_int, script_parser
 from reid.errors import run_command
 
 NAMES = (
@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="preprocessed data that hold KGBD")
     parser.add_argument("--raw", type=Path, metavar="DIR", help="raw data that hold KGBD")
     parser.add_argument("--device", default="cpu", help="of the epoch (%(default)s)")
-    args = vars(parser.parse_args())
+    parsed = parser.parse_args()
+    pick_device(parsed)
+    args = vars(parsed)
     names = args.pop("names") or NAMES
     for name in names:
         if name not in NAMES:

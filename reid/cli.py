@@ -157,7 +157,8 @@ def pick_device(args: argparse.Namespace) -> "torch.device":
     """The device of --device and --gpu. Raises InputError if it is not there."""
     import torch  # here, so that scripts without a model start at once
 
-    name = f"cuda:{args.gpu}" if args.gpu else args.device
+    gpu = getattr(args, "gpu", None)  # not all scripts have it
+    name = f"cuda:{gpu}" if gpu else args.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -183,7 +184,9 @@ def start_log(quiet: bool, file: Path | None = None) -> None:
     if file is not None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(file)  # adds to a log that is there
+            handler = logging.FileHandler(
+                file, encoding="utf-8", errors="backslashreplace"
+            )  # adds to the end
         except OSError as error:
             raise InputError(f"could not write {file}: {error}") from error
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))

@@ -1,5 +1,6 @@
 """Bad input ends a command with one line and exit code 2; an interruption with exit code 130."""
 
+import io
 import os
 import re
 import sys
@@ -29,10 +30,14 @@ def raise_collected(errors: list[InputError]) -> None:
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a command's `main` and turn its end into the exit codes 0 (done), 2 (bad input), 130 (interrupted).
+    """Run a command's `main` and turn its end into the exit codes 0 (done), 2 (bad input), 130 (interrupted),
+    141 (the reader of a pipe has gone).
 
-    A full disk, a forbidden folder and too little memory are bad input too.
+    A full disk, a forbidden folder and too little memory are bad input too. Letters that the terminal does not know
+    are printed as escapes, as Python does on stderr.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         main()
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """What careless command lines get: one line that says what is wrong, before any work, and nothing lost."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,18 @@ def test_a_place_where_no_file_can_be_is_refused_before_training(data, capsys, o
     for place in (data, data / "file" / "x.json"):
         assert "expected a file in a folder" in error_of(capsys, *command(data), option, place)
     assert not (data.parent / "out").exists()
+
+
+@pytest.mark.parametrize("script", ["reproduce", "benchmarks.__main__"])
+def test_an_unknown_device_is_refused_before_many_runs(tmp_path, capsys, monkeypatch, script):
+    monkeypatch.chdir(tmp_path)
+    assert "unknown device 'abacus'" in error_of(capsys, script, "--quick", "--device", "abacus")
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_the_list_names_the_table_that_needs_no_data(capsys):
+    assert run("reproduce", "--list", "--tables", "sizes") == 0
+    assert "to run" in (said := capsys.readouterr().out) and "sizes" in said
 
 
 def test_cpu_with_a_number_is_no_device(data, capsys):
@@ -192,6 +205,26 @@ def test_other_faults_are_not_hidden():
 
     with pytest.raises(RuntimeError, match="fault"):
         run_command(main)
+
+
+def test_letters_that_the_terminal_does_not_know(data):
+    """A name of other letters, printed and logged where all is ASCII, changes nothing but how it is printed."""
+    (data.parent / "dätä").symlink_to(data)
+    out, features = data.parent / "öut", data.parent / "mérkmale.npz"
+    words = command(data.parent / "dätä", out=out.name)[1:]
+    words = [word for word in words if word != "--quiet"] + ["--epochs", 1, "--save_features", features]
+    plain = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "train_simmc.py", *map(str, words)],
+        cwd=ROOT,
+        env=os.environ | plain,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"kmale.train.npz" in done.stdout and done.stdout.isascii()
+    assert (out / "KS20" / "probe" / "results.json").is_file()
+    assert "SimMC on KS20" in (out / "KS20" / "probe" / "log.txt").read_text(encoding="utf-8")
+    assert features.with_name("mérkmale.train.npz").is_file()
 
 
 def test_a_reader_that_has_gone_ends_a_command_quietly(tmp_path):
