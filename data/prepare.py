@@ -107,9 +107,9 @@ def write(
             note = {"dataset": name, "length": length, **settings, "windows": counts, "recordings": rows}
             (staging / SPLIT_FILE).write_text(json.dumps(note, indent=1))
     except OSError as error:
-        raise InputError(
-            f"cannot write {target}: {error.strerror}; choose another --out or make room"
-        ) from error
+        # NumPy's error of a full disk has no strerror.
+        reason = error.strerror or error
+        raise InputError(f"cannot write {target}: {reason}; choose another --out or make room") from error
     return target, counts
 
 

@@ -237,6 +237,18 @@ def test_what_cannot_be_made_does_not_stop_the_rest(tmp_path, capsys):
     assert not list(out.glob("*/30")) and not (out / "IAS").exists()
 
 
+def test_a_full_disk_is_named_as_the_reason(kgbd, tmp_path, capsys, monkeypatch):
+    """NumPy's error has a message and no number."""
+
+    def save(*_):
+        raise OSError("11520 requested and 7 written")
+
+    monkeypatch.setattr(np, "save", save)
+    said = refused(capsys, 6, "--raw", tmp_path, "--out", tmp_path / "out")
+    assert "11520 requested and 7 written; choose another --out or make room" in said
+    assert not list((tmp_path / "out").rglob("*.*"))
+
+
 def test_data_from_elsewhere_are_not_overwritten(raw, capsys):
     raw = raw("KGBD", "Datasets")
     said = refused(capsys, 6, "--raw", raw, "--out", raw / "Datasets", "--dataset", "KGBD")
