@@ -1,6 +1,6 @@
 """Fixtures that the tests share: golden files, small random data sets on disk, and training scripts on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from training import Training
 from data import datasets
 from data.layouts import Part, layouts, part_of
 from reid import pictures
+from reid.cli import log
 
 # Small matrices: a second thread costs more than it brings, several times so on a busy machine.
 torch.set_num_threads(1)
@@ -29,6 +30,15 @@ def golden() -> Callable[[str], Path]:
 def write_dataset() -> Callable:
     """The function below, for tests that need a small data set on disk."""
     return _write_dataset
+
+
+@pytest.fixture(autouse=True)
+def closed_log() -> Iterator[None]:
+    """A command's log ends with the test: what it was written to is closed then."""
+    yield
+    for handler in log.handlers[:]:
+        log.removeHandler(handler)
+        handler.close()
 
 
 @pytest.fixture

@@ -25,8 +25,11 @@ def test_training_learns(train):
     assert set(rows[0]) == {"epoch", "loss_I", "loss_J", "loss_P", "loss_B"}
     for scale in "IJPB":
         assert float(rows[-1][f"loss_{scale}"]) < 0.95 * float(rows[0][f"loss_{scale}"])
-    assert result["last"]["rank1"] > 0.4
-    assert result["last"]["nAUC_roc"] > 0.6
+    found = [
+        figures["last"] for figures in result["tests"].values()
+    ]  # of A and B, 20 windows of 5 persons each
+    assert np.mean([figures["rank1"] for figures in found]) > 0.3
+    assert np.mean([figures["nAUC_roc"] for figures in found]) > 0.6
 
 
 # The two phases
@@ -242,7 +245,7 @@ def test_reverse_reads_the_windows_backwards():
         (("--batch_size", 64), "at least as many windows as the batch size"),
         (
             ("--protocol", "released", "--batch_size", 64, "--no-balance"),
-            "whole batch of 64 sequences, found 20",
+            "test set has only 20 sequences for batches of 64",
         ),
         (("--pre_train", 0), "IJPB/encoder/best.pt"),
     ],
