@@ -108,10 +108,16 @@ def find(name: str, raw: Path) -> Path:
 
 
 def arrange(name: str, recordings: Sequence[Recording], seed: int) -> list[Arrangement]:
-    """The data set's splits. The draw depends on recordings and seed, not on the window length."""
+    """The data set's splits. The draw depends on recordings and seed, not on the window length.
+
+    Raises InputError where the recordings are too few for a split.
+    """
     random = RandomState(seed)
     split = RAW[name].split
     if split is None:
         return arrange_protocols(recordings, random)
     row = datasets.get(name)
-    return [Arrangement(split(recordings, random), (TRAIN, *row.splits), row.lengths)]
+    try:
+        return [Arrangement(split(recordings, random), (TRAIN, *row.splits), row.lengths)]
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error

@@ -8,12 +8,13 @@ with them says so. Persons, recordings and sensor errors are drawn from the seed
 same bytes, and person k is the same for every number of persons. A file SIMULATED.txt beside the recordings
 names the settings.
 
-What --frames and --recordings count, by default and (in brackets) at most:
-    BIWI     120 frames a walk   1 (4) walks, one after the other, in each folder of a person
-    IAS      120 frames a walk   2 (4) walks, likewise
-    KGBD     120 frames a file   5 (6) files a person; the real files have about 600 frames
-    KS20      30 frames a file   5 (5) views in each of three settings; the real set has about 100 frames
-    CASIA_B   80 frames a file   2 (6) videos nm of each of 11 views, a third as many (1 or 2) of bg and of cl
+What --frames and --recordings count, by default and (in brackets) from least to most:
+    BIWI     120 frames a walk   1 (1-4) walks, one after the other, in each folder of a person
+    IAS      120 frames a walk   2 (1-4) walks, likewise
+    KGBD     120 frames a file   5 (3-6) files a person, to train, for the gallery and for the probe; the real files
+             have about 600 frames
+    KS20      30 frames a file   5 (5) views, all there are, in each of 3 settings; the real set has about 100 frames
+    CASIA_B   80 frames a file   2 (1-6) videos nm of each of 11 views, a third as many (1 or 2) of bg and of cl
 One recording in twenty is shorter, by up to a half.
 """
 
@@ -151,13 +152,12 @@ def persons_of(request: Request) -> Iterator[tuple[int, Person, np.random.Random
 def write_ks20(request: Request) -> None:
     """<view>/<setting>_body<N>_<timestamp>_skel.txt, a file a frame, 25 lines `id,x,y,z`."""
     template = "".join(f"{j},%.4f,%.4f,%.4f\n" for j in range(25))
-    views = list(KS20_VIEWS.items())[: request.recordings]
-    for view, _ in views:
+    for view in KS20_VIEWS:
         (request.root / view).mkdir(parents=True)
     for number, person, random in persons_of(request):
         for setting in KS20_SETTINGS:
             clothes = draw_clothes(SAME_CLOTHES, random)
-            for view, heading in views:
+            for view, heading in KS20_VIEWS.items():
                 scene = Scene(KINECT_V2, heading=heading, heading_spread=15.0, turn=42.0)
                 stem = request.root / view / f"{setting}_body{KS20_BODIES[number]}"
                 for t, frame in enumerate(record(person, scene, clothes, request.frames, random)):
@@ -276,20 +276,24 @@ def burden(person: Person, condition: str, random: np.random.RandomState) -> Per
 
 @dataclass(frozen=True)
 class Simulation:
-    """How a data set is written, the default sizes, and the most recordings of a person."""
+    """How a data set is written, the default sizes, and from how many to how many recordings a person has.
+
+    The least are those that preprocess.py needs: KGBD's splits take one each, KS20 has five views.
+    """
 
     write: Callable[[Request], None]
     frames: int
     recordings: int
+    least_recordings: int
     most_recordings: int
 
 
 SIMULATIONS = {
-    "BIWI": Simulation(write_biwi, 120, 1, 4),
-    "IAS": Simulation(write_ias, 120, 2, 4),
-    "KGBD": Simulation(write_kgbd, 120, 5, 6),
-    "KS20": Simulation(write_ks20, 30, 5, 5),
-    "CASIA_B": Simulation(write_casia, 80, 2, 6),
+    "BIWI": Simulation(write_biwi, 120, 1, 1, 4),
+    "IAS": Simulation(write_ias, 120, 2, 1, 4),
+    "KGBD": Simulation(write_kgbd, 120, 5, 3, 6),
+    "KS20": Simulation(write_ks20, 30, 5, 5, 5),
+    "CASIA_B": Simulation(write_casia, 80, 2, 1, 6),
 }
 
 
@@ -303,8 +307,8 @@ def simulate(
 ) -> Path:
     """Write a simulated data set below `raw` and return its folder; None is the default of the data set.
 
-    An earlier simulation in the same place is replaced. Raises InputError for sizes beyond the real set's and
-    for a folder that holds anything but a simulation.
+    An earlier simulation in the same place is replaced. Raises InputError for sizes beyond the real set's, for
+    fewer recordings than its splits need and for a folder that holds anything but a simulation.
     """
     if dataset not in SIMULATIONS:
         raise InputError(f"unknown data set {dataset!r}; choose one of {', '.join(SIMULATIONS)}")
@@ -313,9 +317,16 @@ def simulate(
     request = Request(
         dataset,
         staging,
-        _within("persons", persons, DATASETS[dataset].persons, DATASETS[dataset].persons),
-        _within("frames", frames, simulation.frames, 10000),
-        _within("recordings", recordings, simulation.recordings, simulation.most_recordings),
+        _within(dataset, "persons", persons, DATASETS[dataset].persons, 1, DATASETS[dataset].persons),
+        _within(dataset, "frames", frames, simulation.frames, 1, 10000),
+        _within(
+            dataset,
+            "recordings",
+            recordings,
+            simulation.recordings,
+            simulation.least_recordings,
+            simulation.most_recordings,
+        ),
         seed,
     )
     if not 0 <= seed < 2**32:
@@ -335,11 +346,12 @@ def simulate(
     return folder
 
 
-def _within(name: str, value: int | None, default: int, most: int) -> int:
-    """The value, or the default where it is None. Raises InputError unless it is 1 ... most."""
+def _within(dataset: str, name: str, value: int | None, default: int, least: int, most: int) -> int:
+    """The value, or the default where it is None. Raises InputError unless it is least ... most."""
     value = default if value is None else value
-    if not 1 <= value <= most:
-        raise InputError(f"--{name}: expected a number from 1 to {most}, found {value}")
+    if not least <= value <= most:
+        allowed = f"a number from {least} to {most}" if least < most else f"{most}"
+        raise InputError(f"--{name}: expected {allowed} for {dataset}, found {value} (see --help)")
     return value
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from numpy.random import RandomState
 
 from data.recordings import Recording
+from reid.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ def draw_recordings(recordings: Sequence[Recording], random: RandomState) -> lis
     """One split a recording: of every person 2 drawn for the gallery, 1 for the probe, the rest train.
 
     A person with 3 recordings gives one to each split, one with 2 has none to train with, and a single
-    recording trains.
+    recording trains. Raises InputError where that leaves a split empty.
     """
     splits = ["train"] * len(recordings)
     for person in sorted({recording.person for recording in recordings}):
@@ -30,7 +31,7 @@ def draw_recordings(recordings: Sequence[Recording], random: RandomState) -> lis
             for i in drawn[:galleries]:
                 splits[i] = "gallery"
             splits[drawn[galleries]] = "probe"
-    _warn_missing(recordings, splits)
+    _check_splits(recordings, splits, "at least 3 recordings of a person")
     return splits
 
 
@@ -38,7 +39,8 @@ def draw_settings(recordings: Sequence[Recording], random: RandomState) -> list[
     """One split a recording: for every person one setting is gallery, another probe, the third trains.
 
     The settings are the recordings' groups; all views of a setting go together. Labels that nobody has take part
-    in the draw, so that a person's part in it does not depend on who else is there.
+    in the draw, so that a person's part in it does not depend on who else is there. Raises InputError where a split
+    is left empty.
     """
     settings = sorted({recording.group for recording in recordings})
     split_of = {}
@@ -49,12 +51,19 @@ def draw_settings(recordings: Sequence[Recording], random: RandomState) -> list[
             (person, setting): split for setting, split in zip(drawn, ("gallery", "probe"), strict=False)
         }
     splits = [split_of[recording.person, recording.group] for recording in recordings]
-    _warn_missing(recordings, splits)
+    _check_splits(recordings, splits, "the three settings of a person")
     return splits
 
 
-def _warn_missing(recordings: Sequence[Recording], splits: Sequence[str]) -> None:
-    """Log how many persons a split lacks."""
+def _check_splits(recordings: Sequence[Recording], splits: Sequence[str], needed: str) -> None:
+    """Log how many persons a split lacks; InputError, which says what is `needed`, if it lacks all of them."""
+    empty = [split for split in ("train", "gallery", "probe") if split not in splits]
+    if empty:
+        persons = len({recording.person for recording in recordings})
+        raise InputError(
+            f"expected {needed}, one each for train, gallery and probe, found {len(recordings)} recordings of "
+            f"{persons} persons, which leave none for {' and '.join(empty)}; add recordings"
+        )
     persons = {recording.person for recording in recordings}
     for split in ("train", "gallery", "probe"):
         pairs = zip(recordings, splits, strict=True)

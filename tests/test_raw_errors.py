@@ -77,6 +77,15 @@ def test_kgbd_files_in_different_joint_orders(kgbd, tmp_path, capsys):
     run(6, "--raw", tmp_path, "--out", tmp_path / "out")
 
 
+@pytest.mark.parametrize(("recordings", "lacking"), [(1, "gallery and probe"), (2, "train")])
+def test_too_few_kgbd_recordings_of_every_person(tmp_path, capsys, recordings, lacking):
+    write_kgbd(tmp_path / "KGBD", random_kgbd(persons=2, recordings=recordings, length=30))
+    said = refused(capsys, 6, "--raw", tmp_path, "--out", tmp_path / "out")
+    assert "KGBD: expected at least 3 recordings of a person" in said
+    assert f"found {2 * recordings} recordings of 2 persons, which leave none for {lacking};" in said
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture(scope="module")
 def whole(golden, tmp_path_factory) -> Path:
     """The golden raw trees and files."""
@@ -140,6 +149,16 @@ def test_more_lines_than_joints_pass_in_biwi_only(raw, capsys):
     run(6, "--raw", raw, "--out", raw / "out", "--dataset", "BIWI")
     said = refused(capsys, 6, "--raw", raw, "--out", raw / "out", "--dataset", "IAS")
     assert "line 21: expected 20 lines, one a joint, found '21 lines'" in said
+
+
+def test_ks20_with_one_setting(raw, capsys):
+    raw = raw("KS20")
+    for path in (raw / "KS20").glob("*/gc[12]_*"):
+        path.unlink()
+    said = refused(capsys, 6, "--raw", raw, "--out", raw / "out", "--dataset", "KS20")
+    assert (
+        "KS20: expected the three settings of a person, one each for train, gallery and probe, found" in said
+    )
 
 
 def test_missing_folders_and_misnamed_files(raw, capsys):

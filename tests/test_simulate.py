@@ -137,8 +137,9 @@ def test_casia_names_are_those_of_the_videos_with_14_joints(raw):
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path):
-    for name in simulate.SIMULATIONS:
-        words = ("--dataset", name, "--persons", 2, "--frames", 12, "--recordings", 1)
+    for name, simulation in simulate.SIMULATIONS.items():
+        words = ("--dataset", name, "--persons", 2, "--frames", 12)
+        words += ("--recordings", simulation.least_recordings)
         for folder, seed in (("a", 5), ("b", 5), ("c", 6)):
             run(*words, "--raw", tmp_path / folder, "--seed", seed)
         assert digest(tmp_path / "a" / name) == digest(tmp_path / "b" / name)
@@ -148,7 +149,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path):
 def test_a_person_does_not_depend_on_the_number_of_persons(tmp_path):
     for persons in (1, 2):
         folder = tmp_path / str(persons)
-        run("--dataset", "KGBD", "--raw", folder, "--persons", persons, "--frames", 10, "--recordings", 1)
+        run("--dataset", "KGBD", "--raw", folder, "--persons", persons, "--frames", 10, "--recordings", 3)
     first, second = (next((tmp_path / n / "KGBD").rglob("Person001/1.txt")).read_bytes() for n in "12")
     assert first == second
 
@@ -229,6 +230,8 @@ def test_an_earlier_simulation_is_replaced_and_real_recordings_are_not(tmp_path,
         ("--dataset", "KS20", "--persons", 21),
         ("--dataset", "KS20", "--persons", 0),
         ("--dataset", "KS20", "--recordings", 6),
+        ("--dataset", "KS20", "--recordings", 4),
+        ("--dataset", "KGBD", "--recordings", 2),
         ("--dataset", "KGBD", "--frames", -1),
         ("--dataset", "KGBD", "--seed", -1),
         ("--dataset", "KGBD", "--frames", "many"),
@@ -242,6 +245,15 @@ def test_wrong_use_ends_in_one_line_and_exit_code_2(tmp_path, capsys, words):
     assert end.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", simulate.SIMULATIONS)
+def test_the_fewest_recordings_are_enough_for_every_split(tmp_path, name):
+    sizes = ("--persons", 3, "--frames", 45, "--recordings", simulate.SIMULATIONS[name].least_recordings)
+    run("--dataset", name, "--raw", tmp_path, *sizes)
+    raw_data.run(6, "--dataset", name, "--raw", tmp_path, "--out", tmp_path / "out")
+    folders = list((tmp_path / "out").rglob("split.json"))
+    assert folders and all(min(raw_data.read_split(file.parent)["windows"].values()) > 0 for file in folders)
 
 
 @pytest.mark.parametrize("name", ["BIWI", "IAS", "KGBD", "KS20"])
