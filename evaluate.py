@@ -218,4 +218,4 @@ def check(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, go_on="run again")

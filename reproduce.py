@@ -229,4 +229,4 @@ def parse_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, go_on="the same command goes on where it was")

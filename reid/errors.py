@@ -29,10 +29,11 @@ def raise_collected(errors: list[InputError]) -> None:
         raise InputError("; also: ".join(dict.fromkeys(map(str, errors)))) from errors[0]
 
 
-def run_command(main: Callable[[], None]) -> None:
+def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or run again") -> None:
     """Run a command's `main` and turn its end into the exit codes 0 (done), 2 (bad input), 130 (interrupted),
     141 (the reader of a pipe has gone).
 
+    go_on: what an interruption advises; by default what training scripts can do.
     A full disk, a forbidden folder and too little memory are bad input too. Letters that the terminal does not know
     are printed as escapes, as Python does on stderr.
     """
@@ -44,7 +45,7 @@ def run_command(main: Callable[[], None]) -> None:
     except InputError as error:
         _refuse(str(error))
     except KeyboardInterrupt:
-        print("interrupted; what was saved is whole: go on with --resume, or run again", file=sys.stderr)
+        print(f"interrupted; what was saved is whole: {go_on}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of Python

@@ -1,6 +1,7 @@
 """reproduce.py: what is run, skipped, gone on with, and how failures and interruptions end."""
 
 import json
+import runpy
 import signal
 import subprocess
 import sys
@@ -196,6 +197,25 @@ def test_a_failure_is_listed_and_the_others_go_on(place, in_process, tmp_path, c
     )
     assert "failed: exit code 2" in (tmp_path / "out" / "recognition.md").read_text()
     assert "failed" not in (tmp_path / "out" / "retrieval.md").read_text()
+
+
+def test_an_interruption_says_how_to_go_on(place, tmp_path, monkeypatch, capsys):
+    """reproduce.py has no --resume: the same command goes on."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execution, "perform", stop)
+    words = ("--tables", "retrieval", "--datasets", "IAS", "--methods", "D-13")
+    where = ("--data", place.data, "--out", tmp_path / "out", "--models", place.models)
+    monkeypatch.setattr(sys, "argv", ["reproduce.py", *map(str, words + where)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(execution.PROJECT / "reproduce.py"), run_name="__main__")
+    assert end.value.code == 130
+    assert capsys.readouterr().err == (
+        "interrupted; what was saved is whole: the same command goes on where it was\n"
+    )
+    assert (tmp_path / "out" / "retrieval.md").is_file()
 
 
 def test_end_of_a_script(capfd):
