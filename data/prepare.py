@@ -3,8 +3,6 @@
 import hashlib
 import json
 import logging
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +17,7 @@ from data.raw import RAW
 from data.recordings import Recording
 from data.windows import back_to_back, cut_windows
 from reid.errors import InputError
+from reid.files import staging_folder
 
 SPLIT_FILE = "split.json"
 log = logging.getLogger(__name__)
@@ -127,6 +126,7 @@ def _write_part(part: Part, skeletons: np.ndarray, labels: np.ndarray, persons: 
 def staged(target: Path) -> Iterator[Path]:
     """A temporary folder; when the block ends well, its entries replace their namesakes in `target`.
 
+    If it fails, `target` is as it was, and there only if it was.
     Raises InputError where `target` holds data but no split.json: then somebody else made them (a download).
     """
     if any(target.glob("*_npy_data")) and not (target / SPLIT_FILE).exists():
@@ -134,9 +134,7 @@ def staged(target: Path) -> Iterator[Path]:
             f"{target}: expected no data or data written by preprocess.py, found others (no {SPLIT_FILE}); "
             f"choose another --out or move them away"
         )
-    target.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".preprocess-", dir=target))
-    try:
+    with staging_folder(target, ".preprocess-") as staging:
         yield staging
         replaced = staging / "replaced"
         entries = sorted(staging.iterdir(), key=lambda path: path.name == SPLIT_FILE)
@@ -146,5 +144,3 @@ def staged(target: Path) -> Iterator[Path]:
             if place.exists():
                 place.rename(replaced / entry.name)
             entry.rename(place)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

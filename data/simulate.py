@@ -18,7 +18,6 @@ What --frames and --recordings count, by default and (in brackets) from least to
 One recording in twenty is shorter, by up to a half.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from data.sensor import Sensor, draw_clothes, lost_joints, observe
 from data.walkers import Person, Track, change_posture, draw_person, walk
 from reid.cli import script_parser
 from reid.errors import InputError, run_command
+from reid.files import staging_folder
 
 MARKER = "SIMULATED.txt"
 SHORT_SHARE = 0.05  # of the recordings
@@ -313,10 +313,10 @@ def simulate(
     if dataset not in SIMULATIONS:
         raise InputError(f"unknown data set {dataset!r}; choose one of {', '.join(SIMULATIONS)}")
     simulation = SIMULATIONS[dataset]
-    folder, staging = Path(raw) / dataset, Path(raw) / f".{dataset}.partial"
+    folder = Path(raw) / dataset
     request = Request(
         dataset,
-        staging,
+        folder,
         _within(dataset, "persons", persons, DATASETS[dataset].persons, 1, DATASETS[dataset].persons),
         _within(dataset, "frames", frames, simulation.frames, 1, 10000),
         _within(
@@ -333,16 +333,19 @@ def simulate(
         raise InputError(f"expected a seed from 0 to {2**32 - 1}, found {seed}")
     if folder.exists() and not (folder / MARKER).is_file():
         raise InputError(f"{folder} exists and is no simulation (it has no {MARKER}); choose another --raw")
-    # Written beside its place, so that an interruption leaves neither half a data set nor a mixture of two.
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    simulation.write(request)
-    (staging / MARKER).write_text(
-        f"Simulated walkers, no recordings of persons: data.simulate --dataset {dataset} --persons "
-        f"{request.persons} --frames {request.frames} --recordings {request.recordings} --seed {seed}\n"
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    staging.rename(folder)
+    # Written beside its place, so that an interruption leaves neither half a data set nor a mixture of two, and so
+    # that another simulation may go on beside this one.
+    with staging_folder(folder.parent, f".{dataset}-") as staging:
+        written = staging / dataset
+        written.mkdir()
+        simulation.write(replace(request, root=written))
+        (written / MARKER).write_text(
+            f"Simulated walkers, no recordings of persons: data.simulate --dataset {dataset} --persons "
+            f"{request.persons} --frames {request.frames} --recordings {request.recordings} --seed {seed}\n"
+        )
+        if folder.exists():
+            folder.rename(staging / "replaced")
+        written.rename(folder)
     return folder
 
 

@@ -1,12 +1,35 @@
-"""Files that are written whole or not at all."""
+"""Files and folders that are written whole or not at all."""
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from reid.errors import InputError
+
+
+@contextmanager
+def staging_folder(target: Path, prefix: str) -> Iterator[Path]:
+    """A new folder in `target`, which is made if need be; it goes when the block ends, and so does what it holds.
+
+    If the block fails, folders that were made for it go too, as far as they are empty.
+    """
+    new = [folder for folder in (target, *target.parents) if not folder.exists()]
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=prefix, dir=target))
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except BaseException:
+        for folder in new:
+            with suppress(OSError):  # somebody else has put something in
+                folder.rmdir()
+        raise
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:

@@ -265,7 +265,10 @@ def test_a_full_disk_is_named_as_the_reason(kgbd, tmp_path, capsys, monkeypatch)
     monkeypatch.setattr(np, "save", save)
     said = refused(capsys, 6, "--raw", tmp_path, "--out", tmp_path / "out")
     assert "11520 requested and 7 written; choose another --out or make room" in said
-    assert not list((tmp_path / "out").rglob("*.*"))
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out" / "KGBD").mkdir(parents=True)
+    refused(capsys, 6, "--raw", tmp_path, "--out", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["KGBD"]
 
 
 def test_data_from_elsewhere_are_not_overwritten(raw, capsys):

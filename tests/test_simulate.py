@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -222,6 +223,44 @@ def test_an_earlier_simulation_is_replaced_and_real_recordings_are_not(tmp_path,
     assert end.value.code == 2
     assert simulate.MARKER in capsys.readouterr().err
     assert list((tmp_path / "KS20").rglob("*body1_*"))
+
+
+def test_two_simulations_into_one_place_at_once(tmp_path, monkeypatch):
+    """One begins while the other writes: each writes its own files, and the last to end stays."""
+    words = ("--dataset", "KGBD", "--persons", 2, "--frames", 10, "--raw")
+    run(*words, tmp_path / "alone", "--seed", 1)
+    outer = simulate.SIMULATIONS["KGBD"]
+
+    def write_beside(request):
+        outer.write(request)
+        monkeypatch.setitem(simulate.SIMULATIONS, "KGBD", outer)
+        run(*words, tmp_path / "both", "--seed", 2)
+        assert digest(tmp_path / "both" / "KGBD") != digest(tmp_path / "alone" / "KGBD")
+
+    monkeypatch.setitem(simulate.SIMULATIONS, "KGBD", replace(outer, write=write_beside))
+    run(*words, tmp_path / "both", "--seed", 1)
+    assert digest(tmp_path / "both" / "KGBD") == digest(tmp_path / "alone" / "KGBD")
+    assert [path.name for path in (tmp_path / "both").iterdir()] == ["KGBD"]
+
+
+def test_a_failed_simulation_leaves_nothing_new(tmp_path, monkeypatch, capsys):
+    def fail(request):
+        (request.root / "frontal").mkdir()
+        raise OSError("No space left on device")
+
+    words = ("--dataset", "KS20", "--persons", 1, "--frames", 3, "--raw")
+    run(*words, tmp_path / "old")
+    before = digest(tmp_path / "old")
+    failing = replace(simulate.SIMULATIONS["KS20"], write=fail)
+    monkeypatch.setitem(simulate.SIMULATIONS, "KS20", failing)
+    for name in ("new", "old"):
+        with pytest.raises(SystemExit) as end:
+            run(*words, tmp_path / name)
+        assert end.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("No space left on device")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert digest(tmp_path / "old") == before
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["KS20"]
 
 
 @pytest.mark.parametrize(
