@@ -21,6 +21,7 @@ resume) and history.csv. Attention of several runs side by side: python -m reid.
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from data import Recognition
 from data.resample import training_order
 from models.age import AGE, AXES, stops
 from reid import attention, cli, protocol, recognition_training, two_phases
+from reid.capture import Recorded
 from reid.errors import InputError, run_command
 from reid.optimizer import TFAdam
 from reid.recognisers import Recogniser, Rows, rows_of_test
@@ -90,6 +92,8 @@ def train_encoders(run: Run, model: AGE, skeletons: torch.Tensor, order: np.ndar
     locality = settings["attention"] == "LA"
     parameters = list(model.parameters())  # each of shape (3, ...), one slice an axis
     optimizer = TFAdam(parameters, settings["lr"])
+    backward = partial(model.backward, locality=locality)
+    backward = Recorded(backward, parameters) if run.args.capture else backward
     validation = Validation()
     parts = {"model": model, "optimizer": optimizer, "validation": validation}
     epoch = run.resume(parts, (*recognition_training.CHANGEABLE, "manner", "feature"))
@@ -98,7 +102,7 @@ def train_encoders(run: Run, model: AGE, skeletons: torch.Tensor, order: np.ndar
         found = []
         with stages("learn"):
             for number, batch in enumerate(batches):
-                losses = model.backward(skeletons[batch], locality)
+                losses = backward(skeletons[batch])
                 final = [p.data[validation.stopped] for p in parameters if validation.stopped]
                 optimizer.step()
                 for parameter, weights in zip(parameters, final, strict=False):
@@ -189,6 +193,7 @@ def train_recogniser(
         test_every=TEST_EVERY,
         ties=True,
         patience=settings["patience"],
+        capture=args.capture,
     )
     training = Rows(rows.flatten(0, 1)[:, None], labels)
     return recognition_training.train(

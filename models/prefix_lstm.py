@@ -34,46 +34,57 @@ class PrefixTree(NamedTuple):
     paths: list[list[int]]
 
 
-def prefix_tree(subsets: Iterable[Sequence[int]]) -> PrefixTree:
-    """The tree of the given frame subsets (frame numbers in the order of reading). InputError for an empty one."""
+def prefix_tree(subsets: Iterable[Sequence[int]], shared: bool = True) -> PrefixTree:
+    """The tree of the given frame subsets (frame numbers in the order of reading). InputError for an empty one.
+
+    shared: nodes stand for the distinct beginnings. Without, each subset has nodes of its own, so that all but
+    `frames` depends on the subsets' sizes only.
+    """
     sequences = [tuple(int(frame) for frame in subset) for subset in subsets]
     if not sequences or not all(sequences):
         raise InputError("expected at least one frame subset, and at least one frame in each")
+    tags = [0 if shared else number for number in range(len(sequences))]
     node: dict[tuple, int] = {}
     levels = []
     for depth in range(1, max(map(len, sequences)) + 1):
         start = len(node)
-        for sequence in sequences:
+        for tag, sequence in zip(tags, sequences, strict=True):
             if len(sequence) >= depth:
-                node.setdefault(sequence[:depth], len(node))
-        beginnings = list(node)[start:]
-        levels.append((start, len(node), [node[each[:-1]] for each in beginnings] if depth > 1 else []))
-    paths = [[node[sequence[:depth]] for depth in range(1, len(sequence) + 1)] for sequence in sequences]
-    return PrefixTree([beginning[-1] for beginning in node], levels, paths)
+                node.setdefault((tag, sequence[:depth]), len(node))
+        parents = [node[tag, beginning[:-1]] for tag, beginning in list(node)[start:]] if depth > 1 else []
+        levels.append((start, len(node), parents))
+    paths = [
+        [node[tag, sequence[:depth]] for depth in range(1, len(sequence) + 1)]
+        for tag, sequence in zip(tags, sequences, strict=True)
+    ]
+    return PrefixTree([beginning[-1] for _, beginning in node], levels, paths)
 
 
-class _Steps(NamedTuple):
-    """A tree where the features are. frames (N,); for each depth its nodes and, but for the first, their parents;
-    parents (N - those of the first depth,) of all later nodes."""
+class Steps(NamedTuple):
+    """A tree where the features are: frames (N,); parents (N - nodes of the first depth,) of all later nodes; and for
+    each depth its nodes [start, stop)."""
 
     frames: Tensor
-    depths: list[tuple[slice, Tensor | None]]
     parents: Tensor
+    levels: tuple[tuple[int, int], ...]
+
+    @property
+    def depths(self) -> list[tuple[slice, Tensor | None]]:
+        """For each depth its nodes and, but for the first, their parents."""
+        counts = [stop - start for start, stop in self.levels]
+        parents = [None, *self.parents.split(counts[1:])]
+        return [(slice(*level), above) for level, above in zip(self.levels, parents, strict=True)]
 
 
-def _place(tree: PrefixTree, device: torch.device) -> _Steps:
+def place(tree: PrefixTree, device: torch.device) -> Steps:
     """The tree as index tensors, in one copy to the device: each copy would make the host wait for it."""
-    counts = [len(parents) for _, _, parents in tree.levels]
-    numbers = tree.frames + [parent for _, _, parents in tree.levels for parent in parents]
-    frames, parents = torch.tensor(numbers, device=device).split([len(tree.frames), sum(counts)])
-    depths = [
-        (slice(start, stop), of_depth if len(of_depth) else None)
-        for (start, stop, _), of_depth in zip(tree.levels, parents.split(counts), strict=True)
-    ]
-    return _Steps(frames, depths, parents)
+    parents = [parent for _, _, parents in tree.levels for parent in parents]
+    numbers = torch.tensor(tree.frames + parents, device=device)
+    levels = tuple((start, stop) for start, stop, _ in tree.levels)
+    return Steps(*numbers.split([len(tree.frames), len(parents)]), levels)
 
 
-def _forward(gates: Tensor, recurrent: Tensor, steps: _Steps) -> tuple[Tensor, Tensor, Tensor]:
+def _forward(gates: Tensor, recurrent: Tensor, steps: Steps) -> tuple[Tensor, Tensor, Tensor]:
     """One layer over the tree. gates (S, N, B, 4D): what inputs and biases add up to, replaced by the gates.
 
     Returns the cell states, their tanh and the outputs h, (S, N, B, D) each.
@@ -96,7 +107,7 @@ def _backward(
     squashed: Tensor,
     h: Tensor,
     recurrent: Tensor,
-    steps: _Steps,
+    steps: Steps,
     dgates: Tensor,
 ) -> Tensor:
     """The gradient of the recurrent kernel; that of the gates' sums is written to dgates, dh (S, N, B, D) used up.
@@ -124,7 +135,7 @@ class _TreeLSTM(torch.autograd.Function):
     """Both LSTM layers over the tree, with back-propagation by hand and no copies between the layers."""
 
     @staticmethod
-    def forward(ctx, given, first_recurrent, into, bias, second_recurrent, steps: _Steps) -> Tensor:
+    def forward(ctx, given, first_recurrent, into, bias, second_recurrent, steps: Steps) -> Tensor:
         """given (S, f, B, 4D): first layer's inputs and biases, by frame; kernels (S, D, 4D), bias (S, 4D) of the
         second -> its h (S, N, B, D)."""
         ctx.steps, ctx.given = steps, given.shape
@@ -178,7 +189,7 @@ class PrefixLSTM(nn.Module):
                 into.uniform_(-limit, limit, generator=generator)
                 recurrent.uniform_(-limit, limit, generator=generator)
 
-    def forward(self, x: Sequence[Tensor], tree: PrefixTree) -> Tensor:
+    def forward(self, x: Sequence[Tensor], tree: PrefixTree | Steps) -> Tensor:
         """x: S inputs (B, f, inputs[s]) -> the second layer's outputs at every node of the tree, (S, N, B, D)."""
         B, f = x[0].shape[:2]
         first, second = (bias + self.forget for bias in self.bias)  # (S, 4D)
@@ -190,5 +201,5 @@ class PrefixLSTM(nn.Module):
                 ]
             ).unflatten(1, (f, B))
         )  # (S, f, B, 4D)
-        steps = _place(tree, given.device)
+        steps = tree if isinstance(tree, Steps) else place(tree, given.device)
         return _TreeLSTM.apply(given, self.recurrent[0], self.into_second, second, self.recurrent[1], steps)

@@ -14,6 +14,7 @@ letters, source and target: "IJ" is I from J among the relations, J rebuilt from
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from data.skeleton import bias as attention_bias
 from data.skeleton import scales as all_scales
 from models.collaboration import Fusion, relation
 from models.neighbour_attention import NeighbourAttention, neighbour_groups, relations
-from models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
+from models.prefix_lstm import PrefixLSTM, PrefixTree, Steps, place, prefix_tree
 from models.published import pick, tensor
 from reid.errors import InputError
 
@@ -32,6 +33,13 @@ SCALES = "IJPB"
 LOSSES = ("l1", "l2", "MSE")
 # In the order of the published variables 8 ... 18; number 11 is not used.
 PUBLISHED_RELATIONS = ("JP", "PB", "JB", None, "IJ", "IP", "IB", "II", "JJ", "PP", "BB")
+
+
+class Reading(NamedTuple):
+    """Frame subsets as a model reads them: their tree, and what each node counts in each subset's loss (M, N)."""
+
+    steps: Steps
+    weights: Tensor
 
 
 class StructuralRelations(nn.Module):
@@ -219,7 +227,7 @@ class SMSGE(nn.Module):
         H = self.structural(graphs)
         return {scale: self.collaborate(scale, H) for scale in self.scales}
 
-    def encode(self, nodes: Mapping[str, Tensor], tree: PrefixTree) -> Tensor:
+    def encode(self, nodes: Mapping[str, Tensor], tree: PrefixTree | Steps) -> Tensor:
         """LSTM outputs (scales, N, B, D_h) at the nodes of a prefix tree, from the fused node features."""
         return self.dynamics([nodes[scale].flatten(2) for scale in self.scales], tree)
 
@@ -272,29 +280,34 @@ class SMSGE(nn.Module):
         the sequences, or with pred_margin their targets, do not have.
         """
         H = self.structural(graphs)
-        terms = self.loss_terms(dict.fromkeys(self.scales, H), graphs, subsets)
+        terms = self.loss_terms(dict.fromkeys(self.scales, H), graphs, self.reading(graphs, subsets))
         return {scale: sum(each.values()).mean() for scale, each in terms.items()}
 
+    def reading(
+        self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]], shared: bool = True
+    ) -> Reading:
+        """The frame subsets where the graphs are. shared: common beginnings run once (models.prefix_lstm).
+
+        Raises InputError as `losses` does.
+        """
+        tree, x = prefix_tree(subsets, shared), graphs[self.scales[0]]
+        if min(tree.frames) < 0 or max(tree.frames) + self.pred_margin >= x.shape[1]:
+            raise InputError(
+                f"frame subsets reach from {min(tree.frames)} to {max(tree.frames)} (+ {self.pred_margin} frames "
+                f"predicted ahead), but the sequences have frames 0 to {x.shape[1] - 1}"
+            )
+        return Reading(place(tree, x.device), self._weights(tree).to(x))
+
     def loss_terms(
-        self,
-        H: Mapping[str, Mapping[str, Tensor]],
-        graphs: Mapping[str, Tensor],
-        subsets: Sequence[Sequence[int]],
+        self, H: Mapping[str, Mapping[str, Tensor]], graphs: Mapping[str, Tensor], reading: Reading
     ) -> dict[str, dict[str, Tensor]]:
         """The loss of each source and target scale on each subset, dict source -> target -> (M,).
 
         H: for each source scale the structural features to start from (reid.joint_step gives each its own copy).
         """
-        tree = prefix_tree(subsets)
-        f = graphs[self.scales[0]].shape[1]
-        if min(tree.frames) < 0 or max(tree.frames) + self.pred_margin >= f:
-            raise InputError(
-                f"frame subsets reach from {min(tree.frames)} to {max(tree.frames)} (+ {self.pred_margin} frames "
-                f"predicted ahead), but the sequences have frames 0 to {f - 1}"
-            )
-        h = self.encode({scale: self.collaborate(scale, H[scale]) for scale in self.scales}, tree)
-        weights = self._weights(tree).to(h)  # (M, N)
-        seen = torch.tensor(tree.frames, device=h.device) + self.pred_margin
+        steps, weights = reading
+        h = self.encode({scale: self.collaborate(scale, H[scale]) for scale in self.scales}, steps)
+        seen = steps.frames + self.pred_margin
         frames_first = {scale: graphs[scale].flatten(2).transpose(0, 1) for scale in self.scales}
         skeletons = {scale: x[seen] for scale, x in frames_first.items()}  # (N, B, n * 3)
         terms: dict[str, dict[str, Tensor]] = {}

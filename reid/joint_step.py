@@ -12,15 +12,24 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from models.smsge import SMSGE
+from models.prefix_lstm import Steps
+from models.smsge import SMSGE, Reading
+from reid.capture import Recorded
 from reid.optimizer import TFAdam
 
 
 class JointStep:
-    """step = JointStep(model, lr); losses = step(graphs, subsets) for every batch."""
+    """step = JointStep(model, lr); losses = step(graphs, subsets) for every batch.
 
-    def __init__(self, model: SMSGE, lr: float):
-        self.model = model
+    capture: record the gradients' computation as a CUDA graph. The losses are then those of the last call only, and
+    subsets share no beginnings: a recording needs the same number of LSTM steps for all subsets of equal sizes.
+    """
+
+    def __init__(self, model: SMSGE, lr: float, capture: bool = False):
+        self.model, self.capture = model, capture
+        self._compute = (
+            Recorded(self._flat_gradients, model.parameters()) if capture else self._flat_gradients
+        )
         self.structure = {scale: list(layer.parameters()) for scale, layer in model.structure.items()}
         structural = {id(p) for parameters in self.structure.values() for p in parameters}
         # Of a weight that stacks the scales, each loss reaches its own slice: one Adam serves them all.
@@ -32,7 +41,8 @@ class JointStep:
 
     def __call__(self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Train on one batch, with the arguments of SMSGE.losses; returns the losses before the step, detached."""
-        losses, gradients = self.gradients(graphs, subsets)
+        steps, weights = self.model.reading(graphs, subsets, shared=not self.capture)
+        losses, gradients = self._compute(*steps, weights, *(graphs[scale] for scale in self.model.scales))
         self.rest.step()
         for scale, optimiser in self.optimisers.items():
             for parameter, gradient in gradients[scale].items():
@@ -40,8 +50,13 @@ class JointStep:
             optimiser.step()
         return losses
 
+    def _flat_gradients(self, frames, parents, levels, weights, *graphs: Tensor):
+        """`gradients` of arguments that are tensors each, but for the levels, as Recorded takes them."""
+        named = dict(zip(self.model.scales, graphs, strict=True))
+        return self.gradients(named, Reading(Steps(frames, parents, levels), weights))
+
     def gradients(
-        self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
+        self, graphs: Mapping[str, Tensor], reading: Reading
     ) -> tuple[dict[str, Tensor], dict[str, dict[torch.nn.Parameter, Tensor]]]:
         """The losses, and for each the gradients of the structural relations; those of all else are left in .grad."""
         model = self.model
@@ -51,7 +66,7 @@ class JointStep:
             scale: {reached: H[reached].detach().requires_grad_() for reached in self._reads(scale)}
             for scale in model.scales
         }
-        terms = model.loss_terms(copies, graphs, subsets)
+        terms = model.loss_terms(copies, graphs, reading)
         losses = {scale: sum(each.values()).mean() for scale, each in terms.items()}
         sum(losses.values()).backward()
         gradients: dict[str, dict[torch.nn.Parameter, Tensor]] = {scale: {} for scale in model.scales}

@@ -7,6 +7,7 @@ final.pt (encoder and network, for evaluate.py), last.pt (to resume), history.cs
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from reid import checkpoint, results
+from reid.capture import Recorded
 from reid.cli import log
 from reid.errors import InputError
 from reid.optimizer import TFAdam
@@ -36,6 +38,7 @@ class Plan:
     Rank-1 replaces the best one (the released code does for AGE, not for SM-SGE). best_from: tests of earlier epochs
     (from 1) are not kept. patience: epochs that end training if in them no test had a Rank-1 as high as the highest
     before, or a loss as low as the lowest; None: never. save: whether the networks are kept in files.
+    capture: record the steps as CUDA graphs (reid.capture).
     """
 
     epochs: int
@@ -47,6 +50,7 @@ class Plan:
     best_from: int = 1
     patience: int | None = None
     save: bool = True
+    capture: bool = False
 
 
 class Watch:
@@ -126,6 +130,8 @@ def train(
     device = training.rows.device
     batches = split_batches(order, plan.batch_size, plan.whole_batches, "rows", device)
     optimizer = TFAdam(recogniser.parameters(), plan.lr)
+    compute = partial(backward, recogniser)
+    compute = Recorded(compute, recogniser.parameters()) if plan.capture else compute
     tests = Watch(test_sets, plan)
     fingerprint = Fingerprint(encoder)
     parts = {"encoder": fingerprint, "recogniser": recogniser, "optimizer": optimizer, "tests": tests}
@@ -136,12 +142,12 @@ def train(
         run.set_aside()
     stages = Stages(plan.epochs, epoch, run.args.quiet, device)
     while epoch < plan.epochs and not tests.exhausted:
-        row, losses = {}, []
+        row, losses = {}, torch.zeros(len(batches), device=device)
         with stages("learn"):
-            for step, batch in enumerate(batches, start=epoch * len(batches) + 1):
-                losses.append(
-                    learn_batch(recogniser, optimizer, training.rows[batch], training.labels[batch])
-                )
+            for number, batch in enumerate(batches):
+                losses[number] = compute(training.rows[batch], training.labels[batch])
+                optimizer.step()
+                step = epoch * len(batches) + number + 1
                 if plan.test_every and (step - 1) % plan.test_every == 0:
                     row |= tests.look(recogniser, epoch + 1, step)
         epoch += 1
@@ -151,7 +157,7 @@ def train(
         for name in tests.end_epoch():
             if plan.save:
                 save(run, name, encoder, recogniser, persons, **tests.best[name])
-        row = {"epoch": epoch, "loss": torch.stack(losses).mean().item(), **row}
+        row = {"epoch": epoch, "loss": losses.mean().item(), **row}
         run.end_epoch(row, _line(row, tests), stages.end_epoch())
         run.save_last(epoch, parts)
     return _finish(run, encoder, recogniser, persons, tests, epoch, epoch * len(batches))
@@ -162,10 +168,16 @@ def learn_batch(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tens
 
     Returns the mean cross entropy before it.
     """
-    loss = cross_entropy(model(inputs), labels)
-    optimizer.zero_grad()
-    loss.backward()
+    loss = backward(model, inputs, labels)
     optimizer.step()
+    return loss
+
+
+def backward(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
+    """Set the gradients to those of the mean cross entropy of a network's scores, which is returned, detached."""
+    model.zero_grad()
+    loss = cross_entropy(model(inputs), labels)
+    loss.backward()
     return loss.detach()
 
 

@@ -143,7 +143,8 @@ def test_rebuilt_skeletons(reference):
 
 def check_losses(model: SMSGE, reference: Golden, case: str = "") -> None:
     H = model.structural(reference.graphs)
-    terms = model.loss_terms(dict.fromkeys(SCALES, H), reference.graphs, reference.subsets)
+    reading = model.reading(reference.graphs, reference.subsets)
+    terms = model.loss_terms(dict.fromkeys(SCALES, H), reference.graphs, reading)
     for source, each in terms.items():
         targets = {"I": "PJIB", "J": "JPB", "P": "PB", "B": "B"}[source]
         ours = torch.stack([each[target] for target in targets], dim=1).detach()  # (subsets, targets)

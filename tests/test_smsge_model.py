@@ -73,7 +73,7 @@ def test_joint_step_takes_the_gradients_of_each_loss():
     model = SMSGE(20, 16)
     graphs, subsets = random_graphs(20), [[0, 2], [0, 1, 3]]
     by_loss = plain.gradients(model, model.losses(graphs, subsets))
-    _, structural = JointStep(model, 1e-3).gradients(graphs, subsets)
+    _, structural = JointStep(model, 1e-3).gradients(graphs, model.reading(graphs, subsets))
     for name, parameter in model.named_parameters():
         apart = {scale: by_loss[scale].get_parameter(name) for scale in SCALES}
         if name.startswith("structure"):
