@@ -3,7 +3,8 @@
     python -m reid.attention LA/encoder/best.pt BA/encoder/best.pt --dataset BIWI --out la_ba.png
 
 draws trained models of AGE side by side, a row each, with the locality mask beside them: their alignment averaged
-over the same test set (--probe; by default the first). train_age.py draws that of its own run.
+over the same test set (--probe; by default the first) of the data set that they were trained on. The suffix of --out
+chooses the format: .png, .pdf, .svg, ... train_age.py draws that of its own run.
 """
 
 import argparse
@@ -63,6 +64,11 @@ def main() -> None:
     for path, header in zip(args.checkpoints, headers, strict=True):
         if header["method"] != "AGE":
             raise InputError(f"{path}: expected a model of AGE, found {header['method']}")
+        if header["dataset"] != args.dataset:
+            raise InputError(
+                f"{path} was trained on {header['dataset']}, found --dataset {args.dataset}: attention is drawn on "
+                "the data set that the model has learned"
+            )
         for name in ("length", "view", "task", "target", "centred"):
             wanted, found = ({**h, **h["settings"]}.get(name) for h in (first, header))
             if found != wanted:
@@ -111,10 +117,10 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_data_arguments(parser)
     parser.add_argument(
         "--out",
-        type=cli.output_file,
+        type=pictures.picture_file,
         default="alignment.png",
-        metavar="PNG",
-        help="the picture (%(default)s)",
+        metavar="FILE",
+        help="the picture (%(default)s); the suffix chooses the format",
     )
     cli.add_machine_arguments(parser.add_argument_group("run"))
     return parser.parse_args()

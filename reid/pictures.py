@@ -1,18 +1,38 @@
-"""Pictures of what a model has learned, as PNG files."""
+"""Pictures of what a model has learned, in the formats that matplotlib writes."""
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from reid.cli import output_file
 from reid.files import write_whole
+
+
+def picture_file(text: str) -> Path:
+    """argparse type: a file that can be written, with a suffix that matplotlib knows as a format."""
+    from matplotlib.backend_bases import FigureCanvasBase  # here, because it is slow to load
+
+    path, known = output_file(text), sorted(FigureCanvasBase.get_supported_filetypes())
+    if _format(path) not in known:
+        raise argparse.ArgumentTypeError(
+            f"expected a picture file that ends in .{', .'.join(known)}, found {text!r}"
+        )
+    return path
+
+
+def _format(path: Path) -> str:
+    """The format that a file's suffix stands for, as matplotlib calls it."""
+    return path.suffix.lower().removeprefix(".")
 
 
 def alignment(path: Path, matrices: Mapping[str, np.ndarray], target: np.ndarray, title: str) -> None:
     """Draw AGE's attention beside what the locality mask asks for, a row for each model.
 
     matrices: by model, the mean alignment of the axes x, y, z (3, f, f), rows are decoder steps, columns frames; rows
-    sum to 1. target: the locality mask (f, f). Raises InputError if the file cannot be written.
+    sum to 1. target: the locality mask (f, f). The file's suffix chooses the format. Raises InputError if the file
+    cannot be written.
     """
     from matplotlib.figure import Figure  # here, because it is slow to load
 
@@ -29,4 +49,4 @@ def alignment(path: Path, matrices: Mapping[str, np.ndarray], target: np.ndarray
             image = place.imshow(matrix, vmin=0, vmax=most)
             place.set(title=name, xlabel="frame", ylabel="decoder step")
             figure.colorbar(image, ax=place, fraction=0.046)
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=110))
+    write_whole(path, lambda file: figure.savefig(file, format=_format(path), dpi=110))

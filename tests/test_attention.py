@@ -62,12 +62,29 @@ def test_mean_alignment(monkeypatch):
     torch.testing.assert_close(attention.mean_alignment(model, skeletons), slow)
 
 
-@pytest.mark.parametrize("models", [1, 2])
-def test_picture(tmp_path, models):
-    path = tmp_path / "new" / "alignment.png"
+@pytest.mark.parametrize(("models", "suffix", "begins"), [(1, "png", b"\x89PNG"), (2, "PDF", b"%PDF")])
+def test_picture(tmp_path, models, suffix, begins):
+    path = tmp_path / "new" / f"alignment.{suffix}"
     matrices = {f"model {number}": np.full((3, 6, 6), 1 / 6) for number in range(models)}
     pictures.alignment(path, matrices, locality_mask(6).numpy(), "uniform attention")
-    assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.read_bytes().startswith(begins)
+
+
+@pytest.mark.parametrize("name", ["alignment.doc", "alignment"])
+def test_pictures_of_unknown_format_are_refused(tmp_path, capsys, name):
+    file = tmp_path / name
+    said = error_of(capsys, "reid.attention", "model.pt", "--dataset", "IAS", "--out", file)
+    assert ".pdf, " in said and ".png, " in said and f"found '{file}'" in said
+    assert not file.exists()
+
+
+def test_a_model_of_another_data_set_is_refused(ias, drawn, tmp_path, write_dataset, capsys):
+    """BIWI has the same joints."""
+    write_dataset(tmp_path / "data", "BIWI", 6, 4, 5, np.random.RandomState(1))
+    assert run("train_age", *ias, *SMALL, "--out", tmp_path / "out") == 0
+    model = tmp_path / "out/AGE/IAS/LA/encoder/best.pt"
+    said = error_of(capsys, "reid.attention", model, "--dataset", "BIWI", "--data", tmp_path / "data")
+    assert f"{model} was trained on IAS, found --dataset BIWI" in said
 
 
 def test_attention_near_its_target():
