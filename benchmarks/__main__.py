@@ -20,14 +20,20 @@ Times are shown as wall and CPU seconds and compared as ratios within one run. T
 results/benchmarks/<name>.json (with --quick: <name>.quick.json).
 """
 
+import argparse
 import importlib
 import tempfile
 from pathlib import Path
 
+from benchmarks import inputs
 from benchmarks.harness import ROOT, MissingDataError, Options, conditions, save, show
+from data import datasets
+from data.layouts import locate
+from data.raw import find
 from reid.cli import pick_device, positive_int, script_parser
-from reid.errors import run_command
+from reid.errors import InputError, run_command
 
+LENGTH = 6  # frames in the sequences of KGBD that are timed
 NAMES = (
     "jaccard",
     "jaccard_large",
@@ -49,11 +55,14 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="also what takes long")
     parser.add_argument("--rounds", type=positive_int, default=3, help="repetitions, in turn (%(default)s)")
     parser.add_argument("--features", type=Path, metavar="FILE", help="feature file to cluster")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="preprocessed data that hold KGBD")
-    parser.add_argument("--raw", type=Path, metavar="DIR", help="raw data that hold KGBD")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="preprocessed data that hold KGBD; not with --quick"
+    )
+    parser.add_argument("--raw", type=Path, metavar="DIR", help="raw data that hold KGBD; not with --quick")
     parser.add_argument("--device", default="cpu", help="of the epoch (%(default)s)")
     parsed = parser.parse_args()
     pick_device(parsed)
+    check_paths(parsed)
     args = vars(parsed)
     names = args.pop("names") or NAMES
     for name in names:
@@ -71,6 +80,18 @@ def main() -> None:
             show(report, options.quick)
             path = save(name, report, before, options.quick)
             print(f"  written to {path.relative_to(ROOT)}", flush=True)
+
+
+def check_paths(args: argparse.Namespace) -> None:
+    """Raises InputError for a path on the command line that does not hold what it is given for, or is not used."""
+    if args.quick and (args.data or args.raw):
+        raise InputError("--quick makes its own simulated data: leave out --data and --raw")
+    if args.data:
+        locate(datasets.get("KGBD"), ["train", "gallery", "probe"], LENGTH, args.data)
+    if args.raw:
+        find("KGBD", args.raw)
+    if args.features:
+        inputs.features(args.features, 1)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from data.datasets import DATASETS
 
 def run(options: Options) -> Report:
     data, source = options.data, "KGBD"
-    if data is None or options.quick:
+    if data is None:
         if not options.full and not options.quick:
             raise MissingDataError("give --data DIR that holds KGBD at f = 6, or --full to simulate it")
         # Five recordings a person, two of them for training: 164 persons of 600 frames are KGBD's size.

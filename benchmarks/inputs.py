@@ -6,17 +6,17 @@ import numpy as np
 
 from benchmarks.harness import Options, run_script
 from reid.errors import InputError
+from reid.features import read_arrays
 
 
 def features(file: Path | None, size: int) -> tuple[np.ndarray, str]:
     """(size, d) float32 features and what they are: the first ones of a feature file, else random ones."""
     if file is None:
         return clustered(size), "random clustered features, as dense as KGBD's"
-    try:
-        with np.load(file, allow_pickle=False) as arrays:  # reid.features.read would hold the frames too
-            found = arrays["features"][:size].astype(np.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file} is no feature file as --save_features writes it: {error}") from error
+    found = read_arrays(file, ("features",)).get("features")  # not the frames, which are many
+    if found is None or found.ndim != 2 or found.dtype.kind != "f":
+        raise InputError(f"{file}: expected an array 'features' (N, d) of numbers, found none")
+    found = found[:size].astype(np.float32)
     if len(found) < size:
         raise InputError(f"{file}: expected at least {size} features, found {len(found)}")
     return found, f"the first {size:,} features of {file.name}"

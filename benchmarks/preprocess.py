@@ -21,7 +21,7 @@ PERSONS = 10  # whose files both readers read
 
 def run(options: Options) -> Report:
     raw, source, whole = options.raw, "KGBD", True
-    if raw is None or options.quick:
+    if raw is None:
         whole = options.full and not options.quick
         raw = simulated_raw(options, *((DATASETS["KGBD"].persons, 600) if whole else (PERSONS, 600)))
         source = "simulated KGBD"

@@ -1,7 +1,9 @@
 """Feature files: .npz without pickles; arrays `features` (N, d), `labels` (N,) and optionally `frames` (N, f, d)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 
@@ -31,18 +33,29 @@ def write(path: Path, features: Features) -> None:
     write_whole(path, lambda file: np.savez(file, **arrays))
 
 
-def read(path: Path) -> Features:
-    """Read one feature file. Raises InputError if it is missing, damaged, pickled or of the wrong shape."""
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays of these names that a feature file has, as they are.
+
+    Raises InputError if the file is missing, damaged, or no .npz, and for pickled arrays.
+    """
     if not path.is_file():
+        folder = " (it is a folder)" if path.is_dir() else ""
         raise InputError(
-            f"no feature file at {path}; a training script writes it with --save_features FILE.npz"
+            f"no feature file at {path}{folder}; a training script writes it with --save_features FILE.npz"
         )
     try:
+        if not is_zipfile(path):
+            raise ValueError("it is no .npz archive")
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("features", "labels", "frames") if name in file.files}
+            return {name: file[name] for name in names if name in file.files}
     except Exception as error:  # other bytes than those of such a file can raise anything
         reason = "it holds pickled objects" if "pickle" in str(error) else error
         raise InputError(f"{path} is not a readable feature file (.npz without pickles): {reason}") from error
+
+
+def read(path: Path) -> Features:
+    """Read one feature file. Raises InputError if it is missing, damaged, pickled or of the wrong shape."""
+    arrays = read_arrays(path, ("features", "labels", "frames"))
     for name, axes in (("features", 2), ("labels", 1)):
         if name not in arrays or arrays[name].ndim != axes:
             found = tuple(arrays[name].shape) if name in arrays else "none"

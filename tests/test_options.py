@@ -69,6 +69,22 @@ def test_an_unknown_device_is_refused_before_many_runs(tmp_path, capsys, monkeyp
     assert not list(tmp_path.rglob("*.npy"))
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("epoch", "--data", "nowhere"), "no KGBD data of length 6: looked in nowhere/KGBD"),
+        (("preprocess", "--raw", "nowhere"), "KGBD: expected raw data, found none in nowhere/KGBD"),
+        (("jaccard", "--features", "nowhere"), "no feature file at nowhere; "),
+        (("epoch", "--quick", "--data", "."), "--quick makes its own simulated data: leave out --data"),
+        (("preprocess", "--quick", "--raw", "."), "leave out --data and --raw"),
+    ],
+)
+def test_places_that_a_benchmark_cannot_use_are_refused(tmp_path, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in error_of(capsys, "benchmarks.__main__", *words)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_list_names_the_table_that_needs_no_data(capsys):
     assert run("reproduce", "--list", "--tables", "sizes") == 0
     assert "to run" in (said := capsys.readouterr().out) and "sizes" in said
@@ -177,7 +193,13 @@ def test_bad_feature_files_are_refused(tmp_path, capsys):
         assert words in error_of(capsys, "evaluate", "--probe", path, "--gallery", path)
     np.save(tmp_path / "array.npy", np.ones(3))
     (tmp_path / "array.npy").replace(path)
-    assert "not a readable feature file" in error_of(capsys, "evaluate", "--probe", path, "--gallery", path)
+    text = tmp_path / "text.npz"
+    text.write_text("no archive\n")
+    for file in (path, text):
+        said = error_of(capsys, "evaluate", "--probe", file, "--gallery", file)
+        assert "not a readable feature file" in said and "no .npz archive" in said
+    said = error_of(capsys, "evaluate", "--probe", tmp_path, "--gallery", tmp_path)
+    assert f"no feature file at {tmp_path} (it is a folder);" in said
 
 
 def test_a_warning_is_given_once(data, capsys):
