@@ -26,7 +26,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import inputs
-from benchmarks.harness import ROOT, MissingDataError, Options, conditions, save, show
+from benchmarks.harness import ROOT, SkippedError, Options, conditions, save, show
 from data import datasets
 from data.layouts import locate
 from data.raw import find
@@ -74,7 +74,7 @@ def main() -> None:
             before = conditions()
             try:
                 report = importlib.import_module(f"benchmarks.{name}").run(options)
-            except MissingDataError as reason:
+            except SkippedError as reason:
                 print(f"\n{name}: skipped, {reason}")
                 continue
             show(report, options.quick)

@@ -13,7 +13,7 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.harness import MissingDataError, Options, Report
+from benchmarks.harness import SkippedError, Options, Report
 from data.frame_subsets import draw_subsets
 from models.age import AGE
 from models.smsge import SMSGE
@@ -29,7 +29,7 @@ LENGTH, PERSONS = 6, 20
 
 def run(options: Options) -> Report:
     if not torch.cuda.is_available():
-        raise MissingDataError("CUDA graphs need a GPU")
+        raise SkippedError("CUDA graphs need a GPU")
     return compare_steps(torch.device("cuda"), 3 if options.quick else 50)
 
 

@@ -7,7 +7,7 @@ An epoch encodes 31,500 training sequences whole and under two masks, ranks 31,0
 import csv
 import json
 
-from benchmarks.harness import MissingDataError, Options, Report, run_script
+from benchmarks.harness import SkippedError, Options, Report, run_script
 from benchmarks.inputs import simulated_raw
 from data.datasets import DATASETS
 
@@ -16,7 +16,7 @@ def run(options: Options) -> Report:
     data, source = options.data, "KGBD"
     if data is None:
         if not options.full and not options.quick:
-            raise MissingDataError("give --data DIR that holds KGBD at f = 6, or --full to simulate it")
+            raise SkippedError("give --data DIR that holds KGBD at f = 6, or --full to simulate it")
         # Five recordings a person, two of them for training: 164 persons of 600 frames are KGBD's size.
         raw = simulated_raw(options, *((12, 120) if options.quick else (DATASETS["KGBD"].persons, 600)))
         data, source = options.work / "Datasets", "simulated KGBD"

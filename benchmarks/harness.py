@@ -53,8 +53,8 @@ class Report:
         self.requirements.append((text, bool(met)))
 
 
-class MissingDataError(Exception):
-    """A benchmark that lacks its data; the message says what to give."""
+class SkippedError(Exception):
+    """A benchmark that cannot run here; the message says what it needs."""
 
 
 @dataclass(frozen=True)
