@@ -26,7 +26,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import inputs
-from benchmarks.harness import ROOT, SkippedError, Options, conditions, save, show
+from benchmarks.harness import ROOT, Options, SkippedError, conditions, save, show
 from data import datasets
 from data.layouts import locate
 from data.raw import find

@@ -13,7 +13,7 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.harness import SkippedError, Options, Report
+from benchmarks.harness import Options, Report, SkippedError
 from data.frame_subsets import draw_subsets
 from models.age import AGE
 from models.smsge import SMSGE

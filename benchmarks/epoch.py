@@ -7,7 +7,7 @@ An epoch encodes 31,500 training sequences whole and under two masks, ranks 31,0
 import csv
 import json
 
-from benchmarks.harness import SkippedError, Options, Report, run_script
+from benchmarks.harness import Options, Report, SkippedError, run_script
 from benchmarks.inputs import simulated_raw
 from data.datasets import DATASETS
 
