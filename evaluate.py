@@ -18,10 +18,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from data import Retrieval, datasets, provenance
 from data.descriptors import DESCRIPTORS
+from data.loader import LOST, warn_of_lost
 from models.simmc import SimMC
 from reid import (
     classifiers,
@@ -65,6 +67,12 @@ def main() -> None:
 def score_files(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """Feature files: --probe FILE --gallery FILE."""
     probe, gallery = (features.read(Path(path)) for path in (args.probe, args.gallery))
+    if not np.isin(probe.labels, gallery.labels).any():
+        raise InputError(
+            f"expected persons of {args.probe} in {args.gallery}, found no label that both have; "
+            "give files of one data set"
+        )
+    warn_of_lost(probe.labels, gallery.labels, LOST)
     figures = ranking.evaluate(
         probe.features, probe.labels, gallery.features, gallery.labels, exclude_self=args.exclude_self
     )

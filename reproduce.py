@@ -221,6 +221,8 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.quick and args.data:
         raise InputError("--quick makes its own simulated data: leave out --data")
+    if args.data and not args.data.is_dir():  # else tables that are there would be replaced by empty ones
+        raise InputError(f"--data: expected a folder that preprocess.py wrote, found none at {args.data}")
     args.out = args.out or Path("results/quick" if args.quick else "results")
     args.data = args.data or (args.out / "Datasets" if args.quick else Path("Datasets"))
     if args.quick:

@@ -9,7 +9,7 @@
 
 Data come from preprocess.py. Settings not given are the published ones (reid/settings.py). Files of a run, in
 <out>/<dataset>/<probe>/ (with --source <out>/<source>+SimMC/<dataset>/<probe>/): best.pt, last.pt (to resume),
-history.csv, log.txt, results.json.
+history.csv, log.txt, results.json. CASIA_B's lie in <out>/CASIA_B/ and begin with the probe: nm.nm_best.pt, ...
 """
 
 import argparse

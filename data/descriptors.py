@@ -68,6 +68,6 @@ def descriptor(name: str, skeletons: np.ndarray) -> np.ndarray:
     if name != "mean-pose" and joints not in _KINECT_JOINTS:
         raise InputError(
             f"{name} is defined for the Kinect's {' or '.join(map(str, _KINECT_JOINTS))} joints, "
-            f"found {joints}; use mean-pose"
+            f"found {joints}; use mean-pose, or for recognition LSTM"
         )
     return _FRAME_DESCRIPTORS[name](skeletons).mean(axis=1).astype(skeletons.dtype)

@@ -12,6 +12,8 @@ from data.layouts import Part, locate
 from data.resample import training_order
 from reid.errors import InputError
 
+LOST = "persons of the probes that the gallery lacks count as misses in top-k and are left out of mAP"
+
 
 class DataWarning(UserWarning):
     """The data can be used, but something in it is not as a reader of the results would expect."""
@@ -90,11 +92,10 @@ def load(
     splits = ["train"] * train + list(dict.fromkeys([probe_split, gallery_split]))
     parts = locate(row, splits, length, Path(root))
     sets = {split: read_split(part, row.joints, centred) for split, part in parts.items()}
-    _warn_of_lost(
+    warn_of_lost(
         sets[probe_split].labels,
         sets[gallery_split].labels,
-        f"{row.name} {probe}: persons of the probes that the gallery lacks count as misses in top-k and are "
-        "left out of mAP",
+        f"{row.name} {probe}: {LOST}",
     )
     order = None
     if train:
@@ -154,7 +155,7 @@ def load_recognition(
             raise InputError(f"{row.name}: expected persons that train and test sets share, found none")
     sets = {name: sets[name] for name in tests if name in sets}
     persons = np.unique(np.concatenate([train.labels, *(test.labels for test in sets.values())]))
-    _warn_of_lost(
+    warn_of_lost(
         persons, train.labels, f"{row.name}: persons of the tests that are not trained can only be misses"
     )
     rng = np.random.RandomState(seed) if rng is None else rng
@@ -176,7 +177,9 @@ def _recognition_tests(row: datasets.Dataset, split: str | None, view: int | Non
     if view is not None:
         return ["test"]
     if not row.recognition:
-        raise InputError(f"recognition on {row.name} needs a view, 0 to {row.views - 1}; found none")
+        raise InputError(
+            f"recognition on {row.name} needs a view, 0 to {row.views - 1}, found none; give --view V"
+        )
     if split is None:
         return list(row.recognition)
     if split not in row.recognition:
@@ -208,7 +211,7 @@ def _folders(parts: dict[str, Part]) -> dict[str, Path]:
     return {split: part.folder for split, part in parts.items()}
 
 
-def _warn_of_lost(tested: np.ndarray, known: np.ndarray, words: str) -> None:
+def warn_of_lost(tested: np.ndarray, known: np.ndarray, words: str) -> None:
     """A DataWarning, at the line that loads, if some tested labels are not among the known ones."""
     lost = np.setdiff1d(tested, known)
     if len(lost):

@@ -19,7 +19,7 @@ def class_balanced(labels: np.ndarray, batch_size: int, rng: np.random.RandomSta
         raise InputError(
             "class-balanced training needs at least as many windows as the batch size, and a batch size "
             f"of at least the number of persons; found {len(labels)} windows, batch size {batch_size}, "
-            f"{len(persons)} persons; change the batch size, or switch balancing off"
+            f"{len(persons)} persons; change --batch_size, or give --no-balance"
         )
     windows_of = [np.flatnonzero(person_of == person) for person in range(len(persons))]
     chosen = []

@@ -1,7 +1,9 @@
 """Checkpoints: one dict of tensors and plain values, written whole or not at all, read without running code."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 
@@ -23,9 +25,17 @@ def load(path: Path, method: str | None = None) -> dict[str, Any]:
     of this project, or of another method.
     """
     if not path.is_file():
-        raise InputError(f"no checkpoint at {path}; train first, or name another folder with --out")
+        found = " (it is a folder)" if path.is_dir() else ""
+        raise InputError(f"no checkpoint at {path}{found}; train first, or name another place")
+    if not is_zipfile(path):  # PyTorch would take it for an old pickle
+        raise InputError(
+            f"{path} is not a readable checkpoint: it is truncated or damaged, or another kind of file"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:  # whose message advises to run the code
+        reason = "it holds more than tensors and plain values, and code is not run"
+        raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
     except Exception as error:  # other bytes than a checkpoint's can raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is not a readable checkpoint (truncated or damaged?): {reason}") from error

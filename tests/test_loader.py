@@ -208,7 +208,7 @@ def test_recognition_protocols(tmp_path, write_dataset):
     np.testing.assert_array_equal(loaded.tests["Still"].labels, [2, 2, 1, 1])
     with pytest.raises(InputError, match="Walking, Still"):
         data.load_recognition("BIWI", "A", **settings)
-    with pytest.raises(InputError, match="needs a view, 0 to 10"):
+    with pytest.raises(InputError, match="needs a view, 0 to 10, found none; give --view"):
         data.load_recognition("CASIA_B", **settings)
     with pytest.raises(InputError, match="views 0 to 10, found view 11"):
         data.load_recognition("CASIA_B", view=11, **settings)

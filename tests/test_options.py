@@ -202,6 +202,18 @@ def test_bad_feature_files_are_refused(tmp_path, capsys):
     assert f"no feature file at {tmp_path} (it is a folder);" in said
 
 
+def test_feature_files_of_other_persons(tmp_path, capsys):
+    """None in common is refused; some that the gallery lacks are named."""
+    files = []
+    for name, labels in (("probe", [1, 2, 3]), ("gallery", [1, 1, 2]), ("others", [7, 8, 9])):
+        files.append(tmp_path / f"{name}.npz")
+        np.savez(files[-1], features=np.eye(3, dtype=np.float32), labels=np.array(labels))
+    said = error_of(capsys, "evaluate", "--probe", files[0], "--gallery", files[2])
+    assert f"expected persons of {files[0]} in {files[2]}, found no label that both have" in said
+    assert run("evaluate", "--probe", files[0], "--gallery", files[1]) == 0
+    assert "left out of mAP; here 1: 3" in capsys.readouterr().err
+
+
 def test_a_warning_is_given_once(data, capsys):
     """Of data that are read twice: for training, and for the baselines beside it."""
     labels = data / "KS20" / "6" / "test_npy_data" / "probe" / "frame_id_KS20_6.npy"

@@ -235,6 +235,8 @@ def test_end_of_a_script(capfd):
 def test_wrong_use(capsys):
     assert "unknown simcml" in error_of(capsys, "reproduce", "--methods", "SimCML")
     assert "leave out --data" in error_of(capsys, "reproduce", "--quick", "--data", "x")
+    said = error_of(capsys, "reproduce", "--data", "nowhere")
+    assert "--data: expected a folder that preprocess.py wrote, found none at nowhere" in said
     assert "no table has" in error_of(capsys, "reproduce", "--tables", "matching", "--datasets", "KS20")
 
 
