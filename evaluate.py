@@ -145,9 +145,10 @@ def score_untrained(sets: Retrieval, args: argparse.Namespace, device: torch.dev
 
 
 def describe(args: argparse.Namespace) -> dict[str, Any]:
-    """What was evaluated, for the JSON file."""
-    names = ("dataset", "probe", "gallery", "view", "length", "protocol", "seed")
-    found = {name: value for name in names if (value := getattr(args, name)) is not None}
+    """What was evaluated, for the JSON file; None where nothing tells, as the data set of feature files."""
+    names = ("dataset", "probe", "length", "protocol", "seed")
+    found = {name: getattr(args, name) for name in names} | {"epoch": None}
+    found |= {} if args.view is None else {"view": args.view}
     return found | ({} if args.gallery else {"data": data_of(args)})
 
 

@@ -78,8 +78,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         "--save_features",
         type=output_file,
         metavar="FILE.npz",
-        help="write features of the best model: FILE.train.npz, FILE.probe.npz, FILE.gallery.npz (or FILE.test.npz); "
-        ".npz may be left out",
+        help="write features of the best model: FILE.train.npz, FILE.probe.npz, FILE.gallery.npz, after recognition "
+        "FILE.test.npz too; .npz may be left out",
     )
     group.add_argument(
         "--model_size", type=int, choices=(0, 1), default=0, help="1: print parameters and FLOPs"

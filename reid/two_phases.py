@@ -214,14 +214,26 @@ def score_retrieval(run: Run, device: torch.device, untrained: nn.Module | None 
 
 
 def write_features(run: Run, device: torch.device) -> None:
-    """Write the encoders' features of train, probe and gallery, for a view of train and test (--save_features)."""
-    args, path = run.args, phase(run, "encoder").path("best.pt")
+    """Write the encoders' features of train, probe and gallery; after recognition those of the test, too.
+
+    The test is the split that the results begin with. Data without probes and gallery (a view, a download with one
+    test set) have train and test alone.
+    """
+    args, row, parts = run.args, datasets.get(run.args.dataset), {}
     if args.view is None:
-        saved.save_features(args.save_features, path, args, device)
-        return
-    sets = load(run)
-    model, _ = saved.load_model(path, sets.joints, sets.length, device)
-    # Classes back to the labels of the data files.
-    parts = {"train": sets.train, **sets.tests}
-    parts = {name: replace(part, labels=sets.persons[part.labels]) for name, part in parts.items()}
+        try:
+            stored = saved.load_stored(args, run.settings.get("centred", True))
+            parts = {"train": stored.train, "probe": stored.probe, "gallery": stored.gallery}
+        except InputError as error:
+            if args.task == "retrieval":
+                raise
+            log.info(f"no features of probe and gallery: {error}")
+    if args.task == "recognition":
+        sets = load(run)
+        found = {"train": sets.train, "test": sets.tests[headline(args, sets.tests)]}
+        # Classes back to the labels of the data files.
+        parts = {
+            name: replace(part, labels=sets.persons[part.labels]) for name, part in found.items()
+        } | parts
+    model, _ = saved.load_model(phase(run, "encoder").path("best.pt"), row.joints, args.length, device)
     saved.write_features(args.save_features, model, parts)

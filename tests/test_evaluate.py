@@ -11,6 +11,8 @@ def test_baselines_are_those_of_the_training_script(once, name):
     found = results_of("evaluate", "--features", name, *train.on(), "--quiet")
     expected = result["untrained"] if name == "untrained" else result["baselines"][name]
     assert pick(found, RETRIEVAL) == pick(expected, RETRIEVAL)
+    about = ("kind", "method", "dataset", "probe", "length", "protocol", "seed", "epoch")
+    assert [found[key] for key in about] == ["retrieval", name, "KS20", "probe", 6, "full", 0, None]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from reid import recognition_training
 from reid.errors import InputError
 from reid.optimizer import TFAdam
 from reid.recognisers import Recogniser, Rows
@@ -24,14 +25,14 @@ class Encoder(torch.nn.Module):
 
 
 class Scripted:
-    """Stands for a network whose Rank-1 on ten sequences of class 0, and confidence, are given for each look."""
+    """Stands for a network whose Rank-1 on sequences of class 0, and confidence, are given for each look."""
 
     def __init__(self, correct, confidence):
         self.looks = iter(zip(correct, confidence, strict=True))
 
     def scores(self, rows):
         correct, confidence = next(self.looks)
-        scores = torch.zeros(10, 2)
+        scores = torch.zeros(len(rows), 2)
         scores[:correct, 0] = scores[correct:, 1] = confidence
         return scores
 
@@ -39,9 +40,9 @@ class Scripted:
         return {"weight": torch.zeros(1)}
 
 
-def scripted(correct, confidence, **rules):
-    """Look once an epoch until the patience ends. Returns the epochs and the best epoch."""
-    sets = {"A": Rows(torch.zeros(10, 1, 1), torch.zeros(10, dtype=torch.int64))}
+def scripted(correct, confidence, N=10, **rules):
+    """Look at N sequences once an epoch until the patience ends. Returns the epochs and the best epoch."""
+    sets = {"A": Rows(torch.zeros(N, 1, 1), torch.zeros(N, dtype=torch.int64))}
     tests = Watch(sets, Plan(epochs=99, batch_size=1, lr=1, **rules))
     network = Scripted(correct, confidence)
     for epoch in range(1, len(correct) + 1):
@@ -138,13 +139,21 @@ def test_resume_after_an_early_stop_and_with_another_encoder(start):
 
 
 def test_patience_counts_from_the_last_look_that_was_as_good():
-    """As in the released SM-SGE (reference run: patience 30, last equal Rank-1 in epoch 207, stop after 237)."""
+    """As in the released SM-SGE."""
     worse = [2.0 + 0.1 * n for n in range(20)]
     correct = [3, 5, 5, 5] + [4] * 16
     assert scripted(correct, worse, patience=6) == (4 + 6, 2)
     # A loss as low as the lowest counts too.
     assert scripted([5] + [4] * 19, [3.0, 3.0, 2.0, 1.9] + [3.5] * 16, patience=6)[0] == 4 + 6
     assert scripted([5] + [4] * 19, [3.0] * 20, patience=None)[0] == 20
+
+
+def test_early_stop_of_a_released_run(golden, monkeypatch):
+    """The released SM-SGE on simulated KS20: its test figures by epoch, and where a patience of 30 ended it."""
+    with np.load(golden("smsge_curve.npz")) as file:
+        correct, losses = file["correct"].tolist(), iter(file["loss"])  # of 192 sequences
+    monkeypatch.setattr(recognition_training, "cross_entropy", lambda *_: next(losses))
+    assert scripted(correct, [1.0] * 238, N=192, patience=30) == (238, 206)
 
 
 def test_ties():

@@ -181,6 +181,13 @@ def test_tested_batches(rows):
     assert protocol.tested_batches(labels, 4, rows).tolist() == [1, 2, 5, 0, 3, 4, 6, 8]
 
 
+def test_batches_of_the_released_code():
+    """Persons of 3, 6 and 8 windows in training, of 2, 5 and 4 in the test; batches of 4, 6 rows a window."""
+    trained, tested = np.repeat(range(3), [3, 6, 8]), np.repeat(range(3), [2, 5, 4])
+    assert np.bincount(trained[protocol.padded_batches(trained, 4)]).tolist() == [4, 4, 8]
+    assert np.bincount(tested[protocol.tested_batches(tested, 4, 6)]).tolist() == [2, 4, 4]
+
+
 def test_tested_batches_drops_incomplete_batches_of_rows():
     labels = np.repeat([0, 1, 2], 3)  # 9 windows
     assert protocol.tested_batches(labels, 4, 1).tolist() == list(range(8))

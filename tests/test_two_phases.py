@@ -209,8 +209,9 @@ def test_feature_files(train, tmp_path, options, centred):
     result = train("--epochs", 2, *options, "--save_features", tmp_path / "f.npz")
     stored = data.load("IAS", "A", 6, train.data, balance=False, shuffle=False, centred=centred)
     model, _ = load_model(train.path("encoder", "best.pt"), 20, 6, torch.device("cpu"))
-    for part in ("train", "probe", "gallery"):
-        found, sequences = features.read(tmp_path / f"f.{part}.npz"), getattr(stored, part)
+    for part in ("train", "probe", "gallery", "test"):
+        sequences = getattr(stored, "probe" if part == "test" else part)
+        found = features.read(tmp_path / f"f.{part}.npz")
         np.testing.assert_array_equal(found.labels, sequences.labels)
         np.testing.assert_array_equal(found.frames, encode_frames(model, sequences.skeletons).numpy())
         if train.method == "AGE":
@@ -222,3 +223,16 @@ def test_feature_files(train, tmp_path, options, centred):
     assert pick(score_files(tmp_path / "f"), RETRIEVAL) == pick(result["retrieval"], RETRIEVAL)
     found = train.evaluate(train.path("encoder", "best.pt"), "--probe", "A")
     assert pick(found, RETRIEVAL) == pick(result["retrieval"], RETRIEVAL)
+
+
+def test_features_of_data_with_one_test_set(training, tmp_path, write_dataset, capsys):
+    """The downloads of SM-SGE have no gallery apart from the training set: features of train and test are left."""
+    train = training("SM-SGE")
+    parts = write_dataset(train.data, "KS20", 6, 4, 8, np.random.RandomState(0), layout=2)
+    files = ("--save_features", tmp_path / "f.npz")
+    train("--epochs", 1, *files, dataset="KS20")
+    assert {path.name for path in tmp_path.glob("f.*")} == {"f.train.npz", "f.test.npz"}
+    found = features.read(tmp_path / "f.test.npz")
+    assert found.labels.tolist() == np.load(parts["probe"].frame_id).tolist()
+    assert found.frames.shape == (32, 6, 4 * 4)
+    assert "splits" in train.error(capsys, "--task", "retrieval", "--epochs", 1, *files, dataset="KS20")
