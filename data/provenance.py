@@ -27,6 +27,8 @@ def describe(
         return {"simulated": False}
     try:
         note = json.loads(file.read_text())
+        if not isinstance(note, dict) or "simulated" not in note:
+            raise ValueError("it does not say whether the data are simulated")
         found = {name: note[name] for name in KEPT if name in note}
     except (OSError, ValueError, TypeError) as error:
         raise InputError(

@@ -27,7 +27,12 @@ def load(path: Path, method: str | None = None) -> dict[str, Any]:
     if not path.is_file():
         found = " (it is a folder)" if path.is_dir() else ""
         raise InputError(f"no checkpoint at {path}{found}; train first, or name another place")
-    if not is_zipfile(path):  # PyTorch would take it for an old pickle
+    try:
+        with path.open("rb") as file:
+            whole = is_zipfile(file)
+    except OSError as error:
+        raise InputError(f"{path} is not a readable checkpoint: {error.strerror}") from error
+    if not whole:  # PyTorch would take it for an old pickle
         raise InputError(
             f"{path} is not a readable checkpoint: it is truncated or damaged, or another kind of file"
         )

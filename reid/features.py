@@ -44,8 +44,9 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             f"no feature file at {path}{folder}; a training script writes it with --save_features FILE.npz"
         )
     try:
-        if not is_zipfile(path):
-            raise ValueError("it is no .npz archive")
+        with path.open("rb") as file:
+            if not is_zipfile(file):
+                raise ValueError("it is no .npz archive")
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names if name in file.files}
     except Exception as error:  # other bytes than those of such a file can raise anything

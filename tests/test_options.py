@@ -179,6 +179,19 @@ def test_any_bytes_are_refused_as_a_checkpoint(tmp_path):
             checkpoint.load(path)
 
 
+def test_files_that_may_not_be_read_are_named(tmp_path, capsys, monkeypatch):
+    file = tmp_path / "best.pt"
+    file.write_bytes(b"PK")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    for words in (("--checkpoint", file, "--dataset", "KS20"), ("--probe", file, "--gallery", file)):
+        said = error_of(capsys, "evaluate", *words)
+        assert f"{file} is not a readable" in said and "Permission denied" in said
+
+
 def test_bad_feature_files_are_refused(tmp_path, capsys):
     good = {"features": np.ones((3, 2), np.float32), "labels": np.arange(3)}
     path = tmp_path / "f.npz"

@@ -58,6 +58,7 @@ def test_data_without_split_file_are_not_simulated(tmp_path, write_dataset, caps
 
 def test_damaged_split_file_is_refused_in_one_line(tmp_path, write_dataset, capsys):
     parts = write_dataset(tmp_path, "IAS", 4, persons=3, windows=4, rng=np.random.RandomState(0))
-    (parts["train"].folder.parent / "split.json").write_text('{"simulated": tr')
     words = ("evaluate", "--features", "D-13", "--dataset", "IAS", "--length", 4, "--data", tmp_path)
-    assert "split.json" in error_of(capsys, *words)
+    for content in ('{"simulated": tr', "[1]", "{}"):
+        (parts["train"].folder.parent / "split.json").write_text(content)
+        assert "split.json: expected what preprocess.py writes" in error_of(capsys, *words)
