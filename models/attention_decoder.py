@@ -20,7 +20,6 @@ class AttentionDecoder(torch.autograd.Function):
     weight_a (3, H, 2H) for [s, c].
 
     Returns alignment (3, F, B, F), [s_t, c_t] (3, F, B, 2H) and a_t (3, F, B, H), the second axis counting steps.
-    inputs get no gradient.
     """
 
     @staticmethod
@@ -113,11 +112,14 @@ class AttentionDecoder(torch.autograd.Function):
         later, earlier_a = grad[0, :, 1:].flatten(1, 2), read[0, :, 1:, :, :H].flatten(1, 2)  # a_0 = 0
         torch.bmm(later.mT, earlier_a, out=grad_weight_0[:, :, J : J + H])
         torch.bmm(flat_0.mT, read[0, :, :, :, H:].flatten(1, 2), out=grad_weight_0[:, :, J + H :])
+        grad_inputs = None
+        if ctx.needs_input_grad[6]:  # training does not ask for it
+            grad_inputs = torch.bmm(flat_0, weight_0[:, :, :J]).unflatten(1, (F, B))
         s = read[2, ..., :H].transpose(1, 2).flatten(0, 1)  # (3B, F, H)
         return (
             torch.bmm(alignment.transpose(1, 2).flatten(0, 1).mT, grad_contexts).view(3, B, F, H),
             torch.bmm(grad_scores.mT, s).view(3, B, F, H),
-            read_0, grad_c_0, read_1[:, :, H:], grad_c_1, None,
+            read_0, grad_c_0, read_1[:, :, H:], grad_c_1, grad_inputs,
             grad_weight_0, flat_0.sum(dim=1, keepdim=True),
             torch.bmm(flat_1.mT, read[1].flatten(1, 2)), flat_1.sum(dim=1, keepdim=True),
             torch.bmm(grads_a.flatten(1, 2).mT, read[2].flatten(1, 2)),

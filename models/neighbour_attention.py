@@ -58,7 +58,7 @@ def _neighbours(x: Tensor, around: Tensor) -> Tensor:
 
 
 class NeighbourAttention(torch.autograd.Function):
-    """out_i = mean over heads of elu(value sum_j alpha_ij x_j), without a gradient for the positions x."""
+    """out_i = mean over heads of elu(value sum_j alpha_ij x_j)."""
 
     @staticmethod
     def forward(ctx, score: Tensor, value: Tensor, x: Tensor, groups: list[Group]) -> Tensor:
@@ -70,20 +70,21 @@ class NeighbourAttention(torch.autograd.Function):
             for c in range(3):
                 torch.sum(alpha * near[c], 1, out=mixed[:, c, nodes])
         features = torch.nn.functional.elu_(torch.bmm(value, mixed.flatten(2)))  # (heads, channels, n M)
-        ctx.save_for_backward(value, x, mixed, features, *scores, *alphas)
+        ctx.save_for_backward(score, value, x, mixed, features, *scores, *alphas)
         ctx.groups = groups
         return features.mean(0).unflatten(1, x.shape[1:])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, dout: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        value, x, mixed, features, *rest = ctx.saved_tensors
+    def backward(ctx, dout: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        score, value, x, mixed, features, *rest = ctx.saved_tensors
         scores, alphas = rest[: len(ctx.groups)], rest[len(ctx.groups) :]
         dout = (dout / len(value)).flatten(1).expand_as(features)
         dfeatures = torch.ops.aten.elu_backward(dout, 1, 1, 1, True, features)
         dvalue = torch.bmm(dfeatures, mixed.flatten(2).mT)
         dmixed = torch.bmm(value[:, :, :3].mT, dfeatures).unflatten(2, x.shape[1:])  # (heads, 3, n, M)
         dscore = x.new_zeros(2, len(value), 4)
+        dx = torch.zeros_like(x) if ctx.needs_input_grad[2] else None  # training does not ask for it
         for (nodes, around), e, alpha in zip(ctx.groups, scores, alphas, strict=True):
             near = _neighbours(x, around)
             dalpha = dmixed[:, 0, None, nodes] * near[0]
@@ -93,4 +94,9 @@ class NeighbourAttention(torch.autograd.Function):
             de = torch.ops.aten.leaky_relu_backward(de, e, SLOPE, True)
             dscore[0] += de.sum(1).flatten(1) @ x[:, nodes].flatten(1).T
             dscore[1] += de.flatten(1) @ near.flatten(1).T
-        return dscore, dvalue, None, None
+            if dx is not None:
+                dx[:, nodes] += torch.einsum("hc,hknm->cnm", score[0], de)
+                dnear = torch.einsum("hc,hknm->cknm", score[1], de)
+                dnear[:3] += torch.einsum("hcnm,hknm->cknm", dmixed[:, :, nodes], alpha)
+                dx.index_add_(1, around.flatten(), dnear.flatten(1, 2))
+        return dscore, dvalue, dx, None

@@ -124,8 +124,8 @@ def test_backward_passes_by_hand():
     )
     positions[3] = 1
     assert len(groups) > 1 and torch.autograd.gradcheck(
-        lambda score, value: NeighbourAttention.apply(score, value, positions, groups),
-        (score.requires_grad_(), value.requires_grad_()),
+        lambda *given: NeighbourAttention.apply(*given, groups),
+        (score.requires_grad_(), value.requires_grad_(), positions.requires_grad_()),
     )
     fused = [torch.randn(3, n, 2, generator=generator, dtype=torch.float64) for n in (4, 4, 3, 1)]
     fused += [torch.randn(2, 2, generator=generator, dtype=torch.float64) for _ in range(3)]
