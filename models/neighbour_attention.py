@@ -87,9 +87,11 @@ class NeighbourAttention(torch.autograd.Function):
         dx = torch.zeros_like(x) if ctx.needs_input_grad[2] else None  # training does not ask for it
         for (nodes, around), e, alpha in zip(ctx.groups, scores, alphas, strict=True):
             near = _neighbours(x, around)
-            dalpha = dmixed[:, 0, None, nodes] * near[0]
+            # What all neighbours share cancels in the softmax's gradient; left out before, it leaves no rounding errors.
+            away = near[:3] - x[:3, None, nodes]
+            dalpha = dmixed[:, 0, None, nodes] * away[0]
             for c in (1, 2):
-                dalpha.addcmul_(dmixed[:, c, None, nodes], near[c])
+                dalpha.addcmul_(dmixed[:, c, None, nodes], away[c])
             de = torch.ops.aten._softmax_backward_data(dalpha, alpha, 1, alpha.dtype)
             de = torch.ops.aten.leaky_relu_backward(de, e, SLOPE, True)
             dscore[0] += de.sum(1).flatten(1) @ x[:, nodes].flatten(1).T
