@@ -87,7 +87,7 @@ class NeighbourAttention(torch.autograd.Function):
         dx = torch.zeros_like(x) if ctx.needs_input_grad[2] else None  # training does not ask for it
         for (nodes, around), e, alpha in zip(ctx.groups, scores, alphas, strict=True):
             near = _neighbours(x, around)
-            # What all neighbours share cancels in the softmax's gradient; left out before, it leaves no rounding errors.
+            # What all neighbours share cancels in the softmax's gradient: left out first, it leaves no rounding.
             away = near[:3] - x[:3, None, nodes]
             dalpha = dmixed[:, 0, None, nodes] * away[0]
             for c in (1, 2):
