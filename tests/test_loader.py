@@ -1,11 +1,11 @@
 """The loader against the released code's arrays, in every layout, and on random data against loops."""
 
-import tarfile
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import unpack
 
 import data
 from data.resample import class_balanced, training_order
@@ -28,8 +28,7 @@ CASES = {
 def released(golden, tmp_path_factory) -> Path:
     """The made-up data sets that the released loader was given (here in float32, without CASIA_B's cl)."""
     root = tmp_path_factory.mktemp("released")
-    with tarfile.open(golden("loader_datasets.tar.xz")) as archive:
-        archive.extractall(root, filter="data")
+    unpack(golden("loader_datasets.tar.xz"), root)
     return root / "Datasets"
 
 

@@ -4,11 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import unpack
 from raw_data import random_kgbd, read_part, read_split, run, write_casia_b, write_kgbd
 from scipy.io import savemat
 
@@ -26,8 +26,7 @@ ROOT = Path(__file__).parents[1]
 def released(golden, tmp_path_factory) -> Path:
     """Raw trees of four data sets and, in Datasets/, what the released preprocessing makes of them at f = 6."""
     folder = tmp_path_factory.mktemp("released")
-    with tarfile.open(golden("preprocess.tar.xz")) as archive:
-        archive.extractall(folder, filter="data")
+    unpack(golden("preprocess.tar.xz"), folder)
     return folder
 
 

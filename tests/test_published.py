@@ -4,13 +4,13 @@ Whole checkpoints are too large for the repository: those tests look for ../shar
 """
 
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tf_writer
 import torch
+from archives import unpack
 from commands import error_of, results_of
 from test_age import h32_weights
 from test_smsge import Golden
@@ -42,8 +42,7 @@ def evaluate(*arguments):
 
 def test_simmc_checkpoint_that_tensorflow_wrote(tmp_path):
     folder = shared("tf_simmc_KS20")
-    with tarfile.open(folder / "Datasets_KS20.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(folder / "Datasets_KS20.tar.gz", tmp_path)
     released = json.loads((folder / "metrics.json").read_text())
     data = ("--dataset", "KS20", "--data", tmp_path / "Datasets", "--protocol", "released")
     found = evaluate("--checkpoint", folder / "model" / "best.ckpt", *data, "--export", tmp_path / "own.pt")
@@ -56,8 +55,7 @@ def test_simmc_checkpoint_that_tensorflow_wrote(tmp_path):
 
 def test_smsge_recogniser_of_a_released_run(tmp_path):
     folder = shared("smsge_trained_KS20")
-    with tarfile.open(folder / "data.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(folder / "data.tar.gz", tmp_path)
     with np.load(folder / "trainable.npz") as file:
         names = zip(file["names"].tolist(), file["tf_names"].tolist(), strict=True)
         variables = {tf.removesuffix(":0"): file[name] for name, tf in names}

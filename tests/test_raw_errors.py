@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import unpack
 from raw_data import AUTHOR_ORDER, random_kgbd, refused, run, write_casia_b, write_kgbd
 
 from data.simulate import simulate
@@ -90,7 +91,7 @@ def test_too_few_kgbd_recordings_of_every_person(tmp_path, capsys, recordings, l
 def whole(golden, tmp_path_factory) -> Path:
     """The golden raw trees and files."""
     folder = tmp_path_factory.mktemp("whole")
-    shutil.unpack_archive(golden("preprocess.tar.xz"), folder, filter="data")
+    unpack(golden("preprocess.tar.xz"), folder)
     return folder
 
 

@@ -4,12 +4,12 @@ The data are too large for the repository: the test looks for ../shared/golden/r
 """
 
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from archives import unpack
 
 import data
 import train_simmc
@@ -28,8 +28,7 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the released runs 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("replay")
-    with tarfile.open(FOLDER / "Datasets_KS20.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+    unpack(FOLDER / "Datasets_KS20.tar.gz", folder)
     return folder / "Datasets"
 
 

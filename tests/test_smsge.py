@@ -6,12 +6,12 @@ Of results with more than 1,000 numbers every k-th is kept (`thin`). names: JSON
 
 import json
 import os
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from archives import unpack
 
 from benchmarks import plain_smsge as plain
 from data.skeleton import scales
@@ -250,8 +250,7 @@ def test_trained_by_the_released_code(tmp_path):
         str(tf).removesuffix(":0"): weights[str(name)]
         for name, tf in zip(weights["names"], weights["tf_names"], strict=True)
     }
-    with tarfile.open(folder / "data.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    unpack(folder / "data.tar.gz", tmp_path)
     files = tmp_path / "data" / "Datasets" / "KS20" / "6" / "KS20_test_npy_data"
     rows = np.stack([np.load(files / f"t_source_{axis}_KS20_6.npy") for axis in "xyz"], axis=-1)
     skeletons = torch.tensor((rows - rows[:, :1]).reshape(-1, 6, 25, 3)[:64], dtype=torch.float32)
