@@ -57,14 +57,13 @@ def draw_settings(recordings: Sequence[Recording], random: RandomState) -> list[
 
 def _check_splits(recordings: Sequence[Recording], splits: Sequence[str], needed: str) -> None:
     """Log how many persons a split lacks; InputError, which says what is `needed`, if it lacks all of them."""
+    persons = {recording.person for recording in recordings}
     empty = [split for split in ("train", "gallery", "probe") if split not in splits]
     if empty:
-        persons = len({recording.person for recording in recordings})
         raise InputError(
             f"expected {needed}, one each for train, gallery and probe, found {len(recordings)} recordings of "
-            f"{persons} persons, which leave none for {' and '.join(empty)}; add recordings"
+            f"{len(persons)} persons, which leave none for {' and '.join(empty)}; add recordings"
         )
-    persons = {recording.person for recording in recordings}
     for split in ("train", "gallery", "probe"):
         pairs = zip(recordings, splits, strict=True)
         absent = persons - {recording.person for recording, its_split in pairs if its_split == split}
