@@ -5,22 +5,23 @@
     python preprocess.py all --dataset KS20 --raw DIR --out Datasets --seed 1
     python preprocess.py 6 --dataset KGBD --joint_order file # KGBD's joints as the papers had them
 
-Every data set lands in OUT/<name>/<F>/ (CASIA_B: also OUT/CASIA_B_match/<F>/) with split.json beside it,
-which says where every recording went. The same raw files and the same seed give the same files. What cannot be made
-(recordings too short for a length, broken files) does not stop the rest: it is named at the end, with exit code 2.
+Every data set lands in OUT/<name>/<F>/ (CASIA_B: also OUT/CASIA_B_match/<F>/) with split.json
+beside it, which says where every recording went. The same raw files and the same seed give the same
+files. What cannot be made (recordings too short for a length, broken files) does not stop the rest:
+it is named at the end, with exit code 2.
 """
 
 import argparse
 import logging
 from pathlib import Path
 
+from common.command_line import script_parser, seed_number
+from common.errors import InputError, collected, raise_collected, run_command
 from data import datasets
 from data.prepare import warn_duplicates, warn_short, write
-from data.raw import RAW, arrange, find
-from data.raw_kgbd import JOINT_ORDERS
+from data.raw.formats import RAW, arrange, find
+from data.raw.kgbd import JOINT_ORDERS
 from data.simulate import MARKER
-from reid.cli import script_parser, seed_number
-from reid.errors import InputError, collected, raise_collected, run_command
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -46,7 +47,9 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def wanted_lengths(words: list[str]) -> list[int] | None:
-    """The lengths to write, each once; None for `all`. Raises InputError for anything but numbers from 2 on."""
+    """The lengths to write, each once; None for `all`. Raises InputError for anything but numbers
+    from 2 on.
+    """
     if words == ["all"]:
         return None
     if not all(word.isdecimal() and int(word) >= 2 for word in words):
@@ -72,7 +75,9 @@ def preprocess(
     arrangements = arrange(dataset, recordings, seed)
     frames = sum(len(recording.frames) for recording in recordings)
     persons = len({recording.person for recording in recordings})
-    print(f"{dataset}: {len(recordings)} recordings, {persons} persons, {frames} frames", flush=True)
+    print(
+        f"{dataset}: {len(recordings)} recordings, {persons} persons, {frames} frames", flush=True
+    )
     warn_duplicates(dataset, recordings, arrangements[0])
     errors: list[InputError] = []
     for length in lengths or sorted({length for each in arrangements for length in each.lengths}):

@@ -1,16 +1,19 @@
-"""The papers' tables from what data there are: run what is missing, and write published figures beside ours.
+"""The papers' tables from what data there are: run what is missing, and write published figures
+beside ours.
 
     python reproduce.py                                                 every table, what data there are, one seed
     python reproduce.py --tables retrieval --datasets KGBD --seeds 3
     python reproduce.py --tables recognition --methods AGE,SM-SGE --list   what would run, and what is missing
     python reproduce.py --quick                                         a small version of all on simulated data
 
-A run that is done is not made again; an interrupted one goes on where it was. Runs that the training scripts have
-left in ReID_Models (--models) count where their settings, seed and data are the same. A run is made again when its
-command or its data have changed; if only the code has, the table says so (--again makes such runs again).
+A run that is done is not made again; an interrupted one goes on where it was. Runs that the
+training scripts have left in ReID_Models (--models) count where their settings, seed and data are
+the same. A run is made again when its command or its data have changed; if only the code has, the
+table says so (--again makes such runs again).
 
-Writes <out>/<table>.md, .csv and .json, after every run. Runs lie in <out>/runs. What cannot run is marked with the
-reason. An experiment that fails does not stop the others; if any has, the exit code is 2 at the end.
+Writes <out>/<table>.md, .csv and .json, after every run. Runs lie in <out>/runs. What cannot run is
+marked with the reason. An experiment that fails does not stop the others; if any has, the exit code
+is 2 at the end.
 """
 
 import argparse
@@ -19,18 +22,20 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from common.command_line import pick_device, positive_int, script_parser
+from common.errors import InputError, run_command
 from data import datasets
-from data.raw import find
+from data.raw.formats import find
 from data.simulate import simulate
+from engine.lock import hold
 from preprocess import preprocess
-from reid import comparison, execution
-from reid.cli import pick_device, positive_int, script_parser
-from reid.errors import InputError, run_command
-from reid.execution import Place
-from reid.experiments import COLUMNS, METHODS, Cell, Job, jobs, plan
-from reid.lock import hold
+from reproduction import jobs as execution
+from reproduction import tables as comparison
+from reproduction.experiments import COLUMNS, METHODS, Cell, Job, jobs, plan
+from reproduction.jobs import Place
 
-# Simulated data of --quick: persons, frames, recordings; windows for a batch of 256 in every training set.
+# Simulated data of --quick: persons, frames, recordings; windows for a batch of 256 in every
+# training set.
 QUICK_SIZES = {
     "BIWI": (6, 60, 1),
     "IAS": (5, 50, 1),
@@ -64,8 +69,12 @@ def reproduce(args: argparse.Namespace) -> None:
     if not cells and args.tables == [SIZES]:
         return
     if not cells:
-        raise InputError("no table has a row and a column for these methods and data sets: see --help")
-    place = Place(args.data, args.out / "runs", args.models, args.device, args.epochs, args.quiet, args.quick)
+        raise InputError(
+            "no table has a row and a column for these methods and data sets: see --help"
+        )
+    place = Place(
+        args.data, args.out / "runs", args.models, args.device, args.epochs, args.quiet, args.quick
+    )
     work = jobs(cells)
     records, reasons = look(work, place, args.again)
     if args.list:
@@ -85,7 +94,7 @@ def reproduce(args: argparse.Namespace) -> None:
 
 def write_sizes(out: Path) -> None:
     """The table that needs neither data nor runs."""
-    from reid import sizes  # here, so that --list and --help need no model
+    from reproduction import sizes  # here, so that --list and --help need no model
 
     sizes.write(out)
     print(f"wrote {out / SIZES}.md", flush=True)
@@ -97,7 +106,9 @@ def key(job: Job) -> Key:
 
 
 def look(work: list[Job], place: Place, again: bool) -> tuple[dict[Key, Any], dict[Key, str]]:
-    """The records of the runs that are done, and the reasons why others cannot be. again: not by other code."""
+    """The records of the runs that are done, and the reasons why others cannot be. again: not by
+    other code.
+    """
     records, reasons = {}, {}
     for job in work:
         record = execution.finished(job, place)
@@ -126,16 +137,21 @@ def run_all(
     reasons: dict[Key, str],
     after_each: Callable[[], None],
 ) -> list[str]:
-    """Run what is neither done nor impossible. Adds to records and reasons; returns the reasons of failures."""
+    """Run what is neither done nor impossible. Adds to records and reasons; returns the reasons of
+    failures.
+    """
     failed = []
     left = [job for job in work if key(job) not in records and key(job) not in reasons]
     print(
-        f"{len(work)} runs: {len(records)} done, {len(reasons)} without data, {len(left)} to run", flush=True
+        f"{len(work)} runs: {len(records)} done, {len(reasons)} without data, {len(left)} to run",
+        flush=True,
     )
     for number, job in enumerate(left, start=1):
         title = f"{job.row.table}, {job.row.name}, {job.column.name}, seed {job.seed}"
         print(f"[{number}/{len(left)}] {title}", flush=True)
-        lacking = next((reasons[key(needed)] for needed in job.needs if key(needed) in reasons), None)
+        lacking = next(
+            (reasons[key(needed)] for needed in job.needs if key(needed) in reasons), None
+        )
         try:
             if lacking:
                 raise InputError(f"it needs the encoder of another run: {lacking}")
@@ -173,7 +189,9 @@ def write_tables(
 def make_quick_data(args: argparse.Namespace) -> None:
     """Simulated raw files and windows of the chosen data sets, in <out>; made once."""
     for name in args.datasets:
-        lengths = {c.length for table in args.tables for c in COLUMNS.get(table, ()) if c.dataset == name}
+        lengths = {
+            c.length for table in args.tables for c in COLUMNS.get(table, ()) if c.dataset == name
+        }
         done = args.data / f".{name}.done"
         if lengths and not done.is_file():
             simulate(name, args.out / "raw", *QUICK_SIZES[name])
@@ -200,29 +218,47 @@ def listed(known: Collection[str]) -> Callable[[str], list[str]]:
 def parse_arguments() -> argparse.Namespace:
     parser = script_parser(__doc__)
     what = parser.add_argument_group("what to reproduce (default: all)")
-    for name, known in (("tables", (*COLUMNS, SIZES)), ("datasets", datasets.DATASETS), ("methods", METHODS)):
+    for name, known in (
+        ("tables", (*COLUMNS, SIZES)),
+        ("datasets", datasets.DATASETS),
+        ("methods", METHODS),
+    ):
         text = f"some of {', '.join(known)}"
         what.add_argument(
             f"--{name}", type=listed(list(known)), default=list(known), metavar="A,B", help=text
         )
-    what.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="seeds 0 to N - 1 (1)")
-    what.add_argument("--quick", action="store_true", help="few runs of few epochs on simulated data")
+    what.add_argument(
+        "--seeds", type=positive_int, default=1, metavar="N", help="seeds 0 to N - 1 (1)"
+    )
+    what.add_argument(
+        "--quick", action="store_true", help="few runs of few epochs on simulated data"
+    )
     run = parser.add_argument_group("run")
     run.add_argument("--data", type=Path, help="folder that preprocess.py wrote (Datasets)")
     run.add_argument(
         "--out", type=Path, help="folder of tables and runs (results; with --quick, results/quick)"
     )
-    run.add_argument("--models", type=Path, default=Path("ReID_Models"), help="runs by hand (%(default)s)")
+    run.add_argument(
+        "--models", type=Path, default=Path("ReID_Models"), help="runs by hand (%(default)s)"
+    )
     run.add_argument("--epochs", type=positive_int, metavar="N", help="at most; the tables say so")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
-    run.add_argument("--again", action="store_true", help="also runs that another state of the code has made")
-    run.add_argument("--list", "--dry_run", action="store_true", help="say what would run, and run nothing")
+    run.add_argument(
+        "--again", action="store_true", help="also runs that another state of the code has made"
+    )
+    run.add_argument(
+        "--list", "--dry_run", action="store_true", help="say what would run, and run nothing"
+    )
     run.add_argument("--quiet", action="store_true", help="no output of the runs")
     args = parser.parse_args()
     if args.quick and args.data:
         raise InputError("--quick makes its own simulated data: leave out --data")
-    if args.data and not args.data.is_dir():  # else tables that are there would be replaced by empty ones
-        raise InputError(f"--data: expected a folder that preprocess.py wrote, found none at {args.data}")
+    if (
+        args.data and not args.data.is_dir()
+    ):  # else tables that are there would be replaced by empty ones
+        raise InputError(
+            f"--data: expected a folder that preprocess.py wrote, found none at {args.data}"
+        )
     args.out = args.out or Path("results/quick" if args.quick else "results")
     args.data = args.data or (args.out / "Datasets" if args.quick else Path("Datasets"))
     if args.quick:

@@ -1,4 +1,5 @@
-"""Train AGE (IJCAI 2020): three encoder-decoders without labels, then a recognition network on their encodings.
+"""Train AGE (IJCAI 2020): three encoder-decoders without labels, then a recognition network on
+their encodings.
 
     python train_age.py --dataset IAS                                      both phases; splits A and B from one run
     python train_age.py --dataset BIWI --attention LA --manner ap          the published options
@@ -7,16 +8,17 @@
     python train_age.py --dataset KS20 --task retrieval                    encoders from the training split alone
     python train_age.py --dataset CASIA_B --view 3 --length 20             cross-view recognition
 
-Data come from preprocess.py. Settings not given are the published ones (reid/settings.py). --task recognition trains
-on the recognition training set (with KGBD's and KS20's gallery, without BIWI's untested persons) and shows retrieval
-by the same encoders beside it; --task retrieval trains as the retrieval tables ask, and is all that CASIA_B has
-without a view. --probe names the test split that the results begin with and the probes of retrieval; it does not
-enter recognition training.
+Data come from preprocess.py. Settings not given are the published ones (engine/settings.py). --task
+recognition trains on the recognition training set (with KGBD's and KS20's gallery, without BIWI's
+untested persons) and shows retrieval by the same encoders beside it; --task retrieval trains as the
+retrieval tables ask, and is all that CASIA_B has without a view. --probe names the test split that
+the results begin with and the probes of retrieval; it does not enter recognition training.
 
-Files of a run, in <out>/AGE/<dataset>/<attention> (of a view .../view_<v>_<attention>; with --task retrieval
-.../<attention>_retrieval): log.txt, results.json, alignment.png, the encoders encoder/best.pt, encoders and
-recogniser <manner>/best_<split>.pt and final.pt (--feature states: <manner>_states/...); in both folders last.pt (to
-resume) and history.csv. Attention of several runs side by side: python -m reid.attention.
+Files of a run, in <out>/AGE/<dataset>/<attention> (of a view .../view_<v>_<attention>; with --task
+retrieval .../<attention>_retrieval): log.txt, results.json, alignment.png, the encoders
+encoder/best.pt, encoders and recogniser <manner>/best_<split>.pt and final.pt (--feature states:
+<manner>_states/...); in both folders last.pt (to resume) and history.csv. Attention of several runs
+side by side: python -m tools.attention.
 """
 
 import argparse
@@ -27,18 +29,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from common import command_line
+from common.errors import InputError, run_command
 from data import Recognition
 from data.resample import training_order
+from engine import evaluation as protocol
+from engine import options, recognition_training
+from engine import pretraining as two_phases
+from engine.capture import Recorded
+from engine.encoding import encode_rows
+from engine.optimizer import TFAdam
+from engine.recognisers import Recogniser, Rows, rows_of_test
+from engine.run import Run
+from engine.settings import choose
+from engine.timer import Stages
 from models.age import AGE, AXES, stops
-from reid import attention, cli, protocol, recognition_training, two_phases
-from reid.capture import Recorded
-from reid.errors import InputError, run_command
-from reid.optimizer import TFAdam
-from reid.recognisers import Recogniser, Rows, rows_of_test
-from reid.runs import Run
-from reid.saved import encode_rows
-from reid.settings import choose
-from reid.stages import Stages
+from tools import attention
 
 VALIDATE_EVERY = 50  # batches of an epoch
 TEST_EVERY = 50  # steps of the recognition network
@@ -48,11 +54,15 @@ SAVE_SECONDS = 30  # between two states of the encoders, 75 MB each
 def main() -> None:
     args = parse_arguments()
     settings = choose("AGE", args.protocol, args.dataset, args.probe, vars(args))
-    two_phases.carry_out("AGE", args, settings, settings["attention"], recogniser_name(settings), train)
+    two_phases.carry_out(
+        "AGE", args, settings, settings["attention"], recogniser_name(settings), train
+    )
 
 
 def train(run: Run, device: torch.device) -> None:
-    """Self-supervised gait encoding, then person re-identification on the frozen encodings (Section 3)."""
+    """Self-supervised gait encoding, then person re-identification on the frozen encodings (Section
+    3).
+    """
     args = run.args
     sets = two_phases.load(run)
     tests = sets.tests if args.task == "recognition" else {args.probe: sets.probe}
@@ -74,11 +84,15 @@ def train(run: Run, device: torch.device) -> None:
         content |= recognition_training.summary(found, shown)
         print(f"{run.title}\n" + recognition_training.table(found, "AGE"))
     retrieval = two_phases.score_retrieval(run, device, new_model(run, sets.joints)[0].to(device))
-    run.write_results(content | ({"retrieval": retrieval} if args.task == "recognition" else retrieval))
+    run.write_results(
+        content | ({"retrieval": retrieval} if args.task == "recognition" else retrieval)
+    )
 
 
 def new_model(run: Run, joints: int) -> tuple[AGE, torch.Generator]:
-    """The encoders with their initial weights, and the generator that has drawn them from the seed."""
+    """The encoders with their initial weights, and the generator that has drawn them from the
+    seed.
+    """
     generator = torch.Generator().manual_seed(run.args.seed)
     options = {name: run.settings[name] for name in ("hidden", "decoder_input", "target")}
     options["count_copies"] = run.args.protocol == "released"
@@ -86,7 +100,9 @@ def new_model(run: Run, joints: int) -> tuple[AGE, torch.Generator]:
 
 
 def train_encoders(run: Run, model: AGE, skeletons: torch.Tensor, order: np.ndarray) -> None:
-    """Rebuild the sequences `order` of skeletons (N, f, J, 3), in fixed batches; the last weights count."""
+    """Rebuild the sequences `order` of skeletons (N, f, J, 3), in fixed batches; the last weights
+    count.
+    """
     settings = run.settings
     batches = encoder_batches(run, order, skeletons)
     locality = settings["attention"] == "LA"
@@ -129,7 +145,9 @@ def encoder_batches(run: Run, order: np.ndarray, skeletons: torch.Tensor) -> lis
 
 
 class Validation:
-    """Reconstruction losses of the first batch, by axis, and the axes that the released rule has stopped."""
+    """Reconstruction losses of the first batch, by axis, and the axes that the released rule has
+    stopped.
+    """
 
     def __init__(self):
         self.losses: list[list[float]] = [[], [], []]
@@ -157,7 +175,9 @@ class Validation:
 
 
 def describe_epoch(model: AGE, batch: torch.Tensor, losses: torch.Tensor) -> dict[str, float]:
-    """Columns of the history, by axis: mean losses (2, 3) of the epoch, attention near its target in a batch."""
+    """Columns of the history, by axis: mean losses (2, 3) of the epoch, attention near its target
+    in a batch.
+    """
     near = attention.near_target(attention.mean_alignment(model, batch), model.target)
     names = [f"{name}_{axis}" for name in ("rec", "loc", "near") for axis in AXES]
     return dict(zip(names, torch.cat([losses.flatten(), near]).tolist(), strict=True))
@@ -171,14 +191,18 @@ def train_recogniser(
     rng: np.random.RandomState,
     generator: torch.Generator,
 ) -> dict[str, dict]:
-    """Train the recognition network on the encodings of the sequences `order`. Returns best and last by test."""
+    """Train the recognition network on the encodings of the sequences `order`. Returns best and
+    last by test.
+    """
     args, settings = run.args, run.settings
     released = args.protocol == "released"
     rows = encode_rows(model, sets.train.skeletons, settings)  # (N, f or 1, d)
     R = rows.shape[1]
     if released:
         order = protocol.padded_batches(sets.train.labels, settings["batch_size"])
-    numbers = rng.permutation((order[:, None] * R + np.arange(R)).ravel())  # single rows, permuted once
+    numbers = rng.permutation(
+        (order[:, None] * R + np.arange(R)).ravel()
+    )  # single rows, permuted once
     labels = torch.from_numpy(sets.train.labels).to(rows.device).repeat_interleave(R)
     tests = {
         name: rows_of_test(model, test.skeletons, test.labels, settings, args.protocol)
@@ -204,11 +228,13 @@ def train_recogniser(
 
 def recogniser_name(settings: Mapping[str, Any]) -> str:
     """The recogniser's phase: its manner, and what it is given if that is not the encodings."""
-    return settings["manner"] + ("" if settings["feature"] == "encodings" else f"_{settings['feature']}")
+    return settings["manner"] + (
+        "" if settings["feature"] == "encodings" else f"_{settings['feature']}"
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.training_parser(__doc__)
+    parser = options.training_parser(__doc__)
     two_phases.add_arguments(parser)
     group = parser.add_argument_group("AGE (default: the published setting of the data set)")
     group.add_argument("--attention", choices=("LA", "BA"), help="locality-aware or basic")
@@ -216,26 +242,38 @@ def parse_arguments() -> argparse.Namespace:
         "--manner", choices=("ap", "sc"), help="average the rows' predictions, or join the rows"
     )
     group.add_argument(
-        "--feature", choices=("encodings", "states"), help="what is recognised; states: the encoder's h"
+        "--feature",
+        choices=("encodings", "states"),
+        help="what is recognised; states: the encoder's h",
     )
     group.add_argument(
         "--decoder_input", choices=("zeros", "previous"), help="previous: the target frame before"
     )
-    group.add_argument("--target", choices=("reverse", "same"), help="order in which sequences are rebuilt")
-    group.add_argument("--centred", action=argparse.BooleanOptionalAction, help="hip centre as the origin")
     group.add_argument(
-        "--two_thirds", action=argparse.BooleanOptionalAction, help="encoders train on the first two thirds"
+        "--target", choices=("reverse", "same"), help="order in which sequences are rebuilt"
     )
-    group.add_argument("--hidden", type=cli.positive_int, help="units of every layer")
-    cli.add_learning_arguments(
+    group.add_argument(
+        "--centred", action=argparse.BooleanOptionalAction, help="hip centre as the origin"
+    )
+    group.add_argument(
+        "--two_thirds",
+        action=argparse.BooleanOptionalAction,
+        help="encoders train on the first two thirds",
+    )
+    group.add_argument("--hidden", type=command_line.positive_int, help="units of every layer")
+    options.add_learning_arguments(
         group, "", "test in recognition", "which the released AGE does not (uses labels)"
     )
     args = parser.parse_args()
     two_phases.check(args)
     if args.length < 2:
-        raise InputError(f"AGE's attention needs windows of at least 2 frames, found --length {args.length}")
+        raise InputError(
+            f"AGE's attention needs windows of at least 2 frames, found --length {args.length}"
+        )
     if args.balance and args.protocol == "released":
-        raise InputError("the released AGE does not resample: leave out --balance or --protocol released")
+        raise InputError(
+            "the released AGE does not resample: leave out --balance or --protocol released"
+        )
     return args
 
 

@@ -1,4 +1,5 @@
-"""Train "X + DF": a small network with labels on the frozen frame features of X, scored by retrieval.
+"""Train "X + DF": a small network with labels on the frozen frame features of X, scored by
+retrieval.
 
     python train_df.py --source SM-SGE --dataset KS20                on the encoder of train_smsge.py --task retrieval
     python train_df.py --source AGE --dataset IAS --probe A          on that of train_age.py --task retrieval
@@ -6,9 +7,10 @@
     python train_df.py --source SM-SGE --dataset KS20 --resume       go on after an interruption
     python train_df.py --source SM-SGE --dataset KS20 --mode Eval    score the saved best network
 
-The mean of its hidden layer over the frames is the feature of a sequence (models/df.py). Evaluated before every
-epoch; the best top-1 is kept, and the last stands beside it. Files of a run, in <out>/<source>+DF/<dataset>/<probe>/:
-best.pt, last.pt (to resume), history.csv, log.txt, results.json.
+The mean of its hidden layer over the frames is the feature of a sequence (models/df.py). Evaluated
+before every epoch; the best top-1 is kept, and the last stands beside it. Files of a run, in
+<out>/<source>+DF/<dataset>/<probe>/: best.pt, last.pt (to resume), history.csv, log.txt,
+results.json.
 """
 
 import argparse
@@ -16,15 +18,16 @@ import argparse
 import numpy as np
 import torch
 
+from common import command_line
+from common.errors import run_command
+from engine import options, recognition_training, results, retrieval_training, sources
+from engine.encoding import score_encoder
+from engine.optimizer import TFAdam
+from engine.run import Best, Run
+from engine.settings import choose
+from engine.sources import Source
+from engine.timer import Stages
 from models.df import DF
-from reid import cli, recognition_training, results, retrieval_training, sources
-from reid.errors import run_command
-from reid.optimizer import TFAdam
-from reid.runs import Best, Run
-from reid.saved import score_encoder
-from reid.settings import choose
-from reid.sources import Source
-from reid.stages import Stages
 
 
 def main() -> None:
@@ -54,7 +57,9 @@ def train(run: Run, source: Source, device: torch.device) -> None:
         if best.update(epoch, figures):
             run.save_best(model, epoch, figures)
         row = {"epoch": epoch, **figures}
-        line = "  ".join(f"{title} {100 * row[key]:.1f}" for key, title in results.RETRIEVAL.items())
+        line = "  ".join(
+            f"{title} {100 * row[key]:.1f}" for key, title in results.RETRIEVAL.items()
+        )
         stop = retrieval_training.stop_reason(epoch, args.epochs, best)
         if stop is not None:
             run.end_epoch(row, line, stages.end_epoch())
@@ -70,18 +75,20 @@ def train(run: Run, source: Source, device: torch.device) -> None:
 def learn(
     model: DF, optimizer: TFAdam, frames: torch.Tensor, classes: torch.Tensor, batch_size: int
 ) -> float:
-    """One Adam step a batch on the cross entropy, in the fixed order of frames (N, f, d). Returns the mean loss."""
+    """One Adam step a batch on the cross entropy, in the fixed order of frames (N, f, d). Returns
+    the mean loss.
+    """
     batches = zip(frames.split(batch_size), classes.split(batch_size), strict=True)
     losses = [recognition_training.learn_batch(model, optimizer, x, y) for x, y in batches]
     return torch.stack(losses).mean().item()
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.training_parser(__doc__)
+    parser = options.training_parser(__doc__)
     sources.add_argument(parser, "the frame features to train on", required=True)
-    group = parser.add_argument_group("DF (default: reid/settings.py)")
-    group.add_argument("--H", type=cli.positive_int, help="units of the hidden layer")
-    cli.add_learning_arguments(group, "", "top-1", "as for the other methods")
+    group = parser.add_argument_group("DF (default: engine/settings.py)")
+    group.add_argument("--H", type=command_line.positive_int, help="units of the hidden layer")
+    options.add_learning_arguments(group, "", "top-1", "as for the other methods")
     args = parser.parse_args()
     retrieval_training.check(args)
     return args

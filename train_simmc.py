@@ -7,9 +7,10 @@
     python train_simmc.py --dataset IAS --probe A --source AGE         on the frame features of a trained AGE
     python train_simmc.py --dataset IAS --probe A --source FILE.npz    on feature files of any model
 
-Data come from preprocess.py. Settings not given are the published ones (reid/settings.py). Files of a run, in
-<out>/<dataset>/<probe>/ (with --source <out>/<source>+SimMC/<dataset>/<probe>/): best.pt, last.pt (to resume),
-history.csv, log.txt, results.json. CASIA_B's lie in <out>/CASIA_B/ and begin with the probe: nm.nm_best.pt, ...
+Data come from preprocess.py. Settings not given are the published ones (engine/settings.py). Files
+of a run, in <out>/<dataset>/<probe>/ (with --source <out>/<source>+SimMC/<dataset>/<probe>/):
+best.pt, last.pt (to resume), history.csv, log.txt, results.json. CASIA_B's lie in <out>/CASIA_B/
+and begin with the probe: nm.nm_best.pt, ...
 """
 
 import argparse
@@ -17,17 +18,19 @@ import argparse
 import numpy as np
 import torch
 
+from common import command_line
+from common.errors import InputError, run_command
+from engine import options, results, retrieval_training, sources
+from engine.encoding import score_encoder
+from engine.optimizer import TFAdam
+from engine.run import Best, Run
+from engine.settings import choose
+from engine.sources import Source
+from engine.threads import one_thread
+from engine.timer import Stages
 from models.simmc import SimMC, check_masks, draw_masks, masked_mean, mean_of_clusters
-from reid import cli, cluster_quality, results, retrieval_training, sources
-from reid.errors import InputError, run_command
+from reid import cluster_quality
 from reid.jaccard import cluster
-from reid.optimizer import TFAdam
-from reid.runs import Best, Run
-from reid.saved import score_encoder
-from reid.settings import choose
-from reid.sources import Source
-from reid.stages import Stages
-from reid.threads import one_thread
 
 
 def main() -> None:
@@ -37,7 +40,8 @@ def main() -> None:
 
 
 def train(run: Run, source: Source | None, device: torch.device) -> None:
-    """Encode, evaluate, cluster, learn, until the best top-1 is `patience` epochs old (the paper's section 3).
+    """Encode, evaluate, cluster, learn, until the best top-1 is `patience` epochs old (the paper's
+    section 3).
 
     source: where frame features come from; the encoder is given these in place of skeletons.
     """
@@ -57,8 +61,12 @@ def train(run: Run, source: Source | None, device: torch.device) -> None:
     stages = Stages(args.epochs, epoch, args.quiet, device)
     while True:
         with stages("encode"):
-            masks = draw_batch_masks(rng, len(skeletons), sets.length, settings).to(device)  # (batches, 2, f)
-            whole, first, second = encode_masked(model, skeletons, masks, settings["batch_size"])  # (N, H)
+            masks = draw_batch_masks(rng, len(skeletons), sets.length, settings).to(
+                device
+            )  # (batches, 2, f)
+            whole, first, second = encode_masked(
+                model, skeletons, masks, settings["batch_size"]
+            )  # (N, H)
         with stages("evaluate"):
             figures = score_encoder(model, sets, args.protocol)
         if best.update(epoch, figures) and args.save_model:
@@ -67,7 +75,9 @@ def train(run: Run, source: Source | None, device: torch.device) -> None:
         stop = retrieval_training.stop_reason(epoch, args.epochs, best)
         if stop is None:
             with stages("cluster"):
-                labels = [cluster(v, settings["eps"], settings["min_samples"]) for v in (first, second)]
+                labels = [
+                    cluster(v, settings["eps"], settings["min_samples"]) for v in (first, second)
+                ]
                 row |= cluster_quality.describe(labels, whole, sets.train.labels, args.save_flag)
             if min(row["clusters_1"], row["clusters_2"]) == 0 or row["outliers"] == len(skeletons):
                 stop = f"no clusters to learn from: {row['outliers']} of {len(skeletons)} sequences are noise"
@@ -75,18 +85,24 @@ def train(run: Run, source: Source | None, device: torch.device) -> None:
             run.end_epoch(row, describe_epoch(row), stages.end_epoch())
             break
         with stages("learn"):
-            row |= learn(model, optimizer, skeletons, masks, (first, second), labels, settings, args.protocol)
+            row |= learn(
+                model, optimizer, skeletons, masks, (first, second), labels, settings, args.protocol
+            )
         run.end_epoch(row, describe_epoch(row), stages.end_epoch())
         epoch += 1
         run.save_last(epoch, parts)
     if epoch == 0:
-        raise InputError(f"nothing was trained: {stop}; try a larger --eps or a smaller --min_samples")
+        raise InputError(
+            f"nothing was trained: {stop}; try a larger --eps or a smaller --min_samples"
+        )
     if args.save_flag:
         run.save_arrays()
     retrieval_training.report(run, source, best, figures, epoch, stop)
 
 
-def draw_batch_masks(rng: np.random.RandomState, sequences: int, f: int, settings: dict) -> torch.Tensor:
+def draw_batch_masks(
+    rng: np.random.RandomState, sequences: int, f: int, settings: dict
+) -> torch.Tensor:
     """Two masks for every batch, remembered by the batch's number. Returns (batches, 2, f) bool."""
     batches = -(-sequences // settings["batch_size"])
     dropped = (settings["mask_x"], settings["mask_x_2"])
@@ -98,7 +114,9 @@ def draw_batch_masks(rng: np.random.RandomState, sequences: int, f: int, setting
 def encode_masked(
     model: SimMC, skeletons: torch.Tensor, masks: torch.Tensor, batch_size: int
 ) -> list[torch.Tensor]:
-    """Features of the whole sequences and under either mask of their batch: three tensors (N, H)."""
+    """Features of the whole sequences and under either mask of their batch: three tensors (N,
+    H).
+    """
     found = []
     for batch, (mask_1, mask_2) in zip(skeletons.split(batch_size), masks, strict=True):
         frames = model.encode(batch)  # (B, f, H)
@@ -107,14 +125,20 @@ def encode_masked(
 
 
 @one_thread
-def learn(model, optimizer, skeletons, masks, features, labels, settings, protocol) -> dict[str, float]:
-    """One Adam step a batch, over the sequences that are noise in neither clustering, in their fixed order.
+def learn(
+    model, optimizer, skeletons, masks, features, labels, settings, protocol
+) -> dict[str, float]:
+    """One Adam step a batch, over the sequences that are noise in neither clustering, in their
+    fixed order.
 
-    features: two tensors (N, H); labels: two arrays (N,). The masks of a batch are those that its number had in the
-    encoding, although noise has moved the sequences (docs/FIDELITY.md, line 4). Returns the mean losses.
+    features: two tensors (N, H); labels: two arrays (N,). The masks of a batch are those that its
+    number had in the encoding, although noise has moved the sequences (docs/FIDELITY.md, line 4).
+    Returns the mean losses.
     """
     labels = torch.from_numpy(np.stack(labels)).to(skeletons.device)  # (2, N)
-    prototypes = [mean_of_clusters(v, y) for v, y in zip(features, labels, strict=True)]  # (K, H) each
+    prototypes = [
+        mean_of_clusters(v, y) for v, y in zip(features, labels, strict=True)
+    ]  # (K, H) each
     kept = (labels >= 0).all(dim=0).nonzero().squeeze(1)
     if protocol == "released":
         kept = kept[: len(kept) // settings["batch_size"] * settings["batch_size"]]
@@ -125,7 +149,12 @@ def learn(model, optimizer, skeletons, masks, features, labels, settings, protoc
     losses = []
     for batch, mask in zip(kept.split(settings["batch_size"]), masks, strict=False):
         loss = model.losses(
-            skeletons[batch], mask, labels[:, batch], prototypes, settings["t"], settings["mask_lambda"]
+            skeletons[batch],
+            mask,
+            labels[:, batch],
+            prototypes,
+            settings["t"],
+            settings["mask_lambda"],
         )
         optimizer.zero_grad()
         loss["total"].backward()
@@ -146,26 +175,33 @@ def describe_epoch(row: dict) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.training_parser(__doc__)
+    parser = options.training_parser(__doc__)
     sources.add_argument(parser, "train on frame features in place of skeletons")
     group = parser.add_argument_group("SimMC (default: the published setting of the data set)")
-    group.add_argument("--H", type=cli.positive_int, help="feature size")
-    group.add_argument("--D", type=cli.positive_int, help="hidden layers of the encoder")
+    group.add_argument("--H", type=command_line.positive_int, help="feature size")
+    group.add_argument("--D", type=command_line.positive_int, help="hidden layers of the encoder")
     group.add_argument("--mask_x", type=int, help="frames that the first mask leaves out")
     group.add_argument(
         "--mask_x_2", type=int, help="frames that the second mask leaves out (default: mask_x)"
     )
     group.add_argument(
-        "--mask_lambda", "--lambda", type=cli.share, help="weight of the intra-sequence contrast (MIC)"
+        "--mask_lambda",
+        "--lambda",
+        type=command_line.share,
+        help="weight of the intra-sequence contrast (MIC)",
     )
-    group.add_argument("--t", type=cli.positive, help="temperature")
+    group.add_argument("--t", type=command_line.positive, help="temperature")
     group.add_argument(
-        "--eps", type=cli.below_one, help="DBSCAN: Jaccard distance within which sequences are neighbours"
+        "--eps",
+        type=command_line.below_one,
+        help="DBSCAN: Jaccard distance within which sequences are neighbours",
     )
     group.add_argument(
-        "--min_samples", type=cli.positive_int, help="DBSCAN: neighbours that make a core sequence"
+        "--min_samples",
+        type=command_line.positive_int,
+        help="DBSCAN: neighbours that make a core sequence",
     )
-    cli.add_learning_arguments(group, "", "top-1", "as published (uses labels)")
+    options.add_learning_arguments(group, "", "top-1", "as published (uses labels)")
     group.add_argument(
         "--save_model", type=int, choices=(0, 1), default=1, help="1: keep the best model (default)"
     )

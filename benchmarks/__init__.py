@@ -1,4 +1,5 @@
 """Measurements of speed and memory, one file per claim; docs/PERFORMANCE.md holds the results.
 
-Nothing here decides whether the code is right, and no test asserts a time: `python -m benchmarks --help`.
+Nothing here decides whether the code is right, and no test asserts a time: `python -m benchmarks
+--help`.
 """

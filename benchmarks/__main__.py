@@ -16,8 +16,8 @@
     epoch          an epoch of train_simmc.py on KGBD, by stage
     preprocess     preprocess.py on KGBD, and its reader against a plain one
 
-Times are shown as wall and CPU seconds and compared as ratios within one run. The numbers are also written to
-results/benchmarks/<name>.json (with --quick: <name>.quick.json).
+Times are shown as wall and CPU seconds and compared as ratios within one run. The numbers are also
+written to results/benchmarks/<name>.json (with --quick: <name>.quick.json).
 """
 
 import argparse
@@ -27,11 +27,11 @@ from pathlib import Path
 
 from benchmarks import inputs
 from benchmarks.harness import ROOT, Options, SkippedError, conditions, save, show
+from common.command_line import pick_device, positive_int, script_parser
+from common.errors import InputError, run_command
 from data import datasets
 from data.layouts import locate
-from data.raw import find
-from reid.cli import pick_device, positive_int, script_parser
-from reid.errors import InputError, run_command
+from data.raw.formats import find
 
 LENGTH = 6  # frames in the sequences of KGBD that are timed
 NAMES = (
@@ -53,12 +53,19 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes")
     parser.add_argument("--full", action="store_true", help="also what takes long")
-    parser.add_argument("--rounds", type=positive_int, default=3, help="repetitions, in turn (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=positive_int, default=3, help="repetitions, in turn (%(default)s)"
+    )
     parser.add_argument("--features", type=Path, metavar="FILE", help="feature file to cluster")
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="preprocessed data that hold KGBD; not with --quick"
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="preprocessed data that hold KGBD; not with --quick",
     )
-    parser.add_argument("--raw", type=Path, metavar="DIR", help="raw data that hold KGBD; not with --quick")
+    parser.add_argument(
+        "--raw", type=Path, metavar="DIR", help="raw data that hold KGBD; not with --quick"
+    )
     parser.add_argument("--device", default="cpu", help="of the epoch (%(default)s)")
     parsed = parser.parse_args()
     pick_device(parsed)
@@ -83,7 +90,9 @@ def main() -> None:
 
 
 def check_paths(args: argparse.Namespace) -> None:
-    """Raises InputError for a path on the command line that does not hold what it is given for, or is not used."""
+    """Raises InputError for a path on the command line that does not hold what it is given for, or
+    is not used.
+    """
     if args.quick and (args.data or args.raw):
         raise InputError("--quick makes its own simulated data: leave out --data and --raw")
     if args.data:

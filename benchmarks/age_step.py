@@ -1,18 +1,24 @@
-"""Claim: how many times faster an encoder training step of AGE is than by three models with loops of LSTM cells.
+"""Claim: how many times faster an encoder training step of AGE is than by three models with loops
+of LSTM cells.
 
-Losses and updated weights must agree. The floor is what the step's matrix products alone take, one call each.
+Losses and updated weights must agree. The floor is what the step's matrix products alone take, one
+call each.
 """
 
 import torch
 
 from benchmarks import plain_age
 from benchmarks.harness import Options, Report, alternate, compare
+from engine.optimizer import TFAdam
+from engine.settings import AGE_DEFAULT
 from models.age import AGE, AXES, CLIP, PUBLISHED
-from reid.optimizer import TFAdam
-from reid.settings import AGE_DEFAULT
 
 LR = AGE_DEFAULT["lr"]
-PLAIN, OWN, FLOOR = "three models, loops of cells", "train_age.py's step", "its matrix products alone"
+PLAIN, OWN, FLOOR = (
+    "three models, loops of cells",
+    "train_age.py's step",
+    "its matrix products alone",
+)
 
 
 def run(options: Options) -> Report:
@@ -39,7 +45,9 @@ def run(options: Options) -> Report:
     results, times = alternate(versions, options.rounds)
     difference = check(results[PLAIN], results[OWN], plain, model, LR * taken[OWN])
     size = f"{B} sequences, f {f}, {J} joints, {H} units"
-    report = Report(f"A training step of AGE's encoder-decoders ({size}; {torch.get_num_threads()} threads)")
+    report = Report(
+        f"A training step of AGE's encoder-decoders ({size}; {torch.get_num_threads()} threads)"
+    )
     report.rows = compare(times, PLAIN)
     _, own, floor = report.rows
     report.notes = [
@@ -55,13 +63,17 @@ def run(options: Options) -> Report:
 def variables(model: AGE, axis: int) -> dict[str, torch.Tensor]:
     """The weights of one axis under their TensorFlow names, in TensorFlow's layout."""
     values = {name: model.get_parameter(own).detach()[axis] for own, name in PUBLISHED.items()}
-    return {name: (value.T if value.dim() == 2 else value).contiguous() for name, value in values.items()}
+    return {
+        name: (value.T if value.dim() == 2 else value).contiguous()
+        for name, value in values.items()
+    }
 
 
 def check(plain_losses, losses, plain: plain_age.Training, model: AGE, moved: float) -> float:
     """The largest difference of a weight. Raises AssertionError where losses or weights disagree.
 
-    moved: how far a weight can have gone. Where a gradient is near 0, Adam turns rounding into a share of a step.
+    moved: how far a weight can have gone. Where a gradient is near 0, Adam turns rounding into a
+    share of a step.
     """
     for name, values in losses.items():
         expected = torch.tensor([terms[name] for terms in plain_losses])
@@ -79,10 +91,11 @@ def check(plain_losses, losses, plain: plain_age.Training, model: AGE, moved: fl
 
 
 def step_products(B: int, f: int, J: int, H: int):
-    """A function that does the matrix products of a step on random numbers, and their floating point operations.
+    """A function that does the matrix products of a step on random numbers, and their floating
+    point operations.
 
-    Of each layer: outputs, gradient of the weights, gradient of what it reads; none for states that are 0 and none
-    for the gradient of skeletons.
+    Of each layer: outputs, gradient of the weights, gradient of what it reads; none for states that
+    are 0 and none for the gradient of skeletons.
     """
     layers = [  # inputs, outputs, products of B rows, whether what it reads gets a gradient
         (J, 4 * H, f, False), (H, 4 * H, f - 1, True),  # encoder, layer 0: skeletons, h

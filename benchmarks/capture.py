@@ -1,7 +1,8 @@
-"""What a GPU spends its time on: training steps launched kernel by kernel, and recorded as CUDA graphs (--capture).
+"""What a GPU spends its time on: training steps launched kernel by kernel, and recorded as CUDA
+graphs (--capture).
 
-The share of time in kernels is what the kernels of a step take, by PyTorch's profiler, of its wall time. KS20's
-published settings; AGE with 20 joints.
+The share of time in kernels is what the kernels of a step take, by PyTorch's profiler, of its wall
+time. KS20's published settings; AGE with 20 joints.
 """
 
 import time
@@ -15,14 +16,14 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.harness import Options, Report, SkippedError
 from data.frame_subsets import draw_subsets
+from engine.capture import Recorded
+from engine.joint_step import JointStep
+from engine.optimizer import TFAdam
+from engine.recognisers import Recogniser
+from engine.recognition_training import backward
+from engine.settings import choose
 from models.age import AGE
 from models.smsge import SMSGE
-from reid.capture import Recorded
-from reid.joint_step import JointStep
-from reid.optimizer import TFAdam
-from reid.recognisers import Recogniser
-from reid.recognition_training import backward
-from reid.settings import choose
 
 LENGTH, PERSONS = 6, 20
 
@@ -98,7 +99,10 @@ def recogniser(device: torch.device, capture: bool) -> Callable[[], object]:
     optimizer = TFAdam(network.parameters(), settings["recognition_lr"])
     compute = partial(backward, network)
     compute = Recorded(compute, network.parameters()) if capture else compute
-    rows, labels = torch.randn(B, LENGTH, width, device=device), torch.arange(B, device=device) % PERSONS
+    rows, labels = (
+        torch.randn(B, LENGTH, width, device=device),
+        torch.arange(B, device=device) % PERSONS,
+    )
     return partial(_learn, compute, optimizer, rows, labels)
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reid.execution import processor
-from reid.results import write_json
+from engine.results import write_json
+from reproduction.jobs import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmarks"
@@ -23,7 +23,9 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Options:
-    """The command line. work: a folder that lasts as long as the run. quick: tiny sizes, to see that all runs."""
+    """The command line. work: a folder that lasts as long as the run. quick: tiny sizes, to see
+    that all runs.
+    """
 
     work: Path
     quick: bool = False
@@ -39,8 +41,8 @@ class Options:
 class Report:
     """What a benchmark found.
 
-    rows: the table, the same columns in each. numbers: others, for the JSON file. notes: lines below the table.
-    requirements: text and whether it is met.
+    rows: the table, the same columns in each. numbers: others, for the JSON file. notes: lines
+    below the table. requirements: text and whether it is met.
     """
 
     title: str
@@ -88,7 +90,9 @@ def alternate(
 
 
 def compare(times: Mapping[str, list[Seconds]], slow: str) -> list[dict[str, Any]]:
-    """A row a version: median wall and CPU seconds, and the median over the rounds of `slow` divided by it."""
+    """A row a version: median wall and CPU seconds, and the median over the rounds of `slow`
+    divided by it.
+    """
     rows = []
     for name, seconds in times.items():
         row: dict[str, Any] = {"version": name}
@@ -102,7 +106,9 @@ def compare(times: Mapping[str, list[Seconds]], slow: str) -> list[dict[str, Any
 
 
 def in_new_process(function: Callable, *args) -> Any:
-    """The result of a module's function, called in a fresh process: its peak memory is that of the call."""
+    """The result of a module's function, called in a fresh process: its peak memory is that of the
+    call.
+    """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, args)
 
@@ -128,7 +134,9 @@ def _status(name: str) -> float | None:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), None)
+    return next(
+        (int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), None
+    )
 
 
 def _maxrss_mib(usage: resource.struct_rusage) -> float:
@@ -136,7 +144,8 @@ def _maxrss_mib(usage: resource.struct_rusage) -> float:
 
 
 def run_script(*arguments: str | Path) -> dict[str, float]:
-    """Run one of the project's scripts as a user does: `wall s`, `cpu s` and `peak MiB` of its process.
+    """Run one of the project's scripts as a user does: `wall s`, `cpu s` and `peak MiB` of its
+    process.
 
     Raises RuntimeError with the script's last words if it fails.
     """
@@ -146,7 +155,9 @@ def run_script(*arguments: str | Path) -> dict[str, float]:
 def _run_script(command: list[str]) -> dict[str, float]:
     # Started from a small process: see peak_mib.
     start = time.perf_counter()
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
         output = process.stdout.read().decode(errors="replace")
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -181,7 +192,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(
-            [cell[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cell[1:], widths[1:], strict=True))]
+            [
+                cell[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(cell[1:], widths[1:], strict=True)),
+            ]
         ).rstrip()
         for cell in cells
     )
@@ -201,13 +215,17 @@ def show(report: Report, quick: bool) -> None:
     for note in report.notes:
         print(f"  {note}")
     for text, met in report.requirements:
-        print(f"  required {text}: {'not judged at this size' if quick else 'met' if met else 'NOT MET'}")
+        print(
+            f"  required {text}: {'not judged at this size' if quick else 'met' if met else 'NOT MET'}"
+        )
 
 
 def save(name: str, report: Report, before: dict[str, Any], quick: bool) -> Path:
     """Write a report as JSON, with the conditions before and the load after."""
     path = RESULTS / f"{name}{'.quick' if quick else ''}.json"
-    requirements = [{"required": text, "met": None if quick else met} for text, met in report.requirements]
+    requirements = [
+        {"required": text, "met": None if quick else met} for text, met in report.requirements
+    ]
     content = {
         "benchmark": name,
         "title": report.title,

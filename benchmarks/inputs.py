@@ -1,16 +1,20 @@
-"""Features and data sets for the benchmarks: given ones, else made-up ones that are named as what they are."""
+"""Features and data sets for the benchmarks: given ones, else made-up ones that are named as what
+they are.
+"""
 
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.harness import Options, run_script
-from reid.errors import InputError
-from reid.features import read_arrays
+from common.errors import InputError
+from engine.features import read_arrays
 
 
 def features(file: Path | None, size: int) -> tuple[np.ndarray, str]:
-    """(size, d) float32 features and what they are: the first ones of a feature file, else random ones."""
+    """(size, d) float32 features and what they are: the first ones of a feature file, else random
+    ones.
+    """
     if file is None:
         return clustered(size), "random clustered features, as dense as KGBD's"
     found = read_arrays(file, ("features",)).get("features")  # not the frames, which are many
@@ -25,8 +29,9 @@ def features(file: Path | None, size: int) -> tuple[np.ndarray, str]:
 def clustered(size: int, d: int = 256, seed: int = 0) -> np.ndarray:
     """Random features (size, d) float32 with the density of SimMC's on KGBD after a few epochs.
 
-    Density is what the cost of clustering hangs on. At eps 0.6 and min_samples 4, 6,000 (30,000) of these have 47
-    (49) entries in a row of V, 29 (25) members a cluster and 25 % (27 %) noise; KGBD's 41 (45), 26 (20), 12 % (24 %).
+    Density is what the cost of clustering hangs on. At eps 0.6 and min_samples 4, 6,000 (30,000) of
+    these have 47 (49) entries in a row of V, 29 (25) members a cluster and 25 % (27 %) noise;
+    KGBD's 41 (45), 26 (20), 12 % (24 %).
     """
     rng = np.random.RandomState(seed)
     inner = 6  # dimensions that the features fill
@@ -37,14 +42,19 @@ def clustered(size: int, d: int = 256, seed: int = 0) -> np.ndarray:
     points = centres[rng.choice(clusters, size, p=share / share.sum())]
     points = (points + spread * rng.normal(size=(size, inner))).astype(np.float32)
     x = points @ rng.normal(size=(inner, d)).astype(np.float32)
-    return x * np.float32(0.7 / np.sqrt(np.mean(np.sum(np.square(x), axis=1))))  # KGBD's features: norm 0.7
+    return x * np.float32(
+        0.7 / np.sqrt(np.mean(np.sum(np.square(x), axis=1)))
+    )  # KGBD's features: norm 0.7
 
 
 def simulated_raw(options: Options, persons: int, frames: int) -> Path:
     """The folder of simulated KGBD files with five recordings a person; made once in a run."""
     raw = options.work / f"raw-{persons}-{frames}"
     if not raw.exists():
-        print(f"simulating KGBD: {persons} persons, 5 recordings of {frames} frames each ...", flush=True)
+        print(
+            f"simulating KGBD: {persons} persons, 5 recordings of {frames} frames each ...",
+            flush=True,
+        )
         sizes = ("--persons", str(persons), "--frames", str(frames), "--recordings", "5")
         run_script("-m", "data.simulate", "--dataset", "KGBD", "--raw", raw, *sizes)
     return raw

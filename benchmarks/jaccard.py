@@ -1,4 +1,5 @@
-"""Claim: clustering 6,000 features, after the neighbour search, is at least 30 times faster than a plain dense way.
+"""Claim: clustering 6,000 features, after the neighbour search, is at least 30 times faster than a
+plain dense way.
 
 Both get the same neighbours and must give the same labels.
 """
@@ -33,7 +34,9 @@ def run(options: Options) -> Report:
     for name, found in labels.items():
         if not np.array_equal(found, labels["plain, dense"]):
             different = int((found != labels["plain, dense"]).sum())
-            raise AssertionError(f"{name}: {different} of {size} labels differ from the plain version's")
+            raise AssertionError(
+                f"{name}: {different} of {size} labels differ from the plain version's"
+            )
     report = Report(f"Jaccard distance and DBSCAN of {size:,} features, given the neighbours")
     report.rows = compare(times, "plain, dense")
     y = labels[fast]

@@ -1,4 +1,6 @@
-"""The plain versions that the project is compared with: the published way of doing it, nothing made slow."""
+"""The plain versions that the project is compared with: the published way of doing it, nothing made
+slow.
+"""
 
 from pathlib import Path
 
@@ -8,8 +10,12 @@ from sklearn.cluster import DBSCAN
 from sklearn.metrics import average_precision_score
 
 
-def cluster(x: np.ndarray, rank: np.ndarray, eps: float, min_samples: int, k2: int = 6) -> np.ndarray:
-    """DBSCAN of scikit-learn on the dense matrix of Jaccard distances. x: (N, d) float32; rank: (N, k1)."""
+def cluster(
+    x: np.ndarray, rank: np.ndarray, eps: float, min_samples: int, k2: int = 6
+) -> np.ndarray:
+    """DBSCAN of scikit-learn on the dense matrix of Jaccard distances. x: (N, d) float32; rank: (N,
+    k1).
+    """
     return DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit_predict(
         jaccard_distance(x, rank, k2)
     )
@@ -55,7 +61,9 @@ def retrieval(probe, probe_ids, gallery, gallery_ids) -> dict[str, float]:
 
 
 def retrieval_from_distances(distances: np.ndarray, probe_ids, gallery_ids) -> dict[str, float]:
-    """Top-k and mAP probe by probe, with scikit-learn's average precision; every person is in the gallery."""
+    """Top-k and mAP probe by probe, with scikit-learn's average precision; every person is in the
+    gallery.
+    """
     first, precision = [], []
     for row, person in zip(distances, probe_ids, strict=True):
         match = gallery_ids == person

@@ -1,7 +1,8 @@
-"""AGE the slow, obvious way: one axis at a time, one LSTM cell at a time, nothing batched over time or axes.
+"""AGE the slow, obvious way: one axis at a time, one LSTM cell at a time, nothing batched over time
+or axes.
 
-Works on a dict of TensorFlow variables of one axis (name without the axis prefix -> tensor). The tests' yardstick for
-models/age.py, and what benchmarks/age_step.py measures it against.
+Works on a dict of TensorFlow variables of one axis (name without the axis prefix -> tensor). The
+tests' yardstick for models/age.py, and what benchmarks/age_step.py measures it against.
 """
 
 import math
@@ -47,7 +48,10 @@ def encode(w, x, decoder_inputs=None):
         s, state = two_layers(torch.cat([u, a], dim=1), state, w, DECODER)
         weights = torch.softmax((keys * s[:, None]).sum(2), dim=1)  # (B, f)
         context = (weights[:, :, None] * h).sum(1)
-        a = torch.cat([s, context], dim=1) @ w["decode/decoder/Attention_Wrapper/attention_layer/kernel"]
+        a = (
+            torch.cat([s, context], dim=1)
+            @ w["decode/decoder/Attention_Wrapper/attention_layer/kernel"]
+        )
         alignment.append(weights)
         encodings.append(context)
         reconstruction.append(a @ w["decode/decoder/dense/kernel"] + w["decode/decoder/dense/bias"])
@@ -61,7 +65,10 @@ def losses(w, x, locality=True, reverse=True, decoder_inputs=None):
     alignment, reconstruction, _ = encode(w, x, decoder_inputs)
     out = {"reconstruction": 0.5 * ((reconstruction - target) ** 2).sum()}
     centres = [f - 1 - t if reverse else t for t in range(f)]
-    mask = [[math.exp(-((i - centre) ** 2) / (2 * (f / 2) ** 2)) for i in range(f)] for centre in centres]
+    mask = [
+        [math.exp(-((i - centre) ** 2) / (2 * (f / 2) ** 2)) for i in range(f)]
+        for centre in centres
+    ]
     local = 0.5 * ((alignment - alignment * torch.tensor(mask, dtype=x.dtype)) ** 2).sum()
     out["locality"] = local if locality else torch.zeros_like(local)
     out["l2"] = 0.02 * sum(0.5 * (v**2).sum() for v in w.values())
@@ -70,13 +77,18 @@ def losses(w, x, locality=True, reverse=True, decoder_inputs=None):
 
 
 class Training:
-    """Three separate models with TensorFlow's Adam, a variable at a time. variables: a dict for each axis."""
+    """Three separate models with TensorFlow's Adam, a variable at a time. variables: a dict for
+    each axis.
+    """
 
     def __init__(self, variables, lr, clip):
         self.lr, self.clip, self.steps = lr, clip, 0
-        self.variables = [{name: v.clone().requires_grad_() for name, v in w.items()} for w in variables]
+        self.variables = [
+            {name: v.clone().requires_grad_() for name, v in w.items()} for w in variables
+        ]
         self.m, self.v = (
-            [{name: torch.zeros_like(v) for name, v in w.items()} for w in variables] for _ in range(2)
+            [{name: torch.zeros_like(v) for name, v in w.items()} for w in variables]
+            for _ in range(2)
         )
 
     def step(self, skeletons):

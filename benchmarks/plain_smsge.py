@@ -1,6 +1,8 @@
-"""SM-SGE the plain way: dense attention, one LSTM call a subset and scale, one backward pass and one Adam a loss.
+"""SM-SGE the plain way: dense attention, one LSTM call a subset and scale, one backward pass and
+one Adam a loss.
 
-What models.smsge and reid.joint_step compute at once, step by step on the same weights; to compare with, and to time.
+What models.smsge and reid.joint_step compute at once, step by step on the same weights; to compare
+with, and to time.
 """
 
 import copy
@@ -18,20 +20,29 @@ from models.smsge import SMSGE, StructuralRelations
 
 
 def structural(layer: StructuralRelations, x: Tensor, bias: Tensor) -> Tensor:
-    """Dense graph attention with the bias (n, n), head by head: (B, f, n, 3) -> (B, f, n, hidden)."""
+    """Dense graph attention with the bias (n, n), head by head: (B, f, n, 3) -> (B, f, n,
+    hidden).
+    """
     h = x @ layer.W_in + layer.b_in
     outputs = []
     for head in range(len(layer.W)):
         g = h @ layer.W[head]  # (B, f, n, hidden)
-        a_1, a_2 = (g @ layer.a[which, head] + layer.b_a[which, head] for which in (0, 1))  # (B, f, n)
+        a_1, a_2 = (
+            g @ layer.a[which, head] + layer.b_a[which, head] for which in (0, 1)
+        )  # (B, f, n)
         e = functional.leaky_relu(a_1[..., None] + a_2[..., None, :], 0.2)
         outputs.append(functional.elu((e + bias).softmax(-1) @ g + layer.b[head]))
     return sum(outputs) / len(outputs)
 
 
-def nodes(model: SMSGE, graphs: Mapping[str, Tensor], biases: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def nodes(
+    model: SMSGE, graphs: Mapping[str, Tensor], biases: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Fused node features, (B, f, n, hidden) each."""
-    H = {scale: structural(model.structure[scale], graphs[scale], biases[scale]) for scale in model.scales}
+    H = {
+        scale: structural(model.structure[scale], graphs[scale], biases[scale])
+        for scale in model.scales
+    }
     if model.struct_only:
         return H
     fused = {}
@@ -53,17 +64,26 @@ def lstms(model: SMSGE) -> dict[str, Callable[[Tensor], Tensor]]:
         weights = {}
         for layer, into in enumerate((own.into_first[s], own.into_second[s])):
             weights[f"weight_ih_l{layer}"] = lstm_gates_to_torch(into).T.contiguous()
-            weights[f"weight_hh_l{layer}"] = lstm_gates_to_torch(own.recurrent[layer][s]).T.contiguous()
-            weights[f"bias_ih_l{layer}"] = lstm_gates_to_torch(own.bias[layer][s] + forget.flatten())
+            weights[f"weight_hh_l{layer}"] = lstm_gates_to_torch(
+                own.recurrent[layer][s]
+            ).T.contiguous()
+            weights[f"bias_ih_l{layer}"] = lstm_gates_to_torch(
+                own.bias[layer][s] + forget.flatten()
+            )
             weights[f"bias_hh_l{layer}"] = torch.zeros(4 * model.D_h)
         width = len(own.into_first[s])
         module = nn.LSTM(width, model.D_h, num_layers=2, batch_first=True, device="meta")
-        found[scale] = lambda x, module=module, weights=weights: functional_call(module, weights, x)[0]
+        found[scale] = lambda x, module=module, weights=weights: functional_call(
+            module, weights, x
+        )[0]
     return found
 
 
 def losses(
-    model: SMSGE, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]], biases: Mapping[str, Tensor]
+    model: SMSGE,
+    graphs: Mapping[str, Tensor],
+    subsets: Sequence[Sequence[int]],
+    biases: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
     """The four losses (l1, no pred_margin)."""
     fused, lstm = nodes(model, graphs, biases), lstms(model)
@@ -82,11 +102,15 @@ def losses(
 
 @torch.no_grad()
 def states(model: SMSGE, graphs: Mapping[str, Tensor], biases: Mapping[str, Tensor]) -> Tensor:
-    """The states after k = 1 ... f frames (B, f, 4 D_h), by one pass over the beginning for each k."""
+    """The states after k = 1 ... f frames (B, f, 4 D_h), by one pass over the beginning for each
+    k.
+    """
     fused, lstm = nodes(model, graphs, biases), lstms(model)
     f = graphs[model.scales[0]].shape[1]
     rows = [
-        torch.cat([lstm[scale](fused[scale][:, :k].flatten(2))[:, -1] for scale in model.scales], dim=1)
+        torch.cat(
+            [lstm[scale](fused[scale][:, :k].flatten(2))[:, -1] for scale in model.scales], dim=1
+        )
         for k in range(1, f + 1)
     ]
     return torch.stack(rows, dim=1)
@@ -96,7 +120,9 @@ def gradients(model: SMSGE, losses: Mapping[str, Tensor]) -> dict[str, SMSGE]:
     """For each loss a copy of the model that holds its gradients in place of the weights."""
     result = {}
     for scale, loss in losses.items():
-        found = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True, allow_unused=True)
+        found = torch.autograd.grad(
+            loss, list(model.parameters()), retain_graph=True, allow_unused=True
+        )
         result[scale] = copy.deepcopy(model)
         for parameter, gradient in zip(result[scale].parameters(), found, strict=True):
             parameter.data = torch.zeros_like(parameter) if gradient is None else gradient
@@ -104,7 +130,9 @@ def gradients(model: SMSGE, losses: Mapping[str, Tensor]) -> dict[str, SMSGE]:
 
 
 class PlainStep:
-    """Four backward passes, four Adam optimisers over all that each loss reaches, a variable at a time."""
+    """Four backward passes, four Adam optimisers over all that each loss reaches, a variable at a
+    time.
+    """
 
     def __init__(self, model: SMSGE, biases: Mapping[str, Tensor], lr: float):
         self.model, self.biases, self.lr, self.steps = model, biases, lr, 0
@@ -113,7 +141,9 @@ class PlainStep:
             for scale in model.scales
         }
 
-    def __call__(self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    def __call__(
+        self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
+    ) -> dict[str, Tensor]:
         """Train on one batch; returns the losses before the step, detached."""
         self.steps += 1
         rate = self.lr * math.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
@@ -125,7 +155,9 @@ class PlainStep:
         }
         with torch.no_grad():
             for scale, moments in self.moments.items():
-                for parameter, (m, v), gradient in zip(parameters, moments, gradients[scale], strict=True):
+                for parameter, (m, v), gradient in zip(
+                    parameters, moments, gradients[scale], strict=True
+                ):
                     if gradient is not None:
                         m.copy_(0.9 * m + 0.1 * gradient)
                         v.copy_(0.999 * v + 0.001 * gradient**2)

@@ -1,7 +1,7 @@
 """Claim: preprocess.py makes KGBD's files for f = 6 in under 60 s and 4 GiB.
 
-Its reader is also compared with a plain line-by-line one that checks nothing, on the files of a few persons. Without
---raw, these are simulated; the whole set is simulated with --full.
+Its reader is also compared with a plain line-by-line one that checks nothing, on the files of a few
+persons. Without --raw, these are simulated; the whole set is simulated with --full.
 """
 
 from functools import partial
@@ -13,8 +13,8 @@ from benchmarks import plain
 from benchmarks.harness import Options, Report, alternate, compare, run_script
 from benchmarks.inputs import simulated_raw
 from data.datasets import DATASETS
-from data.raw import find
-from data.raw_kgbd import read_recording
+from data.raw.formats import find
+from data.raw.kgbd import read_recording
 
 PERSONS = 10  # whose files both readers read
 
@@ -23,14 +23,16 @@ def run(options: Options) -> Report:
     raw, source, whole = options.raw, "KGBD", True
     if raw is None:
         whole = options.full and not options.quick
-        raw = simulated_raw(options, *((DATASETS["KGBD"].persons, 600) if whole else (PERSONS, 600)))
+        raw = simulated_raw(
+            options, *((DATASETS["KGBD"].persons, 600) if whole else (PERSONS, 600))
+        )
         source = "simulated KGBD"
     files = sorted(find("KGBD", raw).glob("[Pp]erson*/*.txt"))
     folders = sorted({file.parent for file in files})[:PERSONS]
     few = [file for file in files if file.parent in folders]
     versions = {
         "read, plain line by line": partial(read_plain, few),
-        "read, data.raw_kgbd": partial(read_checked, few),
+        "read, data.raw.kgbd": partial(read_checked, few),
     }
     read, times = alternate(versions, 1 if options.quick else max(5, options.rounds))
     for a, b in zip(*read.values(), strict=True):

@@ -1,4 +1,5 @@
-"""Claim: the figures of 5,000 x 5,000 features are found at least 10 times faster than by a loop over the probes.
+"""Claim: the figures of 5,000 x 5,000 features are found at least 10 times faster than by a loop
+over the probes.
 
 The figures must agree to 1e-9, exact ties included. --full: the memory of 100,000 x 100,000.
 """
@@ -73,7 +74,8 @@ def run(options: Options) -> Report:
 
 
 def random_sets(probes: int, gallery: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Random probe and gallery features (float32) with person labels; a tenth of the gallery are copies.
+    """Random probe and gallery features (float32) with person labels; a tenth of the gallery are
+    copies.
 
     Copies stand under the label of their place, so that ties between right and wrong matches occur.
     """

@@ -1,8 +1,10 @@
-"""Claim: with the frozen states computed once, an epoch of SM-SGE's recogniser is at least 30 times faster.
+"""Claim: with the frozen states computed once, an epoch of SM-SGE's recogniser is at least 30 times
+faster.
 
-Plain (benchmarks/plain_smsge.py): the encoder is run again on every batch of every epoch, with dense attention
-head by head and one LSTM call for each prefix and scale. Between the two stands this project's own encoder.
-KS20's published setting: batches of 64 sequences of 6 frames and 25 joints, D_h = 256, 20 persons.
+Plain (benchmarks/plain_smsge.py): the encoder is run again on every batch of every epoch, with
+dense attention head by head and one LSTM call for each prefix and scale. Between the two stands
+this project's own encoder. KS20's published setting: batches of 64 sequences of 6 frames and 25
+joints, D_h = 256, 20 persons.
 """
 
 import torch
@@ -10,14 +12,18 @@ import torch
 from benchmarks.harness import Options, Report, alternate, compare, timed
 from benchmarks.plain_smsge import states as plain_states
 from data.skeleton import bias
+from engine.optimizer import TFAdam
+from engine.recognisers import Recogniser
+from engine.recognition_training import learn_batch
+from engine.settings import choose
 from models.smsge import SMSGE
-from reid.optimizer import TFAdam
-from reid.recognisers import Recogniser
-from reid.recognition_training import learn_batch
-from reid.settings import choose
 
 JOINTS, LENGTH, PERSONS, BATCHES = 25, 6, 20, 8
-PLAIN, AGAIN, ONCE = "plain, encoder every epoch", "models.smsge, encoder every epoch", "states computed once"
+PLAIN, AGAIN, ONCE = (
+    "plain, encoder every epoch",
+    "models.smsge, encoder every epoch",
+    "states computed once",
+)
 
 
 def run(options: Options) -> Report:
@@ -30,7 +36,9 @@ def run(options: Options) -> Report:
     graphs = model.graphs(skeletons)
     biases = {scale: torch.tensor(bias(scale, JOINTS)) for scale in model.scales}
     batches = torch.arange(len(skeletons)).split(size)
-    states, seconds = timed(lambda: torch.cat([model.states(_rows(graphs, batch)) for batch in batches]))
+    states, seconds = timed(
+        lambda: torch.cat([model.states(_rows(graphs, batch)) for batch in batches])
+    )
     encoders = {
         PLAIN: lambda batch: plain_states(model, _rows(graphs, batch), biases),
         AGAIN: lambda batch: model.states(_rows(graphs, batch)),
@@ -40,15 +48,21 @@ def run(options: Options) -> Report:
     networks = {
         name: Recogniser(width, PERSONS, width, "sum") for name in encoders
     }  # the same initial weights
-    adams = {name: TFAdam(each.parameters(), chosen["recognition_lr"]) for name, each in networks.items()}
+    adams = {
+        name: TFAdam(each.parameters(), chosen["recognition_lr"]) for name, each in networks.items()
+    }
 
     def epoch(name: str) -> None:
-        found = [learn_batch(networks[name], adams[name], encoders[name](b), labels[b]) for b in batches]
+        found = [
+            learn_batch(networks[name], adams[name], encoders[name](b), labels[b]) for b in batches
+        ]
         losses[name].append(torch.stack(found).mean().item())
 
     _, times = alternate({name: lambda name=name: epoch(name) for name in encoders}, options.rounds)
     expected = torch.tensor(losses[ONCE])
-    error = max(((torch.tensor(losses[name]) - expected).abs() / expected).max().item() for name in encoders)
+    error = max(
+        ((torch.tensor(losses[name]) - expected).abs() / expected).max().item() for name in encoders
+    )
     if error > 1e-3:
         raise AssertionError(f"losses differ by {error:.1e} of their size")
     report = Report(f"An epoch of SM-SGE's recogniser, {len(skeletons)} sequences, D_h {D_h}")

@@ -1,7 +1,9 @@
-"""Claim: a pre-training step of SM-SGE is at least 3 times faster than the plain one, with the same losses.
+"""Claim: a pre-training step of SM-SGE is at least 3 times faster than the plain one, with the same
+losses.
 
-Plain (benchmarks/plain_smsge.py): dense attention head by head, one LSTM call for each subset and scale, four
-backward passes, four Adam optimisers. KS20's published setting: 64 sequences of 6 frames and 25 joints, D_h = 256.
+Plain (benchmarks/plain_smsge.py): dense attention head by head, one LSTM call for each subset and
+scale, four backward passes, four Adam optimisers. KS20's published setting: 64 sequences of 6
+frames and 25 joints, D_h = 256.
 """
 
 import copy
@@ -13,9 +15,9 @@ from benchmarks.harness import Options, Report, alternate, compare
 from benchmarks.plain_smsge import PlainStep
 from data.frame_subsets import draw_subsets
 from data.skeleton import bias
+from engine.joint_step import JointStep
+from engine.settings import choose
 from models.smsge import SMSGE
-from reid.joint_step import JointStep
-from reid.settings import choose
 
 JOINTS, LENGTH = 25, 6
 PLAIN, OURS = "plain", "reid.joint_step"
@@ -26,7 +28,9 @@ def run(options: Options) -> Report:
     batch, D_h = (4, 8) if options.quick else (chosen["batch_size"], chosen["D_h"])
     model = SMSGE(JOINTS, D_h)
     slow = copy.deepcopy(model)
-    graphs = model.graphs(torch.randn(batch, LENGTH, JOINTS, 3, generator=torch.Generator().manual_seed(0)))
+    graphs = model.graphs(
+        torch.randn(batch, LENGTH, JOINTS, 3, generator=torch.Generator().manual_seed(0))
+    )
     biases = {scale: torch.tensor(bias(scale, JOINTS)) for scale in model.scales}
     steps = {PLAIN: PlainStep(slow, biases, chosen["lr"]), OURS: JointStep(model, chosen["lr"])}
     subsets = {name: np.random.RandomState(0) for name in steps}  # each draws the same

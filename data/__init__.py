@@ -1,4 +1,6 @@
-"""Data sets: raw formats, preprocessing, files, loading, skeleton graphs, descriptors, simulation."""
+"""Data sets: raw formats, preprocessing, files, loading, skeleton graphs, descriptors,
+simulation.
+"""
 
 from data.datasets import DATASETS, Dataset
 from data.files import Sequences, read_split

@@ -1,8 +1,10 @@
-"""The one table of data sets. Outside this table no line of the project asks for a data set by name."""
+"""The one table of data sets. Outside this table no line of the project asks for a data set by
+name.
+"""
 
 from dataclasses import dataclass
 
-from reid.errors import InputError
+from common.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -16,13 +18,14 @@ class Dataset:
     lengths: the published window lengths f, in frames.
     default_length: the length used when none is given.
     balanced: whether training windows are resampled to equal class shares before they are permuted.
-    folder: the folder below the data root that holds train and test splits, where it is not the name.
-    views: number of cross-view folders view_0, view_1, … below `<name>/<f>`; 0 where there are none.
-    view_length: the length of a view's windows when none is given.
-    single_test: the split that the older layouts with one test set hold; None where they name the split.
-    recognition: the test splits of the recognition protocol.
+    folder: the folder below the data root that holds train and test splits, where it is not the
+    name. views: number of cross-view folders view_0, view_1, … below `<name>/<f>`; 0 where there
+    are none. view_length: the length of a view's windows when none is given.
+    single_test: the split that the older layouts with one test set hold; None where they name the
+    split. recognition: the test splits of the recognition protocol.
     recognition_train: test splits that are added to the training set of the recognition protocol.
-    recognition_tested_only: whether only persons that the test splits hold are trained in recognition.
+    recognition_tested_only: whether only persons that the test splits hold are trained in
+    recognition.
     """
 
     name: str
@@ -42,7 +45,9 @@ class Dataset:
     recognition_tested_only: bool = False
 
     def pair(self, probe: str) -> tuple[str, str]:
-        """The probe and the gallery split of a probe's name ("A", "cl.nm"); InputError if unknown."""
+        """The probe and the gallery split of a probe's name ("A", "cl.nm"); InputError if
+        unknown.
+        """
         if probe not in self.gallery_of:
             raise InputError(
                 f"unknown probe {probe!r} for {self.name}; choose one of {', '.join(self.gallery_of)}"

@@ -1,15 +1,15 @@
 """Hand-made descriptors: the D-13 and D-16 rows of the papers' tables, and the mean pose.
 
-Joint numbers are the Kinect's (20 or 25 joints); d(a, b) is a distance, y the height, in the unit of the
-skeletons. Every value is averaged over the frames of a window. Only differences of positions enter D-13 and
-D-16, so centred skeletons give the same values.
+Joint numbers are the Kinect's (20 or 25 joints); d(a, b) is a distance, y the height, in the unit
+of the skeletons. Every value is averaged over the frames of a window. Only differences of positions
+enter D-13 and D-16, so centred skeletons give the same values.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
-from reid.errors import InputError
+from common.errors import InputError
 
 _FEET = (15, 19)
 _D13_PAIRS = ((4, 2), (8, 2), (1, 8), (8, 10), (4, 6), (16, 17), (13, 12), (2, 1), (16, 12))
@@ -59,8 +59,8 @@ DESCRIPTORS = tuple(_FRAME_DESCRIPTORS)
 def descriptor(name: str, skeletons: np.ndarray) -> np.ndarray:
     """Windows (N, f, J, 3) -> (N, d) of the same type; d = 13, 16, or 3J for the mean pose.
 
-    The mean pose depends on the origin: give it centred skeletons. InputError for an unknown name, and for
-    D-13 and D-16 of skeletons that are not the Kinect's.
+    The mean pose depends on the origin: give it centred skeletons. InputError for an unknown name,
+    and for D-13 and D-16 of skeletons that are not the Kinect's.
     """
     if name not in _FRAME_DESCRIPTORS:
         raise InputError(f"unknown descriptor {name!r}; choose one of {', '.join(DESCRIPTORS)}")

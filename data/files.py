@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import InputError
 from data.layouts import AXES, Part
 from data.safe_pickle import read_pickled_npy
-from reid.errors import InputError
 
 LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
 LARGEST_COORDINATE = (
@@ -17,7 +17,9 @@ LARGEST_COORDINATE = (
 
 @dataclass(frozen=True)
 class Sequences:
-    """Windows of skeletons. skeletons (N, f, J, 3) float32 in the unit of the files; labels (N,) int64."""
+    """Windows of skeletons. skeletons (N, f, J, 3) float32 in the unit of the files; labels (N,)
+    int64.
+    """
 
     skeletons: np.ndarray
     labels: np.ndarray
@@ -33,11 +35,11 @@ class Sequences:
 def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
     """The windows of one split, in stored order.
 
-    joints: the number of joints J that is expected. centred: subtract joint 0, the hip centre, in every frame
-    (in float64, before the cast to float32).
+    joints: the number of joints J that is expected. centred: subtract joint 0, the hip centre, in
+    every frame (in float64, before the cast to float32).
 
-    InputError: a missing, unreadable or pickled coordinate file, another number of joints or frames than
-    expected, axes or labels that do not fit each other, coordinates that are not finite.
+    InputError: a missing, unreadable or pickled coordinate file, another number of joints or frames
+    than expected, axes or labels that do not fit each other, coordinates that are not finite.
     """
     axes = [_read_axis(part.axis(axis), joints) for axis in AXES]  # 3 x (N*f, J)
     rows = len(axes[0])
@@ -58,7 +60,9 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
 def _check_rows(part: Part, rows: int, windows: int) -> None:
     """InputError unless there are rows for just so many windows."""
     if rows == 0:
-        raise InputError(f"{part.axis(AXES[0])}: expected windows, found an empty file; make the data again")
+        raise InputError(
+            f"{part.axis(AXES[0])}: expected windows, found an empty file; make the data again"
+        )
     if rows % part.length:
         raise InputError(
             f"{part.axis(AXES[0])}: expected windows of {part.length} frames, found {rows} rows, which is no "
@@ -73,7 +77,8 @@ def _check_rows(part: Part, rows: int, windows: int) -> None:
 
 
 def read_labels(part: Part) -> np.ndarray:
-    """Person label of each window (N,) int64, from the frame_id file or, where that is of no use, from ids.
+    """Person label of each window (N,) int64, from the frame_id file or, where that is of no use,
+    from ids.
 
     InputError if neither can be read, or the labels are not whole numbers.
     """
@@ -103,10 +108,14 @@ def _read_npy(path: Path) -> np.ndarray | None:
 def _read_axis(path: Path, joints: int) -> np.ndarray:
     """One coordinate of every joint in every frame, (N*f, J) float64."""
     if not path.is_file():
-        raise InputError(f"{path} is missing: expected one file for each of the axes {', '.join(AXES)}")
+        raise InputError(
+            f"{path} is missing: expected one file for each of the axes {', '.join(AXES)}"
+        )
     values = _read_npy(path)
     if values is None or values.dtype.kind not in "fiu":
-        raise InputError(f"{path}: expected an array of numbers, found objects; the file is not read")
+        raise InputError(
+            f"{path}: expected an array of numbers, found objects; the file is not read"
+        )
     if values.ndim != 2 or values.shape[1] != joints:
         raise InputError(
             f"{path}: expected {joints} joints, an array (windows * frames, {joints}), found {values.shape}; "
@@ -127,19 +136,25 @@ def _labels_of_ids(path: Path) -> np.ndarray:
     ids = read_pickled_npy(path)
     windows_of = ids.item() if ids.ndim == 0 else None
     if not isinstance(windows_of, dict) or not windows_of:
-        raise InputError(f"{path}: expected a dict from label to window numbers, found something else")
+        raise InputError(
+            f"{path}: expected a dict from label to window numbers, found something else"
+        )
     groups = [_whole_numbers(numbers, path) for numbers in windows_of.values()]
     windows = np.concatenate(groups)
     labels = np.repeat(_whole_numbers(list(windows_of), path), [len(group) for group in groups])
     if not np.array_equal(np.sort(windows), np.arange(len(windows))):
-        raise InputError(f"{path}: expected every window number from 0 on once, found gaps or repeats")
+        raise InputError(
+            f"{path}: expected every window number from 0 on once, found gaps or repeats"
+        )
     ordered = np.empty_like(labels)
     ordered[windows] = labels
     return ordered
 
 
 def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
-    """The values (n,) as int64; whole floats and digits in text are accepted, as older code wrote them."""
+    """The values (n,) as int64; whole floats and digits in text are accepted, as older code wrote
+    them.
+    """
     try:
         given = np.asarray(values)
         if given.dtype.kind == "c":
@@ -147,7 +162,9 @@ def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
         numbers = given.astype(np.float64)
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: expected whole numbers, found other values ({error})") from error
-    if numbers.ndim != 1 or not np.all((abs(numbers) < LARGEST_LABEL) & (numbers == np.round(numbers))):
+    if numbers.ndim != 1 or not np.all(
+        (abs(numbers) < LARGEST_LABEL) & (numbers == np.round(numbers))
+    ):
         raise InputError(
             f"{path}: expected a list of whole numbers, found the shape {numbers.shape}, fractions, NaN or "
             "numbers beyond 2^53"

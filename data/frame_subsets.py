@@ -1,8 +1,10 @@
-"""Which frames SM-SGE reads: random subsets of every size, and the published ways to draw others."""
+"""Which frames SM-SGE reads: random subsets of every size, and the published ways to draw
+others.
+"""
 
 import numpy as np
 
-from reid.errors import InputError
+from common.errors import InputError
 
 SUBSET_SIZES = ("1", "f/2", "f-1", "f", "all")
 
@@ -17,18 +19,24 @@ def draw_subsets(
     bi: bool = False,
     pred_margin: int = 0,
 ) -> list[np.ndarray]:
-    """Frame subsets of 1 ... f frames, drawn without replacement and kept in time order, `sample_num` rounds of them.
+    """Frame subsets of 1 ... f frames, drawn without replacement and kept in time order,
+    `sample_num` rounds of them.
 
-    s_range: only subsets of that size (1, f/2, f-1, f). ord_sample: the first frames instead of random ones.
-    bi: as many subsets again, read backwards. pred_margin: leave out the last frames, which have no target.
-    Raises InputError for an unknown s_range, and where no size, or no target for a reversed subset, is left.
+    s_range: only subsets of that size (1, f/2, f-1, f). ord_sample: the first frames instead of
+    random ones. bi: as many subsets again, read backwards. pred_margin: leave out the last frames,
+    which have no target. Raises InputError for an unknown s_range, and where no size, or no target
+    for a reversed subset, is left.
     """
     if s_range not in SUBSET_SIZES:
         raise InputError(f"unknown s_range {s_range!r}; choose one of {', '.join(SUBSET_SIZES)}")
     if bi and pred_margin:
-        raise InputError("bi reads the frames backwards, pred_margin predicts forwards: use one of them")
+        raise InputError(
+            "bi reads the frames backwards, pred_margin predicts forwards: use one of them"
+        )
     last = f - pred_margin
-    sizes = {"1": [1], "f/2": [f // 2], "f-1": [f - 1], "f": [f], "all": list(range(1, last + 1))}[s_range]
+    sizes = {"1": [1], "f/2": [f // 2], "f-1": [f - 1], "f": [f], "all": list(range(1, last + 1))}[
+        s_range
+    ]
     if not sizes or not 1 <= sizes[0] <= last:
         raise InputError(
             f"s_range {s_range} of f = {f} frames, {pred_margin} predicted ahead: no such subset"
@@ -36,6 +44,10 @@ def draw_subsets(
     subsets = []
     for direction in (1, -1) if bi else (1,):
         for size in sizes * sample_num:
-            frames = np.arange(size) if ord_sample else np.sort(rng.choice(last, size=size, replace=False))
+            frames = (
+                np.arange(size)
+                if ord_sample
+                else np.sort(rng.choice(last, size=size, replace=False))
+            )
             subsets.append(frames[::direction])
     return subsets

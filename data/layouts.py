@@ -1,17 +1,21 @@
-"""Where the files of a data set lie: the project's own layout and those of the published downloads."""
+"""Where the files of a data set lie: the project's own layout and those of the published
+downloads.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import InputError
 from data.datasets import Dataset
-from reid.errors import InputError
 
 AXES = "xyz"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One split on disk: `<folder>/<prefix>_{x,y,z}_<name>_<length>.npy` with its frame_id and ids files."""
+    """One split on disk: `<folder>/<prefix>_{x,y,z}_<name>_<length>.npy` with its frame_id and ids
+    files.
+    """
 
     folder: Path
     prefix: str
@@ -39,7 +43,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to lay out a data set. one_test: the test files lie in the test folder itself, not by split."""
+    """One way to lay out a data set. one_test: the test files lie in the test folder itself, not by
+    split.
+    """
 
     train: Path
     test: Path
@@ -55,7 +61,9 @@ def layouts(dataset: Dataset, length: int, root: Path, view: int | None = None) 
     if view is not None:
         if not 0 <= view < dataset.views:
             has = f"views 0 to {dataset.views - 1}" if dataset.views else "no views"
-            raise InputError(f"{dataset.name} has {has}, found view {view}; give another view or none")
+            raise InputError(
+                f"{dataset.name} has {has}, found view {view}; give another view or none"
+            )
         base = root / dataset.name / str(length) / f"view_{view}"
         return [
             Layout(base / "train_npy_data", base / "test_npy_data", one_test=True),
@@ -71,7 +79,9 @@ def layouts(dataset: Dataset, length: int, root: Path, view: int | None = None) 
 
 
 def part_of(layout: Layout, dataset: Dataset, split: str, length: int) -> Part | None:
-    """The files of "train", of a test split, or of "test" (a view's); None if the layout cannot hold it."""
+    """The files of "train", of a test split, or of "test" (a view's); None if the layout cannot
+    hold it.
+    """
     if split == "train":
         return Part(layout.train, "source", dataset.name, length)
     if not layout.one_test:
@@ -93,8 +103,9 @@ def locate(
 ) -> dict[str, Part]:
     """The files of the wanted splits, all from the first layout that holds them.
 
-    `optional` splits are left out where a layout has no place for them. InputError, with every place that was
-    looked at, if there is no data, and with what is missing if a layout holds only some of the splits.
+    `optional` splits are left out where a layout has no place for them. InputError, with every
+    place that was looked at, if there is no data, and with what is missing if a layout holds only
+    some of the splits.
     """
     most = {}
     candidates = layouts(dataset, length, root, view)
@@ -102,7 +113,9 @@ def locate(
         parts = {split: part_of(layout, dataset, split, length) for split in splits}
         found = {split: part for split, part in parts.items() if part is not None and part.exists()}
         missing = [
-            split for split in splits if split not in found and (parts[split] or split not in optional)
+            split
+            for split in splits
+            if split not in found and (parts[split] or split not in optional)
         ]
         if not missing:
             return found

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import InputError
 from data import datasets
 from data.files import Sequences, read_split
 from data.layouts import Part, locate
 from data.resample import training_order
-from reid.errors import InputError
 
-LOST = "persons of the probes that the gallery lacks count as misses in top-k and are left out of mAP"
+LOST = (
+    "persons of the probes that the gallery lacks count as misses in top-k and are left out of mAP"
+)
 
 
 class DataWarning(UserWarning):
@@ -42,10 +44,12 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class Recognition:
-    """A data set for recognition. Labels are class numbers: positions in `persons`, the stored labels.
+    """A data set for recognition. Labels are class numbers: positions in `persons`, the stored
+    labels.
 
-    tests: the test sets by name of the split. order: number of each training row in the stored training
-    windows (those of all training folders, end to end, without persons that are not trained).
+    tests: the test sets by name of the split. order: number of each training row in the stored
+    training windows (those of all training folders, end to end, without persons that are not
+    trained).
     """
 
     train: Sequences
@@ -77,14 +81,16 @@ def load(
     dataset, probe: names in the table of data sets (`probe` as "probe", "A", "Walking", "cl.nm").
     length: frames f of a window, by default the data set's. root: the folder of all data sets.
     rng: the stream for resampling and permutation, by default a new one from `seed`.
-    batch_size: enters the resampling to equal class shares (see data.resample); balance: whether to resample,
-    where the table says that the data set is. shuffle: permute the training set once.
-    centred: joint 0, the hip centre, is the origin of every frame. train: whether to read the training set.
+    batch_size: enters the resampling to equal class shares (see data.resample); balance: whether to
+    resample, where the table says that the data set is. shuffle: permute the training set once.
+    centred: joint 0, the hip centre, is the origin of every frame. train: whether to read the
+    training set.
 
-    A released run is replayed by two loads in a row on one `rng`: the first one's training set is not used.
+    A released run is replayed by two loads in a row on one `rng`: the first one's training set is
+    not used.
 
-    Raises InputError if data is missing or damaged; warns (DataWarning) of probes without a person in the
-    gallery.
+    Raises InputError if data is missing or damaged; warns (DataWarning) of probes without a person
+    in the gallery.
     """
     row = datasets.get(dataset)
     length = _check_length(row, length)
@@ -93,14 +99,14 @@ def load(
     parts = locate(row, splits, length, Path(root))
     sets = {split: read_split(part, row.joints, centred) for split, part in parts.items()}
     warn_of_lost(
-        sets[probe_split].labels,
-        sets[gallery_split].labels,
-        f"{row.name} {probe}: {LOST}",
+        sets[probe_split].labels, sets[gallery_split].labels, f"{row.name} {probe}: {LOST}"
     )
     order = None
     if train:
         rng = np.random.RandomState(seed) if rng is None else rng
-        order = training_order(sets["train"].labels, batch_size, rng, balance and row.balanced, shuffle)
+        order = training_order(
+            sets["train"].labels, batch_size, rng, balance and row.balanced, shuffle
+        )
     return Retrieval(
         train=sets["train"].take(order) if train else None,
         probe=sets[probe_split],
@@ -135,15 +141,20 @@ def load_recognition(
     view: the cross-view folder, for data sets that have views; its test set is named "test".
     The other arguments are those of `load`.
 
-    Raises InputError if data is missing or damaged; warns (DataWarning) of test persons that are not trained.
+    Raises InputError if data is missing or damaged; warns (DataWarning) of test persons that are
+    not trained.
     """
     row = datasets.get(dataset)
     length = _check_length(row, length)
     tests = _recognition_tests(row, split, view)
     extra = () if view is not None else row.recognition_train
-    # Where the tests decide which persons are trained, all of them do, also if one of them is asked for.
-    others = [other for other in row.recognition if row.recognition_tested_only and other not in tests]
-    # Older downloads hold one test set only, and in their training set is already what is added to it here.
+    # Where the tests decide which persons are trained, all of them do, also if one of them is asked
+    # for.
+    others = [
+        other for other in row.recognition if row.recognition_tested_only and other not in tests
+    ]
+    # Older downloads hold one test set only, and in their training set is already what is added to
+    # it here.
     optional = (*extra, *others, *(() if split else tests[1:]))
     parts = locate(row, ["train", *tests, *extra, *others], length, Path(root), view, optional)
     sets = {name: read_split(part, row.joints, centred) for name, part in parts.items()}
@@ -152,11 +163,15 @@ def load_recognition(
         tested = np.concatenate([sets[name].labels for name in row.recognition if name in sets])
         train = train.take(np.isin(train.labels, tested))
         if len(train) == 0:
-            raise InputError(f"{row.name}: expected persons that train and test sets share, found none")
+            raise InputError(
+                f"{row.name}: expected persons that train and test sets share, found none"
+            )
     sets = {name: sets[name] for name in tests if name in sets}
     persons = np.unique(np.concatenate([train.labels, *(test.labels for test in sets.values())]))
     warn_of_lost(
-        persons, train.labels, f"{row.name}: persons of the tests that are not trained can only be misses"
+        persons,
+        train.labels,
+        f"{row.name}: persons of the tests that are not trained can only be misses",
     )
     rng = np.random.RandomState(seed) if rng is None else rng
     order = training_order(train.labels, batch_size, rng, balance and row.balanced, shuffle)
@@ -199,7 +214,8 @@ def _check_length(row: datasets.Dataset, length: int | None) -> int:
 
 def _join(sets: list[Sequences]) -> Sequences:
     return Sequences(
-        np.concatenate([part.skeletons for part in sets]), np.concatenate([part.labels for part in sets])
+        np.concatenate([part.skeletons for part in sets]),
+        np.concatenate([part.labels for part in sets]),
     )
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import InputError
+from common.files import staging_folder
 from data import datasets
-from data.arrangement import TRAIN, Arrangement
 from data.layouts import AXES, Part, layouts, part_of
-from data.raw import RAW
-from data.recordings import Recording
+from data.raw.arrangement import TRAIN, Arrangement
+from data.raw.formats import RAW
+from data.raw.recordings import Recording
 from data.windows import back_to_back, cut_windows
-from reid.errors import InputError
-from reid.files import staging_folder
 
 SPLIT_FILE = "split.json"
 log = logging.getLogger(__name__)
@@ -36,7 +36,9 @@ def split_windows(
     for split in arrangement.names:
         first, last = raw.cut_train if split == TRAIN else raw.cut_test
         own = arrangement.of(split, recordings)
-        frames = [recording.frames[first : max(len(recording.frames) - last, 0)] for recording in own]
+        frames = [
+            recording.frames[first : max(len(recording.frames) - last, 0)] for recording in own
+        ]
         if not any(len(kept) >= length for kept in frames):
             raise InputError(
                 f"{name}{view}, f = {length}: expected recordings of at least {first + length + last} frames in "
@@ -47,7 +49,9 @@ def split_windows(
     return result
 
 
-def warn_short(name: str, recordings: Sequence[Recording], arrangement: Arrangement, length: int) -> None:
+def warn_short(
+    name: str, recordings: Sequence[Recording], arrangement: Arrangement, length: int
+) -> None:
     """Log how many recordings are too short for one window."""
     raw = RAW[name]
     cuts = [sum(raw.cut_train if split == TRAIN else raw.cut_test) for split in arrangement.splits]
@@ -81,11 +85,13 @@ def write(
     out: Path,
     settings: dict,
 ) -> tuple[Path, dict[str, int]]:
-    """Write one data set at one length below `out`; gives its folder and the number of windows by split.
+    """Write one data set at one length below `out`; gives its folder and the number of windows by
+    split.
 
     settings: plain values that go into split.json as they are (seed, joint order).
-    Raises InputError for a split without windows, for a folder whose data this program did not write, and
-    where writing fails. What was there before is replaced only once everything is written.
+    Raises InputError for a split without windows, for a folder whose data this program did not
+    write, and where writing fails. What was there before is replaced only once everything is
+    written.
     """
     row = datasets.get(name)
     layout = layouts(row, length, out, arrangement.view)[RAW[name].layout]
@@ -100,20 +106,36 @@ def write(
                 persons = [recording.person for recording in arrangement.of(split, recordings)]
                 _write_part(part, skeletons, labels, persons)
             rows = {
-                recording.name: {"person": recording.person, "split": split, "frames": len(recording.frames)}
+                recording.name: {
+                    "person": recording.person,
+                    "split": split,
+                    "frames": len(recording.frames),
+                }
                 for recording, split in zip(recordings, arrangement.splits, strict=True)
             }
-            note = {"dataset": name, "length": length, **settings, "windows": counts, "recordings": rows}
+            note = {
+                "dataset": name,
+                "length": length,
+                **settings,
+                "windows": counts,
+                "recordings": rows,
+            }
             (staging / SPLIT_FILE).write_text(json.dumps(note, indent=1))
     except OSError as error:
         # NumPy's error of a full disk has no strerror.
         reason = error.strerror or error
-        raise InputError(f"cannot write {target}: {reason}; choose another --out or make room") from error
+        raise InputError(
+            f"cannot write {target}: {reason}; choose another --out or make room"
+        ) from error
     return target, counts
 
 
-def _write_part(part: Part, skeletons: np.ndarray, labels: np.ndarray, persons: Sequence[int]) -> None:
-    """One split's files. skeletons: (N, f, J, 3). `ids` lists a person without windows too, as published."""
+def _write_part(
+    part: Part, skeletons: np.ndarray, labels: np.ndarray, persons: Sequence[int]
+) -> None:
+    """One split's files. skeletons: (N, f, J, 3). `ids` lists a person without windows too, as
+    published.
+    """
     part.folder.mkdir(parents=True)
     for number, axis in enumerate(AXES):
         np.save(part.axis(axis), skeletons[..., number].reshape(-1, skeletons.shape[2]))
@@ -124,10 +146,12 @@ def _write_part(part: Part, skeletons: np.ndarray, labels: np.ndarray, persons: 
 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
-    """A temporary folder; when the block ends well, its entries replace their namesakes in `target`.
+    """A temporary folder; when the block ends well, its entries replace their namesakes in
+    `target`.
 
     If it fails, `target` is as it was, and there only if it was.
-    Raises InputError where `target` holds data but no split.json: then somebody else made them (a download).
+    Raises InputError where `target` holds data but no split.json: then somebody else made them (a
+    download).
     """
     if any(target.glob("*_npy_data")) and not (target / SPLIT_FILE).exists():
         raise InputError(

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from reid.errors import InputError
+from common.errors import InputError
 
 
 def class_balanced(labels: np.ndarray, batch_size: int, rng: np.random.RandomState) -> np.ndarray:
     """Window numbers resampled to equal class shares.
 
-    labels (N,): person of each window. With C persons, b = batch_size // C, in each of 2 * (N // batch_size)
-    rounds i every person in label order gives its windows i*b … (i+1)*b - 1 in stored order or, where fewer
-    than b are left, b draws with replacement from all its windows. Returns (2 * (N // batch_size) * b * C,)
-    int64. InputError if that is empty.
+    labels (N,): person of each window. With C persons, b = batch_size // C, in each of 2 * (N //
+    batch_size) rounds i every person in label order gives its windows i*b … (i+1)*b - 1 in stored
+    order or, where fewer than b are left, b draws with replacement from all its windows. Returns (2
+    * (N // batch_size) * b * C,) int64. InputError if that is empty.
     """
     persons, person_of = np.unique(labels, return_inverse=True)
     share, rounds = batch_size // len(persons), 2 * (len(labels) // batch_size)
@@ -33,8 +33,14 @@ def class_balanced(labels: np.ndarray, batch_size: int, rng: np.random.RandomSta
 
 
 def training_order(
-    labels: np.ndarray, batch_size: int, rng: np.random.RandomState, balance: bool, shuffle: bool = True
+    labels: np.ndarray,
+    batch_size: int,
+    rng: np.random.RandomState,
+    balance: bool,
+    shuffle: bool = True,
 ) -> np.ndarray:
-    """Stored window number of every training row: resampled if `balance`, then permuted if `shuffle`."""
+    """Stored window number of every training row: resampled if `balance`, then permuted if
+    `shuffle`.
+    """
     order = class_balanced(labels, batch_size, rng) if balance else np.arange(len(labels))
     return order[rng.permutation(len(order))] if shuffle else order

@@ -1,7 +1,9 @@
-"""Read a pickled `.npy` file without running code: numpy arrays, dicts, lists and numbers, nothing else.
+"""Read a pickled `.npy` file without running code: numpy arrays, dicts, lists and numbers, nothing
+else.
 
-NumPy's own unpickling trusts what it reads (a made-up dtype can turn bytes into pointers), so the pickle is
-given stand-ins for NumPy's three classes, and arrays are built from the bytes that they collect.
+NumPy's own unpickling trusts what it reads (a made-up dtype can turn bytes into pointers), so the
+pickle is given stand-ins for NumPy's three classes, and arrays are built from the bytes that they
+collect.
 """
 
 import pickle
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.errors import InputError
+from common.errors import InputError
 
 
 class _Dtype:
@@ -29,7 +31,9 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for numpy.ndarray; `value` is the array, in which object entries may be stand-ins again."""
+    """Stands for numpy.ndarray; `value` is the array, in which object entries may be stand-ins
+    again.
+    """
 
     def __setstate__(self, state: tuple):
         _, shape, stand_in, fortran, content = state
@@ -57,7 +61,9 @@ def _scalar(stand_in: _Dtype, content: str | bytes):
 
 
 def _bytes(content: str | bytes, encoding: str = "latin1") -> bytes:
-    """Bytes; Python 2 wrote them as text, and Python 3's protocol 2 as a call of `_codecs.encode`."""
+    """Bytes; Python 2 wrote them as text, and Python 3's protocol 2 as a call of
+    `_codecs.encode`.
+    """
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
     return content.encode("latin1") if isinstance(content, str) else bytes(content)
@@ -97,20 +103,23 @@ def _unwrap(value):
 def read_pickled_npy(path: Path) -> np.ndarray:
     """The object array that a `.npy` file holds as a pickle; tuples in it become lists.
 
-    Raises InputError, before anything in it can run, for a file that asks for more than arrays, dicts, lists
-    and numbers, and for a file that is damaged.
+    Raises InputError, before anything in it can run, for a file that asks for more than arrays,
+    dicts, lists and numbers, and for a file that is damaged.
     """
     with Path(path).open("rb") as file:
         try:
             major, _ = np.lib.format.read_magic(file)
             read_header = (
-                np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                np.lib.format.read_array_header_1_0
+                if major == 1
+                else np.lib.format.read_array_header_2_0
             )
             shape, _, dtype = read_header(file)
             if not dtype.hasobject:
                 raise pickle.UnpicklingError(f"it holds {dtype} and no pickle")
             array = _unwrap(_Unpickler(file, encoding="latin1").load())
-        # A damaged or hostile pickle can fail in any way; nothing is hidden, since every way ends here.
+        # A damaged or hostile pickle can fail in any way; nothing is hidden, since every way ends
+        # here.
         except Exception as error:
             raise InputError(
                 f"{path} was refused: expected a pickle of numpy arrays, dicts, lists and numbers, "

@@ -3,10 +3,10 @@
     python -m data.simulate --dataset KS20 --raw .demo/raw
     python -m data.simulate --dataset KGBD --raw .demo/raw --persons 40 --frames 200 --recordings 4 --seed 1
 
-Nobody was recorded for these files: they stand in for data sets that cannot be passed on, and a figure made
-with them says so. Persons, recordings and sensor errors are drawn from the seed; the same command writes the
-same bytes, and person k is the same for every number of persons. A file SIMULATED.txt beside the recordings
-names the settings.
+Nobody was recorded for these files: they stand in for data sets that cannot be passed on, and a
+figure made with them says so. Persons, recordings and sensor errors are drawn from the seed; the
+same command writes the same bytes, and person k is the same for every number of persons. A file
+SIMULATED.txt beside the recordings names the settings.
 
 What --frames and --recordings count, by default and (in brackets) from least to most:
     BIWI     120 frames a walk   1 (1-4) walks, one after the other, in each folder of a person
@@ -25,14 +25,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.casia_b import VIEWS
+from common.command_line import script_parser
+from common.errors import InputError, run_command
+from common.files import staging_folder
 from data.datasets import DATASETS
-from data.raw_frames import KS20_BODIES
-from data.sensor import Sensor, draw_clothes, lost_joints, observe
-from data.walkers import Person, Track, change_posture, draw_person, walk
-from reid.cli import script_parser
-from reid.errors import InputError, run_command
-from reid.files import staging_folder
+from data.raw.casia_b import VIEWS
+from data.raw.kinect_frames import KS20_BODIES
+from data.simulation.sensor import Sensor, draw_clothes, lost_joints, observe
+from data.simulation.walkers import Person, Track, change_posture, draw_person, walk
 
 MARKER = "SIMULATED.txt"
 SHORT_SHARE = 0.05  # of the recordings
@@ -88,10 +88,11 @@ POSE_ESTIMATOR = Sensor(white=0.015, drift=0.030, fit=0.020, occlusion=0.20, sca
 class Scene:
     """Where and how recordings are made; degrees, metres, seconds.
 
-    heading, heading_spread: mean direction of walking and its standard deviation between recordings; 0 is
-    towards the sensor. turn: standard deviation of the turning from first to last frame. sway: mean
-    amplitude of slow swinging. speed: mean factor on the person's own speed; 0 stands.
-    floor: height of the floor, with the sensor as the origin. tilt: of the sensor. rate: frames a second.
+    heading, heading_spread: mean direction of walking and its standard deviation between
+    recordings; 0 is towards the sensor. turn: standard deviation of the turning from first to last
+    frame. sway: mean amplitude of slow swinging. speed: mean factor on the person's own speed; 0
+    stands. floor: height of the floor, with the sensor as the origin. tilt: of the sensor. rate:
+    frames a second.
     """
 
     sensor: Sensor
@@ -144,7 +145,9 @@ def persons_of(request: Request) -> Iterator[tuple[int, Person, np.random.Random
     """Number from 0, person, and the generator of everything that is recorded of the person."""
     # A fixed number of seeds: a person does not depend on how many others there are.
     seeds = np.random.RandomState(request.seed).randint(2**31 - 1, size=1000)[: request.persons]
-    for number, seed in enumerate(tqdm(seeds, desc=f"{request.dataset}: persons", unit="", leave=False)):
+    for number, seed in enumerate(
+        tqdm(seeds, desc=f"{request.dataset}: persons", unit="", leave=False)
+    ):
         random = np.random.RandomState(seed)
         yield number, draw_person(random), random
 
@@ -166,7 +169,9 @@ def write_ks20(request: Request) -> None:
 
 
 def write_kgbd(request: Request) -> None:
-    """kinect gait raw dataset/PersonNNN/<recording>.txt, 20 lines `Name;x;y;z` a frame, the head first."""
+    """kinect gait raw dataset/PersonNNN/<recording>.txt, 20 lines `Name;x;y;z` a frame, the head
+    first.
+    """
     template = "".join(f"{name};%.4f;%.4f;%.4f\r\n" for name in KGBD_JOINTS)
     # Persons walk along a half circle, to and fro, and the sensor turns with them.
     scene = Scene(KINECT_V1, heading_spread=10.0, sway=25.0)
@@ -175,31 +180,45 @@ def write_kgbd(request: Request) -> None:
         folder.mkdir(parents=True)
         clothes = draw_clothes(SAME_CLOTHES, random)
         for recording in range(1, request.recordings + 1):
-            frames = record(person, scene, clothes, request.frames, random)[:, list(KGBD_JOINTS.values())]
+            frames = record(person, scene, clothes, request.frames, random)[
+                :, list(KGBD_JOINTS.values())
+            ]
             text = "".join(template % tuple(frame.ravel()) for frame in frames)
             (folder / f"{recording}.txt").write_bytes(text.encode())
 
 
 def write_biwi(request: Request) -> None:
-    """Training/<person>/… and, of 28 persons in 50, Testing/{Walking,Still}/<person>/…, a file a frame."""
+    """Training/<person>/… and, of 28 persons in 50, Testing/{Walking,Still}/<person>/…, a file a
+    frame.
+    """
     count = max(1, round(BIWI_TEST_SHARE * request.persons))
     tested = np.random.RandomState(request.seed).permutation(request.persons)[:count]
     walking = Scene(KINECT_V1, heading_spread=10.0, turn=20.0)
     sets = [("Training", replace(walking, heading_spread=5.0, turn=10.0, sway=35.0))]
-    tests = [("Testing/Walking", walking), ("Testing/Still", replace(walking, speed=0.0, turn=10.0))]
+    tests = [
+        ("Testing/Walking", walking),
+        ("Testing/Still", replace(walking, speed=0.0, turn=10.0)),
+    ]
     for number, person, random in persons_of(request):
-        first_day, other_day = draw_clothes(SAME_CLOTHES, random), draw_clothes(OTHER_CLOTHES, random)
+        first_day, other_day = (
+            draw_clothes(SAME_CLOTHES, random),
+            draw_clothes(OTHER_CLOTHES, random),
+        )
         for name, scene in sets + (tests if number in tested else []):
             clothes = first_day if name == "Training" else other_day
             folder = request.root / name / f"{number + 1:03d}"
             write_walks(folder, "{:06d}-a_{}_skel.txt", person, scene, clothes, request, random)
             for path in sorted(folder.iterdir()):
                 if random.random_sample() < EXTRA_SHARE:
-                    path.write_text(path.read_text() + "".join(f"{j},0,0,0,0,0,0,0\n" for j in range(20)))
+                    path.write_text(
+                        path.read_text() + "".join(f"{j},0,0,0,0,0,0,0\n" for j in range(20))
+                    )
 
 
 def write_ias(request: Request) -> None:
-    """{Training,TestingA,TestingB}/<person>/…, a file a frame. A: other clothes; B: another room."""
+    """{Training,TestingA,TestingB}/<person>/…, a file a frame. A: other clothes; B: another
+    room.
+    """
     room = Scene(KINECT_V1, heading_spread=5.0, turn=10.0, sway=35.0)
     other = replace(room, floor=-1.05, tilt=6.0)
     for number, person, random in persons_of(request):
@@ -222,10 +241,11 @@ def write_walks(
     request: Request,
     random: np.random.RandomState,
 ) -> None:
-    """All walks of a person as Kinect v1 gives them, a file a frame; between two walks the numbers leap.
+    """All walks of a person as Kinect v1 gives them, a file a frame; between two walks the numbers
+    leap.
 
-    A line a joint: `id,x,y,z,u,v,TrackingState,QualityFlag`. name: a file's name for frame number and
-    timestamp.
+    A line a joint: `id,x,y,z,u,v,TrackingState,QualityFlag`. name: a file's name for frame number
+    and timestamp.
     """
     folder.mkdir(parents=True)
     template = "".join(f"{j},%.4f,%.4f,%.4f,%.1f,%.1f,%d,1\n" for j in range(20))
@@ -235,7 +255,9 @@ def write_walks(
         state = lost_joints(len(frames), scene.sensor.lost, random)[:, :20, None]
         image = FOCAL_LENGTH * frames[..., :2] / np.maximum(frames[..., 2:], 0.5)
         pixels = np.array([320, 240]) + image * [1, -1]
-        lines = np.concatenate([np.where(state > 0, frames, 0), np.where(state > 0, pixels, 0), state], -1)
+        lines = np.concatenate(
+            [np.where(state > 0, frames, 0), np.where(state > 0, pixels, 0), state], -1
+        )
         for frame in lines:
             path = folder / name.format(number, 1000000 + FRAME_MILLISECONDS * number)
             path.write_text(template % tuple(frame.ravel()))
@@ -244,7 +266,9 @@ def write_walks(
 
 
 def write_casia(request: Request) -> None:
-    """<person>-<condition>-<number>-<view>.npy, (frames, 14, 3) float32, as a pose estimator gives them."""
+    """<person>-<condition>-<number>-<view>.npy, (frames, 14, 3) float32, as a pose estimator gives
+    them.
+    """
     fewer = min(2, max(1, request.recordings // 3))
     for number, person, random in persons_of(request):
         usual = draw_clothes(SAME_CLOTHES, random)
@@ -253,7 +277,9 @@ def write_casia(request: Request) -> None:
             for video in range(1, videos + 1):
                 walker = burden(person, condition, random)
                 for view in VIEWS:  # degrees; 0 walks towards the camera
-                    scene = Scene(POSE_ESTIMATOR, heading=view, heading_spread=6.0, turn=10.0, rate=25.0)
+                    scene = Scene(
+                        POSE_ESTIMATOR, heading=view, heading_spread=6.0, turn=10.0, rate=25.0
+                    )
                     frames = record(walker, scene, clothes, request.frames, random)[:, CASIA_JOINTS]
                     name = f"{number + 1:03d}-{condition}-{video:02d}-{view:03d}.npy"
                     np.save(request.root / name, frames.astype(np.float32))
@@ -276,7 +302,8 @@ def burden(person: Person, condition: str, random: np.random.RandomState) -> Per
 
 @dataclass(frozen=True)
 class Simulation:
-    """How a data set is written, the default sizes, and from how many to how many recordings a person has.
+    """How a data set is written, the default sizes, and from how many to how many recordings a
+    person has.
 
     The least are those that preprocess.py needs: KGBD's splits take one each, KS20 has five views.
     """
@@ -305,10 +332,12 @@ def simulate(
     recordings: int | None = None,
     seed: int = 0,
 ) -> Path:
-    """Write a simulated data set below `raw` and return its folder; None is the default of the data set.
+    """Write a simulated data set below `raw` and return its folder; None is the default of the data
+    set.
 
-    An earlier simulation in the same place is replaced. Raises InputError for sizes beyond the real set's, for
-    fewer recordings than its splits need and for a folder that holds anything but a simulation.
+    An earlier simulation in the same place is replaced. Raises InputError for sizes beyond the real
+    set's, for fewer recordings than its splits need and for a folder that holds anything but a
+    simulation.
     """
     if dataset not in SIMULATIONS:
         raise InputError(f"unknown data set {dataset!r}; choose one of {', '.join(SIMULATIONS)}")
@@ -317,7 +346,9 @@ def simulate(
     request = Request(
         dataset,
         folder,
-        _within(dataset, "persons", persons, DATASETS[dataset].persons, 1, DATASETS[dataset].persons),
+        _within(
+            dataset, "persons", persons, DATASETS[dataset].persons, 1, DATASETS[dataset].persons
+        ),
         _within(dataset, "frames", frames, simulation.frames, 1, 10000),
         _within(
             dataset,
@@ -332,9 +363,11 @@ def simulate(
     if not 0 <= seed < 2**32:
         raise InputError(f"expected a seed from 0 to {2**32 - 1}, found {seed}")
     if folder.exists() and not (folder / MARKER).is_file():
-        raise InputError(f"{folder} exists and is no simulation (it has no {MARKER}); choose another --raw")
-    # Written beside its place, so that an interruption leaves neither half a data set nor a mixture of two, and so
-    # that another simulation may go on beside this one.
+        raise InputError(
+            f"{folder} exists and is no simulation (it has no {MARKER}); choose another --raw"
+        )
+    # Written beside its place, so that an interruption leaves neither half a data set nor a mixture
+    # of two, and so that another simulation may go on beside this one.
     with staging_folder(folder.parent, f".{dataset}-") as staging:
         written = staging / dataset
         written.mkdir()

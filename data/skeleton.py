@@ -7,11 +7,13 @@ from functools import cache
 
 import numpy as np
 
-from reid.errors import InputError
+from common.errors import InputError
 
 SCALES = ("I", "J", "P", "B", "H")
 
-_BONES_20 = "3-2 2-8 8-9 9-10 10-11 2-4 4-5 5-6 6-7 2-1 1-0 0-16 0-12 16-17 12-13 17-18 18-19 13-14 14-15"
+_BONES_20 = (
+    "3-2 2-8 8-9 9-10 10-11 2-4 4-5 5-6 6-7 2-1 1-0 0-16 0-12 16-17 12-13 17-18 18-19 13-14 14-15"
+)
 _BONES_25 = (
     "3-2 20-8 8-9 9-10 10-11 20-4 4-5 5-6 6-7 20-1 1-0 0-16 0-12 16-17 12-13 17-18 18-19 13-14 14-15 2-20 "
     "11-23 10-24 7-21 6-22"
@@ -20,9 +22,9 @@ _BONES_14 = "0-1 1-2 2-3 3-4 1-5 5-6 6-7 1-8 8-9 9-10 1-11 11-12 12-13"
 # Edges between the groups of joints below.
 _EDGES = {"P": "5-6 5-8 6-7 8-9 5-4 4-2 4-0 2-3 1-0", "B": "2-0 2-1 2-3 2-4", "H": "0-1 1-2"}
 
-# Number of joints -> bones, and the joints of every node: parts (left thigh, left shank, right thigh, right
-# shank, torso, head, left upper arm, left forearm, right upper arm, right forearm), bodies (left leg, right
-# leg, torso, left arm, right arm) and hyper-bodies (upper, middle, lower).
+# Number of joints -> bones, and the joints of every node: parts (left thigh, left shank, right
+# thigh, right shank, torso, head, left upper arm, left forearm, right upper arm, right forearm),
+# bodies (left leg, right leg, torso, left arm, right arm) and hyper-bodies (upper, middle, lower).
 _TABLE = {
     20: {
         "J": _BONES_20,
@@ -46,19 +48,23 @@ _TABLE = {
 
 
 def scales(skeletons):
-    """Node positions at every scale: dict I (2J-1 nodes), J, P (10), B (5), H (3) of (B, f, nodes, 3).
+    """Node positions at every scale: dict I (2J-1 nodes), J, P (10), B (5), H (3) of (B, f, nodes,
+    3).
 
-    skeletons (B, f, J, 3): a numpy array or a torch tensor with J = 20, 25 or 14 joints; what comes out is of
-    the same kind, type and device. InputError for another number of joints.
+    skeletons (B, f, J, 3): a numpy array or a torch tensor with J = 20, 25 or 14 joints; what comes
+    out is of the same kind, type and device. InputError for another number of joints.
     """
     joints = skeletons.shape[-2]
     return {
-        scale: skeletons if scale == "J" else _means(averaging(scale, joints), skeletons) for scale in SCALES
+        scale: skeletons if scale == "J" else _means(averaging(scale, joints), skeletons)
+        for scale in SCALES
     }
 
 
 def _means(weights: np.ndarray, skeletons):
-    """(nodes, J) @ (B, f, J, 3) -> (B, f, nodes, 3), without an import of torch for numpy's sake."""
+    """(nodes, J) @ (B, f, J, 3) -> (B, f, nodes, 3), without an import of torch for numpy's
+    sake.
+    """
     if isinstance(skeletons, np.ndarray):
         return weights.astype(skeletons.dtype) @ skeletons
     return skeletons.new_tensor(weights) @ skeletons
@@ -66,14 +72,18 @@ def _means(weights: np.ndarray, skeletons):
 
 @cache
 def averaging(scale: str, joints: int) -> np.ndarray:
-    """The (nodes, joints) float64 matrix that turns joint positions into node positions; read-only."""
+    """The (nodes, joints) float64 matrix that turns joint positions into node positions;
+    read-only.
+    """
     if scale == "J":
         weights = np.eye(joints)
     elif scale == "I":
         bones = np.eye(joints)[_bones_in_scan_order(joints)].mean(axis=1)  # (bones, joints)
         weights = np.concatenate([np.eye(joints), bones])
     else:
-        groups = [[int(joint) for joint in group.split(",")] for group in _row(scale, joints).split()]
+        groups = [
+            [int(joint) for joint in group.split(",")] for group in _row(scale, joints).split()
+        ]
         weights = np.stack([np.eye(joints)[group].mean(axis=0) for group in groups])
     weights.setflags(write=False)
     return weights
@@ -82,7 +92,8 @@ def averaging(scale: str, joints: int) -> np.ndarray:
 def adjacency(scale: str, joints: int) -> np.ndarray:
     """The (nodes, nodes) int8 adjacency matrix of a scale: symmetric, no self-loops."""
     if scale == "I":
-        # A midpoint takes the place of its bone: it is joined to both ends, the ends no more to each other.
+        # A midpoint takes the place of its bone: it is joined to both ends, the ends no more to
+        # each other.
         bones = _bones_in_scan_order(joints)
         middles = joints + np.arange(len(bones))
         edges = np.concatenate([np.stack([bones[:, end], middles], axis=1) for end in (0, 1)])
@@ -94,10 +105,11 @@ def adjacency(scale: str, joints: int) -> np.ndarray:
 
 
 def bias(scale: str, joints: int, n_hood: int = 1, global_att: bool = False) -> np.ndarray:
-    """Attention bias (nodes, nodes) float32: 0 between nodes at most `n_hood` edges apart, -1e9 elsewhere.
+    """Attention bias (nodes, nodes) float32: 0 between nodes at most `n_hood` edges apart, -1e9
+    elsewhere.
 
-    n_hood counts in the joint and the hyper-body graph; in the others it is always 1. With `global_att`, 0
-    everywhere. InputError for n_hood below 1.
+    n_hood counts in the joint and the hyper-body graph; in the others it is always 1. With
+    `global_att`, 0 everywhere. InputError for n_hood below 1.
     """
     if n_hood < 1:
         raise InputError(f"n_hood: expected at least 1 edge, found {n_hood}")
@@ -113,7 +125,9 @@ def bias(scale: str, joints: int, n_hood: int = 1, global_att: bool = False) -> 
 
 def _row(scale: str, joints: int) -> str:
     if joints not in _TABLE:
-        raise InputError(f"expected skeletons of {', '.join(map(str, _TABLE))} joints, found {joints}")
+        raise InputError(
+            f"expected skeletons of {', '.join(map(str, _TABLE))} joints, found {joints}"
+        )
     if scale not in _TABLE[joints]:
         raise InputError(f"unknown scale {scale!r}; choose one of {', '.join(SCALES)}")
     return _TABLE[joints][scale]
@@ -125,7 +139,9 @@ def _edges(text: str) -> np.ndarray:
 
 
 def _bones_in_scan_order(joints: int) -> np.ndarray:
-    """The bones (J-1, 2) as a scan over rows i and columns j > i of the adjacency matrix meets them."""
+    """The bones (J-1, 2) as a scan over rows i and columns j > i of the adjacency matrix meets
+    them.
+    """
     return np.argwhere(np.triu(adjacency("J", joints)))
 
 

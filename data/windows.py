@@ -1,4 +1,6 @@
-"""Recordings to windows of f frames: where each window starts, and the order in which they are stored."""
+"""Recordings to windows of f frames: where each window starts, and the order in which they are
+stored.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +10,9 @@ Starts = Callable[[int, int], list[np.ndarray]]
 
 
 def back_to_back(frames: int, length: int) -> list[np.ndarray]:
-    """One pass over a recording of `frames` frames: windows end to end from frame 0, the tail dropped."""
+    """One pass over a recording of `frames` frames: windows end to end from frame 0, the tail
+    dropped.
+    """
     return [np.arange(0, frames - length + 1, length)]
 
 
@@ -18,7 +22,8 @@ def half_overlapping(frames: int, length: int) -> list[np.ndarray]:
 
 
 def every_shift(frames: int, length: int) -> list[np.ndarray]:
-    """`length` passes: for shift s = 0 ... length - 1, windows with stride length // 2 from frame s.
+    """`length` passes: for shift s = 0 ... length - 1, windows with stride length // 2 from frame
+    s.
 
     Start frames repeat; that is how the published training sets are made.
     """

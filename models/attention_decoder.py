@@ -1,7 +1,9 @@
-"""AGE's decoder over all steps, with gradients written by hand, for the three axes at once (models/axes.py).
+"""AGE's decoder over all steps, with gradients written by hand, for the three axes at once
+(models/axes.py).
 
-Step t reads a_{t-1} (and an input) and gives the decoder state s_t; softmax over the frames k of <s_t, key_k> is the
-alignment, the alignment's mean of the encoded states the context c_t, and W [s_t, c_t] the attentional state a_t.
+Step t reads a_{t-1} (and an input) and gives the decoder state s_t; softmax over the frames k of
+<s_t, key_k> is the alignment, the alignment's mean of the encoded states the context c_t, and W
+[s_t, c_t] the attentional state a_t.
 """
 
 import torch
@@ -14,12 +16,13 @@ from models.axes import cell_backward, cell_forward
 class AttentionDecoder(torch.autograd.Function):
     """Decode f steps. Shapes as in models/age.py, F steps for F frames.
 
-    memory, keys (3, B, F, H): encoded gait states and their keys. state: h and c of both layers, (3, B, H) each.
-    inputs (3, F, B, J): what the first layer is given, None for zeros. weight_0 (3, 4H, J + 2H) for [input, a, h],
-    weight_1 (3, 4H, 2H) for [h of the first layer, h]; bias_0, bias_1 (3, 1, 4H), the forget bias included.
-    weight_a (3, H, 2H) for [s, c].
+    memory, keys (3, B, F, H): encoded gait states and their keys. state: h and c of both layers,
+    (3, B, H) each. inputs (3, F, B, J): what the first layer is given, None for zeros. weight_0 (3,
+    4H, J + 2H) for [input, a, h], weight_1 (3, 4H, 2H) for [h of the first layer, h]; bias_0,
+    bias_1 (3, 1, 4H), the forget bias included. weight_a (3, H, 2H) for [s, c].
 
-    Returns alignment (3, F, B, F), [s_t, c_t] (3, F, B, 2H) and a_t (3, F, B, H), the second axis counting steps.
+    Returns alignment (3, F, B, F), [s_t, c_t] (3, F, B, 2H) and a_t (3, F, B, H), the second axis
+    counting steps.
     """
 
     @staticmethod
@@ -32,7 +35,9 @@ class AttentionDecoder(torch.autograd.Function):
         gates = memory.new_empty(2, 3, F, B, 4 * H)
         c = memory.new_empty(2, 3, F + 1, B, H)
         squashed = memory.new_empty(2, 3, F, B, H)
-        read = memory.new_empty(3, 3, F, B, 2 * H)  # what layer 0, layer 1 and the attention layer read
+        read = memory.new_empty(
+            3, 3, F, B, 2 * H
+        )  # what layer 0, layer 1 and the attention layer read
         a = memory.new_empty(3, F, B, H)
         alignment = memory.new_empty(3, F, B, F)
         c[0, :, 0], c[1, :, 0] = c_0, c_1
@@ -62,10 +67,22 @@ class AttentionDecoder(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_alignment: Tensor | None, grad_joined: Tensor | None, grad_a: Tensor | None):
-        (memory, keys, inputs, weight_0, weight_1, weight_a, gates, c, squashed, read, alignment) = (
-            ctx.saved_tensors
-        )
+    def backward(
+        ctx, grad_alignment: Tensor | None, grad_joined: Tensor | None, grad_a: Tensor | None
+    ):
+        (
+            memory,
+            keys,
+            inputs,
+            weight_0,
+            weight_1,
+            weight_a,
+            gates,
+            c,
+            squashed,
+            read,
+            alignment,
+        ) = ctx.saved_tensors
         _, F, B, _ = alignment.shape
         H = weight_a.shape[1]
         J = weight_0.shape[2] - 2 * H
@@ -109,7 +126,10 @@ class AttentionDecoder(torch.autograd.Function):
         grad_weight_0 = torch.zeros_like(weight_0) if inputs is None else torch.empty_like(weight_0)
         if inputs is not None:
             torch.bmm(flat_0.mT, inputs.flatten(1, 2), out=grad_weight_0[:, :, :J])
-        later, earlier_a = grad[0, :, 1:].flatten(1, 2), read[0, :, 1:, :, :H].flatten(1, 2)  # a_0 = 0
+        later, earlier_a = (
+            grad[0, :, 1:].flatten(1, 2),
+            read[0, :, 1:, :, :H].flatten(1, 2),
+        )  # a_0 = 0
         torch.bmm(later.mT, earlier_a, out=grad_weight_0[:, :, J : J + H])
         torch.bmm(flat_0.mT, read[0, :, :, :, H:].flatten(1, 2), out=grad_weight_0[:, :, J + H :])
         grad_inputs = None

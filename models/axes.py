@@ -1,12 +1,13 @@
 """Layers of AGE that exist once for each axis x, y, z and run as one batched computation.
 
-Every weight and every activation has a leading axis of 3, so that three independent models cost the calls of one.
-Weights are (3, outputs, inputs), PyTorch's order; an LSTM cell's input and recurrent weights are one matrix and its
-gates stand in TensorFlow's order i, j, f, o (j is what PyTorch calls g).
+Every weight and every activation has a leading axis of 3, so that three independent models cost the
+calls of one. Weights are (3, outputs, inputs), PyTorch's order; an LSTM cell's input and recurrent
+weights are one matrix and its gates stand in TensorFlow's order i, j, f, o (j is what PyTorch calls
+g).
 
-A training step on a CPU is bound by its matrix products, then by memory traffic around them. The gradients of an LSTM
-layer are therefore written by hand: one node for all steps, and the gradient of a weight is one product over all
-steps, made in the weight's own memory layout.
+A training step on a CPU is bound by its matrix products, then by memory traffic around them. The
+gradients of an LSTM layer are therefore written by hand: one node for all steps, and the gradient
+of a weight is one product over all steps, made in the weight's own memory layout.
 """
 
 import torch
@@ -17,7 +18,9 @@ FORGET_BIAS = 1.0  # added when the cell runs, as TensorFlow does
 
 
 class Product(torch.autograd.Function):
-    """x W^T, plus a bias: x (3, N, inputs), W (3, outputs, inputs), bias (3, 1, outputs) or None."""
+    """x W^T, plus a bias: x (3, N, inputs), W (3, outputs, inputs), bias (3, 1, outputs) or
+    None.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -34,11 +37,14 @@ class Product(torch.autograd.Function):
         return grad_x, torch.bmm(grad.mT, x), grad_bias
 
 
-def cell_forward(gates: Tensor, c: Tensor | None, new_c: Tensor, squashed: Tensor, h: Tensor) -> None:
-    """The elementwise half of an LSTM step, from the gates' sums (3, B, 4H) and c (3, B, H), None for zeros.
+def cell_forward(
+    gates: Tensor, c: Tensor | None, new_c: Tensor, squashed: Tensor, h: Tensor
+) -> None:
+    """The elementwise half of an LSTM step, from the gates' sums (3, B, 4H) and c (3, B, H), None
+    for zeros.
 
-    Replaces the sums by the gates i, j, f, o and writes the new cell state, its tanh and the new h, (3, B, H) each.
-    The leading axis can be any number of models (models/prefix_lstm.py).
+    Replaces the sums by the gates i, j, f, o and writes the new cell state, its tanh and the new h,
+    (3, B, H) each. The leading axis can be any number of models (models/prefix_lstm.py).
     """
     i, j, f, o = gates.chunk(4, dim=2)
     i.sigmoid_()
@@ -52,9 +58,15 @@ def cell_forward(gates: Tensor, c: Tensor | None, new_c: Tensor, squashed: Tenso
 
 
 def cell_backward(
-    gates: Tensor, c: Tensor | None, squashed: Tensor, grad_h: Tensor, grad_c: Tensor | None, out: Tensor
+    gates: Tensor,
+    c: Tensor | None,
+    squashed: Tensor,
+    grad_h: Tensor,
+    grad_c: Tensor | None,
+    out: Tensor,
 ) -> Tensor | None:
-    """The gradient of cell_forward: writes that of the gates' sums to out (3, B, 4H) and returns that of c.
+    """The gradient of cell_forward: writes that of the gates' sums to out (3, B, 4H) and returns
+    that of c.
 
     grad_h, grad_c: gradients of the new h and, where not None, of the new c.
     """
@@ -73,12 +85,15 @@ def cell_backward(
     torch.ops.aten.sigmoid_backward.grad_input(grad_i, i, grad_input=grad_i)
     torch.ops.aten.tanh_backward.grad_input(grad_j, j, grad_input=grad_j)
     last = slice(2 * i.shape[2], None)  # f and o
-    torch.ops.aten.sigmoid_backward.grad_input(out[..., last], gates[..., last], grad_input=out[..., last])
+    torch.ops.aten.sigmoid_backward.grad_input(
+        out[..., last], gates[..., last], grad_input=out[..., last]
+    )
     return None if c is None else grad.mul_(f)
 
 
 class LSTMLayer(torch.autograd.Function):
-    """An LSTM layer from zero states over x (3, f, B, D): all outputs (3, f, B, H) and the last c (3, B, H).
+    """An LSTM layer from zero states over x (3, f, B, D): all outputs (3, f, B, H) and the last c
+    (3, B, H).
 
     weight (3, 4H, D + H), bias (3, 1, 4H), the forget bias included.
     """
@@ -148,5 +163,7 @@ class AxisLSTMCell(nn.Module):
         return (self.bias + self.forget)[:, None]
 
     def sequence(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run over x (3, f, B, inputs): the outputs (3, f, B, H) and the last cell state (3, B, H)."""
+        """Run over x (3, f, B, inputs): the outputs (3, f, B, H) and the last cell state (3, B,
+        H).
+        """
         return LSTMLayer.apply(x, self.weight, self.bias_in_use())

@@ -1,10 +1,11 @@
-"""Collaborative relations of SM-SGE: the nodes of a scale read those of its own and the coarser scales (MGRN).
+"""Collaborative relations of SM-SGE: the nodes of a scale read those of its own and the coarser
+scales (MGRN).
 
     A_sr = softmax over r's nodes of H_s H_r^T        F_s = H_s + lambda sum_r A_sr H_r W_sr
 
-Matrices of a few nodes are small work, so the passes over memory count: A is kept transposed, because a softmax over
-a short last dimension is slow on a CPU, several times so for the 5 or 10 nodes of bodies and parts, and a scale's
-gradient is one node, written by hand.
+Matrices of a few nodes are small work, so the passes over memory count: A is kept transposed,
+because a softmax over a short last dimension is slow on a CPU, several times so for the 5 or 10
+nodes of bodies and parts, and a scale's gradient is one node, written by hand.
 """
 
 import torch
@@ -13,7 +14,9 @@ from torch.autograd.function import once_differentiable
 
 
 def relation(fine: Tensor, coarse: Tensor) -> Tensor:
-    """A_sr of two scales, (..., n_s, n_r), from their structural features (..., n_s, hidden), (..., n_r, hidden)."""
+    """A_sr of two scales, (..., n_s, n_r), from their structural features (..., n_s, hidden), (...,
+    n_r, hidden).
+    """
     return (coarse @ fine.mT).softmax(dim=-2).mT
 
 
@@ -22,7 +25,9 @@ class Fusion(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, weight: float, H: Tensor, *read: Tensor) -> Tensor:
-        """weight: lambda. H (M, n_s, hidden); read: H_r (M, n_r, hidden) for each r, then W_sr (hidden, hidden)."""
+        """weight: lambda. H (M, n_s, hidden); read: H_r (M, n_r, hidden) for each r, then W_sr
+        (hidden, hidden).
+        """
         ctx.weight, count = weight, len(read) // 2
         fused, relations, mapped = H.clone(), [], []
         for H_r, W in zip(read[:count], read[count:], strict=True):

@@ -1,12 +1,13 @@
 """Two-layer LSTMs over many frame subsets of one sequence, every common beginning computed once.
 
-SM-SGE reads f subsets of each sequence. Subsets such as [1, 2, 3] and [1, 2, 3, 5] begin alike, and so do an
-LSTM's states: laid out as a tree of beginnings, six random subsets of six frames need about 14 steps in place of 21,
-the six of `--ord_sample` 6, and a whole sequence is a tree without branches. All nodes of one depth are one step.
+SM-SGE reads f subsets of each sequence. Subsets such as [1, 2, 3] and [1, 2, 3, 5] begin alike, and
+so do an LSTM's states: laid out as a tree of beginnings, six random subsets of six frames need
+about 14 steps in place of 21, the six of `--ord_sample` 6, and a whole sequence is a tree without
+branches. All nodes of one depth are one step.
 
-The scales' LSTMs have the same width and run side by side, with a leading axis S on weights and activations. Weights
-keep TensorFlow's layout: kernels are (inputs, outputs), the gates stand in the order i, j, f, o, and the forget bias
-is added when the cell runs.
+The scales' LSTMs have the same width and run side by side, with a leading axis S on weights and
+activations. Weights keep TensorFlow's layout: kernels are (inputs, outputs), the gates stand in the
+order i, j, f, o, and the forget bias is added when the cell runs.
 
 Shapes: S scales, N nodes of the tree, B sequences, f frames, D units.
 """
@@ -18,15 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from common.errors import InputError
 from models.axes import FORGET_BIAS, cell_backward, cell_forward
-from reid.errors import InputError
 
 
 class PrefixTree(NamedTuple):
     """The distinct beginnings of some frame subsets, one node each, shorter ones first.
 
-    frames: the frame that each node reads, N of them. levels: for each depth, the nodes [start, stop) and their
-    parents (none at the first depth). paths: the nodes that each subset passes, in its order.
+    frames: the frame that each node reads, N of them. levels: for each depth, the nodes [start,
+    stop) and their parents (none at the first depth). paths: the nodes that each subset passes, in
+    its order.
     """
 
     frames: list[int]
@@ -35,10 +37,11 @@ class PrefixTree(NamedTuple):
 
 
 def prefix_tree(subsets: Iterable[Sequence[int]], shared: bool = True) -> PrefixTree:
-    """The tree of the given frame subsets (frame numbers in the order of reading). InputError for an empty one.
+    """The tree of the given frame subsets (frame numbers in the order of reading). InputError for
+    an empty one.
 
-    shared: nodes stand for the distinct beginnings. Without, each subset has nodes of its own, so that all but
-    `frames` depends on the subsets' sizes only.
+    shared: nodes stand for the distinct beginnings. Without, each subset has nodes of its own, so
+    that all but `frames` depends on the subsets' sizes only.
     """
     sequences = [tuple(int(frame) for frame in subset) for subset in subsets]
     if not sequences or not all(sequences):
@@ -51,7 +54,11 @@ def prefix_tree(subsets: Iterable[Sequence[int]], shared: bool = True) -> Prefix
         for tag, sequence in zip(tags, sequences, strict=True):
             if len(sequence) >= depth:
                 node.setdefault((tag, sequence[:depth]), len(node))
-        parents = [node[tag, beginning[:-1]] for tag, beginning in list(node)[start:]] if depth > 1 else []
+        parents = (
+            [node[tag, beginning[:-1]] for tag, beginning in list(node)[start:]]
+            if depth > 1
+            else []
+        )
         levels.append((start, len(node), parents))
     paths = [
         [node[tag, sequence[:depth]] for depth in range(1, len(sequence) + 1)]
@@ -61,8 +68,8 @@ def prefix_tree(subsets: Iterable[Sequence[int]], shared: bool = True) -> Prefix
 
 
 class Steps(NamedTuple):
-    """A tree where the features are: frames (N,); parents (N - nodes of the first depth,) of all later nodes; and for
-    each depth its nodes [start, stop)."""
+    """A tree where the features are: frames (N,); parents (N - nodes of the first depth,) of all
+    later nodes; and for each depth its nodes [start, stop)."""
 
     frames: Tensor
     parents: Tensor
@@ -77,7 +84,9 @@ class Steps(NamedTuple):
 
 
 def place(tree: PrefixTree, device: torch.device) -> Steps:
-    """The tree as index tensors, in one copy to the device: each copy would make the host wait for it."""
+    """The tree as index tensors, in one copy to the device: each copy would make the host wait for
+    it.
+    """
     parents = [parent for _, _, parents in tree.levels for parent in parents]
     numbers = torch.tensor(tree.frames + parents, device=device)
     levels = tuple((start, stop) for start, stop, _ in tree.levels)
@@ -85,7 +94,8 @@ def place(tree: PrefixTree, device: torch.device) -> Steps:
 
 
 def _forward(gates: Tensor, recurrent: Tensor, steps: Steps) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer over the tree. gates (S, N, B, 4D): what inputs and biases add up to, replaced by the gates.
+    """One layer over the tree. gates (S, N, B, 4D): what inputs and biases add up to, replaced by
+    the gates.
 
     Returns the cell states, their tanh and the outputs h, (S, N, B, D) each.
     """
@@ -110,9 +120,11 @@ def _backward(
     steps: Steps,
     dgates: Tensor,
 ) -> Tensor:
-    """The gradient of the recurrent kernel; that of the gates' sums is written to dgates, dh (S, N, B, D) used up.
+    """The gradient of the recurrent kernel; that of the gates' sums is written to dgates, dh (S, N,
+    B, D) used up.
 
-    autograd would multiply for the recurrent kernel's gradient once a depth; here it is one product over all nodes.
+    autograd would multiply for the recurrent kernel's gradient once a depth; here it is one product
+    over all nodes.
     """
     dc, drecurrent = torch.zeros_like(c), torch.zeros_like(recurrent)
     for nodes, parents in reversed(steps.depths):
@@ -132,12 +144,14 @@ def _backward(
 
 
 class _TreeLSTM(torch.autograd.Function):
-    """Both LSTM layers over the tree, with back-propagation by hand and no copies between the layers."""
+    """Both LSTM layers over the tree, with back-propagation by hand and no copies between the
+    layers.
+    """
 
     @staticmethod
     def forward(ctx, given, first_recurrent, into, bias, second_recurrent, steps: Steps) -> Tensor:
-        """given (S, f, B, 4D): first layer's inputs and biases, by frame; kernels (S, D, 4D), bias (S, 4D) of the
-        second -> its h (S, N, B, D)."""
+        """given (S, f, B, 4D): first layer's inputs and biases, by frame; kernels (S, D, 4D), bias
+        (S, 4D) of the second -> its h (S, N, B, D)."""
         ctx.steps, ctx.given = steps, given.shape
         gates = given.index_select(1, steps.frames)  # (S, N, B, 4D)
         first = (gates, *_forward(gates, first_recurrent, steps), first_recurrent)
@@ -163,7 +177,9 @@ class _TreeLSTM(torch.autograd.Function):
 
 
 class PrefixLSTM(nn.Module):
-    """S two-layer LSTMs of D units, the input of LSTM s `inputs[s]` wide; weights 0 until `initialise`."""
+    """S two-layer LSTMs of D units, the input of LSTM s `inputs[s]` wide; weights 0 until
+    `initialise`.
+    """
 
     def __init__(self, inputs: Sequence[int], units: int):
         super().__init__()
@@ -178,7 +194,9 @@ class PrefixLSTM(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
-        """Glorot-uniform, the input and recurrent kernels of a cell taken as the one matrix that they are there."""
+        """Glorot-uniform, the input and recurrent kernels of a cell taken as the one matrix that
+        they are there.
+        """
         units = self.recurrent[0].shape[1]
         for s, first in enumerate(self.into_first):
             for into, recurrent in (
@@ -190,16 +208,18 @@ class PrefixLSTM(nn.Module):
                 recurrent.uniform_(-limit, limit, generator=generator)
 
     def forward(self, x: Sequence[Tensor], tree: PrefixTree | Steps) -> Tensor:
-        """x: S inputs (B, f, inputs[s]) -> the second layer's outputs at every node of the tree, (S, N, B, D)."""
+        """x: S inputs (B, f, inputs[s]) -> the second layer's outputs at every node of the tree,
+        (S, N, B, D).
+        """
         B, f = x[0].shape[:2]
         first, second = (bias + self.forget for bias in self.bias)  # (S, 4D)
-        given = (
-            torch.stack(  # a frame's part is the same in every subset: one product a frame, not one a node
-                [
-                    torch.addmm(bias, each.transpose(0, 1).flatten(0, 1), into)
-                    for each, into, bias in zip(x, self.into_first, first, strict=True)
-                ]
-            ).unflatten(1, (f, B))
-        )  # (S, f, B, 4D)
+        given = torch.stack(  # a frame's part is the same in every subset: one product a frame, not one a node
+            [
+                torch.addmm(bias, each.transpose(0, 1).flatten(0, 1), into)
+                for each, into, bias in zip(x, self.into_first, first, strict=True)
+            ]
+        ).unflatten(1, (f, B))  # (S, f, B, 4D)
         steps = tree if isinstance(tree, Steps) else place(tree, given.device)
-        return _TreeLSTM.apply(given, self.recurrent[0], self.into_second, second, self.recurrent[1], steps)
+        return _TreeLSTM.apply(
+            given, self.recurrent[0], self.into_second, second, self.recurrent[1], steps
+        )

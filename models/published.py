@@ -1,8 +1,8 @@
 """How TensorFlow 1 stores the layers of the published checkpoints, and the same layers in PyTorch.
 
-TensorFlow's kernels are (inputs, outputs); PyTorch's weights are (outputs, inputs). An LSTM's input and recurrent
-kernels are one matrix whose gates stand in the order i, j, f, o (PyTorch: i, f, g, o with g = j), and the forget
-bias of 1 is added when the cell runs, not stored.
+TensorFlow's kernels are (inputs, outputs); PyTorch's weights are (outputs, inputs). An LSTM's input
+and recurrent kernels are one matrix whose gates stand in the order i, j, f, o (PyTorch: i, f, g, o
+with g = j), and the forget bias of 1 is added when the cell runs, not stored.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,19 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from reid.errors import InputError
+from common.errors import InputError
 
 
-def pick(variables: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """The named variable. Raises InputError where it is missing or has another shape than the one asked for."""
+def pick(
+    variables: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...] | None = None
+) -> np.ndarray:
+    """The named variable. Raises InputError where it is missing or has another shape than the one
+    asked for.
+    """
     if name not in variables:
-        raise InputError(f"the published weights have no variable {name!r}: not a checkpoint of this model?")
+        raise InputError(
+            f"the published weights have no variable {name!r}: not a checkpoint of this model?"
+        )
     if shape is not None and tuple(variables[name].shape) != tuple(shape):
         raise InputError(
             f"published variable {name!r}: expected shape {tuple(shape)}, found {tuple(variables[name].shape)}"
@@ -38,7 +44,8 @@ def set_linear(layer: torch.nn.Linear, kernel: np.ndarray, bias: np.ndarray | No
 
 
 def lstm_gates_to_torch(array: torch.Tensor) -> torch.Tensor:
-    """Reorder the last axis, 4 * units wide, from TensorFlow's gates i, j, f, o to PyTorch's i, f, g, o.
+    """Reorder the last axis, 4 * units wide, from TensorFlow's gates i, j, f, o to PyTorch's i, f,
+    g, o.
 
     The order swaps the two middle gates, so the same function goes either way.
     """

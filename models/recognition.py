@@ -1,4 +1,6 @@
-"""The recognition network that AGE and SM-SGE train on top of frozen gait features: linear, ReLU, linear."""
+"""The recognition network that AGE and SM-SGE train on top of frozen gait features: linear, ReLU,
+linear.
+"""
 
 from collections.abc import Mapping
 
@@ -6,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from common.errors import InputError
 from models.published import pick, set_linear
-from reid.errors import InputError
 
-# First kernel and bias, second kernel and bias in the published checkpoints. A finished SM-SGE checkpoint also holds
-# the recogniser of its pre-training graph, Variable to Variable_3, which is never used: Variable_4 to _7 go first.
+# First kernel and bias, second kernel and bias in the published checkpoints. A finished SM-SGE
+# checkpoint also holds the recogniser of its pre-training graph, Variable to Variable_3, which is
+# never used: Variable_4 to _7 go first.
 _SMSGE = "Recognition/Recognition/Variable"
 PUBLISHED = (
     (f"{_SMSGE}_4", f"{_SMSGE}_5", f"{_SMSGE}_6", f"{_SMSGE}_7"),
@@ -21,14 +24,17 @@ PUBLISHED = (
 
 
 class RecognitionNetwork(nn.Module):
-    """Logits of the persons from gait features, whatever axes stand in front: (..., inputs) -> (..., persons).
+    """Logits of the persons from gait features, whatever axes stand in front: (..., inputs) ->
+    (..., persons).
 
-    inputs: size of a feature (AGE 3H for `ap`, 3fH for `sc`; SM-SGE 4 D_h). persons: number of classes.
-    hidden: hidden units (AGE 256, SM-SGE 4 D_h).
+    inputs: size of a feature (AGE 3H for `ap`, 3fH for `sc`; SM-SGE 4 D_h). persons: number of
+    classes. hidden: hidden units (AGE 256, SM-SGE 4 D_h).
     generator: draws the weights, N(0, 1); one seeded with 0 unless given. Biases start at 0.
     """
 
-    def __init__(self, inputs: int, persons: int, hidden: int, generator: torch.Generator | None = None):
+    def __init__(
+        self, inputs: int, persons: int, hidden: int, generator: torch.Generator | None = None
+    ):
         super().__init__()
         self.arguments = {"inputs": inputs, "persons": persons, "hidden": hidden}
         self.hidden = nn.Linear(inputs, hidden)
@@ -44,12 +50,16 @@ class RecognitionNetwork(nn.Module):
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray]) -> "RecognitionNetwork":
-        """The network with the weights of a published AGE or SM-SGE recogniser, sizes taken from the arrays.
+        """The network with the weights of a published AGE or SM-SGE recogniser, sizes taken from
+        the arrays.
 
         variables: name -> array, names as in the checkpoint without ":0"; others in it are ignored.
-        Raises InputError where neither recogniser is complete among them, or its arrays do not fit together.
+        Raises InputError where neither recogniser is complete among them, or its arrays do not fit
+        together.
         """
-        names = next((names for names in PUBLISHED if all(name in variables for name in names)), None)
+        names = next(
+            (names for names in PUBLISHED if all(name in variables for name in names)), None
+        )
         if names is None:
             raise InputError(
                 f"no recognition network among the published variables: expected {', '.join(PUBLISHED[2])} (AGE) or "
@@ -59,9 +69,15 @@ class RecognitionNetwork(nn.Module):
         inputs, hidden = len(variables[kernel_1]), variables[kernel_1].shape[-1]
         persons = variables[kernel_2].shape[-1]
         network = cls(inputs, persons, hidden)
-        kernel, bias = pick(variables, kernel_1, (inputs, hidden)), pick(variables, bias_1, (hidden,))
+        kernel, bias = (
+            pick(variables, kernel_1, (inputs, hidden)),
+            pick(variables, bias_1, (hidden,)),
+        )
         set_linear(network.hidden, kernel, bias)
-        kernel, bias = pick(variables, kernel_2, (hidden, persons)), pick(variables, bias_2, (persons,))
+        kernel, bias = (
+            pick(variables, kernel_2, (hidden, persons)),
+            pick(variables, bias_2, (persons,)),
+        )
         set_linear(network.output, kernel, bias)
         return network
 

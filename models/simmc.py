@@ -1,13 +1,16 @@
-"""SimMC: A Simple Masked Contrastive Learning Framework for Unsupervised Skeleton-Based Person Re-Identification.
+"""SimMC: A Simple Masked Contrastive Learning Framework for Unsupervised Skeleton-Based Person
+Re-Identification.
 
-Haocong Rao and Chunyan Miao, IJCAI 2022, https://arxiv.org/abs/2204.09826. Released code (TensorFlow 1):
-https://github.com/Kali-Hac/SimMC.
+Haocong Rao and Chunyan Miao, IJCAI 2022, https://arxiv.org/abs/2204.09826. Released code
+(TensorFlow 1): https://github.com/Kali-Hac/SimMC.
 
-Section 3.1, masked prototype contrastive learning (MPC): the mean feature of the frames that a random mask keeps is
-drawn to the prototype of its cluster. Section 3.2, masked intra-sequence contrastive learning (MIC): the features of
-two masks of one sequence are drawn together through a predictor, without gradient through the target.
+Section 3.1, masked prototype contrastive learning (MPC): the mean feature of the frames that a
+random mask keeps is drawn to the prototype of its cluster. Section 3.2, masked intra-sequence
+contrastive learning (MIC): the features of two masks of one sequence are drawn together through a
+predictor, without gradient through the target.
 
-Letters: B sequences, f frames, J joints, H features, K prototypes, t temperature, lambda weight of MIC.
+Letters: B sequences, f frames, J joints, H features, K prototypes, t temperature, lambda weight of
+MIC.
 """
 
 import itertools
@@ -19,18 +22,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from common.errors import InputError
 from models.published import set_linear
-from reid.errors import InputError
 
 
 class SimMC(nn.Module):
     """Frame encoder (an MLP) and MIC predictor.
 
     inputs: numbers in a frame, J * 3 for skeletons, d for another model's frame features.
-    H: feature size. D: hidden layers. generator: draws the initial weights; None leaves them to from_published.
+    H: feature size. D: hidden layers. generator: draws the initial weights; None leaves them to
+    from_published.
     """
 
-    def __init__(self, inputs: int, H: int = 256, D: int = 1, generator: torch.Generator | None = None):
+    def __init__(
+        self, inputs: int, H: int = 256, D: int = 1, generator: torch.Generator | None = None
+    ):
         super().__init__()
         self.arguments = {"inputs": inputs, "H": H, "D": D}
         sizes = [inputs] + [H] * (D + 1)
@@ -51,8 +57,8 @@ class SimMC(nn.Module):
     def from_published(cls, variables: Mapping[str, np.ndarray]) -> "SimMC":
         """The model with the weights of a published checkpoint, sizes taken from the arrays.
 
-        variables: name -> array, names as in the checkpoint (SimMC/dense/kernel ...); optimiser slots are ignored.
-        Raises InputError if the encoder or the predictor is not among them.
+        variables: name -> array, names as in the checkpoint (SimMC/dense/kernel ...); optimiser
+        slots are ignored. Raises InputError if the encoder or the predictor is not among them.
         """
         layers: dict[tuple[str, str], np.ndarray] = {}
         for name, array in variables.items():
@@ -62,7 +68,10 @@ class SimMC(nn.Module):
                 layers[layer, kind] = array
         depth = sum(kind == "kernel" for _, kind in layers)
         names = ["dense" if n == 0 else f"dense_{n}" for n in range(depth)]
-        wanted = [(n, k) for n in names for k in ("kernel", "bias")] + [("", "Variable"), ("", "Variable_1")]
+        wanted = [(n, k) for n in names for k in ("kernel", "bias")] + [
+            ("", "Variable"),
+            ("", "Variable_1"),
+        ]
         if depth < 2 or any(key not in layers for key in wanted):
             raise InputError(
                 "expected SimMC's variables (dense/kernel, dense/bias, dense_1/..., Variable, Variable_1), "
@@ -76,7 +85,9 @@ class SimMC(nn.Module):
         return model
 
     def encode(self, skeletons: Tensor) -> Tensor:
-        """Frame features. skeletons: (B, f, J, 3), or frame features (B, f, d). Returns (B, f, H)."""
+        """Frame features. skeletons: (B, f, J, 3), or frame features (B, f, d). Returns (B, f,
+        H).
+        """
         h = skeletons.flatten(2)  # (B, f, J * 3)
         for layer in self.encoder[:-1]:
             h = functional.relu(layer(h))
@@ -93,9 +104,9 @@ class SimMC(nn.Module):
     ) -> dict[str, Tensor]:
         """The paper's objective on a batch.
 
-        skeletons: (B, f, J, 3). masks: (2, f) bool, the frames that each mask keeps. labels: (2, B) cluster of each
-        sequence in the two clusterings. prototypes: two tensors (K, H). Returns scalars MPC_1, MPC_2, MPC, MIC and
-        total = lambda MIC + (1 - lambda) MPC.
+        skeletons: (B, f, J, 3). masks: (2, f) bool, the frames that each mask keeps. labels: (2, B)
+        cluster of each sequence in the two clusterings. prototypes: two tensors (K, H). Returns
+        scalars MPC_1, MPC_2, MPC, MIC and total = lambda MIC + (1 - lambda) MPC.
         """
         frames = self.encode(skeletons)  # (B, f, H)
         v1, v2 = (masked_mean(frames, mask) for mask in masks)  # (B, H)
@@ -106,12 +117,19 @@ class SimMC(nn.Module):
         return {"MPC_1": mpc_1, "MPC_2": mpc_2, "MPC": mpc_1 + mpc_2, "MIC": mic, "total": total}
 
     def intra_sequence_contrast(self, v1: Tensor, v2: Tensor) -> Tensor:
-        """MIC: -(mean cos(u1, sg(v2)) + mean cos(u2, sg(v1))) / 2 with u = predictor(v). v1, v2: (B, H)."""
-        return -(_cosine(self.predictor(v1), v2.detach()) + _cosine(self.predictor(v2), v1.detach())) / 2
+        """MIC: -(mean cos(u1, sg(v2)) + mean cos(u2, sg(v1))) / 2 with u = predictor(v). v1, v2:
+        (B, H).
+        """
+        return (
+            -(_cosine(self.predictor(v1), v2.detach()) + _cosine(self.predictor(v2), v1.detach()))
+            / 2
+        )
 
 
 def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
-    """Sequence features: the mean over the frames that the mask keeps. (B, f, H), (f,) bool -> (B, H)."""
+    """Sequence features: the mean over the frames that the mask keeps. (B, f, H), (f,) bool -> (B,
+    H).
+    """
     return frames[:, mask].mean(dim=1)
 
 
@@ -154,9 +172,13 @@ def check_masks(f: int, dropped: Sequence[int]) -> None:
 
 
 def mean_of_clusters(features: Tensor, labels: Tensor) -> Tensor:
-    """Prototypes: the mean feature of each cluster 0 ... K - 1; noise (-1) has none. (N, H), (N,) -> (K, H)."""
+    """Prototypes: the mean feature of each cluster 0 ... K - 1; noise (-1) has none. (N, H), (N,)
+    -> (K, H).
+    """
     members = labels >= 0
     clusters = labels[members]
     counts = torch.bincount(clusters)
-    sums = features.new_zeros(len(counts), features.shape[1]).index_add_(0, clusters, features[members])
+    sums = features.new_zeros(len(counts), features.shape[1]).index_add_(
+        0, clusters, features[members]
+    )
     return sums / counts[:, None]

@@ -10,7 +10,9 @@ from torch.nn import functional
 
 
 def information(persons, clusters) -> dict[str, float]:
-    """Mutual information (nats) and adjusted mutual information of two labellings (N,); noise counts as a cluster."""
+    """Mutual information (nats) and adjusted mutual information of two labellings (N,); noise
+    counts as a cluster.
+    """
     return {
         "MI": float(mutual_info_score(persons, clusters)),
         "AMI": float(adjusted_mutual_info_score(persons, clusters)),
@@ -20,7 +22,8 @@ def information(persons, clusters) -> dict[str, float]:
 def describe(
     labels: Sequence[np.ndarray], whole: Tensor, persons: np.ndarray, tight: bool
 ) -> dict[str, float]:
-    """Sizes of two clusterings (N,) and their agreement with the true persons, which training never sees.
+    """Sizes of two clusterings (N,) and their agreement with the true persons, which training never
+    sees.
 
     whole: features (N, d), for their `tightness` if it is asked for.
     """
@@ -34,10 +37,12 @@ def describe(
 
 
 def tightness(features: Tensor, persons: Tensor) -> dict[str, float]:
-    """mACT and mRCL (SimMC, section 4.4): how tight the true classes are, and how far apart their centres.
+    """mACT and mRCL (SimMC, section 4.4): how tight the true classes are, and how far apart their
+    centres.
 
-    features: (N, d), persons: (N,). D[a, b] = mean cosine distance of the samples of class a to the centre of class
-    b; A = mean of D; mACT = A / mean(diagonal of D); mRCL = mean distance between two centres / A.
+    features: (N, d), persons: (N,). D[a, b] = mean cosine distance of the samples of class a to the
+    centre of class b; A = mean of D; mACT = A / mean(diagonal of D); mRCL = mean distance between
+    two centres / A.
     """
     _, classes = torch.unique(persons, return_inverse=True)
     counts = torch.bincount(classes).to(features.dtype)[:, None]  # (C, 1)

@@ -1,7 +1,8 @@
 """The loops of the Jaccard distance, compiled for the CPU by Numba: encoding, and pairs.
 
-reid/jaccard.py has the same as array operations, for GPUs and for machines without Numba. Both add in the same order
-and give the same float32 numbers; scalar products and exponentials are taken in float64 and rounded.
+reid/jaccard.py has the same as array operations, for GPUs and for machines without Numba. Both add
+in the same order and give the same float32 numbers; scalar products and exponentials are taken in
+float64 and rounded.
 """
 
 import numba
@@ -9,12 +10,15 @@ import numpy as np
 
 
 @numba.njit(nogil=True, cache=True)
-def block_pairs(start, stop, first, column, value, place, ends, partner_row, partner_value, limit, i, j, d):
+def block_pairs(
+    start, stop, first, column, value, place, ends, partner_row, partner_value, limit, i, j, d
+):
     """Pairs (row, partner) with start <= row < stop, row <= partner and distance <= limit.
 
-    Rows in CSR form: entries first[r] ... first[r + 1] - 1 have `column`, `value` and stand at `place` in the order
-    by columns, in which a column c ends before ends[c] and lists partner_row, partner_value by ascending row.
-    i, j, d: arrays that take the pairs, as long as there are terms in the block. Returns the number of pairs.
+    Rows in CSR form: entries first[r] ... first[r + 1] - 1 have `column`, `value` and stand at
+    `place` in the order by columns, in which a column c ends before ends[c] and lists partner_row,
+    partner_value by ascending row. i, j, d: arrays that take the pairs, as long as there are terms
+    in the block. Returns the number of pairs.
     """
     m = np.zeros(len(first) - 1, dtype=np.float32)
     touched = np.empty(len(first) - 1, dtype=np.int64)
@@ -41,7 +45,9 @@ def block_pairs(start, stop, first, column, value, place, ends, partner_row, par
 
 @numba.njit(nogil=True, cache=True)
 def half_lists(rank, half):
-    """R_half: how many of the first `half` neighbours of each row name the row among theirs, and (N, half) which."""
+    """R_half: how many of the first `half` neighbours of each row name the row among theirs, and
+    (N, half) which.
+    """
     count = np.zeros(len(rank), dtype=np.int64)
     members = np.empty((len(rank), half), dtype=np.int64)
     for row in range(len(rank)):
@@ -57,10 +63,12 @@ def half_lists(rank, half):
 
 @numba.njit(nogil=True, cache=True)
 def reciprocal_rows(start, stop, rank, half_count, half, features, count, column, value):
-    """Rows start ... stop - 1 of V before query expansion: softmax weights on the expanded reciprocal neighbours.
+    """Rows start ... stop - 1 of V before query expansion: softmax weights on the expanded
+    reciprocal neighbours.
 
-    rank: (N, k1); half_count, half: from half_lists. Writes the entries end to end to column and value, by ascending
-    column, zeros left out, and their number to count[row - start]. Returns how many there are.
+    rank: (N, k1); half_count, half: from half_lists. Writes the entries end to end to column and
+    value, by ascending column, zeros left out, and their number to count[row - start]. Returns how
+    many there are.
     """
     k1 = rank.shape[1]
     member = np.full(len(rank), -1, dtype=np.int64)  # row whose R(row) holds the column
@@ -101,7 +109,9 @@ def reciprocal_rows(start, stop, rank, half_count, half, features, count, column
 
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def scalar_product(a, b):
-    """In float64, so that the order of the sum does not matter to the float32 that it is rounded to."""
+    """In float64, so that the order of the sum does not matter to the float32 that it is rounded
+    to.
+    """
     total = 0.0
     for n in range(len(a)):
         total += np.float64(a[n]) * np.float64(b[n])
@@ -126,7 +136,8 @@ def softmax_weights(features, row, column, value):
 
 @numba.njit(nogil=True, cache=True)
 def mean_rows(start, stop, near, first, column, value, count, out_column, out_value):
-    """Query expansion: each row's mean over the rows near[row] of a matrix in CSR form, zeros left out.
+    """Query expansion: each row's mean over the rows near[row] of a matrix in CSR form, zeros left
+    out.
 
     Writes as reciprocal_rows does and returns how many entries there are.
     """
@@ -159,7 +170,8 @@ def mean_rows(start, stop, near, first, column, value, count, out_column, out_va
 
 @numba.njit(nogil=True, cache=True)
 def by_column(first, column, value, ends, place, row, column_value):
-    """The entries of a matrix in CSR form in the order by column, then row: their place, row and value there.
+    """The entries of a matrix in CSR form in the order by column, then row: their place, row and
+    value there.
 
     ends: (N,) zeros on entry; on return the place at which each column ends.
     """

@@ -1,9 +1,10 @@
 """k-reciprocal Jaccard distance and DBSCAN on it, without an N x N matrix (SimMC, section 3.2).
 
-The encoding V of a feature has tens of entries, and two features that share none of them are at distance 1. Only
-pairs that share an entry are looked at, a block of rows at a time: memory is linear in the number of features.
-The arithmetic is float32 in the order of the released code, because DBSCAN's radius often falls exactly on a
-distance that many pairs have (see docs/FIDELITY.md).
+The encoding V of a feature has tens of entries, and two features that share none of them are at
+distance 1. Only pairs that share an entry are looked at, a block of rows at a time: memory is
+linear in the number of features. The arithmetic is float32 in the order of the released code,
+because DBSCAN's radius often falls exactly on a distance that many pairs have (see
+docs/FIDELITY.md).
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from reid.errors import InputError
+from common.errors import InputError
 from reid.neighbours import nearest_neighbours
 
 try:
@@ -28,12 +29,15 @@ BLOCK_TERMS = 1 << 23  # terms that are gathered at once
 BLOCK_ROWS = 1 << 12  # rows that the compiled loops encode at once
 
 
-def jaccard_distance(features, k1: int = 20, k2: int = 6, max_distance: float | None = None) -> csr_array:
+def jaccard_distance(
+    features, k1: int = 20, k2: int = 6, max_distance: float | None = None
+) -> csr_array:
     """k-reciprocal Jaccard distances of all pairs below 1 (or at most max_distance).
 
-    features: (N, d) array or tensor, used as it comes (not normalised). k1: neighbours that make the encoding;
-    k2: neighbours over which it is averaged. Returns a (N, N) float32 csr_array with sorted indices that holds the
-    pairs, those at distance 0 stored explicitly; every other pair is at distance 1 (or beyond max_distance).
+    features: (N, d) array or tensor, used as it comes (not normalised). k1: neighbours that make
+    the encoding; k2: neighbours over which it is averaged. Returns a (N, N) float32 csr_array with
+    sorted indices that holds the pairs, those at distance 0 stored explicitly; every other pair is
+    at distance 1 (or beyond max_distance).
     """
     features = _checked(features)
     return jaccard_from_neighbours(features, nearest_neighbours(features, k1), k2, max_distance)
@@ -52,7 +56,9 @@ def _checked(features) -> Tensor:
 def jaccard_from_neighbours(
     features: Tensor, rank: Tensor, k2: int = 6, max_distance: float | None = None
 ) -> csr_array:
-    """As jaccard_distance, given the neighbours. features: (N, d) float32; rank: (N, k1) int64, nearest first."""
+    """As jaccard_distance, given the neighbours. features: (N, d) float32; rank: (N, k1) int64,
+    nearest first.
+    """
     size = len(features)
     i, j, d = (t.cpu().numpy() for t in close_pairs(encode(features, rank, k2), max_distance))
     off = i != j
@@ -65,8 +71,9 @@ def jaccard_from_neighbours(
 def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6) -> np.ndarray:
     """DBSCAN on the k-reciprocal Jaccard distance.
 
-    features: (N, d) array or tensor. eps: radius, a pair at exactly eps is inside; min_samples: neighbours, itself
-    included, that make a core point. Returns (N,) int64 labels, -1 = noise, numbered as scikit-learn's DBSCAN does.
+    features: (N, d) array or tensor. eps: radius, a pair at exactly eps is inside; min_samples:
+    neighbours, itself included, that make a core point. Returns (N,) int64 labels, -1 = noise,
+    numbered as scikit-learn's DBSCAN does.
     """
     features = _checked(features)
     return cluster_from_neighbours(features, nearest_neighbours(features, k1), eps, min_samples, k2)
@@ -81,9 +88,11 @@ def cluster_from_neighbours(
 
 
 class Encoding:
-    """Sparse rows: entry e of row i, first[i] <= e < first[i + 1], has the value value[e] in column[e], ascending.
+    """Sparse rows: entry e of row i, first[i] <= e < first[i + 1], has the value value[e] in
+    column[e], ascending.
 
-    Entries whose softmax weight has underflowed to 0 are left out, so that a stored value is above 0.
+    Entries whose softmax weight has underflowed to 0 are left out, so that a stored value is above
+    0.
     """
 
     def __init__(self, row: Tensor, column: Tensor, value: Tensor, first: Tensor):
@@ -98,14 +107,17 @@ def _starts(sorted_keys: Tensor, size: int) -> Tensor:
 
 
 def _ranges(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """The ranges first[n] ... first[n] + count[n] - 1 end to end: their numbers n and their elements."""
+    """The ranges first[n] ... first[n] + count[n] - 1 end to end: their numbers n and their
+    elements.
+    """
     number = torch.repeat_interleave(torch.arange(len(first), device=first.device), count)
     offset = count.cumsum(0) - count
     return number, torch.arange(len(number), device=first.device) + (first - offset)[number]
 
 
 def encode(features: Tensor, rank: Tensor, k2: int) -> Encoding:
-    """V: softmax weights on the expanded k-reciprocal neighbours, averaged over the k2 nearest (query expansion).
+    """V: softmax weights on the expanded k-reciprocal neighbours, averaged over the k2 nearest
+    (query expansion).
 
     features: (N, d) float32, rank: (N, k1) int64 on the same device.
     """
@@ -154,7 +166,9 @@ def _compiled_encoding(features: Tensor, rank: Tensor, k2: int) -> Encoding:
     )
     if k2 > 1:
         most = np.diff(first)[near[:, :k2]].sum(axis=1)
-        first, column, value = _compiled_rows(compiled.mean_rows, (near[:, :k2], first, column, value), most)
+        first, column, value = _compiled_rows(
+            compiled.mean_rows, (near[:, :k2], first, column, value), most
+        )
     row = np.repeat(np.arange(len(near)), np.diff(first))
     return Encoding(*(torch.from_numpy(t) for t in (row, column, value, first)))
 
@@ -185,7 +199,8 @@ def half_size(k1: int) -> int:
 
 
 def expanded_neighbours(rank: Tensor) -> tuple[Tensor, Tensor]:
-    """R*: the k-reciprocal neighbours, with those of each neighbour that shares more than 2/3 of its half list.
+    """R*: the k-reciprocal neighbours, with those of each neighbour that shares more than 2/3 of
+    its half list.
 
     rank: (N, k1). Returns rows and columns of the members, sorted by row, then column.
     """
@@ -223,13 +238,18 @@ def _softmax_rows(logits: Tensor, row: Tensor, size: int) -> Tensor:
 
 
 def close_pairs(v: Encoding, max_distance: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Pairs i <= j with Jaccard distance below 1 (or at most max_distance), and their distances (float32).
+    """Pairs i <= j with Jaccard distance below 1 (or at most max_distance), and their distances
+    (float32).
 
-    d(i, j) = 1 - m / (2 - m), m = sum over columns of min(V[i], V[j]), not below 0. The order of pairs is free.
+    d(i, j) = 1 - m / (2 - m), m = sum over columns of min(V[i], V[j]), not below 0. The order of
+    pairs is free.
     """
-    # Both sides of `d <= limit` are float32: a distance that rounds to eps is within eps, as released.
+    # Both sides of `d <= limit` are float32: a distance that rounds to eps is within eps, as
+    # released.
     limit = float(
-        np.nextafter(np.float32(1), np.float32(0)) if max_distance is None else np.float32(max_distance)
+        np.nextafter(np.float32(1), np.float32(0))
+        if max_distance is None
+        else np.float32(max_distance)
     )
     columns = Columns(v)
     terms = torch.cat([columns.later.new_zeros(1), columns.later.cumsum(0)])[v.first].cpu().numpy()
@@ -251,13 +271,15 @@ def close_pairs(v: Encoding, max_distance: float | None = None) -> tuple[Tensor,
 class Columns:
     """The entries of an Encoding by column, then row.
 
-    row, value: of the entry at each place. place: place of each entry. later: entries of an entry's column from its
-    own row on. ends: place at which each column ends.
+    row, value: of the entry at each place. place: place of each entry. later: entries of an entry's
+    column from its own row on. ends: place at which each column ends.
     """
 
     def __init__(self, v: Encoding):
         if _compiled(v.column):
-            self.place, self.row, self.value = (torch.empty_like(t) for t in (v.column, v.row, v.value))
+            self.place, self.row, self.value = (
+                torch.empty_like(t) for t in (v.column, v.row, v.value)
+            )
             self.ends = v.first.new_zeros(v.size)
             arrays = (v.first, v.column, v.value, self.ends, self.place, self.row, self.value)
             compiled.by_column(*(t.numpy() for t in arrays))
@@ -276,7 +298,9 @@ def _compiled_block(
     start, stop, terms = block
     i, j, d = (np.empty(terms, dtype=t) for t in (np.int64, np.int64, np.float32))
     arrays = (v.first, v.column, v.value, columns.place, columns.ends, columns.row, columns.value)
-    found = compiled.block_pairs(start, stop, *(t.numpy() for t in arrays), np.float32(limit), i, j, d)
+    found = compiled.block_pairs(
+        start, stop, *(t.numpy() for t in arrays), np.float32(limit), i, j, d
+    )
     return tuple(torch.from_numpy(t[:found].copy()) for t in (i, j, d))
 
 
@@ -298,10 +322,12 @@ def _array_block(
 
 
 def dbscan(size: int, i: np.ndarray, j: np.ndarray, min_samples: int) -> np.ndarray:
-    """DBSCAN labels from the pairs i <= j within eps of each other (a point is its own pair if within eps).
+    """DBSCAN labels from the pairs i <= j within eps of each other (a point is its own pair if
+    within eps).
 
-    Clusters are the connected components of core points, numbered by their first core point; a border point goes to
-    the lowest-numbered cluster that reaches it, as in scikit-learn, which visits the points in order.
+    Clusters are the connected components of core points, numbered by their first core point; a
+    border point goes to the lowest-numbered cluster that reaches it, as in scikit-learn, which
+    visits the points in order.
     """
     off = i != j
     degree = np.bincount(i, minlength=size) + np.bincount(j[off], minlength=size)

@@ -1,10 +1,13 @@
-"""Exact nearest neighbours by Euclidean distance, in blocks, on the device that holds the features."""
+"""Exact nearest neighbours by Euclidean distance, in blocks, on the device that holds the
+features.
+"""
 
 import torch
 
-from reid.errors import InputError
+from common.errors import InputError
 
-# A block of distances is (rows, N) float32: 128 MiB keeps the matrix product efficient and memory linear in N.
+# A block of distances is (rows, N) float32: 128 MiB keeps the matrix product efficient and memory
+# linear in N.
 BLOCK_BYTES = 1 << 27
 GROUP = 32  # columns whose minimum is taken before the k smallest are looked for
 
@@ -12,10 +15,11 @@ GROUP = 32  # columns whose minimum is taken before the k smallest are looked fo
 def nearest_neighbours(features: torch.Tensor, k: int, search: str = "torch") -> torch.Tensor:
     """Indices of the k nearest features of every feature, itself included, nearest first.
 
-    features: (N, d) float32 on any device. search: "torch" (default) or "faiss", the library that the released
-    SimMC uses; faiss runs on a GPU only if its build has one. Returns (N, min(k, N)) int64 on the same device.
-    Among equal distances the lower index comes first. Distances are |x|^2 + |y|^2 - 2 <x, y> in float32, negative
-    values 0, so that neighbours nearer to each other than the rounding of that formula may change places.
+    features: (N, d) float32 on any device. search: "torch" (default) or "faiss", the library that
+    the released SimMC uses; faiss runs on a GPU only if its build has one. Returns (N, min(k, N))
+    int64 on the same device. Among equal distances the lower index comes first. Distances are |x|^2
+    + |y|^2 - 2 <x, y> in float32, negative values 0, so that neighbours nearer to each other than
+    the rounding of that formula may change places.
     """
     k = min(k, len(features))
     if search == "faiss":
@@ -32,12 +36,13 @@ def nearest_neighbours(features: torch.Tensor, k: int, search: str = "torch") ->
 
 
 def k_smallest(distances: torch.Tensor, k: int) -> torch.Tensor:
-    """Column indices of the k smallest entries of each row, in order, the lower index first among equals.
+    """Column indices of the k smallest entries of each row, in order, the lower index first among
+    equals.
 
     distances: (R, N) float32, no negative values. Returns (R, k) int64.
 
-    The k smallest entries lie in the k groups of columns whose (minimum, number) are smallest, so that only
-    k * GROUP columns of each row are sorted.
+    The k smallest entries lie in the k groups of columns whose (minimum, number) are smallest, so
+    that only k * GROUP columns of each row are sorted.
     """
     groups = distances.shape[1] // GROUP
     if groups <= k:
@@ -47,14 +52,18 @@ def k_smallest(distances: torch.Tensor, k: int) -> torch.Tensor:
     best = _keys(minima).topk(k, dim=1, largest=False, sorted=False).values & 0xFFFFFFFF  # (R, k)
     inside = torch.arange(GROUP, device=distances.device)
     columns = (best[:, :, None] * GROUP + inside).flatten(1)  # (R, k * GROUP)
-    tail = torch.arange(whole, distances.shape[1], device=distances.device).expand(len(distances), -1)
+    tail = torch.arange(whole, distances.shape[1], device=distances.device).expand(
+        len(distances), -1
+    )
     columns = torch.cat([columns, tail], dim=1)
     keys = _keys(distances.gather(1, columns), columns)
     return keys.topk(k, dim=1, largest=False).values & 0xFFFFFFFF
 
 
 def _keys(values: torch.Tensor, columns: torch.Tensor | None = None) -> torch.Tensor:
-    """One int64 for each (value, column) that sorts by value, then column: float32 bits above 32 index bits."""
+    """One int64 for each (value, column) that sorts by value, then column: float32 bits above 32
+    index bits.
+    """
     if columns is None:
         columns = torch.arange(values.shape[1], device=values.device)
     return (values.contiguous().view(torch.int32).long() << 32) | columns

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 from torch import Tensor
 
-from reid.errors import InputError
+from common.errors import InputError
 
 
 def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[str, Any]:
@@ -15,16 +15,20 @@ def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[s
     scores: (N, C) logits, the higher the likelier. labels: (N,) integers, persons 0 ... C-1.
 
     Returns
-        rank: {"1": ..., "C": ...}, the share of sequences with their person among the n best; equal scores rank
+        rank: {"1": ..., "C": ...}, the share of sequences with their person among the n best; equal
+        scores rank
             in the order of the classes, as argmax takes them.
         rank1: rank["1"], the accuracy.
-        nAUC_roc: area under the micro-averaged ROC curve, over all (sequence, class) scores; what AGE's and
+        nAUC_roc: area under the micro-averaged ROC curve, over all (sequence, class) scores; what
+        AGE's and
             SM-SGE's tables call nAUC. Equal scores count one half.
-        nAUC_cmc: normalised area under the cumulative matching curve, the mean of rank-n over n = 1 ... C; what
+        nAUC_cmc: normalised area under the cumulative matching curve, the mean of rank-n over n = 1
+        ... C; what
             older BIWI and IAS papers call nAUC.
         loss: mean softmax cross entropy, in nats.
         confusion: C lists of C counts, row = person, column = the person scored highest.
-    Raises InputError where the arrays do not fit, a score is not finite, or a label is none of the C classes.
+    Raises InputError where the arrays do not fit, a score is not finite, or a label is none of the
+    C classes.
     """
     scores, labels = _checked(scores, labels)
     N, C = scores.shape
@@ -47,20 +51,27 @@ def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[s
 
 
 def _roc_area(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The probability that a sequence's score for its person beats any score for a wrong person, ties one half."""
+    """The probability that a sequence's score for its person beats any score for a wrong person,
+    ties one half.
+    """
     N, C = scores.shape
     ranks = rankdata(scores, axis=None).reshape(N, C)  # average ranks from 1
     positive = ranks[np.arange(N), labels].sum()
     return float((positive - N * (N + 1) / 2) / (N * N * (C - 1)))
 
 
-def _checked(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    scores: np.ndarray | Tensor, labels: np.ndarray | Tensor
+) -> tuple[np.ndarray, np.ndarray]:
     """Scores as float64 and labels as integers in main memory, or InputError."""
     scores, labels = (
-        a.detach().cpu().numpy() if isinstance(a, Tensor) else np.asarray(a) for a in (scores, labels)
+        a.detach().cpu().numpy() if isinstance(a, Tensor) else np.asarray(a)
+        for a in (scores, labels)
     )
     if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
-        raise InputError(f"expected scores (sequences, persons) of at least 1 x 2, found {scores.shape}")
+        raise InputError(
+            f"expected scores (sequences, persons) of at least 1 x 2, found {scores.shape}"
+        )
     if labels.shape != scores.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
             f"expected {len(scores)} whole-number labels, one a sequence, found {labels.dtype} {labels.shape}"

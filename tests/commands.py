@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reid.errors import run_command
+from common.errors import run_command
 
 
 def run(script: str, *arguments: object) -> int:
-    """Call `main` of a script, e.g. run("train_simmc", "--dataset", "KS20"). Returns the exit code."""
+    """Call `main` of a script, e.g. run("train_simmc", "--dataset", "KS20"). Returns the exit
+    code.
+    """
     previous = sys.argv
     sys.argv = [f"{script}.py", *map(str, arguments)]
     try:
@@ -37,7 +39,9 @@ def score_files(stem: Path) -> dict:
 
 
 def error_of(capsys, script: str, *arguments: object) -> str:
-    """Run a script that must refuse its input: exit code 2 and one line on stderr, which is returned."""
+    """Run a script that must refuse its input: exit code 2 and one line on stderr, which is
+    returned.
+    """
     capsys.readouterr()
     code = run(script, *arguments)
     error = capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""Fixtures that the tests share: golden files, small random data sets on disk, and training scripts on them."""
+"""Fixtures that the tests share: golden files, small random data sets on disk, and training scripts
+on them.
+"""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -9,10 +11,10 @@ import pytest
 import torch
 from training import Training
 
+from common.command_line import log
 from data import datasets
 from data.layouts import Part, layouts, part_of
-from reid import pictures
-from reid.cli import log
+from tools import pictures
 
 # Small matrices: a second thread costs more than it brings, several times so on a busy machine.
 torch.set_num_threads(1)
@@ -87,9 +89,9 @@ def _write_dataset(
 ) -> dict[str, Part]:
     """Write a random data set and return the files of every split that the layout holds.
 
-    Every split has `windows` windows of `length` frames of each of the persons 0 … persons - 1: the person's
-    own mean pose, N(0, 1), and noise of this deviation in every frame. layout: number in the list of data.layouts;
-    0 is the project's.
+    Every split has `windows` windows of `length` frames of each of the persons 0 … persons - 1: the
+    person's own mean pose, N(0, 1), and noise of this deviation in every frame. layout: number in
+    the list of data.layouts; 0 is the project's.
     """
     row = datasets.get(dataset)
     where = layouts(row, length, Path(root), view)[layout]

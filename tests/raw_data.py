@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import preprocess
-from data.raw_kgbd import KINECT_V1
-from reid.errors import run_command
+from common.errors import run_command
+from data.raw.kgbd import KINECT_V1
 
 AUTHOR_ORDER = (3, 2, 8, 4, 9, 5, 10, 6, 11, 7, 1, 0, 16, 12, 17, 13, 18, 14, 19, 15)
 
@@ -48,8 +48,12 @@ def read_split(folder: Path) -> dict:
     return json.loads((folder / "split.json").read_text())
 
 
-def write_kgbd(folder: Path, frames: dict[str, np.ndarray], order: tuple[int, ...] = AUTHOR_ORDER) -> None:
-    """One file a name such as "Person001/1.txt" with its frames (n, 20, 3), joints named, listed in `order`."""
+def write_kgbd(
+    folder: Path, frames: dict[str, np.ndarray], order: tuple[int, ...] = AUTHOR_ORDER
+) -> None:
+    """One file a name such as "Person001/1.txt" with its frames (n, 20, 3), joints named, listed in
+    `order`.
+    """
     for name, skeletons in frames.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +76,9 @@ def random_kgbd(persons: int, recordings: int, length: int, seed: int = 0) -> di
 
 
 def write_casia_b(folder: Path, persons: int, frames: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Random videos of two conditions from two views in the three file formats, and one from a third view."""
+    """Random videos of two conditions from two views in the three file formats, and one from a
+    third view.
+    """
     random = np.random.RandomState(seed)
     names = [
         f"{person:03d}-{condition}-01-{view}"

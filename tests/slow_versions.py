@@ -35,7 +35,9 @@ def jaccard(features: np.ndarray, rank: np.ndarray, k2: int = 6) -> np.ndarray:
     return np.maximum(1 - m / (2 - m), 0)
 
 
-def retrieval(distances: np.ndarray, probe_ids, gallery_ids, exclude_self: bool = False) -> dict[str, float]:
+def retrieval(
+    distances: np.ndarray, probe_ids, gallery_ids, exclude_self: bool = False
+) -> dict[str, float]:
     """Top-k and mAP probe by probe, with scikit-learn's average precision."""
     first, precision = [], []
     for i, row in enumerate(distances):

@@ -1,4 +1,6 @@
-"""AGE against the released code's numbers (tests/golden/age_*), and against benchmarks/plain_age.py."""
+"""AGE against the released code's numbers (tests/golden/age_*), and against
+benchmarks/plain_age.py.
+"""
 
 import json
 
@@ -7,18 +9,30 @@ import pytest
 import torch
 
 from benchmarks import plain_age
-from models.age import AGE, AXES, CLIP, COPIES, PUBLISHED, concatenated, encoder_states, locality_mask, stops
+from common.errors import InputError
+from engine.optimizer import TFAdam
+from models.age import (
+    AGE,
+    AXES,
+    CLIP,
+    COPIES,
+    PUBLISHED,
+    concatenated,
+    encoder_states,
+    locality_mask,
+    stops,
+)
 from models.attention_decoder import AttentionDecoder
 from models.axes import LSTMLayer, Product
-from reid.errors import InputError
-from reid.optimizer import TFAdam
 
 LR = 0.0005
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Small matrices: threads that wait for each other cost ten times what they save on a busy machine."""
+    """Small matrices: threads that wait for each other cost ten times what they save on a busy
+    machine.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -65,13 +79,17 @@ def h256_weights(h256):
 
 
 def published_gradients(model, values=lambda p: p.grad):
-    """Gradients (or other values) of the parameters under their TensorFlow names, in TensorFlow's layout."""
+    """Gradients (or other values) of the parameters under their TensorFlow names, in TensorFlow's
+    layout.
+    """
     names = {**PUBLISHED, **{f"copies.{copy}": copy for copy in model.copies}}
     out = {}
     for parameter, name in names.items():
         value = values(model.get_parameter(parameter)).detach()
         for number, axis in enumerate(AXES):
-            out[f"{axis}/{name}"] = (value[number].mT if value.dim() == 3 else value[number]).numpy()
+            out[f"{axis}/{name}"] = (
+                value[number].mT if value.dim() == 3 else value[number]
+            ).numpy()
     return out
 
 
@@ -135,7 +153,11 @@ def test_golden_losses(size, request):
     }
     batch = skeletons(golden)
     with torch.no_grad():
-        la, ba, ours = released.losses(batch), released.losses(batch, locality=False), full.losses(batch)
+        la, ba, ours = (
+            released.losses(batch),
+            released.losses(batch, locality=False),
+            full.losses(batch),
+        )
     for value, name in ((la["reconstruction"], "recon_loss"), (la["locality"], "locality_loss")):
         np.testing.assert_allclose(value, expected[name], rtol=1e-5)
     np.testing.assert_allclose(la["l2"], expected["l2_term"], rtol=1e-5)
@@ -159,9 +181,13 @@ def test_golden_gradient_norms(size, locality, request):
     gradients = published_gradients(model)
     for axis in AXES:
         norms = [np.linalg.norm(gradients[f"{axis}/{name}"]) for name in golden["variables"]]
-        np.testing.assert_allclose(norms, golden[f"{axis}/grad_norms{'' if locality else '_BA'}"], rtol=2e-4)
+        np.testing.assert_allclose(
+            norms, golden[f"{axis}/grad_norms{'' if locality else '_BA'}"], rtol=2e-4
+        )
         if locality:
-            counts = [(np.abs(gradients[f"{axis}/{name}"]) > CLIP).sum() for name in golden["variables"]]
+            counts = [
+                (np.abs(gradients[f"{axis}/{name}"]) > CLIP).sum() for name in golden["variables"]
+            ]
             np.testing.assert_array_equal(counts, golden[f"{axis}/grad_clipped_count"])
 
 
@@ -174,7 +200,9 @@ def test_golden_gradients_and_steps(h32, golden):
     for name, array in expected.items():
         kind, _, variable = name.partition("/")
         if kind == "grad":
-            np.testing.assert_allclose(gradients[f"x/{variable}"], array, rtol=2e-4, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(
+                gradients[f"x/{variable}"], array, rtol=2e-4, atol=1e-5, err_msg=name
+            )
     optimizer = TFAdam(model.parameters(), lr=LR)
     reconstructions = []
     for step in (1, 2, 3):
@@ -192,7 +220,9 @@ def test_golden_gradients_and_steps(h32, golden):
 
 
 def test_golden_steps_h256(h256):
-    """Weights after one and three clipped Adam steps: first 16 values, and how far each variable has moved."""
+    """Weights after one and three clipped Adam steps: first 16 values, and how far each variable
+    has moved.
+    """
     model = AGE.from_published(h256_weights(h256), count_copies=True)
     start = {name: array.copy() for name, array in weights_of(model).items()}
     optimizer = TFAdam(model.parameters(), lr=LR)
@@ -203,15 +233,21 @@ def test_golden_steps_h256(h256):
         weights = weights_of(model)
         for number, name in enumerate(h256["variables"]):
             first = weights[f"x/{name}"].ravel()[:16]
-            np.testing.assert_allclose(first, h256[f"x/step{step}_first16/{name}"], atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(
+                first, h256[f"x/step{step}_first16/{name}"], atol=1e-5, err_msg=name
+            )
             for axis in AXES:
                 moved = np.linalg.norm(weights[f"{axis}/{name}"] - start[f"{axis}/{name}"])
-                np.testing.assert_allclose(moved, h256[f"{axis}/step{step}_delta_norms"][number], rtol=1e-3)
+                np.testing.assert_allclose(
+                    moved, h256[f"{axis}/step{step}_delta_norms"][number], rtol=1e-3
+                )
 
 
 @pytest.mark.parametrize("attention", ["LA", "BA"])
 def test_golden_trace(attention, h32, golden):
-    """60 clipped Adam steps over three batches: reconstruction, total, attention near the locality target."""
+    """60 clipped Adam steps over three batches: reconstruction, total, attention near the locality
+    target.
+    """
     with np.load(golden("age_trace.npz")) as file:
         expected = np.stack([file[f"{attention}/{axis}"] for axis in AXES], axis=1)  # (60, 3, 3)
     model = AGE.from_published(h32_weights(h32), count_copies=True)
@@ -244,19 +280,25 @@ def test_states_stand_with_the_encodings(target):
     assert rows.shape == out["encodings"].shape
     for t, frame in enumerate((2, 1, 0) if target == "reverse" else (0, 1, 2)):
         for axis in range(3):
-            assert torch.equal(rows[:, t, 4 * axis : 4 * axis + 4], out["encoder_outputs"][axis, :, frame])
+            assert torch.equal(
+                rows[:, t, 4 * axis : 4 * axis + 4], out["encoder_outputs"][axis, :, frame]
+            )
 
 
 def test_locality_mask(h32):
     np.testing.assert_allclose(locality_mask(6), h32["objective_attention"], atol=1e-12)
-    np.testing.assert_allclose(locality_mask(6, "same"), h32["objective_attention"][::-1], atol=1e-12)
+    np.testing.assert_allclose(
+        locality_mask(6, "same"), h32["objective_attention"][::-1], atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("decoder_input", ["zeros", "previous"])
 @pytest.mark.parametrize("target", ["reverse", "same"])
 @pytest.mark.parametrize(("frames", "joints"), [(1, 14), (5, 3)])
 def test_three_axes_as_one(decoder_input, target, frames, joints):
-    """The batched computation gives what three separate models give, losses and gradients, in float64."""
+    """The batched computation gives what three separate models give, losses and gradients, in
+    float64.
+    """
     generator = torch.Generator().manual_seed(1)
     model = AGE(joints, 7, decoder_input=decoder_input, target=target, generator=generator).double()
     with torch.no_grad():  # larger weights than the initial ones, biases not 0
@@ -267,7 +309,10 @@ def test_three_axes_as_one(decoder_input, target, frames, joints):
     losses["total"].sum().backward()
     gradients, weights = published_gradients(model), weights_of(model)
     for number, axis in enumerate(AXES):
-        w = {name: torch.tensor(weights[f"{axis}/{name}"]).requires_grad_() for name in PUBLISHED.values()}
+        w = {
+            name: torch.tensor(weights[f"{axis}/{name}"]).requires_grad_()
+            for name in PUBLISHED.values()
+        }
         one = x[..., number]
         goal = one.flip(1) if target == "reverse" else one
         given = None
@@ -277,8 +322,12 @@ def test_three_axes_as_one(decoder_input, target, frames, joints):
         slow = plain_age.losses(w, one, reverse=target == "reverse", decoder_inputs=given)
         slow["total"].backward()
         torch.testing.assert_close(out["alignment"][number], alignment, rtol=0, atol=1e-12)
-        torch.testing.assert_close(out["reconstruction"][number], reconstruction, rtol=0, atol=1e-12)
-        torch.testing.assert_close(out["encodings"].chunk(3, dim=2)[number], encodings, rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            out["reconstruction"][number], reconstruction, rtol=0, atol=1e-12
+        )
+        torch.testing.assert_close(
+            out["encodings"].chunk(3, dim=2)[number], encodings, rtol=0, atol=1e-12
+        )
         for term in ("reconstruction", "locality", "l2", "total"):
             torch.testing.assert_close(losses[term][number], slow[term], rtol=1e-12, atol=1e-12)
         for name, value in w.items():
@@ -302,7 +351,12 @@ def test_own_gradients():
         layer = draw(3, frames, B, J), draw(3, 4 * H, J + H), draw(3, 1, 4 * H)
         assert torch.autograd.gradcheck(LSTMLayer.apply, layer)
     parts = [draw(3, B, f, H), draw(3, B, f, H), *(draw(3, B, H) for _ in range(4))]
-    layers = [draw(3, 4 * H, J + 2 * H), draw(3, 1, 4 * H), draw(3, 4 * H, 2 * H), draw(3, 1, 4 * H)]
+    layers = [
+        draw(3, 4 * H, J + 2 * H),
+        draw(3, 1, 4 * H),
+        draw(3, 4 * H, 2 * H),
+        draw(3, 1, 4 * H),
+    ]
     for inputs in (None, draw(3, f, B, J)):
         arguments = (*parts, inputs, *layers, draw(3, H, 2 * H))
         assert torch.autograd.gradcheck(AttentionDecoder.apply, arguments, fast_mode=True)
@@ -312,7 +366,11 @@ def test_own_gradients():
 @pytest.mark.parametrize("copies", [True, False])
 def test_fresh_model(joints, copies):
     model = AGE(
-        joints, 16, count_copies=copies, decoder_input="previous", generator=torch.Generator().manual_seed(3)
+        joints,
+        16,
+        count_copies=copies,
+        decoder_input="previous",
+        generator=torch.Generator().manual_seed(3),
     )
     x = torch.randn(2, 4, joints, 3, generator=torch.Generator().manual_seed(4))
     out = model.encode(x)
@@ -335,7 +393,12 @@ def test_initial_values():
     model = AGE(20, generator=torch.Generator().manual_seed(5))
     again = AGE(20, generator=torch.Generator().manual_seed(5))
     other = AGE(20, generator=torch.Generator().manual_seed(6))
-    limits = {"cells": 0.1, "memory": (6 / 512) ** 0.5, "attention": (6 / 768) ** 0.5, "output": 0.2}
+    limits = {
+        "cells": 0.1,
+        "memory": (6 / 512) ** 0.5,
+        "attention": (6 / 768) ** 0.5,
+        "output": 0.2,
+    }
     for name, value in model.named_parameters():
         assert torch.equal(value, again.get_parameter(name))
         if name.endswith("bias"):
@@ -346,7 +409,9 @@ def test_initial_values():
         # Uniform, or normal truncated at two deviations (0.088 for a deviation of 0.1).
         deviation = 0.088 if "output" in name else limit / 3**0.5
         assert abs(value.std() / deviation - 1) < 0.02, name
-        assert not torch.equal(value[0], value[1]) and not torch.equal(value, other.get_parameter(name))
+        assert not torch.equal(value[0], value[1]) and not torch.equal(
+            value, other.get_parameter(name)
+        )
     per_axis = sum(p[0].numel() for p in AGE(20, count_copies=True).parameters())
     assert per_axis == 2_365_460  # as in the released graph
     assert per_axis - sum(p[0].numel() for p in model.parameters()) == 283_648

@@ -1,4 +1,4 @@
-"""AGE's attention over a test set, drawn by train_age.py and by python -m reid.attention."""
+"""AGE's attention over a test set, drawn by train_age.py and by python -m tools.attention."""
 
 import json
 
@@ -8,7 +8,7 @@ import torch
 from commands import error_of, run
 
 from models.age import AGE, locality_mask
-from reid import attention, pictures
+from tools import attention, pictures
 
 SMALL = ("--hidden", 8, "--batch_size", 16, "--epochs", 1, "--quiet")
 
@@ -37,12 +37,19 @@ def test_side_by_side(ias, drawn, tmp_path):
     """The rows of the picture are what each run has drawn of itself: means of single alignments."""
     results = {}
     for name in ("LA", "BA"):
-        arguments = ("--attention", name, "--out", tmp_path / "out", "--json", tmp_path / "run.json")
+        arguments = (
+            "--attention",
+            name,
+            "--out",
+            tmp_path / "out",
+            "--json",
+            tmp_path / "run.json",
+        )
         assert run("train_age", *ias, *SMALL, *arguments) == 0
         results[name] = json.loads((tmp_path / "run.json").read_text())["attention"]
     models = [tmp_path / f"out/AGE/IAS/{name}/encoder/best.pt" for name in results]
     more = ("--out", tmp_path / "both.png", "--json", tmp_path / "both.json", "--quiet")
-    assert run("reid.attention", *models, *ias, *more) == 0
+    assert run("tools.attention", *models, *ias, *more) == 0
     matrices, target, title = drawn["both.png"]
     assert list(matrices) == ["LA", "BA"] and "IAS A, mean of 20 sequences" in title
     np.testing.assert_array_equal(target, locality_mask(6))
@@ -50,7 +57,7 @@ def test_side_by_side(ias, drawn, tmp_path):
     for name, result in results.items():
         np.testing.assert_allclose(matrices[name], result["alignment"], rtol=1e-6)
     assert json.loads((tmp_path / "both.json").read_text())["models"] == results
-    assert run("reid.attention", models[0], *ias, "--probe", "B", *more) == 0
+    assert run("tools.attention", models[0], *ias, "--probe", "B", *more) == 0
     assert not np.array_equal(drawn["both.png"][0]["LA"], matrices["LA"])
 
 
@@ -62,7 +69,9 @@ def test_mean_alignment(monkeypatch):
     torch.testing.assert_close(attention.mean_alignment(model, skeletons), slow)
 
 
-@pytest.mark.parametrize(("models", "suffix", "begins"), [(1, "png", b"\x89PNG"), (2, "PDF", b"%PDF")])
+@pytest.mark.parametrize(
+    ("models", "suffix", "begins"), [(1, "png", b"\x89PNG"), (2, "PDF", b"%PDF")]
+)
 def test_picture(tmp_path, models, suffix, begins):
     path = tmp_path / "new" / f"alignment.{suffix}"
     matrices = {f"model {number}": np.full((3, 6, 6), 1 / 6) for number in range(models)}
@@ -73,7 +82,7 @@ def test_picture(tmp_path, models, suffix, begins):
 @pytest.mark.parametrize("name", ["alignment.doc", "alignment"])
 def test_pictures_of_unknown_format_are_refused(tmp_path, capsys, name):
     file = tmp_path / name
-    said = error_of(capsys, "reid.attention", "model.pt", "--dataset", "IAS", "--out", file)
+    said = error_of(capsys, "tools.attention", "model.pt", "--dataset", "IAS", "--out", file)
     assert ".pdf, " in said and ".png, " in said and f"found '{file}'" in said
     assert not file.exists()
 
@@ -83,7 +92,9 @@ def test_a_model_of_another_data_set_is_refused(ias, drawn, tmp_path, write_data
     write_dataset(tmp_path / "data", "BIWI", 6, 4, 5, np.random.RandomState(1))
     assert run("train_age", *ias, *SMALL, "--out", tmp_path / "out") == 0
     model = tmp_path / "out/AGE/IAS/LA/encoder/best.pt"
-    said = error_of(capsys, "reid.attention", model, "--dataset", "BIWI", "--data", tmp_path / "data")
+    said = error_of(
+        capsys, "tools.attention", model, "--dataset", "BIWI", "--data", tmp_path / "data"
+    )
     assert f"{model} was trained on IAS, found --dataset BIWI" in said
 
 
@@ -104,7 +115,9 @@ def test_bad_input(ias, drawn, tmp_path, capsys):
     train()
     train("--attention", "BA", "--target", "same")
     models = [tmp_path / f"out/AGE/IAS/{name}/encoder/best.pt" for name in ("LA", "BA")]
-    assert "target = same" in error_of(capsys, "reid.attention", *models, *ias)
-    assert "unknown test split 'C'" in error_of(capsys, "reid.attention", models[0], *ias, "--probe", "C")
-    assert "no checkpoint at" in error_of(capsys, "reid.attention", tmp_path / "none.pt", *ias)
+    assert "target = same" in error_of(capsys, "tools.attention", *models, *ias)
+    assert "unknown test split 'C'" in error_of(
+        capsys, "tools.attention", models[0], *ias, "--probe", "C"
+    )
+    assert "no checkpoint at" in error_of(capsys, "tools.attention", tmp_path / "none.pt", *ias)
     assert not drawn.keys() - {"alignment.png"}

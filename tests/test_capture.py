@@ -1,7 +1,8 @@
 """Training steps recorded and replayed.
 
-CUDA graphs need a GPU. On a CPU their contract is kept by `record_operations`: it records PyTorch's operations with
-the memory that they read and write, and a replay does these, with none of the Python around them.
+CUDA graphs need a GPU. On a CPU their contract is kept by `record_operations`: it records PyTorch's
+operations with the memory that they read and write, and a replay does these, with none of the
+Python around them.
 """
 
 import copy
@@ -12,16 +13,17 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from common.errors import InputError
 from data.frame_subsets import draw_subsets
+from engine import capture
+from engine import pretraining as two_phases
+from engine.capture import Recorded
+from engine.joint_step import JointStep
+from engine.recognisers import Recogniser
+from engine.recognition_training import backward
 from models.age import AGE
 from models.prefix_lstm import prefix_tree
 from models.smsge import SMSGE
-from reid import capture, two_phases
-from reid.capture import Recorded
-from reid.errors import InputError
-from reid.joint_step import JointStep
-from reid.recognisers import Recogniser
-from reid.recognition_training import backward
 
 READS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
 
@@ -43,7 +45,9 @@ class Operations(TorchDispatchMode):
     @torch.no_grad()
     def replay(self) -> None:
         for func, args, kwargs, result in self.calls:
-            for into, value in zip(tree_leaves(result), tree_leaves(func(*args, **kwargs)), strict=True):
+            for into, value in zip(
+                tree_leaves(result), tree_leaves(func(*args, **kwargs)), strict=True
+            ):
                 if isinstance(into, torch.Tensor) and into.data_ptr() != value.data_ptr():
                     into.copy_(value)
 
@@ -73,7 +77,9 @@ def test_the_recorder_replays_operations_only(recorder):
         return x + len(calls)
 
     step = Recorded(compute, [weight])
-    with pytest.raises(InputError, match=r"other numbers than the step itself.*leave out --capture"):
+    with pytest.raises(
+        InputError, match=r"other numbers than the step itself.*leave out --capture"
+    ):
         step(given)  # a number of Python's that changes
     with pytest.raises(RuntimeError, match="reads on the host"):
         Recorded(lambda x: x.sum().item(), [weight])(given)
@@ -99,7 +105,9 @@ def test_age(recorder, locality, decoder_input):
 
 @pytest.mark.parametrize("options", [{}, {"struct_only": True}, {"loss": "l2", "pred_margin": 1}])
 def test_smsge(recorder, options):
-    """Losses over steps with other subsets each: subsets are data of a recording, their sizes its shape."""
+    """Losses over steps with other subsets each: subsets are data of a recording, their sizes its
+    shape.
+    """
     model = SMSGE(20, 8, heads=2, **options)
     steps = JointStep(copy.deepcopy(model), 1e-3), JointStep(model, 1e-3, capture=True)
     rng, generator = np.random.RandomState(0), torch.Generator().manual_seed(0)
@@ -121,7 +129,9 @@ def test_subsets_with_nodes_of_their_own(subsets):
     for shared in (True, False):
         losses, structural = step.gradients(graphs, model.reading(graphs, subsets, shared))
         rest = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-        found.append([*losses.values(), *(g for each in structural.values() for g in each.values()), *rest])
+        found.append(
+            [*losses.values(), *(g for each in structural.values() for g in each.values()), *rest]
+        )
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
     tree = prefix_tree(subsets, shared=False)
@@ -153,7 +163,9 @@ def losses_of_runs(train, *words) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("method", ["AGE", "SM-SGE"])
 def test_whole_runs(recorder, monkeypatch, training, method):
-    monkeypatch.setattr(two_phases, "check_capture", lambda args, device: None)  # as if there were a GPU
+    monkeypatch.setattr(
+        two_phases, "check_capture", lambda args, device: None
+    )  # as if there were a GPU
     plain, recorded = losses_of_runs(training(method))
     np.testing.assert_allclose(recorded, plain, rtol=1e-3)
 

@@ -1,4 +1,6 @@
-"""CASIA_B from simulated videos to figures: both protocols, every pair of conditions, all three systems."""
+"""CASIA_B from simulated videos to figures: both protocols, every pair of conditions, all three
+systems.
+"""
 
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from sklearn.metrics import average_precision_score
 
 import data
 from data.simulate import simulate
-from reid import features
+from engine import features
 
 PAIRS = ("nm.nm", "cl.cl", "bg.bg", "cl.nm", "bg.nm")
 FIGURES = ("top1", "top5", "top10", "mAP")
@@ -39,7 +41,9 @@ def call(root, tmp_path, no_pictures):
 
 
 def test_splits(root):
-    """Persons 1 and 2 train, 3 and 4 are tested in matching; in cross-view all are in both, but no view is."""
+    """Persons 1 and 2 train, 3 and 4 are tested in matching; in cross-view all are in both, but no
+    view is.
+    """
     for pair in PAIRS:
         sets = data.load("CASIA_B", pair, 6, root, batch_size=32)
         assert sets.same_set == (pair[:2] == pair[3:])
@@ -53,7 +57,9 @@ def test_splits(root):
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_simmc_on_every_pair(call, root, tmp_path, pair):
-    result = call("train_simmc", "--probe_type", pair, *SIMMC, "--save_features", tmp_path / "f.npz")
+    result = call(
+        "train_simmc", "--probe_type", pair, *SIMMC, "--save_features", tmp_path / "f.npz"
+    )
     best, path = result["best"], tmp_path / "out" / "CASIA_B" / f"{pair}_best.pt"
     assert (result["probe"], result["settings"]["mask_lambda"], result["settings"]["t"]) == (
         pair,
@@ -65,7 +71,9 @@ def test_simmc_on_every_pair(call, root, tmp_path, pair):
     probe, gallery = (features.read(tmp_path / f"f.{part}.npz") for part in ("probe", "gallery"))
     same = pair[:2] == pair[3:]
     expect(best, full_figures(probe, gallery, same))
-    released = call("evaluate", "--checkpoint", path, "--protocol", "released", "--batch_size", 1, "--quiet")
+    released = call(
+        "evaluate", "--checkpoint", path, "--protocol", "released", "--batch_size", 1, "--quiet"
+    )
     expect(released, released_figures(probe, gallery) if same else best)
     if same:
         assert released["mAP"] > best["mAP"]  # the self match counts
@@ -73,7 +81,9 @@ def test_simmc_on_every_pair(call, root, tmp_path, pair):
 
 def ranked(probe, gallery):
     """For each probe the distances, the matches, and the gallery from near to far."""
-    for i, (feature, label) in enumerate(zip(probe.features.astype(float), probe.labels, strict=True)):
+    for i, (feature, label) in enumerate(
+        zip(probe.features.astype(float), probe.labels, strict=True)
+    ):
         d = np.sqrt(((gallery.features - feature) ** 2).sum(axis=1))
         yield i, d, gallery.labels == label, np.argsort(d, kind="stable")
 
@@ -89,7 +99,9 @@ def full_figures(probe, gallery, same):
 
 
 def released_figures(probe, gallery):
-    """Line 13: top-k without whatever ranks first; mAP with the self match, from the second probe on."""
+    """Line 13: top-k without whatever ranks first; mAP with the self match, from the second probe
+    on.
+    """
     hits, precisions = [], []
     for _, d, matches, order in ranked(probe, gallery):
         hits.append([matches[order[1 : k + 1]].any() for k in (1, 5, 10)])
@@ -116,7 +128,8 @@ def test_matching_by_the_two_phase_systems(call, script, small, name, pair):
 
 
 @pytest.mark.parametrize(
-    ("script", "small", "view"), [("train_age", AGE, 0), ("train_age", AGE, 10), ("train_smsge", SMSGE, 7)]
+    ("script", "small", "view"),
+    [("train_age", AGE, 0), ("train_age", AGE, 10), ("train_smsge", SMSGE, 7)],
 )
 def test_cross_view(call, root, script, small, view):
     result = call(script, "--view", view, *small)
@@ -133,7 +146,9 @@ def test_lengths_of_the_papers(tmp_path, capsys):
     assert "length 40" in error_of(capsys, "train_simmc", *nowhere, "--probe", "nm.nm")
     for script in ("train_age", "train_smsge"):
         assert "length 20" in error_of(capsys, script, *nowhere, "--view", 0)
-        assert "length 40" in error_of(capsys, script, *nowhere, "--probe", "nm.nm", "--task", "retrieval")
+        assert "length 40" in error_of(
+            capsys, script, *nowhere, "--probe", "nm.nm", "--task", "retrieval"
+        )
 
 
 def test_a_view_that_is_not_there(root, capsys):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from commands import error_of
 
-from reid import checkpoint
-from reid.errors import InputError
+from common.errors import InputError
+from engine import checkpoint
 
 
 def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
@@ -58,7 +58,10 @@ def test_checkpoint_that_holds_code_is_refused(training, tmp_path, capsys):
     path.parent.mkdir(parents=True)
     torch.save({"format": checkpoint.FORMAT, "model": Mischief(trace)}, path)
     said = train.error(capsys, "--mode", "Eval")
-    assert "not a readable checkpoint: it holds more than tensors" in said and "weights_only" not in said
+    assert (
+        "not a readable checkpoint: it holds more than tensors" in said
+        and "weights_only" not in said
+    )
     assert not trace.exists()
     torch.load(path, weights_only=False)
     assert trace.exists()  # the file does run code where one lets it
@@ -67,7 +70,9 @@ def test_checkpoint_that_holds_code_is_refused(training, tmp_path, capsys):
 def test_feature_file_that_holds_pickles_is_refused(tmp_path, capsys):
     path, trace = tmp_path / "f.npz", tmp_path / "trace"
     np.savez(path, features=np.array([Mischief(trace)], dtype=object), labels=np.zeros(1))
-    assert "not a readable feature file" in error_of(capsys, "evaluate", "--probe", path, "--gallery", path)
+    assert "not a readable feature file" in error_of(
+        capsys, "evaluate", "--probe", path, "--gallery", path
+    )
     assert not trace.exists()
     with np.load(path, allow_pickle=True) as file:
         assert file["features"].shape == (1,)

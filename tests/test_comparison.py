@@ -6,8 +6,8 @@ import json
 import pytest
 from commands import run
 
-from reid import comparison
-from reid.experiments import plan
+from reproduction import tables as comparison
+from reproduction.experiments import plan
 
 (CELL,) = plan(["retrieval"], ["KS20"], ["SimMC"], seeds=1)
 
@@ -68,11 +68,16 @@ def test_cap_of_epochs_and_other_code_are_noted():
 
 def test_figures_of_a_split_among_several():
     tests = {
-        name: {"best": {"rank1": share}, "last": {"rank1": 0.1}} for name, share in (("A", 0.5), ("B", 0.6))
+        name: {"best": {"rank1": share}, "last": {"rank1": 0.1}}
+        for name, share in (("A", 0.5), ("B", 0.6))
     }
     assert comparison.figures({"tests": tests, "rank1": 0.5}, "B")["best"] == {"rank1": 0.6}
     baseline = {"top1": 0.2}
-    assert comparison.figures(baseline, "A") == {"best": baseline, "last": baseline, "untrained": None}
+    assert comparison.figures(baseline, "A") == {
+        "best": baseline,
+        "last": baseline,
+        "untrained": None,
+    }
 
 
 def test_sizes(tmp_path, capsys):

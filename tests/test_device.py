@@ -1,6 +1,7 @@
 """Training steps stay on the device of their data and never make the host wait for it.
 
-Checked on PyTorch's device without memory, "meta": reading a number from it raises, and a watch counts the copies.
+Checked on PyTorch's device without memory, "meta": reading a number from it raises, and a watch
+counts the copies.
 """
 
 import numpy as np
@@ -10,11 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from data.frame_subsets import draw_subsets
+from engine.joint_step import JointStep
+from engine.recognisers import Recogniser
+from engine.recognition_training import learn_batch
 from models.age import AGE
 from models.smsge import SMSGE
-from reid.joint_step import JointStep
-from reid.recognisers import Recogniser
-from reid.recognition_training import learn_batch
 
 
 class Copies(TorchDispatchMode):
@@ -55,7 +56,9 @@ class Copies(TorchDispatchMode):
 
 
 def copies(step) -> list:
-    """What one call of step() copies to or from its device; it is called once before, as in training."""
+    """What one call of step() copies to or from its device; it is called once before, as in
+    training.
+    """
     step()
     with Copies() as watch:
         step()
@@ -99,5 +102,8 @@ def test_smsge(options):
 def test_recogniser(combine):
     recogniser = Recogniser(12, 5, 8, combine).to("meta")
     optimizer = torch.optim.SGD(recogniser.parameters(), 0.1)
-    rows, labels = torch.empty(4, 6, 12, device="meta"), torch.empty(4, dtype=torch.long, device="meta")
+    rows, labels = (
+        torch.empty(4, 6, 12, device="meta"),
+        torch.empty(4, dtype=torch.long, device="meta"),
+    )
     assert copies(lambda: learn_batch(recogniser, optimizer, rows, labels)) == []

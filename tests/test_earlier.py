@@ -7,8 +7,8 @@ import pytest
 import torch
 from training import without_time
 
-from reid import checkpoint
-from reid.runs import Run
+from engine import checkpoint
+from engine.run import Run
 
 
 def contents(run, *parts):

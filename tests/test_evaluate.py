@@ -1,4 +1,6 @@
-"""evaluate.py by itself: baselines, and what it refuses. Checkpoints are evaluated in the tests of their scripts."""
+"""evaluate.py by itself: baselines, and what it refuses. Checkpoints are evaluated in the tests of
+their scripts.
+"""
 
 import pytest
 from commands import error_of, results_of
@@ -24,7 +26,10 @@ def test_baselines_are_those_of_the_training_script(once, name):
         (("--gallery", "x.npz", "--probe", "y.npz"), "no feature file at y.npz"),
         (("--features", "D-13"), "expected --dataset"),
         (("--features", "D-13", "--dataset", "KS20", "--exclude_self"), "goes with feature files"),
-        (("--features", "D-13", "--dataset", "IAS", "--source", "AGE"), "--source goes with --checkpoint"),
+        (
+            ("--features", "D-13", "--dataset", "IAS", "--source", "AGE"),
+            "--source goes with --checkpoint",
+        ),
     ],
 )
 def test_wrong_use(capsys, arguments, message):

@@ -1,7 +1,7 @@
 """The published tables' rows and columns as declared, and the runs that are planned from them."""
 
 from data import datasets
-from reid.experiments import COLUMNS, METHODS, ROWS, jobs, plan, published
+from reproduction.experiments import COLUMNS, METHODS, ROWS, jobs, plan, published
 
 TABLES, NAMES = list(COLUMNS), list(datasets.DATASETS)
 

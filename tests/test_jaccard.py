@@ -1,4 +1,6 @@
-"""Neighbours, k-reciprocal Jaccard distance and DBSCAN, against released numbers and slow versions."""
+"""Neighbours, k-reciprocal Jaccard distance and DBSCAN, against released numbers and slow
+versions.
+"""
 
 import numpy as np
 import pytest
@@ -7,8 +9,8 @@ import torch
 from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN
 
+from common.errors import InputError
 from reid import jaccard as module
-from reid.errors import InputError
 from reid.jaccard import (
     cluster,
     cluster_from_neighbours,
@@ -58,7 +60,9 @@ def dense(matrix) -> np.ndarray:
 def walkers(rng, size, persons, spread, d=24):
     """Clustered features (size, d) float32."""
     centres = rng.normal(size=(persons, d))
-    return (centres[rng.randint(persons, size=size)] + spread * rng.normal(size=(size, d))).astype(np.float32)
+    return (centres[rng.randint(persons, size=size)] + spread * rng.normal(size=(size, d))).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -77,7 +81,9 @@ def test_released_labels(released, case, way):
     assert len(settings) == 4
     for name in settings:
         eps, min_samples = name.split("eps")[1].split("_ms")
-        np.testing.assert_array_equal(cluster(features, float(eps), int(min_samples)), released[name])
+        np.testing.assert_array_equal(
+            cluster(features, float(eps), int(min_samples)), released[name]
+        )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +132,9 @@ def test_pairs_at_distance_zero_are_stored():
 
 
 def test_eps_is_inside_its_radius():
-    """Saturated weights are multiples of 1/6: many distances are 0.8 but for rounding. eps = 0.8 holds 0.8."""
+    """Saturated weights are multiples of 1/6: many distances are 0.8 but for rounding. eps = 0.8
+    holds 0.8.
+    """
     features = 40 * walkers(np.random.RandomState(0), 300, 12, 0.3, d=8)
     matrix = jaccard_distance(features)
     assert (np.abs(matrix.data - 0.8) < 1e-6).sum() > 100
@@ -157,9 +165,13 @@ def test_dbscan_against_scikit_learn(seed):
 @pytest.mark.parametrize("size", [5, 21, 40, 700, 1500])
 def test_neighbours_with_ties_take_the_lower_index(size):
     rng = np.random.RandomState(size)
-    features = rng.randint(0, 3, size=(size, 5)).astype(np.float32)  # integers: exact, with many ties
+    features = rng.randint(0, 3, size=(size, 5)).astype(
+        np.float32
+    )  # integers: exact, with many ties
     expected = slow_versions.nearest(features, 20)
-    np.testing.assert_array_equal(nearest_neighbours(torch.from_numpy(features), 20).numpy(), expected)
+    np.testing.assert_array_equal(
+        nearest_neighbours(torch.from_numpy(features), 20).numpy(), expected
+    )
 
 
 def test_neighbours_in_blocks_and_by_faiss(monkeypatch):
@@ -182,7 +194,9 @@ def test_fewer_points_than_neighbours():
 def test_cluster_given_neighbours_is_cluster():
     features = torch.from_numpy(walkers(np.random.RandomState(3), 300, 10, 0.5))
     rank = nearest_neighbours(features, 20)
-    np.testing.assert_array_equal(cluster_from_neighbours(features, rank, 0.6, 4), cluster(features, 0.6, 4))
+    np.testing.assert_array_equal(
+        cluster_from_neighbours(features, rank, 0.6, 4), cluster(features, 0.6, 4)
+    )
 
 
 def test_features_that_are_not_finite_are_refused():

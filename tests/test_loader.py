@@ -1,4 +1,6 @@
-"""The loader against the released code's arrays, in every layout, and on random data against loops."""
+"""The loader against the released code's arrays, in every layout, and on random data against
+loops.
+"""
 
 import warnings
 from pathlib import Path
@@ -8,8 +10,8 @@ import pytest
 from archives import unpack
 
 import data
+from common.errors import InputError
 from data.resample import class_balanced, training_order
-from reid.errors import InputError
 
 # Case of the golden file -> data set, probe and batch size of the released run.
 CASES = {
@@ -26,7 +28,9 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def released(golden, tmp_path_factory) -> Path:
-    """The made-up data sets that the released loader was given (here in float32, without CASIA_B's cl)."""
+    """The made-up data sets that the released loader was given (here in float32, without CASIA_B's
+    cl).
+    """
     root = tmp_path_factory.mktemp("released")
     unpack(golden("loader_datasets.tar.xz"), root)
     return root / "Datasets"
@@ -58,7 +62,9 @@ def test_resampling_equals_that_of_sm_sge(golden, case):
 
 
 def test_data_of_sm_sge(golden, tmp_path):
-    """Its folder names, its one test set, its order (without a permutation), the sum of every sequence."""
+    """Its folder names, its one test set, its order (without a permutation), the sum of every
+    sequence.
+    """
     arrays = np.load(golden("smsge_data.npz"))
     for split, prefix in (("train", "source"), ("test", "t_source")):
         folder = tmp_path / "KS20" / "6" / f"KS20_{split}_npy_data"
@@ -102,7 +108,9 @@ def test_resampling_equals_loops(seed):
     draw = np.random.RandomState(seed)
     labels = draw.permutation(np.repeat(draw.choice(90, 7, replace=False), draw.randint(1, 60, 7)))
     batch_size = int(draw.randint(7, 40))
-    labels = np.concatenate([labels, np.repeat(labels[0], batch_size)])  # never fewer than one batch
+    labels = np.concatenate(
+        [labels, np.repeat(labels[0], batch_size)]
+    )  # never fewer than one batch
     fast, slow = np.random.RandomState(seed), np.random.RandomState(seed)
     index = class_balanced(labels, batch_size, fast)
     np.testing.assert_array_equal(index, balanced_in_loops(labels, batch_size, slow))
@@ -123,7 +131,9 @@ def test_settings_of_the_order(tmp_path, write_dataset):
     np.testing.assert_array_equal(training_order(np.zeros(4), 99, None, False, False), np.arange(4))
 
 
-def test_hip_is_the_origin_and_far_coordinates_keep_their_digits(tmp_path, write_dataset, centred=True):
+def test_hip_is_the_origin_and_far_coordinates_keep_their_digits(
+    tmp_path, write_dataset, centred=True
+):
     part = write_dataset(tmp_path, "KS20", 6, 2, 3, np.random.RandomState(0))["probe"]
     raw = np.stack([np.load(part.axis(axis)) for axis in "xyz"], axis=-1).reshape(6, 6, 25, 3)
     for axis in "xyz":
@@ -161,7 +171,9 @@ def test_every_layout_is_read(tmp_path, write_dataset, dataset, layout, length, 
     row, settings = data.DATASETS[dataset], {"length": length, "root": tmp_path, "batch_size": 3}
     if view is not None or row.recognition:
         loaded = data.load_recognition(dataset, view=view, **settings)
-        assert set(loaded.tests) == ({"test"} if view is not None else set(parts) & set(row.recognition))
+        assert set(loaded.tests) == (
+            {"test"} if view is not None else set(parts) & set(row.recognition)
+        )
         added = len(set(parts) & set(row.recognition_train))
         windows = 12 * (1 + added)
         assert len(loaded.train) == (2 * windows if row.balanced else windows)
@@ -192,7 +204,8 @@ def test_recognition_protocols(tmp_path, write_dataset):
     np.testing.assert_array_equal(loaded.train.skeletons[12:], gallery.skeletons)
     assert set(loaded.tests) == {"probe"}
 
-    # BIWI: persons 0 … 4 have training windows; the tests hold 1, 2 and 4, which become classes 0, 1 and 2.
+    # BIWI: persons 0 … 4 have training windows; the tests hold 1, 2 and 4, which become classes 0,
+    # 1 and 2.
     parts = write_dataset(tmp_path, "BIWI", 6, 5, 4, rng)
     for split, kept in (("Walking", [1, 4]), ("Still", [4, 2])):
         labels = np.repeat(kept, 2)
@@ -275,7 +288,10 @@ BAD_FILES = {
         lambda part: np.save(part.frame_id, np.zeros((12, 6))),
         r"found the shape \(12, 6\)",
     ),
-    "no labels": (lambda part: [part.frame_id.unlink(), part.ids.unlink()], "no labels: expected .*frame_id"),
+    "no labels": (
+        lambda part: [part.frame_id.unlink(), part.ids.unlink()],
+        "no labels: expected .*frame_id",
+    ),
     "no windows": (
         lambda part: [change_rows(part, axis, lambda rows: rows[:0]) for axis in "xyz"],
         "found an empty file",
@@ -336,7 +352,10 @@ def test_wrong_use(tmp_path, write_dataset):
         ("choose one of probe", {"dataset": "KS20", "probe": "gallery"}),
         ("at least 1 frame", {"dataset": "KS20", "probe": "probe", "length": 0}),
         ("found 12 windows, batch size 256, 3 persons", {"dataset": "KS20", "probe": "probe"}),
-        ("found 12 windows, batch size 2, 3 persons", {"dataset": "KS20", "probe": "probe", "batch_size": 2}),
+        (
+            "found 12 windows, batch size 2, 3 persons",
+            {"dataset": "KS20", "probe": "probe", "batch_size": 2},
+        ),
     ):
         with pytest.raises(InputError, match=words):
             data.load(root=tmp_path, **settings)

@@ -1,4 +1,6 @@
-"""One process at a time in a folder: what the second one is told, and what a dead one leaves behind."""
+"""One process at a time in a folder: what the second one is told, and what a dead one leaves
+behind.
+"""
 
 import json
 import os
@@ -12,14 +14,14 @@ import numpy as np
 import pytest
 from commands import error_of, run
 
-from reid.errors import InputError
-from reid.lock import hold
-from reid.runs import Run
+from common.errors import InputError
+from engine.lock import hold
+from engine.run import Run
 
 HOLD = """
 import sys
 from pathlib import Path
-from reid.lock import hold
+from engine.lock import hold
 file = hold(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -30,7 +32,9 @@ sys.stdin.read()
 def other_process(path):
     """Another process that holds a lock, until it is killed without a chance to clean up."""
     words = [sys.executable, "-c", HOLD, str(path)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             assert process.stdout.readline() == "held\n"
             yield process
@@ -71,9 +75,21 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         hold(tmp_path / "file" / "run.lock")
 
 
-def test_training_is_refused_in_a_folder_in_use_and_evaluation_is_not(tmp_path, write_dataset, capsys):
+def test_training_is_refused_in_a_folder_in_use_and_evaluation_is_not(
+    tmp_path, write_dataset, capsys
+):
     write_dataset(tmp_path / "data", "KS20", 6, 4, 8, np.random.RandomState(0))
-    words = ("--dataset", "KS20", "--data", tmp_path / "data", "--out", tmp_path / "out", "--H", 8, "--quiet")
+    words = (
+        "--dataset",
+        "KS20",
+        "--data",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "out",
+        "--H",
+        8,
+        "--quiet",
+    )
     words += ("--batch_size", 16, "--json", tmp_path / "r.json")
     assert run("train_simmc", *words, "--epochs", 1) == 0
     result = json.loads((tmp_path / "r.json").read_text())
@@ -104,7 +120,16 @@ def test_probes_that_share_a_folder_do_not_wait_for_each_other(tmp_path):
 
 
 def test_reproduce_is_refused_in_a_folder_in_use_and_its_list_is_not(tmp_path, capsys):
-    words = ("--out", tmp_path / "out", "--data", tmp_path, "--tables", "retrieval", "--methods", "D-13")
+    words = (
+        "--out",
+        tmp_path / "out",
+        "--data",
+        tmp_path,
+        "--tables",
+        "retrieval",
+        "--methods",
+        "D-13",
+    )
     with other_process(tmp_path / "out" / "reproduce.lock") as process:
         error = error_of(capsys, "reproduce", *words)
         assert f"process {process.pid} " in error

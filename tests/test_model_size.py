@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from commands import run
 
+from engine.encoding import encode_set
+from engine.model_size import count_operations, count_parameters
 from models.age import AGE
 from models.recognition import RecognitionNetwork
 from models.simmc import SimMC
 from models.smsge import SMSGE
-from reid.model_size import count_operations, count_parameters
-from reid.saved import encode_set
 
 
 def operations(model, joints, f):
@@ -26,16 +26,21 @@ def test_simmc():
 
 @pytest.mark.parametrize("D_h", [4, 16])
 def test_smsge(D_h):
-    """In-place products of the LSTM's recurrent kernels among them, which the library alone leaves out."""
+    """In-place products of the LSTM's recurrent kernels among them, which the library alone leaves
+    out.
+    """
     f, heads, hidden, nodes = 6, 3, 8, {"I": 49, "J": 25, "P": 10, "B": 5}
     expected = 0
     for s, n in nodes.items():
-        expected += 4 * hidden * heads * hidden + 2 * heads * 4 * hidden  # the maps of features and scores
+        expected += (
+            4 * hidden * heads * hidden + 2 * heads * 4 * hidden
+        )  # the maps of features and scores
         expected += (
             n * f * 2 * heads * 4 + n * f * heads * 4 * hidden
         )  # scores, features of averaged positions
         for m in list(nodes.values())[list(nodes).index(s) :]:
-            # The relation, the coarser scale's features through its matrix, what the relation gathers of them.
+            # The relation, the coarser scale's features through its matrix, what the relation
+            # gathers of them.
             expected += f * (n * m * hidden + m * hidden * hidden + n * m * hidden)
         first, second = (f * width * 4 * D_h for width in (n * hidden, D_h))
         # No product with the state before the first frame.
@@ -60,7 +65,9 @@ def test_age():
 
 
 def test_released_sizes():
-    """SM-SGE's published 5.58 M are encoder and recogniser of IAS; its graph for KS20 has one unused 8 x 8 matrix."""
+    """SM-SGE's published 5.58 M are encoder and recogniser of IAS; its graph for KS20 has one
+    unused 8 x 8 matrix.
+    """
     sizes = {(25, 20): 5_729_619 - 64, (20, 11): 5_582_030}
     for (joints, persons), expected in sizes.items():
         recogniser = RecognitionNetwork(4 * 256, persons, 4 * 256)

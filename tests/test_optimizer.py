@@ -1,4 +1,6 @@
-"""TensorFlow's Adam against its formula; by the released code's numbers it is tested with each model."""
+"""TensorFlow's Adam against its formula; by the released code's numbers it is tested with each
+model.
+"""
 
 import copy
 
@@ -6,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from reid.errors import InputError
-from reid.optimizer import TFAdam
+from common.errors import InputError
+from engine.optimizer import TFAdam
 
 
 def test_adam_against_the_formula():

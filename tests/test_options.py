@@ -1,4 +1,6 @@
-"""What careless command lines get: one line that says what is wrong, before any work, and nothing lost."""
+"""What careless command lines get: one line that says what is wrong, before any work, and nothing
+lost.
+"""
 
 import json
 import os
@@ -11,9 +13,9 @@ import pytest
 import torch
 from commands import error_of, run
 
-from reid import checkpoint
-from reid.errors import InputError, run_command
-from reid.files import write_whole
+from common.errors import InputError, run_command
+from common.files import write_whole
+from engine import checkpoint
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -26,7 +28,9 @@ SMALL = {
 def data(tmp_path, write_dataset):
     """A small KS20 and IAS."""
     for number, name in enumerate(("KS20", "IAS")):
-        write_dataset(tmp_path / "data", name, 6, persons=3, windows=6, rng=np.random.RandomState(number))
+        write_dataset(
+            tmp_path / "data", name, 6, persons=3, windows=6, rng=np.random.RandomState(number)
+        )
     return tmp_path / "data"
 
 
@@ -44,7 +48,11 @@ def command(data, script="train_simmc", dataset="KS20", out="out"):
         ("--eps", ("0", "1", "-1", "nan"), "a number above 0 and below 1"),
         ("--lambda", ("-0.1", "1.1", "nan"), "a number from 0 to 1"),
         ("--seed", ("-1", str(2**32), "9" * 30, "0.5"), f"a whole number from 0 to {2**32 - 1}"),
-        ("--H", ("0", "-3", "1.5", "x", "9" * 400), f"a whole number of at least 1 and at most {10**9}"),
+        (
+            "--H",
+            ("0", "-3", "1.5", "x", "9" * 400),
+            f"a whole number of at least 1 and at most {10**9}",
+        ),
     ],
 )
 def test_numbers_out_of_range_are_refused(data, capsys, option, values, words):
@@ -75,11 +83,16 @@ def test_an_unknown_device_is_refused_before_many_runs(tmp_path, capsys, monkeyp
         (("epoch", "--data", "nowhere"), "no KGBD data of length 6: looked in nowhere/KGBD"),
         (("preprocess", "--raw", "nowhere"), "KGBD: expected raw data, found none in nowhere/KGBD"),
         (("jaccard", "--features", "nowhere"), "no feature file at nowhere; "),
-        (("epoch", "--quick", "--data", "."), "--quick makes its own simulated data: leave out --data"),
+        (
+            ("epoch", "--quick", "--data", "."),
+            "--quick makes its own simulated data: leave out --data",
+        ),
         (("preprocess", "--quick", "--raw", "."), "leave out --data and --raw"),
     ],
 )
-def test_places_that_a_benchmark_cannot_use_are_refused(tmp_path, capsys, monkeypatch, words, message):
+def test_places_that_a_benchmark_cannot_use_are_refused(
+    tmp_path, capsys, monkeypatch, words, message
+):
     monkeypatch.chdir(tmp_path)
     assert message in error_of(capsys, "benchmarks.__main__", *words)
     assert not list(tmp_path.iterdir())
@@ -91,7 +104,9 @@ def test_the_list_names_the_table_that_needs_no_data(capsys):
 
 
 def test_cpu_with_a_number_is_no_device(data, capsys):
-    assert "choose auto, cpu, cuda or cuda:N" in error_of(capsys, *command(data), "--device", "cpu:3")
+    assert "choose auto, cpu, cuda or cuda:N" in error_of(
+        capsys, *command(data), "--device", "cpu:3"
+    )
 
 
 def test_writing_below_a_file_is_one_error(tmp_path):
@@ -109,7 +124,9 @@ def test_a_training_that_diverges_stops_and_keeps_what_was_saved(data, capsys, s
     error = error_of(capsys, *command(data, script), "--epochs", 4, "--lr", "1e30")
     assert "diverged" in error or "NaN" in error
     best = [path for path in before if path.name == "best.pt"]
-    assert best and all(path.with_name("best.pt.earlier").read_bytes() == before[path] for path in best)
+    assert best and all(
+        path.with_name("best.pt.earlier").read_bytes() == before[path] for path in best
+    )
 
 
 def test_the_log_of_an_earlier_run_is_kept(data, capsys):
@@ -134,9 +151,18 @@ def test_eval_says_the_seed_and_settings_of_the_saved_model(data, script):
     """Not those of the command line, which did not make it."""
     changed = {"train_simmc": ("--eps", 0.7), "train_age": ("--centred",)}[script]
     results = [data.parent / name for name in ("train.json", "eval.json")]
-    assert run(*command(data, script), *changed, "--seed", 3, "--epochs", 2, "--json", results[0]) == 0
     assert (
-        run(*command(data, script)[:8], "--mode", "Eval", *command(data, script)[12:], "--json", results[1])
+        run(*command(data, script), *changed, "--seed", 3, "--epochs", 2, "--json", results[0]) == 0
+    )
+    assert (
+        run(
+            *command(data, script)[:8],
+            "--mode",
+            "Eval",
+            *command(data, script)[12:],
+            "--json",
+            results[1],
+        )
         == 0
     )
     trained, scored = (json.loads(path.read_text()) for path in results)
@@ -187,7 +213,10 @@ def test_files_that_may_not_be_read_are_named(tmp_path, capsys, monkeypatch):
         raise PermissionError(13, "Permission denied", str(file))
 
     monkeypatch.setattr(Path, "open", refuse)
-    for words in (("--checkpoint", file, "--dataset", "KS20"), ("--probe", file, "--gallery", file)):
+    for words in (
+        ("--checkpoint", file, "--dataset", "KS20"),
+        ("--probe", file, "--gallery", file),
+    ):
         said = error_of(capsys, "evaluate", *words)
         assert f"{file} is not a readable" in said and "Permission denied" in said
 
@@ -235,7 +264,9 @@ def test_a_warning_is_given_once(data, capsys):
     assert capsys.readouterr().err.count("persons of the probes that the gallery lacks") == 1
 
 
-@pytest.mark.parametrize("error", [MemoryError("9 TiB"), RuntimeError("CUDA out of memory. Tried 9 GiB")])
+@pytest.mark.parametrize(
+    "error", [MemoryError("9 TiB"), RuntimeError("CUDA out of memory. Tried 9 GiB")]
+)
 def test_too_little_memory_is_one_line(capsys, error):
     def main():
         raise error
@@ -255,12 +286,24 @@ def test_other_faults_are_not_hidden():
 
 
 def test_letters_that_the_terminal_does_not_know(data):
-    """A name of other letters, printed and logged where all is ASCII, changes nothing but how it is printed."""
+    """A name of other letters, printed and logged where all is ASCII, changes nothing but how it is
+    printed.
+    """
     (data.parent / "dätä").symlink_to(data)
     out, features = data.parent / "öut", data.parent / "mérkmale.npz"
     words = command(data.parent / "dätä", out=out.name)[1:]
-    words = [word for word in words if word != "--quiet"] + ["--epochs", 1, "--save_features", features]
-    plain = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = [word for word in words if word != "--quiet"] + [
+        "--epochs",
+        1,
+        "--save_features",
+        features,
+    ]
+    plain = {
+        "PYTHONIOENCODING": "ascii",
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+    }
     done = subprocess.run(
         [sys.executable, "train_simmc.py", *map(str, words)],
         cwd=ROOT,
@@ -277,11 +320,15 @@ def test_letters_that_the_terminal_does_not_know(data):
 def test_a_reader_that_has_gone_ends_a_command_quietly(tmp_path):
     """As `command | head -1` does."""
     code = (
-        "import logging, sys\nfrom reid import cli\nfrom reid.errors import run_command\n"
-        "def main():\n    cli.start_log(False)\n    for n in range(10**5): cli.log.info('a line')\nrun_command(main)"
+        "import logging, sys\nfrom common import command_line\nfrom common.errors import run_command\n"
+        "def main():\n    command_line.start_log(False)\n    for n in range(10**5): command_line.log.info('a line')\nrun_command(main)"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "a line\n"
     process.stdout.close()
@@ -290,7 +337,9 @@ def test_a_reader_that_has_gone_ends_a_command_quietly(tmp_path):
 
 
 def test_data_that_no_model_can_take_are_refused_when_read(data, capsys):
-    """Not after an hour of training: labels beyond exact floats, coordinates beyond float32, one person alone."""
+    """Not after an hour of training: labels beyond exact floats, coordinates beyond float32, one
+    person alone.
+    """
     folder = data / "KS20" / "6"
     labels = folder / "test_npy_data" / "probe" / "frame_id_KS20_6.npy"
     heights = folder / "train_npy_data" / "source_y_KS20_6.npy"
@@ -311,8 +360,19 @@ def test_data_that_no_model_can_take_are_refused_when_read(data, capsys):
 
 def test_recognition_of_one_person_is_refused_before_training(tmp_path, write_dataset, capsys):
     write_dataset(tmp_path / "data", "IAS", 6, persons=1, windows=9, rng=np.random.RandomState(0))
-    places = ("--data", tmp_path / "data", "--out", tmp_path / "out", "--hidden", 4, "--batch_size", 8)
-    assert "two persons" in error_of(capsys, "train_age", "--dataset", "IAS", *places, "--epochs", 1)
+    places = (
+        "--data",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "out",
+        "--hidden",
+        4,
+        "--batch_size",
+        8,
+    )
+    assert "two persons" in error_of(
+        capsys, "train_age", "--dataset", "IAS", *places, "--epochs", 1
+    )
     assert not list(tmp_path.glob("out/**/*.pt"))
 
 
@@ -320,7 +380,17 @@ def test_a_recogniser_is_not_scored_on_another_data_set(tmp_path, write_dataset,
     """Labels that are the same numbers are not the same persons."""
     for name in ("IAS", "BIWI"):
         write_dataset(tmp_path, name, 6, persons=3, windows=6, rng=np.random.RandomState(0))
-    places = ("--data", tmp_path, "--out", tmp_path / "out", "--hidden", 4, "--batch_size", 8, "--quiet")
+    places = (
+        "--data",
+        tmp_path,
+        "--out",
+        tmp_path / "out",
+        "--hidden",
+        4,
+        "--batch_size",
+        8,
+        "--quiet",
+    )
     assert run("train_age", "--dataset", "IAS", *places, "--epochs", 1) == 0
     saved = tmp_path / "out" / "AGE" / "IAS" / "LA" / "ap" / "best_A.pt"
     wrong = ("--dataset", "BIWI", "--data", tmp_path, "--probe", "Walking")

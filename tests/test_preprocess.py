@@ -1,4 +1,6 @@
-"""Preprocessing against the released code's arrays, a slow obvious version, and its own command line."""
+"""Preprocessing against the released code's arrays, a slow obvious version, and its own command
+line.
+"""
 
 import json
 import shutil
@@ -13,10 +15,10 @@ from raw_data import random_kgbd, read_part, read_split, run, write_casia_b, wri
 from scipy.io import savemat
 
 import data
-from data import raw_kgbd
-from data.arrangement import TRAIN, Arrangement
 from data.prepare import split_windows, staged
-from data.raw import RAW, arrange, find
+from data.raw.arrangement import TRAIN, Arrangement
+from data.raw.formats import RAW, arrange, find
+from data.raw import kgbd as raw_kgbd
 from data.windows import back_to_back, cut_windows, every_shift, half_overlapping
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +26,9 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def released(golden, tmp_path_factory) -> Path:
-    """Raw trees of four data sets and, in Datasets/, what the released preprocessing makes of them at f = 6."""
+    """Raw trees of four data sets and, in Datasets/, what the released preprocessing makes of them
+    at f = 6.
+    """
     folder = tmp_path_factory.mktemp("released")
     unpack(golden("preprocess.tar.xz"), folder)
     return folder
@@ -48,7 +52,9 @@ def parts(dataset: str, root: Path, joints: int = 20) -> dict:
 
 @pytest.mark.parametrize("dataset", ["BIWI", "KGBD"])
 def test_files_equal_the_released_ones(dataset, released, ours):
-    """KGBD too: seed 0 draws what the released code drew for these files under numpy.random.seed(0)."""
+    """KGBD too: seed 0 draws what the released code drew for these files under
+    numpy.random.seed(0).
+    """
     expected, found = parts(dataset, released / "Datasets"), parts(dataset, ours)
     for split, (windows, labels, ids) in expected.items():
         assert np.array_equal(found[split][0], windows)
@@ -60,7 +66,8 @@ def test_ias_files_equal_the_released_ones_but_for_labels(released, ours):
     expected, found = parts("IAS", released / "Datasets"), parts("IAS", ours)
     for split, (windows, labels, _) in expected.items():
         assert np.array_equal(found[split][0], windows)
-        # Folders p0, p1, p10, p2; set B has no p1, and the released code gave its p10 the label of p1.
+        # Folders p0, p1, p10, p2; set B has no p1, and the released code gave its p10 the label of
+        # p1.
         same = np.array([0, 2, 3]) if split == "B" else np.arange(4)
         assert np.array_equal(found[split][1], same[labels])
 
@@ -71,22 +78,30 @@ def test_ks20_recordings_go_where_their_setting_belongs(released, ours):
     assert rows.keys() == expected.keys()
     for name, row in rows.items():
         assert row["split"] == expected[name]["by_own_setting"].replace("Train", TRAIN)
-        assert row["person"] == expected[name]["person"] and row["frames"] == expected[name]["frames"]
+        assert (
+            row["person"] == expected[name]["person"] and row["frames"] == expected[name]["frames"]
+        )
 
 
 def test_ks20_windows_equal_the_released_ones(released):
-    """Wherever the released code put a recording where its setting belongs: same windows, same order."""
+    """Wherever the released code put a recording where its setting belongs: same windows, same
+    order.
+    """
     expected = json.loads((released / "ks20_assignment.json").read_text())
     recordings = RAW["KS20"].read(find("KS20", released), "kinect")
     right = [recording for recording in recordings if len(expected[recording.name]["got"]) == 1]
-    right = [own for own in right if expected[own.name]["by_own_setting"] in expected[own.name]["got"]]
+    right = [
+        own for own in right if expected[own.name]["by_own_setting"] in expected[own.name]["got"]
+    ]
     assert len(right) > 35
     splits = [expected[own.name]["by_own_setting"].replace("Train", TRAIN) for own in right]
     found = split_windows("KS20", right, Arrangement(splits, (TRAIN, "gallery", "probe"), ()), 6)
     for split, (windows, _, _) in parts("KS20", released / "Datasets", joints=25).items():
         own = [window.tobytes() for window in found[split][0]]
         counts = [
-            sum(expected[r.name]["got"].values()) for r, s in zip(right, splits, strict=True) if s == split
+            sum(expected[r.name]["got"].values())
+            for r, s in zip(right, splits, strict=True)
+            if s == split
         ]
         assert len(own) == sum(counts)
         assert [window.tobytes() for window in windows if window.tobytes() in set(own)] == own
@@ -100,7 +115,9 @@ def test_every_published_length(released, tmp_path):
     for length in (4, 12):
         loaded = data.load("KS20", "probe", length, tmp_path, balance=False)
         assert loaded.probe.skeletons.shape[1:] == (length, 25, 3)
-    splits = [read_split(tmp_path / "KS20" / str(length))["recordings"] for length in (4, 6, 8, 10, 12)]
+    splits = [
+        read_split(tmp_path / "KS20" / str(length))["recordings"] for length in (4, 6, 8, 10, 12)
+    ]
     assert all(split == splits[0] for split in splits)
 
 
@@ -136,7 +153,9 @@ def test_same_seed_same_files_other_seed_other_split(released, tmp_path):
     for out, seed in (("a", 3), ("b", 3), ("c", 4)):
         for dataset in ("KGBD", "KS20"):
             run(6, "--raw", released, "--out", tmp_path / out, "--dataset", dataset, "--seed", seed)
-    files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    files = [
+        path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()
+    ]
     assert len(files) == 32
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -160,10 +179,18 @@ def test_kgbd_draw_gives_every_split_its_number(tmp_path):
 
 @pytest.mark.parametrize(
     "folder",
-    ["KGBD/kinect gait raw dataset", "KGBD/Data", "KinectGait/Data", "KinectGait-master/Data", "Data"],
+    [
+        "KGBD/kinect gait raw dataset",
+        "KGBD/Data",
+        "KinectGait/Data",
+        "KinectGait-master/Data",
+        "Data",
+    ],
 )
 def test_kgbd_folders_and_joint_orders(folder, tmp_path):
-    """Both layouts are found, read-me files are ignored, and both joint orders hold the same joints."""
+    """Both layouts are found, read-me files are ignored, and both joint orders hold the same
+    joints.
+    """
     frames = random_kgbd(persons=2, recordings=4, length=30)
     write_kgbd(tmp_path / folder, frames)
     for place in (tmp_path / folder, tmp_path / folder / "Person001"):
@@ -173,7 +200,9 @@ def test_kgbd_folders_and_joint_orders(folder, tmp_path):
     kinect, as_listed = (RAW["KGBD"].read(root, order) for order in ("kinect", "file"))
     for first, second in zip(kinect, as_listed, strict=True):
         assert np.array_equal(first.frames, frames[first.name])
-        assert np.array_equal(second.frames[:, 0], first.frames[:, 3])  # the files list the head first
+        assert np.array_equal(
+            second.frames[:, 0], first.frames[:, 3]
+        )  # the files list the head first
         assert np.array_equal(second.frames[:, 11], first.frames[:, 0])
     run(6, "--raw", tmp_path, "--out", tmp_path / "out", "--joint_order", "file")
     assert read_split(tmp_path / "out" / "KGBD" / "6")["joint_order"] == "file"
@@ -181,7 +210,8 @@ def test_kgbd_folders_and_joint_orders(folder, tmp_path):
 
 def test_joint_names_in_many_spellings():
     assert [
-        raw_kgbd.joint_number(name) for name in ("Hip-centro", "HipCenter", "hip_centre", "Center-Hip")
+        raw_kgbd.joint_number(name)
+        for name in ("Hip-centro", "HipCenter", "hip_centre", "Center-Hip")
     ] == [0] * 4
     assert raw_kgbd.joint_number("\nShoulder-Left") == raw_kgbd.joint_number("left shoulder") == 4
     assert (
@@ -198,19 +228,30 @@ def test_joint_names_in_many_spellings():
 
 def test_kgbd_regular_and_irregular_files_read_alike(tmp_path):
     """Blank lines, spaces and CRLF send a file down the slow path; it gives the same recording."""
-    frames = {"Person001/1.txt": np.random.RandomState(0).normal(size=(5, 20, 3)) * 10.0 ** -np.arange(3)}
+    frames = {
+        "Person001/1.txt": np.random.RandomState(0).normal(size=(5, 20, 3)) * 10.0 ** -np.arange(3)
+    }
     write_kgbd(tmp_path, frames)
     path = tmp_path / "Person001" / "1.txt"
     text = path.read_text()
-    for variant in (text, text.replace("\n", "\r\n"), text.replace("Spine", " spine "), "\n" + text + "\n\n"):
+    for variant in (
+        text,
+        text.replace("\n", "\r\n"),
+        text.replace("Spine", " spine "),
+        "\n" + text + "\n\n",
+    ):
         path.write_bytes(variant.encode())
         (recording,) = RAW["KGBD"].read(tmp_path, "kinect")
         assert np.array_equal(recording.frames, frames["Person001/1.txt"])
 
 
 def test_kgbd_fast_reader_passes_nothing_that_the_slow_one_refuses(tmp_path):
-    """Random damage to single bytes: wherever the fast reader gives numbers, the slow one gives the same."""
-    write_kgbd(tmp_path, {"Person001/1.txt": np.random.RandomState(0).normal(size=(3, 20, 3)).round(3)})
+    """Random damage to single bytes: wherever the fast reader gives numbers, the slow one gives the
+    same.
+    """
+    write_kgbd(
+        tmp_path, {"Person001/1.txt": np.random.RandomState(0).normal(size=(3, 20, 3)).round(3)}
+    )
     path, random = tmp_path / "Person001" / "1.txt", np.random.RandomState(1)
     intact, passed = path.read_bytes(), 0
     for _ in range(400):
@@ -289,7 +330,9 @@ def test_casia_b_protocols(tmp_path):
 
     match = tmp_path / "out" / "CASIA_B_match" / "40"
     windows, labels, ids = read_part(match / "CASIA_B_train_npy_data", "CASIA_B_40", 14)
-    trained = [name for name in sorted(videos) if int(name[:3]) <= 2]  # the first half of five persons
+    trained = [
+        name for name in sorted(videos) if int(name[:3]) <= 2
+    ]  # the first half of five persons
     assert np.array_equal(windows, np.array([w for name in trained for w in joined(name, [0])]))
     assert labels.tolist() == [int(name[:3]) for name in trained]
     assert ids == {1: [0, 1, 2, 3, 4], 2: [5, 6, 7, 8]}
@@ -336,7 +379,11 @@ def test_second_run_replaces_the_first(released, tmp_path):
     for seed in (0, 1):
         run(6, "--raw", released, "--out", tmp_path, "--dataset", "KGBD", "--seed", seed)
     folder = tmp_path / "KGBD" / "6"
-    assert sorted(path.name for path in folder.iterdir()) == ["split.json", "test_npy_data", "train_npy_data"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "split.json",
+        "test_npy_data",
+        "train_npy_data",
+    ]
     assert read_split(folder)["seed"] == 1
 
 
@@ -355,22 +402,39 @@ def test_runs_as_a_program(released, tmp_path):
     command = [sys.executable, "preprocess.py", "6", "--raw", released, "--out", tmp_path]
     done = subprocess.run([*command, "--dataset", "KGBD"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "windows train 14, gallery 19, probe 12" in done.stdout
-    refused = subprocess.run([*command, "--dataset", "CASIA_B"], cwd=ROOT, capture_output=True, text=True)
+    refused = subprocess.run(
+        [*command, "--dataset", "CASIA_B"], cwd=ROOT, capture_output=True, text=True
+    )
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow
 def test_real_kgbd_in_full(tmp_path):
-    """Every frame of the real recordings, the sizes of a draw, and the time and memory that it may take."""
+    """Every frame of the real recordings, the sizes of a draw, and the time and memory that it may
+    take.
+    """
     source = ROOT.parent / "shared" / "kgbd"
     if not (source / "unpack.py").exists():
         pytest.skip(f"the real KGBD is not there ({source})")
-    subprocess.run([sys.executable, source / "unpack.py", tmp_path], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, source / "unpack.py", tmp_path], check=True, capture_output=True
+    )
     code = (
         "import preprocess, resource, sys, time; start = time.time(); preprocess.main();"
         "print(time.time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
-    command = [sys.executable, "-c", code, "6", "--dataset", "KGBD", "--raw", tmp_path, "--out", tmp_path]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "6",
+        "--dataset",
+        "KGBD",
+        "--raw",
+        tmp_path,
+        "--out",
+        tmp_path,
+    ]
     command += ["--joint_order", "file"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     seconds, kilobytes = map(float, done.stdout.splitlines()[-1].split())
@@ -381,7 +445,9 @@ def test_real_kgbd_in_full(tmp_path):
     for split, published in (("train", 31573), ("gallery", 31680), ("probe", 15626)):
         assert abs(note["windows"][split] / published - 1) < 0.05
     raw = np.load(source / "kgbd_mm.npz")
-    windows, labels, _ = read_part(tmp_path / "KGBD" / "6" / "test_npy_data" / "probe", "KGBD_6", 20)
+    windows, labels, _ = read_part(
+        tmp_path / "KGBD" / "6" / "test_npy_data" / "probe", "KGBD_6", 20
+    )
     expected = []
     for person, walk, start, stop in zip(
         raw["person"], raw["walk"], raw["offset"][:-1], raw["offset"][1:], strict=True

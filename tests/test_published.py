@@ -1,6 +1,8 @@
-"""Published checkpoints through evaluate.py: the released code's figures, recognition of kinds, settings, export.
+"""Published checkpoints through evaluate.py: the released code's figures, recognition of kinds,
+settings, export.
 
-Whole checkpoints are too large for the repository: those tests look for ../shared/golden and are skipped without it.
+Whole checkpoints are too large for the repository: those tests look for ../shared/golden and are
+skipped without it.
 """
 
 import json
@@ -17,13 +19,14 @@ from test_smsge import Golden
 from training import RETRIEVAL, pick
 
 from data import load, load_recognition
+from engine import evaluation as protocol
+from engine.encoding import encode_set
 from models.age import AGE, AXES, concatenated
 from models.recognition import RecognitionNetwork
 from models.smsge import SMSGE
-from reid import protocol, recognition
-from reid.published import kinds
-from reid.published.crc32c import masked_crc32c
-from reid.saved import encode_set
+from reid import recognition
+from tensorflow_v1 import kinds
+from tensorflow_v1.crc32c import masked_crc32c
 
 SHARED = Path(__file__).parents[2] / "shared" / "golden"
 
@@ -45,7 +48,9 @@ def test_simmc_checkpoint_that_tensorflow_wrote(tmp_path):
     unpack(folder / "Datasets_KS20.tar.gz", tmp_path)
     released = json.loads((folder / "metrics.json").read_text())
     data = ("--dataset", "KS20", "--data", tmp_path / "Datasets", "--protocol", "released")
-    found = evaluate("--checkpoint", folder / "model" / "best.ckpt", *data, "--export", tmp_path / "own.pt")
+    found = evaluate(
+        "--checkpoint", folder / "model" / "best.ckpt", *data, "--export", tmp_path / "own.pt"
+    )
     for ours, theirs in (("top1", "top_1"), ("top5", "top_5"), ("top10", "top_10"), ("mAP", "mAP")):
         assert found[ours] == pytest.approx(released[theirs], abs=1e-6)
     assert (found["probes"], found["gallery"]) == (256, 256)
@@ -98,7 +103,9 @@ def write_encoders(folder: Path, encoders, stem="IAS_LA") -> Path:
     for axis in AXES:
         own = {name[2:]: array for name, array in encoders.items() if name.startswith(axis)}
         own["learning_rate"] = own["memory_layer/kernel/Adam"] = np.zeros(3, np.float32)
-        tf_writer.write(folder / "Gait_Encoding_models" / f"{stem}_{axis}" / "trained_model.ckpt", own)
+        tf_writer.write(
+            folder / "Gait_Encoding_models" / f"{stem}_{axis}" / "trained_model.ckpt", own
+        )
     return folder / "Gait_Encoding_models" / stem
 
 
@@ -111,7 +118,9 @@ def write_recogniser(folder: Path, network, manner: str) -> Path:
 @pytest.fixture
 def data(tmp_path, write_dataset):
     """A random IAS of 11 persons; the arguments that name it."""
-    write_dataset(tmp_path / "Datasets", "IAS", 6, persons=11, windows=3, rng=np.random.RandomState(5))
+    write_dataset(
+        tmp_path / "Datasets", "IAS", 6, persons=11, windows=3, rng=np.random.RandomState(5)
+    )
     return "--dataset", "IAS", "--data", tmp_path / "Datasets"
 
 
@@ -119,9 +128,14 @@ def data(tmp_path, write_dataset):
 def test_age_recogniser_with_its_encoders(manner, tmp_path, data, age):
     """Against the model put together by hand, on skeletons as stored."""
     encoders, networks = age
-    stem, prefix = write_encoders(tmp_path, encoders), write_recogniser(tmp_path, networks[manner], manner)
+    stem, prefix = (
+        write_encoders(tmp_path, encoders),
+        write_recogniser(tmp_path, networks[manner], manner),
+    )
     found = evaluate("--checkpoint", prefix, *data, "--export", tmp_path / "own.pt")
-    test = load_recognition("IAS", "B", root=tmp_path / "Datasets", centred=False, balance=False).tests["B"]
+    test = load_recognition(
+        "IAS", "B", root=tmp_path / "Datasets", centred=False, balance=False
+    ).tests["B"]
     with torch.no_grad():
         rows = AGE.from_published(encoders).encode(torch.from_numpy(test.skeletons))["encodings"]
         rows = concatenated(rows) if manner == "sc" else rows
@@ -140,23 +154,35 @@ def test_age_encoders_are_scored_by_retrieval(tmp_path, data, age):
     model = AGE.from_published(age[0])
     sets = load("IAS", "B", 6, tmp_path / "Datasets", centred=False, train=False)
     expected = protocol.score(
-        sets, encode_set(model, sets.probe.skeletons), encode_set(model, sets.gallery.skeletons), "full"
+        sets,
+        encode_set(model, sets.probe.skeletons),
+        encode_set(model, sets.gallery.skeletons),
+        "full",
     )
-    for name in (stem, stem.with_name("IAS_LA_y"), stem.with_name("IAS_LA_z") / "trained_model.ckpt.index"):
+    for name in (
+        stem,
+        stem.with_name("IAS_LA_y"),
+        stem.with_name("IAS_LA_z") / "trained_model.ckpt.index",
+    ):
         found = evaluate("--checkpoint", name, *data, "--probe", "B")
         assert {key: found[key] for key in expected} == expected
 
 
 @pytest.mark.parametrize("manner", ["ap", "sc"])
 def test_age_recogniser_on_the_rows_kept_beside_it(manner, tmp_path, golden, age):
-    """What the released evaluate.py prints, without data and encoders: whole batches of 128 rows, or of 32."""
+    """What the released evaluate.py prints, without data and encoders: whole batches of 128 rows,
+    or of 32.
+    """
     prefix = write_recogniser(tmp_path, age[1][manner], manner)
     with np.load(golden("rn_h32.npz")) as file:
         released = {name: file[name] for name in file.files if name.startswith(f"rn_{manner}/eval")}
     with np.load(golden("rn_h32_rows.npz")) as file:
         rows = file[f"rn_{manner}/eval/X"]
     labels = np.eye(11, dtype=np.int64)[released[f"rn_{manner}/eval/labels"]]
-    for name, order in (("val", slice(None)), ("val_2", slice(None, None, -1 if manner == "sc" else 1))):
+    for name, order in (
+        ("val", slice(None)),
+        ("val_2", slice(None, None, -1 if manner == "sc" else 1)),
+    ):
         np.save(prefix.with_name(f"{name}_X.npy"), rows[order])
         np.save(prefix.with_name(f"{name}_y.npy"), labels[order])
     data = ("--dataset", "IAS", "--protocol", "released")
@@ -175,22 +201,30 @@ def test_age_recogniser_on_the_rows_kept_beside_it(manner, tmp_path, golden, age
 
 @pytest.fixture(scope="module")
 def smsge(golden):
-    """SM-SGE's variables in the golden file for IAS, those of a pre-trained encoder: its recogniser is not in use."""
+    """SM-SGE's variables in the golden file for IAS, those of a pre-trained encoder: its recogniser
+    is not in use.
+    """
     return Golden(golden("smsge_IAS.npz")).variables
 
 
 def finished(variables) -> dict[str, np.ndarray]:
-    """The same after the recogniser's training: a second network, with other weights than the first."""
+    """The same after the recogniser's training: a second network, with other weights than the
+    first.
+    """
     name = "Recognition/Recognition/Variable"
     first = [variables[name], *(variables[f"{name}_{n}"] for n in (1, 2, 3))]
     rng = np.random.RandomState(2)
-    second = {f"{name}_{n}": rng.normal(size=w.shape).astype(np.float32) for n, w in enumerate(first, 4)}
+    second = {
+        f"{name}_{n}": rng.normal(size=w.shape).astype(np.float32) for n, w in enumerate(first, 4)
+    }
     slots = {f"{name}_4/Adam": first[0], "Recognition/Recognition/beta1_power_1": np.float32(0.9)}
     return {**variables, **second, **slots}
 
 
 def test_smsge_recogniser_and_its_settings(tmp_path, data, smsge):
-    """Against the model put together by hand: every prefix counts, the last alone with --set last_pre=1."""
+    """Against the model put together by hand: every prefix counts, the last alone with --set
+    last_pre=1.
+    """
     variables, prefix = finished(smsge), tmp_path / "RN" / "IAS-A_formal.ckpt"
     words = {"words": np.zeros(2, np.float32)}  # strings, which are left out
     tf_writer.write(prefix, variables | words, shards=3, per_block=40, dtypes={"words": 7})
@@ -207,7 +241,9 @@ def test_smsge_recogniser_and_its_settings(tmp_path, data, smsge):
         (("fusion_lambda=0.5",), logits[6].sum(dim=1)),
         (("fusion_lambda=0.5", "last_pre=1"), logits[6][:, -1]),
     ):
-        found = evaluate("--checkpoint", prefix, *data, "--set", *given, "--export", tmp_path / "own.pt")
+        found = evaluate(
+            "--checkpoint", prefix, *data, "--set", *given, "--export", tmp_path / "own.pt"
+        )
         expected = recognition.evaluate(scores, test.labels)
         assert found["rank"] == expected["rank"]
         assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
@@ -220,7 +256,10 @@ def test_pre_trained_smsge_is_scored_by_retrieval(tmp_path, data, smsge):
     model = SMSGE.from_published(smsge)
     sets = load("IAS", "B", 6, tmp_path / "Datasets", train=False)
     expected = protocol.score(
-        sets, encode_set(model, sets.probe.skeletons), encode_set(model, sets.gallery.skeletons), "full"
+        sets,
+        encode_set(model, sets.probe.skeletons),
+        encode_set(model, sets.gallery.skeletons),
+        "full",
     )
     assert found["method"] == "SM-SGE" and {key: found[key] for key in expected} == expected
 
@@ -228,14 +267,29 @@ def test_pre_trained_smsge_is_scored_by_retrieval(tmp_path, data, smsge):
 def test_an_exported_simmc_is_scored_by_the_training_script(tmp_path, write_dataset):
     rng = np.random.RandomState(4)
     write_dataset(tmp_path / "Datasets", "KS20", 6, persons=4, windows=3, rng=rng)
-    shapes = {"dense/kernel": (75, 16), "dense/bias": 16, "dense_1/kernel": (16, 16), "dense_1/bias": 16}
-    shapes |= {"SimMC/Variable": (16, 16), "SimMC/Variable_1": 16, "SimMC/SimMC/Variable/Adam": (16, 16)}
-    variables = {f"SimMC/{name}": rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    shapes = {
+        "dense/kernel": (75, 16),
+        "dense/bias": 16,
+        "dense_1/kernel": (16, 16),
+        "dense_1/bias": 16,
+    }
+    shapes |= {
+        "SimMC/Variable": (16, 16),
+        "SimMC/Variable_1": 16,
+        "SimMC/SimMC/Variable/Adam": (16, 16),
+    }
+    variables = {
+        f"SimMC/{name}": rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()
+    }
     tf_writer.write(tmp_path / "best.ckpt", variables)
     common = ("--dataset", "KS20", "--data", tmp_path / "Datasets", "--probe", "probe")
     own = tmp_path / "out" / "KS20" / "probe" / "best.pt"
-    found = evaluate("--checkpoint", tmp_path / "best.ckpt.data-00000-of-00001", *common, "--export", own)
-    again = results_of("train_simmc", *common, "--mode", "Eval", "--out", tmp_path / "out", "--quiet")
+    found = evaluate(
+        "--checkpoint", tmp_path / "best.ckpt.data-00000-of-00001", *common, "--export", own
+    )
+    again = results_of(
+        "train_simmc", *common, "--mode", "Eval", "--out", tmp_path / "out", "--quiet"
+    )
     names = (*RETRIEVAL, "probes", "gallery")
     assert pick(again, names) == pick(found, names)
 
@@ -246,21 +300,32 @@ def test_kinds_are_told_by_their_variables(smsge, age):
     assert kinds.identify(finished(smsge)) == "SM-SGE recogniser"
     assert kinds.identify({name[2:]: a for name, a in encoders.items() if name[0] == "x"}) == "AGE"
     assert kinds.identify(networks["ap"]) == "AGE recogniser"
-    simmc = ("SimMC/dense/kernel", "SimMC/dense_1/kernel", "SimMC/SimMC/Variable", "SimMC/SimMC/Variable_1")
+    simmc = (
+        "SimMC/dense/kernel",
+        "SimMC/dense_1/kernel",
+        "SimMC/SimMC/Variable",
+        "SimMC/SimMC/Variable_1",
+    )
     assert kinds.identify(dict.fromkeys(simmc)) == "SimMC"
     assert kinds.identify(dict.fromkeys(simmc[:3])) is None
 
 
-def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, data, write_dataset, smsge, age, capsys):
+def test_what_cannot_be_done_is_refused_in_one_line(
+    tmp_path, data, write_dataset, smsge, age, capsys
+):
     def error(name, *arguments, data=data):
         return error_of(capsys, "evaluate", "--checkpoint", tmp_path / name, *data, *arguments)
 
     foreign = {f"layer_{n}/weights": np.zeros((n, 2), np.float32) for n in range(12)}
     tf_writer.write(tmp_path / "foreign.ckpt", {**foreign, "global_step": np.int64(3)})
-    assert "found the variables layer_0/weights [0, 2], layer_1/weights [1, 2]" in error("foreign.ckpt")
+    assert "found the variables layer_0/weights [0, 2], layer_1/weights [1, 2]" in error(
+        "foreign.ckpt"
+    )
     assert "and 4 more" in error("foreign.ckpt")
     tf_writer.write(tmp_path / "smsge.ckpt", finished(smsge))
-    write_dataset(tmp_path / "Datasets", "KS20", 6, persons=11, windows=2, rng=np.random.RandomState(5))
+    write_dataset(
+        tmp_path / "Datasets", "KS20", 6, persons=11, windows=2, rng=np.random.RandomState(5)
+    )
     write_dataset(tmp_path / "few", "IAS", 6, persons=10, windows=2, rng=np.random.RandomState(5))
     other = ("--dataset", "KS20", "--data", tmp_path / "Datasets")
     assert "frames of 20 joints, these data have 25" in error("smsge.ckpt", data=other)
@@ -275,8 +340,12 @@ def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, data, write_datase
     prefix = write_recogniser(tmp_path, age[1]["ap"], "ap").relative_to(tmp_path)
     assert "name its encoders with --encoder" in error(prefix)
     assert "--export needs the encoders" in error(prefix, "--export", tmp_path / "own.pt")
-    (tmp_path / prefix.with_name("val_X.npy")).write_text("version https://git-lfs.github.com/spec/v1")
-    (tmp_path / prefix.with_name("val_y.npy")).write_text("version https://git-lfs.github.com/spec/v1")
+    (tmp_path / prefix.with_name("val_X.npy")).write_text(
+        "version https://git-lfs.github.com/spec/v1"
+    )
+    (tmp_path / prefix.with_name("val_y.npy")).write_text(
+        "version https://git-lfs.github.com/spec/v1"
+    )
     assert "a Git LFS pointer?" in error(prefix)
     stem = write_encoders(tmp_path, age[0])
     for file in stem.with_name("IAS_LA_y").iterdir():

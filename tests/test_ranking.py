@@ -1,12 +1,14 @@
-"""Retrieval against released numbers, a table made by hand, and the per-probe loop with scikit-learn."""
+"""Retrieval against released numbers, a table made by hand, and the per-probe loop with
+scikit-learn.
+"""
 
 import numpy as np
 import pytest
 import slow_versions
 from scipy.spatial.distance import cdist
 
+from common.errors import InputError
 from reid import ranking
-from reid.errors import InputError
 
 FIGURES = ("mAP", "top1", "top5", "top10")
 
@@ -18,8 +20,20 @@ def released(golden):
 
 
 CASES = [
-    *("random", "realistic", "realistic_float32", "ties_rounded", "missing_ids", "trained_features"),
-    *("trained_features_evalmode", "cross_condition_clnm", "same_condition_nmnm", "same_condition_bgbg"),
+    *(
+        "random",
+        "realistic",
+        "realistic_float32",
+        "ties_rounded",
+        "missing_ids",
+        "trained_features",
+    ),
+    *(
+        "trained_features_evalmode",
+        "cross_condition_clnm",
+        "same_condition_nmnm",
+        "same_condition_bgbg",
+    ),
 ]
 
 
@@ -28,11 +42,15 @@ def test_released_figures(released, case):
     names = ("dist", "query_labels", "gallery_labels", "mAP_top1_top5_top10")
     distances, probe_ids, gallery_ids, expected = (released[f"{case}__{name}"] for name in names)
     one_set = case.startswith("same_condition")
-    found = ranking.evaluate_distances(distances, probe_ids, gallery_ids, same_set_as_released=one_set)
+    found = ranking.evaluate_distances(
+        distances, probe_ids, gallery_ids, same_set_as_released=one_set
+    )
     np.testing.assert_allclose([found[name] for name in FIGURES], expected, rtol=0, atol=1e-9)
     if f"{case}__gallery_features" in released:
         probe, gallery = released[f"{case}__query_features"], released[f"{case}__gallery_features"]
-        found = ranking.evaluate(probe, probe_ids, gallery, gallery_ids, same_set_as_released=one_set)
+        found = ranking.evaluate(
+            probe, probe_ids, gallery, gallery_ids, same_set_as_released=one_set
+        )
         np.testing.assert_allclose([found[name] for name in FIGURES], expected, rtol=0, atol=1e-9)
 
 
@@ -42,7 +60,13 @@ def test_table_by_hand():
     distances = np.array(
         [
             [1.0, 4.0, 2.0, 3.0, 5.0],  # person 0: matches rank 1 and 4: AP (1/1 + 2/4) / 2
-            [1.0, 2.0, 3.0, 3.0, 4.0],  # person 1: both matches tied at rank 3-4: AP (2/4 + 2/4) / 2
+            [
+                1.0,
+                2.0,
+                3.0,
+                3.0,
+                4.0,
+            ],  # person 1: both matches tied at rank 3-4: AP (2/4 + 2/4) / 2
             [1.0, 2.0, 3.0, 4.0, 5.0],  # person 7 is not in the gallery: a miss, without AP
         ]
     )

@@ -1,4 +1,6 @@
-"""Every kind of bad raw data and wrong use: one line with file and line number, exit code 2, nothing written."""
+"""Every kind of bad raw data and wrong use: one line with file and line number, exit code 2,
+nothing written.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -42,8 +44,16 @@ def kgbd(tmp_path) -> Path:
         (45, "Tail;0.1;0.2;0.3", "line 45: expected the name of a Kinect joint, found 'Tail'"),
         (3, "Neck;0.1;0.2;0.3", "line 3: expected the name of a Kinect joint, found 'Neck'"),
         (45, None, "line 45: expected elbow right, as in the first frame, found 'Elbow-Left'"),
-        (3, None, "line 20: expected each joint once a frame (not seen yet: shoulder right), found 'Head'"),
-        (45, "Head;0.1;0.2;0.3", "line 45: expected elbow right, as in the first frame, found 'Head'"),
+        (
+            3,
+            None,
+            "line 20: expected each joint once a frame (not seen yet: shoulder right), found 'Head'",
+        ),
+        (
+            45,
+            "Head;0.1;0.2;0.3",
+            "line 45: expected elbow right, as in the first frame, found 'Head'",
+        ),
     ],
 )
 def test_broken_kgbd_lines(kgbd, tmp_path, capsys, line, text, message):
@@ -63,7 +73,9 @@ def test_empty_and_truncated_kgbd_files(kgbd, tmp_path, capsys):
     kgbd.write_text("Head;1;2;3\n")
     assert f"{kgbd}, line 1: expected 20 joints a frame" in refused(capsys, 6, "--raw", tmp_path)
     kgbd.write_text("")
-    assert f"{kgbd}: expected lines with joints, found an empty file" in refused(capsys, 6, "--raw", tmp_path)
+    assert f"{kgbd}: expected lines with joints, found an empty file" in refused(
+        capsys, 6, "--raw", tmp_path
+    )
     kgbd.write_bytes(bytes(range(256)) * 9)
     assert str(kgbd) in refused(capsys, 6, "--raw", tmp_path)
     shutil.rmtree(kgbd.parent)
@@ -83,7 +95,9 @@ def test_too_few_kgbd_recordings_of_every_person(tmp_path, capsys, recordings, l
     write_kgbd(tmp_path / "KGBD", random_kgbd(persons=2, recordings=recordings, length=30))
     said = refused(capsys, 6, "--raw", tmp_path, "--out", tmp_path / "out")
     assert "KGBD: expected at least 3 recordings of a person" in said
-    assert f"found {2 * recordings} recordings of 2 persons, which leave none for {lacking};" in said
+    assert (
+        f"found {2 * recordings} recordings of 2 persons, which leave none for {lacking};" in said
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -158,7 +172,8 @@ def test_ks20_with_one_setting(raw, capsys):
         path.unlink()
     said = refused(capsys, 6, "--raw", raw, "--out", raw / "out", "--dataset", "KS20")
     assert (
-        "KS20: expected the three settings of a person, one each for train, gallery and probe, found" in said
+        "KS20: expected the three settings of a person, one each for train, gallery and probe, found"
+        in said
     )
 
 
@@ -221,9 +236,13 @@ def test_casia_b_arrays_with_pickles_or_holes(tmp_path, capsys):
     holes = np.ones((4, 14, 3))
     holes[2, 5, 1] = np.nan
     np.save(folder / "002-nm-01-000.npy", holes)
-    assert "expected finite coordinates, found others in frame 2" in refused(capsys, 4, "--raw", tmp_path)
+    assert "expected finite coordinates, found others in frame 2" in refused(
+        capsys, 4, "--raw", tmp_path
+    )
     (folder / "002-nm-01-000.npy").unlink()
-    assert "expected at least 2 persons and 2 views, found 1 and 3" in refused(capsys, 4, "--raw", tmp_path)
+    assert "expected at least 2 persons and 2 views, found 1 and 3" in refused(
+        capsys, 4, "--raw", tmp_path
+    )
 
 
 def test_wrong_use(raw, capsys):
@@ -231,18 +250,25 @@ def test_wrong_use(raw, capsys):
     assert "expected window lengths from 2 on" in refused(capsys, 1, "--raw", raw)
     assert "expected window lengths from 2 on" in refused(capsys, 6, "all", "--raw", raw)
     assert "invalid choice: 'FOO'" in refused(capsys, 6, "--raw", raw, "--dataset", "FOO")
-    assert "expected a whole number from 0 to 4294967295" in refused(capsys, 6, "--raw", raw, "--seed=-1")
+    assert "expected a whole number from 0 to 4294967295" in refused(
+        capsys, 6, "--raw", raw, "--seed=-1"
+    )
     said = refused(capsys, 6, "--raw", raw / "no", "--dataset", "CASIA_B")
     assert f"found none in {raw / 'no' / 'CASIA_B'}; get it from http" in said
     assert f"python -m data.simulate --dataset CASIA_B --raw {raw / 'no'}" in said
     assert "expected raw data sets below" in refused(capsys, 6, "--raw", raw / "nowhere")
     said = refused(capsys, 30, "--raw", raw, "--dataset", "KGBD", "--out", raw / "out")
-    assert "KGBD, f = 30: expected recordings of at least 50 frames in split 'train', found none" in said
+    assert (
+        "KGBD, f = 30: expected recordings of at least 50 frames in split 'train', found none"
+        in said
+    )
     assert not (raw / "out").exists()
 
 
 def test_what_cannot_be_made_does_not_stop_the_rest(tmp_path, capsys):
-    """A data set that is too short for one length, one that is broken, and one that is whole, which comes last."""
+    """A data set that is too short for one length, one that is broken, and one that is whole, which
+    comes last.
+    """
     simulate("KGBD", tmp_path / "raw", persons=2, frames=30, recordings=4)
     broken, *_ = simulate("IAS", tmp_path / "raw", persons=2, frames=20).glob("*/*/*.txt")
     broken.write_text("x")
@@ -275,7 +301,10 @@ def test_a_full_disk_is_named_as_the_reason(kgbd, tmp_path, capsys, monkeypatch)
 def test_data_from_elsewhere_are_not_overwritten(raw, capsys):
     raw = raw("KGBD", "Datasets")
     said = refused(capsys, 6, "--raw", raw, "--out", raw / "Datasets", "--dataset", "KGBD")
-    assert f"{raw / 'Datasets' / 'KGBD' / '6'}: expected no data or data written by preprocess.py" in said
+    assert (
+        f"{raw / 'Datasets' / 'KGBD' / '6'}: expected no data or data written by preprocess.py"
+        in said
+    )
     (raw / "file").write_text("")
     said = refused(capsys, 6, "--raw", raw, "--out", raw / "file", "--dataset", "KGBD")
     assert "cannot write" in said

@@ -1,4 +1,6 @@
-"""The recognition network and its figures, against the released code's numbers and against slow obvious versions."""
+"""The recognition network and its figures, against the released code's numbers and against slow
+obvious versions.
+"""
 
 import json
 
@@ -6,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from common.errors import InputError
+from engine.optimizer import TFAdam
 from models.recognition import RecognitionNetwork
-from reid.errors import InputError
-from reid.optimizer import TFAdam
 from reid.recognition import evaluate
 
 
@@ -54,7 +56,9 @@ def slow_figures(scores, labels):
 @pytest.mark.parametrize("case", ["a", "b", "ties"])
 def test_golden_nauc(case, arrays):
     golden = {
-        name.partition("/")[2]: value for name, value in arrays("nauc.npz").items() if name.startswith(case)
+        name.partition("/")[2]: value
+        for name, value in arrays("nauc.npz").items()
+        if name.startswith(case)
     }
     used = int(golden["n_used"])  # the released code leaves out an incomplete last batch
     everything = evaluate(golden["scores"], golden["labels"])
@@ -62,7 +66,9 @@ def test_golden_nauc(case, arrays):
     assert everything["nAUC_roc"] == pytest.approx(float(golden["nAUC_all"]), abs=1e-9)
     assert whole_batches["nAUC_roc"] == pytest.approx(float(golden["nAUC_used"]), abs=1e-9)
     if "rank" in golden:  # stored with four decimals
-        np.testing.assert_allclose(list(whole_batches["rank"].values()), golden["rank"], atol=5.1e-5)
+        np.testing.assert_allclose(
+            list(whole_batches["rank"].values()), golden["rank"], atol=5.1e-5
+        )
         assert whole_batches["rank1"] == pytest.approx(float(golden["acc"]), abs=1e-9)
 
 
@@ -114,7 +120,11 @@ def test_released_ias_recogniser(arrays):
     """Inputs and logits of the network in a released checkpoint; the logits reach 8,000."""
     golden = arrays("rn_ias.npz")
     variables = {"W1": golden["W1"], "b1": golden["b1"], "W": golden["W"], "Variable": golden["b"]}
-    for name in ("W/Adam3", "learning_rate", "new_train/beta1_power"):  # found beside them, and ignored
+    for name in (
+        "W/Adam3",
+        "learning_rate",
+        "new_train/beta1_power",
+    ):  # found beside them, and ignored
         variables[name] = np.zeros(1)
     network = RecognitionNetwork.from_published(variables)
     logits = network(torch.tensor(golden["inputs"])).detach().numpy()
@@ -128,11 +138,18 @@ def test_released_ias_recogniser(arrays):
 
 @pytest.mark.parametrize("manner", ["ap", "sc"])
 def test_golden_recognition(manner, arrays):
-    """Logits, figures, gradients and five Adam steps (without clipping) of the released recognition training."""
+    """Logits, figures, gradients and five Adam steps (without clipping) of the released recognition
+    training.
+    """
     golden = arrays("rn_h32.npz")
     prefix = f"rn_{manner}/"
-    network = RecognitionNetwork.from_published({n: golden[f"{prefix}w/{n}"] for n in ("W1", "b1", "W", "b")})
-    features, labels = torch.tensor(golden[f"age_{manner}"]), torch.tensor(golden[f"{prefix}labels"]).long()
+    network = RecognitionNetwork.from_published(
+        {n: golden[f"{prefix}w/{n}"] for n in ("W1", "b1", "W", "b")}
+    )
+    features, labels = (
+        torch.tensor(golden[f"age_{manner}"]),
+        torch.tensor(golden[f"{prefix}labels"]).long(),
+    )
     logits = network(features)
     np.testing.assert_allclose(logits.detach(), golden[f"{prefix}logits"], rtol=1e-5, atol=1e-4)
     figures = evaluate(logits, labels)
@@ -140,7 +157,9 @@ def test_golden_recognition(manner, arrays):
     assert figures["rank1"] == pytest.approx(float(golden[f"{prefix}accuracy"]), abs=1e-6)
     if manner == "ap":
         mean = logits.unflatten(0, (-1, 6)).mean(1)
-        np.testing.assert_allclose(mean.detach(), golden["rn_ap/sequence_mean_logits"], rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(
+            mean.detach(), golden["rn_ap/sequence_mean_logits"], rtol=1e-5, atol=1e-4
+        )
         np.testing.assert_array_equal(mean.argmax(1), golden["rn_ap/sequence_pred"])
     optimizer = TFAdam(network.parameters(), lr=0.0005)
     for step, scale in enumerate((1, 60, 0.5, 20, 1)):
@@ -155,13 +174,17 @@ def test_golden_recognition(manner, arrays):
         optimizer.step()
     for name, parameter in zip(("W1", "b1", "W", "b"), network.parameters(), strict=True):
         if f"{prefix}after5/{name}" in golden:
-            np.testing.assert_allclose(parameter.detach().t(), golden[f"{prefix}after5/{name}"], atol=1e-5)
+            np.testing.assert_allclose(
+                parameter.detach().t(), golden[f"{prefix}after5/{name}"], atol=1e-5
+            )
 
 
 @pytest.mark.parametrize("manner", ["ap", "sc"])
 @pytest.mark.parametrize("batch", [32, 128])
 def test_golden_figures_of_whole_batches(manner, batch, arrays):
-    """What the released evaluation printed: rows of incomplete batches left out, unless there is only one."""
+    """What the released evaluation printed: rows of incomplete batches left out, unless there is
+    only one.
+    """
     golden = arrays("rn_h32.npz")
     logits, labels = golden[f"rn_{manner}/eval/logits"], golden[f"rn_{manner}/eval/labels"]
     used = len(logits) if len(logits) < batch else len(logits) // batch * batch
@@ -169,14 +192,18 @@ def test_golden_figures_of_whole_batches(manner, batch, arrays):
         used, labels = used // 6, labels[::6]
         logits = logits.reshape(-1, 6, 11).mean(1)
     figures = evaluate(logits[:used], labels[:used])
-    assert figures["rank1"] == pytest.approx(float(golden[f"rn_{manner}/eval/rank1_batch{batch}"]), abs=1e-6)
+    assert figures["rank1"] == pytest.approx(
+        float(golden[f"rn_{manner}/eval/rank1_batch{batch}"]), abs=1e-6
+    )
     assert figures["nAUC_roc"] == pytest.approx(
         float(golden[f"rn_{manner}/eval/nAUC_batch{batch}"]), abs=1e-9
     )
 
 
 def test_published_smsge_names():
-    """The classifier in use is Variable_4 to _7 in a finished checkpoint, Variable to _3 where it is the only one."""
+    """The classifier in use is Variable_4 to _7 in a finished checkpoint, Variable to _3 where it
+    is the only one.
+    """
     rng = np.random.RandomState(0)
     shapes = [(6, 5), (5,), (5, 4), (4,)] * 2
     names = [f"Recognition/Recognition/Variable{'' if n == 0 else f'_{n}'}" for n in range(8)]
@@ -192,7 +219,12 @@ def test_published_smsge_names():
 
 
 def test_wrong_published_weights():
-    good = {"W1": np.zeros((6, 5)), "b1": np.zeros(5), "W": np.zeros((5, 4)), "Variable": np.zeros(4)}
+    good = {
+        "W1": np.zeros((6, 5)),
+        "b1": np.zeros(5),
+        "W": np.zeros((5, 4)),
+        "Variable": np.zeros(4),
+    }
     with pytest.raises(InputError, match="no recognition network"):
         RecognitionNetwork.from_published({"W1": good["W1"]})
     for name, shape in (("W1", (6,)), ("b1", (4,)), ("W", (6, 4)), ("Variable", (5,))):

@@ -1,4 +1,6 @@
-"""Training of the recognition network as both systems use it: batches, rules for best and last, early stop."""
+"""Training of the recognition network as both systems use it: batches, rules for best and last,
+early stop.
+"""
 
 import argparse
 
@@ -7,12 +9,12 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from reid import recognition_training
-from reid.errors import InputError
-from reid.optimizer import TFAdam
-from reid.recognisers import Recogniser, Rows
-from reid.recognition_training import Plan, Watch, train
-from reid.runs import Run
+from common.errors import InputError
+from engine import recognition_training
+from engine.optimizer import TFAdam
+from engine.recognisers import Recogniser, Rows
+from engine.recognition_training import Plan, Watch, train
+from engine.run import Run
 
 
 class Encoder(torch.nn.Module):
@@ -25,7 +27,9 @@ class Encoder(torch.nn.Module):
 
 
 class Scripted:
-    """Stands for a network whose Rank-1 on sequences of class 0, and confidence, are given for each look."""
+    """Stands for a network whose Rank-1 on sequences of class 0, and confidence, are given for each
+    look.
+    """
 
     def __init__(self, correct, confidence):
         self.looks = iter(zip(correct, confidence, strict=True))
@@ -41,7 +45,9 @@ class Scripted:
 
 
 def scripted(correct, confidence, N=10, **rules):
-    """Look at N sequences once an epoch until the patience ends. Returns the epochs and the best epoch."""
+    """Look at N sequences once an epoch until the patience ends. Returns the epochs and the best
+    epoch.
+    """
     sets = {"A": Rows(torch.zeros(N, 1, 1), torch.zeros(N, dtype=torch.int64))}
     tests = Watch(sets, Plan(epochs=99, batch_size=1, lr=1, **rules))
     network = Scripted(correct, confidence)
@@ -94,13 +100,19 @@ def recogniser(combine="sum"):
 def test_scores_combine_the_rows():
     rows = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
     logits = recogniser().network(rows)
-    for combine, expected in (("sum", logits.sum(1)), ("mean", logits.mean(1)), ("last", logits[:, 2])):
+    for combine, expected in (
+        ("sum", logits.sum(1)),
+        ("mean", logits.mean(1)),
+        ("last", logits[:, 2]),
+    ):
         torch.testing.assert_close(recogniser(combine).scores(rows), expected)
 
 
 @pytest.mark.parametrize("whole_batches", [False, True])
 def test_training_is_adam_on_the_combined_score(start, whole_batches):
-    """Against the loop written out: fixed batches in the given order, the loss on the sum of the logits."""
+    """Against the loop written out: fixed batches in the given order, the loss on the sum of the
+    logits.
+    """
     training, tests = problem()
     order = np.random.RandomState(1).permutation(40)[:37]
     network, expected = recogniser(), recogniser()
@@ -128,7 +140,9 @@ def test_resume_after_an_early_stop_and_with_another_encoder(start):
         encoder = Encoder()
         encoder.weight.data.fill_(weight)
         plan = Plan(epochs=epochs, batch_size=10, lr=0.1, patience=4)
-        return train(start(resume), encoder, recogniser(), np.arange(4), training, order, tests, plan)
+        return train(
+            start(resume), encoder, recogniser(), np.arange(4), training, order, tests, plan
+        )
 
     whole = call(6)
     call(2)
@@ -149,7 +163,9 @@ def test_patience_counts_from_the_last_look_that_was_as_good():
 
 
 def test_early_stop_of_a_released_run(golden, monkeypatch):
-    """The released SM-SGE on simulated KS20: its test figures by epoch, and where a patience of 30 ended it."""
+    """The released SM-SGE on simulated KS20: its test figures by epoch, and where a patience of 30
+    ended it.
+    """
     with np.load(golden("smsge_curve.npz")) as file:
         correct, losses = file["correct"].tolist(), iter(file["loss"])  # of 192 sequences
     monkeypatch.setattr(recognition_training, "cross_entropy", lambda *_: next(losses))
@@ -171,7 +187,9 @@ def test_best_from():
 def test_best_from_beyond_the_end_keeps_the_last(start):
     training, tests = problem()
     plan = Plan(epochs=2, batch_size=10, lr=0.01, best_from=9)
-    found = train(start(), Encoder(), recogniser(), np.arange(4), training, np.arange(40), tests, plan)
+    found = train(
+        start(), Encoder(), recogniser(), np.arange(4), training, np.arange(40), tests, plan
+    )
     assert found["A"]["best"] == found["A"]["last"]
 
 

@@ -1,6 +1,7 @@
 """Whole training runs of the released SimMC, replayed draw by draw.
 
-The data are too large for the repository: the test looks for ../shared/golden/replay_KS20 and is skipped without it.
+The data are too large for the repository: the test looks for ../shared/golden/replay_KS20 and is
+skipped without it.
 """
 
 import json
@@ -13,16 +14,19 @@ from archives import unpack
 
 import data
 import train_simmc
+from engine import evaluation as protocol
+from engine.encoding import encode_set
+from engine.optimizer import TFAdam
 from models.simmc import SimMC
-from reid import cluster_quality, protocol
+from reid import cluster_quality
 from reid.jaccard import cluster
-from reid.optimizer import TFAdam
-from reid.saved import encode_set
 
 FOLDER = Path(__file__).parents[2] / "shared" / "golden" / "replay_KS20"
 SETTINGS = {"batch_size": 80, "mask_x": 2, "mask_x_2": 2, "t": 0.08, "mask_lambda": 0.5}
 
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the released runs are not at {FOLDER}")
+pytestmark = pytest.mark.skipif(
+    not FOLDER.is_dir(), reason=f"the released runs are not at {FOLDER}"
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,9 @@ def replay(root, seed: int, epochs: int) -> tuple[list[dict], list[dict]]:
         sums = sets.train.skeletons.astype(np.float64).sum(axis=(1, 2, 3))
         np.testing.assert_allclose(sums, order["X_sum"], atol=1e-5)
     with np.load(FOLDER / f"curve_KS20_seed{seed}_init.npz") as weights:
-        model = SimMC.from_published({name.replace("|", "/"): weights[name] for name in weights.files})
+        model = SimMC.from_published(
+            {name.replace("|", "/"): weights[name] for name in weights.files}
+        )
     optimizer = TFAdam(model.parameters(), 0.00035)
     skeletons = torch.from_numpy(sets.train.skeletons)
     rows = []
@@ -82,8 +88,9 @@ def expect_close(ours: dict, released: dict) -> None:
 
 
 def expect_close_up_to_rounding(ours: dict, released: dict) -> None:
-    """After a training step the last bit of the features depends on the processor, and distances sit on eps: with
-    features multiplied by 1 + 3e-7 noise this epoch gave 22 to 24 clusters and AMI_1 from 0.729 to 0.753."""
+    """After a training step the last bit of the features depends on the processor, and distances
+    sit on eps: with features multiplied by 1 + 3e-7 noise this epoch gave 22 to 24 clusters and
+    AMI_1 from 0.729 to 0.753."""
     for name in ("mAP", "top1", "top5", "top10"):
         assert ours[name] == pytest.approx(released[NAMES[name]], abs=0.01)
     for k in (1, 2):
@@ -102,7 +109,9 @@ def test_the_first_epochs_are_the_released_ones(root):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_whole_runs_agree_in_their_statistics(root, seed):
-    """25 epochs; the means over the last five are compared with the spread that the three released runs show."""
+    """25 epochs; the means over the last five are compared with the spread that the three released
+    runs show.
+    """
     ours, released = replay(root, seed, 25)
     expect_close(ours[0], released[0])
 

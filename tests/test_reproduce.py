@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from commands import error_of, run
 
+from common.errors import InputError
 from data import datasets
-from reid import execution, settings
-from reid.errors import InputError
-from reid.execution import Place
-from reid.experiments import COLUMNS, METHODS, ROWS, Job, jobs, plan
-from reid.runs import Run
+from engine import settings
+from engine.run import Run
+from reproduction import jobs as execution
+from reproduction.experiments import COLUMNS, METHODS, ROWS, Job, jobs, plan
+from reproduction.jobs import Place
 
 
 def job_of(table: str, row: str, column: str, seed: int = 0) -> Job:
@@ -31,7 +32,9 @@ def job_of(table: str, row: str, column: str, seed: int = 0) -> Job:
 
 def test_every_command_is_accepted_by_its_script(tmp_path, capsys):
     """Each gets as far as looking for its data, of which there are none."""
-    place = Place(tmp_path / "none", tmp_path / "runs", tmp_path / "models", device="cpu", quiet=True)
+    place = Place(
+        tmp_path / "none", tmp_path / "runs", tmp_path / "models", device="cpu", quiet=True
+    )
     seen = {}
     for job in jobs(plan(list(COLUMNS), list(datasets.DATASETS), METHODS, 1)):
         seen.setdefault((job.row.table, job.row.name, job.column.dataset), job)
@@ -48,8 +51,12 @@ def test_every_command_is_accepted_by_its_script(tmp_path, capsys):
 @pytest.fixture
 def place(tmp_path, write_dataset) -> Place:
     """Small random IAS data, and nothing run yet."""
-    write_dataset(tmp_path / "Datasets", "IAS", 6, persons=4, windows=8, rng=np.random.RandomState(0))
-    return Place(tmp_path / "Datasets", tmp_path / "runs", tmp_path / "models", "cpu", epochs=1, quiet=True)
+    write_dataset(
+        tmp_path / "Datasets", "IAS", 6, persons=4, windows=8, rng=np.random.RandomState(0)
+    )
+    return Place(
+        tmp_path / "Datasets", tmp_path / "runs", tmp_path / "models", "cpu", epochs=1, quiet=True
+    )
 
 
 @pytest.fixture
@@ -89,7 +96,9 @@ def test_an_interrupted_run_goes_on_to_the_same_figures(place, in_process, monke
     job = job_of("retrieval", "SimMC", "IAS-A")
     monkeypatch.setitem(settings.SIMMC_DEFAULT, "batch_size", 16)
     three = Place(place.data, place.runs, place.models, "cpu", epochs=3, quiet=True)
-    whole = execution.perform(job, Place(place.data, tmp_path / "whole", place.models, "cpu", 3, True))
+    whole = execution.perform(
+        job, Place(place.data, tmp_path / "whole", place.models, "cpu", 3, True)
+    )
     save_last = Run.save_last
 
     def save_and_stop(self, epoch, *rest, **options):
@@ -142,7 +151,11 @@ def test_a_run_by_hand_counts_if_its_settings_are_the_published_ones(place, tmp_
     assert execution.finished(job, whole)["made_by"]["file"] == str(path)
     assert execution.finished(Job(job.row, job.column, 1), whole) is None
     assert execution.finished(job, place) is None  # which asks for one epoch
-    for change in ({"protocol": "released"}, {"stopped": "30 epochs done"}, {"data": {"simulated": True}}):
+    for change in (
+        {"protocol": "released"},
+        {"stopped": "30 epochs done"},
+        {"data": {"simulated": True}},
+    ):
         path.write_text(json.dumps(result | change))
         assert execution.finished(job, whole) is None
     path.write_text(json.dumps(result | {"settings": result["settings"] | {"eps": 0.7}}))
@@ -162,7 +175,15 @@ def test_missing_data_are_named_with_where_they_can_be_had(place):
 def test_command_writes_tables_skips_what_is_done_and_survives_failures(
     place, in_process, tmp_path, capsys, monkeypatch
 ):
-    words = ("reproduce", "--tables", "retrieval", "--datasets", "IAS,KS20", "--methods", "d-13,mean-pose")
+    words = (
+        "reproduce",
+        "--tables",
+        "retrieval",
+        "--datasets",
+        "IAS,KS20",
+        "--methods",
+        "d-13,mean-pose",
+    )
     where = ("--data", place.data, "--out", tmp_path / "out", "--models", place.models, "--quiet")
     assert run(*words, *where, "--list") == 0
     listed = capsys.readouterr().out
@@ -224,7 +245,8 @@ def test_end_of_a_script(capfd):
     assert capfd.readouterr().err == "warning: w\n"
     with pytest.raises(InputError, match="no data"):
         execution._call(
-            [*python, "import sys; print('error: no data', file=sys.stderr); sys.exit(2)"], quiet=True
+            [*python, "import sys; print('error: no data', file=sys.stderr); sys.exit(2)"],
+            quiet=True,
         )
     with pytest.raises(InputError, match="ZeroDivisionError: division by zero"):
         execution._call([*python, "1 / 0"], quiet=True)
@@ -237,7 +259,9 @@ def test_wrong_use(capsys):
     assert "leave out --data" in error_of(capsys, "reproduce", "--quick", "--data", "x")
     said = error_of(capsys, "reproduce", "--data", "nowhere")
     assert "--data: expected a folder that preprocess.py wrote, found none at nowhere" in said
-    assert "no table has" in error_of(capsys, "reproduce", "--tables", "matching", "--datasets", "KS20")
+    assert "no table has" in error_of(
+        capsys, "reproduce", "--tables", "matching", "--datasets", "KS20"
+    )
 
 
 def test_an_interruption_lets_the_script_save_its_state(tmp_path):
@@ -251,7 +275,7 @@ def test_an_interruption_lets_the_script_save_its_state(tmp_path):
     parent = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"sys.path.insert(0, {str(execution.PROJECT)!r})\n"
-        "from reid.errors import run_command; from reid.execution import _call\n"
+        "from common.errors import run_command; from reproduction.jobs import _call\n"
         f"run_command(lambda: _call([sys.executable, {str(script)!r}], quiet=True))\n"
     )
     process = subprocess.Popen(

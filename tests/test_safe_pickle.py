@@ -1,4 +1,6 @@
-"""Labels from pickled files: what NumPy 1, NumPy 2 and Python 2 write is read; what is hostile never runs."""
+"""Labels from pickled files: what NumPy 1, NumPy 2 and Python 2 write is read; what is hostile
+never runs.
+"""
 
 import os
 import pickle
@@ -8,10 +10,10 @@ import numpy as np
 import pytest
 
 import data
+from common.errors import InputError
 from data.files import read_labels
 from data.layouts import Part
 from data.safe_pickle import read_pickled_npy
-from reid.errors import InputError
 
 IDS = {1: [0, 2, 5], 0: [1, 3], 4: np.array([4, 6])}
 LABELS = [1, 0, 1, 0, 4, 1, 4]
@@ -35,7 +37,9 @@ def test_labels_from_ids(part, protocol, core):
     ids = np.empty((), dtype=object)
     ids[()] = IDS
     written = pickle.dumps(ids, protocol)
-    if protocol < 4:  # from protocol 4 on names carry their length, and NumPy 1 would write another one
+    if (
+        protocol < 4
+    ):  # from protocol 4 on names carry their length, and NumPy 1 would write another one
         written = written.replace(b"numpy._core", core).replace(b"numpy.core", core)
     part.ids.write_bytes(npy(written))
     np.testing.assert_array_equal(read_labels(part), LABELS)
@@ -44,13 +48,13 @@ def test_labels_from_ids(part, protocol, core):
 
 def test_labels_from_ids_of_python_2(part):
     head = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01(cnumpy\nndarray\nq\x02K\x00\x85U\x01btRq\x03"
-    objects = (
-        b"(K\x01)cnumpy\ndtype\n(U\x02O8K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb\x89"
-    )
+    objects = b"(K\x01)cnumpy\ndtype\n(U\x02O8K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb\x89"
     # The keys are numpy.int64 scalars, as numpy.unique gives them: dtype 'i8', byte order '<'.
     key = b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(U\x02i8K\x00K\x01tR(K\x03U\x01<NNN"
     key += b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbU\x08%c\0\0\0\0\0\0\0tR"
-    entries = b"".join(key % label + b"]" + b"".join(b"K%ca" % n for n in IDS[label]) + b"s" for label in IDS)
+    entries = b"".join(
+        key % label + b"]" + b"".join(b"K%ca" % n for n in IDS[label]) + b"s" for label in IDS
+    )
     part.ids.write_bytes(npy(head + objects + b"]}" + entries + b"atb."))
     np.testing.assert_array_equal(read_labels(part), LABELS)
 
@@ -67,8 +71,16 @@ def test_a_pickled_frame_id_is_left_alone(part):
     "value",
     [
         [[1, 2], [3, 4]],
-        {"a": np.arange(6.0).reshape(2, 3, order="F"), "b": np.array(["x", "yz"]), "c": np.float32(2.5)},
-        {1: np.arange(3, dtype=">i4"), 2: np.array([True, False]), 3: [None, "text", b"bytes", 2**80]},
+        {
+            "a": np.arange(6.0).reshape(2, 3, order="F"),
+            "b": np.array(["x", "yz"]),
+            "c": np.float32(2.5),
+        },
+        {
+            1: np.arange(3, dtype=">i4"),
+            2: np.array([True, False]),
+            3: [None, "text", b"bytes", 2**80],
+        },
     ],
 )
 def test_values_come_back(tmp_path, value):
@@ -99,7 +111,9 @@ def test_a_hostile_pickle_runs_nothing(tmp_path, write_dataset, name):
     if name != "coordinates":  # read only if the other file of labels is of no use
         other = part.ids if name == "frame_id" else part.frame_id
         other.unlink()
-    with pytest.raises(InputError, match=r"refused: .*mkdir|no labels|expected an array of numbers"):
+    with pytest.raises(
+        InputError, match=r"refused: .*mkdir|no labels|expected an array of numbers"
+    ):
         data.load("KS20", "probe", root=tmp_path, batch_size=4)
     assert not marker.exists()
     np.load(path, allow_pickle=True)

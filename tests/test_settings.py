@@ -1,4 +1,6 @@
-"""The settings of a run: the table's, unless the command line says otherwise, and what may change on --resume."""
+"""The settings of a run: the table's, unless the command line says otherwise, and what may change
+on --resume.
+"""
 
 import importlib
 import sys
@@ -8,7 +10,7 @@ import pytest
 from commands import error_of, run
 
 from data.datasets import DATASETS
-from reid import settings
+from engine import settings
 
 SCRIPTS = {
     "SimMC": ("train_simmc", settings.SIMMC_DEFAULT),
@@ -50,10 +52,21 @@ def test_the_second_mask_of_simmc_is_the_first_one_s_size_unless_given(name):
         ("train_smsge", "--no-balance", ("--D_h", 4, "--P", 1, "--scales", "B")),
     ],
 )
-def test_a_run_is_not_gone_on_with_in_another_order(tmp_path, write_dataset, capsys, script, option, small):
+def test_a_run_is_not_gone_on_with_in_another_order(
+    tmp_path, write_dataset, capsys, script, option, small
+):
     """--balance decides which sequences are trained, in which order."""
     write_dataset(tmp_path / "data", "IAS", 4, 3, 8, np.random.RandomState(0))
-    words = ("--dataset", "IAS", "--length", 4, "--data", tmp_path / "data", "--out", tmp_path / "out")
+    words = (
+        "--dataset",
+        "IAS",
+        "--length",
+        4,
+        "--data",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "out",
+    )
     words += (*small, "--task", "retrieval", "--batch_size", 12, "--quiet")
     assert run(script, *words, "--epochs", 1) == 0
     error = error_of(capsys, script, *words, "--epochs", 2, "--resume", option)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from common.errors import InputError
+from engine.optimizer import TFAdam
 from models.published import lstm_gates_to_torch
 from models.simmc import SimMC, check_masks, draw_masks, mean_of_clusters, prototype_contrast
 from reid.cluster_quality import tightness
-from reid.errors import InputError
-from reid.optimizer import TFAdam
 
 NAMES = {
     "SimMC/dense/kernel": "dense_kernel",
@@ -26,7 +26,9 @@ class Released:
     def __init__(self, path):
         with np.load(path) as file:
             self.arrays = {name: file[name] for name in file.files}
-        self.model = SimMC.from_published({name: self.arrays[f"w_{short}"] for name, short in NAMES.items()})
+        self.model = SimMC.from_published(
+            {name: self.arrays[f"w_{short}"] for name, short in NAMES.items()}
+        )
         get = self.get
         self.loss_arguments = {
             "skeletons": get("X"),
@@ -41,12 +43,17 @@ class Released:
         return torch.from_numpy(self.arrays[name])
 
     def variables(self, of):
-        """The model's parameters, or what `of` takes from them, under the golden names and TensorFlow's shapes."""
+        """The model's parameters, or what `of` takes from them, under the golden names and
+        TensorFlow's shapes.
+        """
         first, second = self.model.encoder
         layers = {"dense": first, "dense_1": second}
         found = {f"{name}_kernel": of(layer.weight).T for name, layer in layers.items()}
         found |= {f"{name}_bias": of(layer.bias) for name, layer in layers.items()}
-        return found | {"W_pred": of(self.model.predictor.weight).T, "b_pred": of(self.model.predictor.bias)}
+        return found | {
+            "W_pred": of(self.model.predictor.weight).T,
+            "b_pred": of(self.model.predictor.bias),
+        }
 
     def expect(self, prefix, found, rtol, atol):
         """Compare with the stored arrays, of which large ones keep every 11th element."""
@@ -55,7 +62,9 @@ class Released:
             array = array.detach().contiguous().numpy()
             if array.shape != expected.shape:
                 array = array.reshape(-1)[::11]
-            np.testing.assert_allclose(array, expected, rtol=rtol, atol=atol, err_msg=f"{prefix} {name}")
+            np.testing.assert_allclose(
+                array, expected, rtol=rtol, atol=atol, err_msg=f"{prefix} {name}"
+            )
 
 
 @pytest.fixture(params=["ks20", "biwi"])
@@ -65,7 +74,10 @@ def released(request, golden):
 
 def test_features(released):
     frames = released.model.encode(released.get("X"))
-    for name, mask in (("seq_features", slice(None)), ("masked_features_1", released.get("mask_1"))):
+    for name, mask in (
+        ("seq_features", slice(None)),
+        ("masked_features_1", released.get("mask_1")),
+    ):
         found = frames[:, mask].mean(dim=1).detach()
         np.testing.assert_allclose(found, released.arrays[name], rtol=0, atol=1e-6)
 
@@ -94,7 +106,9 @@ def test_losses_gradients_and_steps(released):
         if step == 0:
             gradients = released.variables(lambda p: p.grad)
             for name, gradient in gradients.items():
-                released.expect("grad", {name: gradient}, rtol=1e-5, atol=1e-5 * gradient.abs().max().item())
+                released.expect(
+                    "grad", {name: gradient}, rtol=1e-5, atol=1e-5 * gradient.abs().max().item()
+                )
         if step == 3:
             break
         optimizer.step()
@@ -119,13 +133,18 @@ def test_labels_all_zero(released, case, zeroed):
 
 def test_fresh_model():
     model = SimMC(60, 32, 2, torch.Generator().manual_seed(0))
-    assert sum(p.numel() for p in model.parameters()) == 60 * 32 + 32 + 2 * (32 * 32 + 32) + 32 * 32 + 32
+    assert (
+        sum(p.numel() for p in model.parameters())
+        == 60 * 32 + 32 + 2 * (32 * 32 + 32) + 32 * 32 + 32
+    )
     skeletons = torch.randn(7, 6, 20, 3, generator=torch.Generator().manual_seed(1))
     assert model.encode(skeletons).shape == (7, 6, 32)
     masks = torch.from_numpy(draw_masks(np.random.RandomState(0), 6, (2, 3)))
     assert masks.sum(dim=1).tolist() == [4, 3]
     labels = torch.tensor([[0, 1, 2, 0, 1, 2, 0], [1, 1, 0, 0, 1, 1, 0]])
-    losses = model.losses(skeletons, masks, labels, [torch.randn(3, 32), torch.randn(2, 32)], 0.08, 0.5)
+    losses = model.losses(
+        skeletons, masks, labels, [torch.randn(3, 32), torch.randn(2, 32)], 0.08, 0.5
+    )
     losses["total"].backward()
     for name, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
@@ -176,7 +195,10 @@ def test_tightness_against_the_definition():
     def distance(a, b):
         return 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b)
 
-    D = [[np.mean([distance(x, b) for x in features[persons == a]]) for b in centres] for a in range(4)]
+    D = [
+        [np.mean([distance(x, b) for x in features[persons == a]]) for b in centres]
+        for a in range(4)
+    ]
     between = [[distance(a, b) for b in centres] for a in centres]
     found = tightness(torch.from_numpy(features), torch.from_numpy(persons))
     assert found["mACT"] == pytest.approx(np.mean(D) / np.mean(np.diag(D)))

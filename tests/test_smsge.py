@@ -1,7 +1,8 @@
 """SM-SGE against numbers of the released code, and the fast computations against the plain ones.
 
-golden/smsge_KS20.npz, smsge_IAS.npz: made-up inputs x_*, weights w/*, and what the released code computed from them.
-Of results with more than 1,000 numbers every k-th is kept (`thin`). names: JSON, checkpoint name -> name in the file.
+golden/smsge_KS20.npz, smsge_IAS.npz: made-up inputs x_*, weights w/*, and what the released code
+computed from them. Of results with more than 1,000 numbers every k-th is kept (`thin`). names:
+JSON, checkpoint name -> name in the file.
 """
 
 import json
@@ -14,13 +15,13 @@ import torch
 from archives import unpack
 
 from benchmarks import plain_smsge as plain
+from common.errors import InputError
 from data.skeleton import scales
+from engine.joint_step import JointStep
+from engine.optimizer import TFAdam
 from models.prefix_lstm import prefix_tree
 from models.recognition import RecognitionNetwork
 from models.smsge import SMSGE
-from reid.errors import InputError
-from reid.joint_step import JointStep
-from reid.optimizer import TFAdam
 from reid.recognition import evaluate
 
 SCALES = "IJPB"
@@ -29,7 +30,14 @@ LOSS = 1e-5  # relative
 GRADIENT = 1e-4  # of the variable's norm
 RECOGNITION_LR = 0.0025
 # The order of the stacked heads' arrays in the golden files.
-HEAD_PARTS = {"W": "W", "a1.w": "a1_w", "a1.b": "a1_b", "a2.w": "a2_w", "a2.b": "a2_b", "bias": "bias"}
+HEAD_PARTS = {
+    "W": "W",
+    "a1.w": "a1_w",
+    "a1.b": "a1_b",
+    "a2.w": "a2_w",
+    "a2.b": "a2_b",
+    "bias": "bias",
+}
 
 
 class Golden:
@@ -65,7 +73,9 @@ class Golden:
         return f"{kind}.{scale}.{HEAD_PARTS['.'.join(rest[1:])]}", int(rest[0].removeprefix("head"))
 
     def arrays(self, model: SMSGE) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """A model's variables as the checkpoint has them, and with the heads stacked; flat, by the file's names."""
+        """A model's variables as the checkpoint has them, and with the heads stacked; flat, by the
+        file's names.
+        """
         apart = {
             self.names[tf]: np.concatenate([part.detach().numpy().ravel() for part in parts])
             for tf, parts in model._published()
@@ -120,7 +130,9 @@ def test_fusion_coefficient(reference):
 
 
 def test_lstm_outputs(reference):
-    """Each subset, by itself and together with the others; the whole sequence with the released extra frame."""
+    """Each subset, by itself and together with the others; the whole sequence with the released
+    extra frame.
+    """
     model = reference.model()
     nodes = model.nodes(reference.graphs)
     tree = prefix_tree(reference.subsets)
@@ -147,8 +159,12 @@ def check_losses(model: SMSGE, reference: Golden, case: str = "") -> None:
     terms = model.loss_terms(dict.fromkeys(SCALES, H), reference.graphs, reading)
     for source, each in terms.items():
         targets = {"I": "PJIB", "J": "JPB", "P": "PB", "B": "B"}[source]
-        ours = torch.stack([each[target] for target in targets], dim=1).detach()  # (subsets, targets)
-        np.testing.assert_allclose(ours.ravel(), reference[f"{case}loss_{source}"].ravel(), rtol=LOSS)
+        ours = torch.stack(
+            [each[target] for target in targets], dim=1
+        ).detach()  # (subsets, targets)
+        np.testing.assert_allclose(
+            ours.ravel(), reference[f"{case}loss_{source}"].ravel(), rtol=LOSS
+        )
     for source, loss in model.losses(reference.graphs, reference.subsets).items():
         assert loss.item() == pytest.approx(float(reference[f"{case}total_{source}"][0]), rel=LOSS)
 
@@ -161,20 +177,27 @@ def test_losses(reference):
 def test_gradients(reference, case, coefficient):
     model = reference.model(fusion_lambda=coefficient)
     order = list(reference.names.values())  # of the norms
-    for scale, gradient in plain.gradients(model, model.losses(reference.graphs, reference.subsets)).items():
+    for scale, gradient in plain.gradients(
+        model, model.losses(reference.graphs, reference.subsets)
+    ).items():
         apart, stacked = reference.arrays(gradient)
         for name, array in stacked.items():
             if not case and f"g{scale}/{name}" in reference:
                 expected = reference[f"g{scale}/{name}"].ravel()
-                assert np.linalg.norm(thin(array) - expected) <= GRADIENT * np.linalg.norm(expected), name
+                assert np.linalg.norm(thin(array) - expected) <= GRADIENT * np.linalg.norm(
+                    expected
+                ), name
         norms = np.array([np.linalg.norm(apart[name]) if name in apart else 0 for name in order])
-        # NaN marks a variable that the loss does not reach. Norms of about 1e-12 are rounding errors there and here.
+        # NaN marks a variable that the loss does not reach. Norms of about 1e-12 are rounding
+        # errors there and here.
         expected = np.nan_to_num(reference[f"{case}gradnorm_{scale}"])
         np.testing.assert_allclose(norms, expected, rtol=GRADIENT, atol=1e-10)
 
 
 def test_joint_steps(reference):
-    """Weights after one and three steps, where no loss has a gradient so small that TensorFlow's epsilon decides."""
+    """Weights after one and three steps, where no loss has a gradient so small that TensorFlow's
+    epsilon decides.
+    """
     model = reference.model()
     before = plain.gradients(model, model.losses(reference.graphs, reference.subsets))
     step = JointStep(model, reference.lr)
@@ -198,10 +221,14 @@ def test_joint_steps(reference):
         assert compared > 4000
         norms = [np.linalg.norm(apart[name]) for name in reference.names.values() if name in apart]
         expected = reference[f"after{count}_norm"]
-        expected = [n for n, name in zip(expected, reference.names.values(), strict=True) if name in apart]
+        expected = [
+            n for n, name in zip(expected, reference.names.values(), strict=True) if name in apart
+        ]
         np.testing.assert_allclose(norms, expected, rtol=5e-5)
     after = model.losses(reference.graphs, reference.subsets)
-    np.testing.assert_allclose([after[s].item() for s in "JPBI"], reference["total_after3_JPBI"], rtol=LOSS)
+    np.testing.assert_allclose(
+        [after[s].item() for s in "JPBI"], reference["total_after3_JPBI"], rtol=LOSS
+    )
 
 
 def test_recognition(reference):
@@ -257,7 +284,9 @@ def test_trained_by_the_released_code(tmp_path):
     with torch.no_grad():
         states = SMSGE.from_published(variables).states(scales(skeletons), 7)
         logits = RecognitionNetwork.from_published(variables)(states)  # (64, 7, 20)
-    np.testing.assert_allclose(states[:8].transpose(0, 1), expected["en_to_pred_first8"], atol=FORWARD)
+    np.testing.assert_allclose(
+        states[:8].transpose(0, 1), expected["en_to_pred_first8"], atol=FORWARD
+    )
     np.testing.assert_allclose(logits.transpose(0, 1), expected["logits"], atol=1e-4)
     metrics = json.loads((folder / "metrics.json").read_text())
     for key, prefixes in (("sum_of_7_prefixes", 7), ("sum_of_6_prefixes_same_weights", 6)):
@@ -275,7 +304,13 @@ def test_trained_by_the_released_code(tmp_path):
 
 def test_published_weights_come_back(small):
     apart, _ = small.arrays(small.model())
-    assert set(small.names.values()) - set(apart) == {"mgrn.W_cs_I", "cls.W1", "cls.b1", "cls.W2", "cls.b2"}
+    assert set(small.names.values()) - set(apart) == {
+        "mgrn.W_cs_I",
+        "cls.W1",
+        "cls.b1",
+        "cls.W2",
+        "cls.b2",
+    }
     for tf, name in small.names.items():
         if name in apart:
             np.testing.assert_array_equal(apart[name], small.variables[tf].ravel())
@@ -284,6 +319,8 @@ def test_published_weights_come_back(small):
 def test_published_weights_missing_or_of_another_size(small):
     kernel = "MSR/I_pred/rnn/multi_rnn_cell/cell_0/lstm_cell/kernel"
     with pytest.raises(InputError, match="cell_0/lstm_cell/kernel"):
-        SMSGE.from_published({name: array for name, array in small.variables.items() if name != kernel})
+        SMSGE.from_published(
+            {name: array for name, array in small.variables.items() if name != kernel}
+        )
     with pytest.raises(InputError, match="expected 44032 numbers, found 128"):
         SMSGE.from_published({**small.variables, kernel: small.variables[kernel][:1]})

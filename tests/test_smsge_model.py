@@ -1,4 +1,6 @@
-"""SM-SGE: fresh models, options, and the fast computations against the plain ones of benchmarks.plain_smsge."""
+"""SM-SGE: fresh models, options, and the fast computations against the plain ones of
+benchmarks.plain_smsge.
+"""
 
 import copy
 
@@ -7,14 +9,14 @@ import pytest
 import torch
 
 from benchmarks import plain_smsge as plain
+from common.errors import InputError
 from data.frame_subsets import draw_subsets
 from data.skeleton import bias, scales
+from engine.joint_step import JointStep
 from models.collaboration import Fusion
-from models.neighbour_attention import NeighbourAttention
+from models.graph_attention import NeighbourAttention
 from models.prefix_lstm import PrefixLSTM, prefix_tree
 from models.smsge import SMSGE, StructuralRelations
-from reid.errors import InputError
-from reid.joint_step import JointStep
 
 SCALES = "IJPB"
 
@@ -51,20 +53,26 @@ def test_forward_and_backward(joints):
     "joints, options", [(14, {}), (20, {"struct_only": True}), (25, {}), (20, {"scales": "JB"})]
 )
 def test_fast_equals_plain(joints, options):
-    """Subsets as a tree against one LSTM call each, neighbours against dense attention: losses, then weights."""
+    """Subsets as a tree against one LSTM call each, neighbours against dense attention: losses,
+    then weights.
+    """
     model = SMSGE(joints, 16, generator=torch.Generator().manual_seed(2), **options)
     slow = copy.deepcopy(model)
     rng = np.random.RandomState(3)
     biases = {scale: torch.tensor(bias(scale, joints)) for scale in SCALES}
     quick, reference = JointStep(model, 1e-3), plain.PlainStep(slow, biases, 1e-3)
     for seed in range(3):
-        graphs, subsets = random_graphs(joints, seed=seed), draw_subsets(rng, 4, sample_num=2, bi=seed == 2)
+        graphs, subsets = (
+            random_graphs(joints, seed=seed),
+            draw_subsets(rng, 4, sample_num=2, bi=seed == 2),
+        )
         expected = plain.losses(slow, graphs, subsets, biases)
         reference(graphs, subsets)
         for scale, loss in quick(graphs, subsets).items():
             assert loss.item() == pytest.approx(expected[scale].item(), rel=1e-5)
     for (name, ours), theirs in zip(model.named_parameters(), slow.parameters(), strict=True):
-        # Where a gradient is near TensorFlow's epsilon the order of summation shows, by less than the rate.
+        # Where a gradient is near TensorFlow's epsilon the order of summation shows, by less than
+        # the rate.
         off = (ours - theirs).abs().detach()
         assert off.quantile(0.98) < 1e-5 and off.max() < 2e-3, name
 
@@ -157,7 +165,9 @@ def test_initial_values():
     assert recurrent.abs().max().item() == pytest.approx(uniform["dynamics.into_first.0"], rel=1e-3)
     biases = set(names) - set(normal) - {n for n in names if n.endswith((".W", ".a"))}
     biases = {n for n in biases if "into" not in n and "recurrent" not in n}
-    assert len(biases) == 4 * 3 + 2 + 20 and all((model.get_parameter(n) == 0).all() for n in biases)
+    assert len(biases) == 4 * 3 + 2 + 20 and all(
+        (model.get_parameter(n) == 0).all() for n in biases
+    )
     again = SMSGE(25, 64, generator=torch.Generator().manual_seed(5))
     other = SMSGE(25, 64, generator=torch.Generator().manual_seed(6))
     assert torch.equal(again.relation["IJ"], model.relation["IJ"])
@@ -165,7 +175,9 @@ def test_initial_values():
 
 
 def test_size():
-    """The published KS20 setting: 5,729,619 variables less 1,070,100 of the recogniser and the 64 unused."""
+    """The published KS20 setting: 5,729,619 variables less 1,070,100 of the recogniser and the 64
+    unused.
+    """
     assert sum(p.numel() for p in SMSGE(25).parameters()) == 5_729_619 - 1_070_100 - 64
 
 
@@ -224,7 +236,9 @@ def test_neighbourhoods():
         model = SMSGE(20, 8, **options)
         for scale, x in model.structural(graphs).items():
             dense = torch.tensor(bias(scale, 20, **options))
-            torch.testing.assert_close(x, plain.structural(model.structure[scale], graphs[scale], dense))
+            torch.testing.assert_close(
+                x, plain.structural(model.structure[scale], graphs[scale], dense)
+            )
 
 
 def test_wrong_use():
@@ -256,17 +270,29 @@ def test_prefix_tree():
 def test_draw_subsets():
     subsets = draw_subsets(np.random.RandomState(0), 6, sample_num=2)
     assert [len(frames) for frames in subsets] == [1, 2, 3, 4, 5, 6] * 2
-    assert all((np.diff(frames) > 0).all() and frames[0] >= 0 and frames[-1] < 6 for frames in subsets)
+    assert all(
+        (np.diff(frames) > 0).all() and frames[0] >= 0 and frames[-1] < 6 for frames in subsets
+    )
     again = draw_subsets(np.random.RandomState(0), 6, sample_num=2)
     assert all(np.array_equal(one, two) for one, two in zip(subsets, again, strict=True))
     rng = np.random.RandomState(0)
-    assert [frames.tolist() for frames in draw_subsets(rng, 3, ord_sample=True)] == [[0], [0, 1], [0, 1, 2]]
+    assert [frames.tolist() for frames in draw_subsets(rng, 3, ord_sample=True)] == [
+        [0],
+        [0, 1],
+        [0, 1, 2],
+    ]
     for s_range, size in (("1", 1), ("f/2", 3), ("f-1", 5), ("f", 6)):
         assert [len(frames) for frames in draw_subsets(rng, 6, s_range=s_range)] == [size]
     both = draw_subsets(rng, 4, bi=True)
     assert len(both) == 8 and all((np.diff(frames) < 0).all() for frames in both[4:])
     ahead = draw_subsets(rng, 6, pred_margin=2)
-    assert [len(frames) for frames in ahead] == [1, 2, 3, 4] and max(frames.max() for frames in ahead) == 3
-    for wrong in ({"s_range": "2"}, {"s_range": "f", "pred_margin": 1}, {"bi": True, "pred_margin": 1}):
+    assert [len(frames) for frames in ahead] == [1, 2, 3, 4] and max(
+        frames.max() for frames in ahead
+    ) == 3
+    for wrong in (
+        {"s_range": "2"},
+        {"s_range": "f", "pred_margin": 1},
+        {"bi": True, "pred_margin": 1},
+    ):
         with pytest.raises(InputError):
             draw_subsets(rng, 6, **wrong)

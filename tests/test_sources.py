@@ -8,29 +8,47 @@ from training import RETRIEVAL, pick, without_time
 
 import data
 import train_simmc
+from engine import checkpoint, features, sources
+from engine.encoding import encode_set
 from models.simmc import SimMC
-from reid import checkpoint, features, sources
-from reid.saved import encode_set
 
 AGE = ("--task", "retrieval", "--hidden", 4, "--pre_epochs", 1, "--batch_size", 20, "--quiet")
-SMSGE = ("--task", "retrieval", "--D_h", 4, "--P", 2, "--pre_epochs", 1, "--batch_size", 20, "--quiet")
+SMSGE = (
+    "--task",
+    "retrieval",
+    "--D_h",
+    4,
+    "--P",
+    2,
+    "--pre_epochs",
+    1,
+    "--batch_size",
+    20,
+    "--quiet",
+)
 SIMMC = ("--H", 16, "--batch_size", 20, "--quiet")
 
 
 @pytest.fixture
 def ias(tmp_path, write_dataset, no_pictures):
-    """The arguments of a run on a data set of 5 persons, 8 windows of 6 frames each in every split."""
+    """The arguments of a run on a data set of 5 persons, 8 windows of 6 frames each in every
+    split.
+    """
     write_dataset(tmp_path / "data", "IAS", 6, 5, 8, np.random.RandomState(0), noise=1.5)
     return ["--dataset", "IAS", "--data", tmp_path / "data", "--out", tmp_path / "out"]
 
 
 @pytest.fixture
 def encoder(ias, tmp_path):
-    """encoder("AGE", *arguments): train it for the retrieval tables, with feature files AGE.npz; its results."""
+    """encoder("AGE", *arguments): train it for the retrieval tables, with feature files AGE.npz;
+    its results.
+    """
 
     def call(method, *arguments):
         script, small = {"AGE": ("train_age", AGE), "SM-SGE": ("train_smsge", SMSGE)}[method]
-        return results_of(script, *ias, *small, "--save_features", tmp_path / f"{method}.npz", *arguments)
+        return results_of(
+            script, *ias, *small, "--save_features", tmp_path / f"{method}.npz", *arguments
+        )
 
     return call
 
@@ -40,7 +58,9 @@ def train(ias):
     """train(source, *arguments): run train_simmc.py on it and return its results."""
 
     def call(source, *arguments):
-        return results_of("train_simmc", *ias, *SIMMC, "--source", source, "--epochs", 2, *arguments)
+        return results_of(
+            "train_simmc", *ias, *SIMMC, "--source", source, "--epochs", 2, *arguments
+        )
 
     return call
 
@@ -70,7 +90,7 @@ def test_results_files_and_evaluation(encoder, train, evaluate, ias, tmp_path, c
     assert result["untrained"] != own["untrained"]
     folder = tmp_path / "out" / f"{method}+SimMC" / "IAS" / "A"
     assert {path.name for path in folder.iterdir()} == {
-        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock"),
+        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")
     }
     assert f"{method}, epoch 1, trained on train" in (folder / "log.txt").read_text()
     best = result["best"]
@@ -101,7 +121,9 @@ def test_untrained_figures_are_those_of_the_encoder_on_the_features(encoder, tra
 
 
 def test_the_same_rows_are_resampled(encoder, train, tmp_path, monkeypatch):
-    """Features whose first two numbers are the label and the window are drawn as the skeletons are."""
+    """Features whose first two numbers are the label and the window are drawn as the skeletons
+    are.
+    """
     stored = data.load("IAS", "A", 6, tmp_path / "data", balance=False, shuffle=False)
     for part in ("train", "probe", "gallery"):
         labels = getattr(stored, part).labels
@@ -116,7 +138,13 @@ def test_the_same_rows_are_resampled(encoder, train, tmp_path, monkeypatch):
         monkeypatch.setattr(train_simmc, "cluster", lambda v, *_: np.arange(len(v)) % 3)
         train(tmp_path / "n.npz", *options)
         expected = data.load(
-            "IAS", "A", 6, tmp_path / "data", seed=0, batch_size=20, balance="--no-balance" not in options
+            "IAS",
+            "A",
+            6,
+            tmp_path / "data",
+            seed=0,
+            batch_size=20,
+            balance="--no-balance" not in options,
         )
         kept = len(expected.train) // 20 * 20 if "released" in options else len(expected.train)
         rows = seen[0].train.skeletons[:, 0]
@@ -171,7 +199,15 @@ def test_wrong_pairings_are_refused(encoder, train, ias, tmp_path, capsys):
     on_skeletons = [*ias, *SIMMC, "--epochs", 1]
     assert run("train_simmc", *on_skeletons) == 0
     best = tmp_path / "out" / "AGE+SimMC" / "IAS" / "A" / "best.pt"
-    where = ("--dataset", "IAS", "--data", tmp_path / "data", "--out", tmp_path / "out", "--checkpoint")
+    where = (
+        "--dataset",
+        "IAS",
+        "--data",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "out",
+        "--checkpoint",
+    )
     message = error_of(capsys, "evaluate", *where, best, "--source", "SM-SGE")
     assert "expected the encoder that it was trained on, AGE" in message
     assert "found" in message
@@ -204,7 +240,10 @@ def test_missing_encoder_names_the_command(ias, capsys, tmp_path):
         ),
         (lambda x: {**x, "frames": x["frames"][:, :4]}, "expected 6 frames in a sequence, found 4"),
         (lambda x: {**x, "frames": x["frames"][..., :5]}, "frame features of one size"),
-        (lambda x: {**x, "labels": x["labels"][::-1]}, "labels of IAS's train windows in the order"),
+        (
+            lambda x: {**x, "labels": x["labels"][::-1]},
+            "labels of IAS's train windows in the order",
+        ),
         (lambda x: {name: array[:-1] for name, array in x.items()}, "expected the 40 labels"),
         (lambda x: {**x, "frames": x["frames"] * np.nan}, "the frames hold NaN"),
         (lambda x: {**x, "frames": x["frames"][..., 0]}, "expected an array 'frames' (N, f, d)"),

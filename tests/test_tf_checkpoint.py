@@ -1,4 +1,6 @@
-"""The reader of TensorFlow checkpoints, against a slow writer, an index that TensorFlow wrote, and damaged files."""
+"""The reader of TensorFlow checkpoints, against a slow writer, an index that TensorFlow wrote, and
+damaged files.
+"""
 
 from pathlib import Path
 
@@ -6,15 +8,17 @@ import numpy as np
 import pytest
 import tf_writer
 
-from reid.errors import InputError
-from reid.published import sstable, tf_checkpoint
-from reid.published.crc32c import crc32c, masked_crc32c
+from common.errors import InputError
+from tensorflow_v1 import sstable, tf_checkpoint
+from tensorflow_v1.crc32c import crc32c, masked_crc32c
 
 
 @pytest.fixture
 def variables():
     rng = np.random.RandomState(7)
-    found = {f"scope/layer_{n}/kernel": rng.normal(size=(3, n)).astype(np.float32) for n in range(40)}
+    found = {
+        f"scope/layer_{n}/kernel": rng.normal(size=(3, n)).astype(np.float32) for n in range(40)
+    }
     found |= {
         "step": np.int64(12),
         "scalar": np.float32(2.5),
@@ -55,7 +59,9 @@ def test_what_was_written_is_read(tmp_path, variables, options):
 
 
 def test_an_index_of_tensorflow(golden):
-    """Names, shapes and places as the released code's checkpoint has them; the data file is too large to be here."""
+    """Names, shapes and places as the released code's checkpoint has them; the data file is too
+    large to be here.
+    """
     entries = tf_checkpoint.load(golden("tf_simmc_KS20.ckpt")).entries
     assert len(entries) == 20
     kernel = entries["SimMC/dense_1/kernel"]
@@ -67,7 +73,9 @@ def test_an_index_of_tensorflow(golden):
 
 def test_uncompress_every_kind_of_snappy_element():
     long = bytes(range(256)) * 2
-    stream = tf_writer.varint(800) + bytes([61 << 2]) + (511).to_bytes(2, "little") + long  # literal of 512
+    stream = (
+        tf_writer.varint(800) + bytes([61 << 2]) + (511).to_bytes(2, "little") + long
+    )  # literal of 512
     stream += bytes([0 << 5 | 7 << 2 | 1, 3])  # 11 bytes from 3 before: a run into itself
     stream += bytes([63 << 2 | 2]) + (523).to_bytes(2, "little")  # 64 from 523 before
     stream += bytes([63 << 2 | 3]) + (1).to_bytes(4, "little")  # 64 times the last
@@ -104,14 +112,20 @@ def test_any_changed_or_lost_byte_is_noticed(tmp_path, variables):
         changed = [bytearray(whole) for _ in range(60)]
         for each in changed:
             each[rng.randint(len(whole))] ^= 1 << rng.randint(8)
-        for damaged in [*changed, *(whole[:n] for n in rng.randint(0, len(whole), 20)), b"", whole + b"."]:
+        for damaged in [
+            *changed,
+            *(whole[:n] for n in rng.randint(0, len(whole), 20)),
+            b"",
+            whole + b".",
+        ]:
             file.write_bytes(damaged)
             try:
                 found = read_all(prefix)
             except InputError as error:
                 assert str(file) in str(error)
                 continue
-            # Padding and the place of the empty meta index are not used; nor are bytes behind the last array.
+            # Padding and the place of the empty meta index are not used; nor are bytes behind the
+            # last array.
             assert damaged[: len(whole) - 48] == whole[: len(whole) - 48] or damaged == whole + b"."
             assert all(np.array_equal(found[name], array) for name, array in expected.items())
         file.write_bytes(whole)

@@ -1,4 +1,6 @@
-"""train_age.py: what its training does, its options, the released protocol; test_two_phases.py has the rest."""
+"""train_age.py: what its training does, its options, the released protocol; test_two_phases.py has
+the rest.
+"""
 
 import numpy as np
 import pytest
@@ -6,14 +8,17 @@ import torch
 from training import RECOGNITION, history, pick, same, without_time
 
 import train_age
-from reid import checkpoint, protocol
-from reid.runs import Run
-from reid.settings import AGE_DEFAULT, AGE_TABLE, resolve
+from engine import checkpoint
+from engine import evaluation as protocol
+from engine.run import Run
+from engine.settings import AGE_DEFAULT, AGE_TABLE, resolve
 
 
 @pytest.fixture
 def train(training):
-    """train(*arguments): run the script on IAS, 5 persons with 8 windows each, and return its results."""
+    """train(*arguments): run the script on IAS, 5 persons with 8 windows each, and return its
+    results.
+    """
     return training("AGE")
 
 
@@ -26,7 +31,9 @@ def test_losses_and_attention_of_a_run(train):
 
 
 def test_training_learns(train):
-    """Encodings of a few epochs tell the persons of the training set apart, better than chance in the tests."""
+    """Encodings of a few epochs tell the persons of the training set apart, better than chance in
+    the tests.
+    """
     result = train("--pre_epochs", 10, "--recognition_epochs", 30, "--hidden", 32)
     assert result["last"]["rank1"] > 0.4
     assert result["last"]["nAUC_roc"] > 0.6
@@ -58,7 +65,8 @@ def test_an_axis_that_stops_keeps_its_weights(train, monkeypatch):
     monkeypatch.setattr(train_age, "stops", rule)
     monkeypatch.setattr(Run, "save_last", save)
     train("--pre_epochs", 9, "--recognition_epochs", 1)
-    # A look comes after the first batch of an epoch: y learns for one batch of epoch 2, x and z of epoch 4.
+    # A look comes after the first batch of an epoch: y learns for one batch of epoch 2, x and z of
+    # epoch 4.
     assert max(after) == 4
     for two, three, four in zip(after[2], after[3], after[4], strict=True):
         assert torch.equal(two[1], three[1]) and torch.equal(three[1], four[1])
@@ -108,7 +116,9 @@ def test_one_recogniser_serves_both_splits(train):
 
 
 def test_patience(train):
-    """Nothing changes but by rounding in the loss: the first test stays the best, and epochs without one count."""
+    """Nothing changes but by rounding in the loss: the first test stays the best, and epochs
+    without one count.
+    """
     result = train("--pre_epochs", 1, "--recognition_epochs", 99, "--patience", 3, "--lr", 1e-12)
     assert result["last"]["epoch"] < 99
 
@@ -176,13 +186,17 @@ def test_padded_batches():
 
 @pytest.mark.parametrize("rows", [1, 3, 5])
 def test_tested_batches(rows):
-    """Three and one windows stay, five are cut to four; eight windows are whole batches of 4 whatever the rows."""
+    """Three and one windows stay, five are cut to four; eight windows are whole batches of 4
+    whatever the rows.
+    """
     labels = np.array([7, 3, 3, 7, 7, 3, 7, 7, 9])
     assert protocol.tested_batches(labels, 4, rows).tolist() == [1, 2, 5, 0, 3, 4, 6, 8]
 
 
 def test_batches_of_the_released_code():
-    """Persons of 3, 6 and 8 windows in training, of 2, 5 and 4 in the test; batches of 4, 6 rows a window."""
+    """Persons of 3, 6 and 8 windows in training, of 2, 5 and 4 in the test; batches of 4, 6 rows a
+    window.
+    """
     trained, tested = np.repeat(range(3), [3, 6, 8]), np.repeat(range(3), [2, 5, 4])
     assert np.bincount(trained[protocol.padded_batches(trained, 4)]).tolist() == [4, 4, 8]
     assert np.bincount(tested[protocol.tested_batches(tested, 4, 6)]).tolist() == [2, 4, 4]
@@ -193,13 +207,16 @@ def test_tested_batches_drops_incomplete_batches_of_rows():
     assert protocol.tested_batches(labels, 4, 1).tolist() == list(range(8))
     # 54 rows, 52 used, 8 whole windows
     assert protocol.tested_batches(labels, 4, 6).tolist() == list(range(8))
-    assert protocol.tested_batches(labels, 100, 1).tolist() == list(range(9))  # one incomplete batch stays
+    assert protocol.tested_batches(labels, 100, 1).tolist() == list(
+        range(9)
+    )  # one incomplete batch stays
 
 
 def test_released_protocol(train):
     result = train("--epochs", 2, "--protocol", "released")
     assert checkpoint.load(train.path("encoder", "best.pt"))["arguments"]["count_copies"]
-    # Eight windows a person are padded to 16: 80 windows, 480 rows. Tests: 40 windows, 240 rows, all in batches.
+    # Eight windows a person are padded to 16: 80 windows, 480 rows. Tests: 40 windows, 240 rows,
+    # all in batches.
     assert result["last"]["step"] == 2 * 480 // 16
     assert np.sum(result["last"]["confusion"]) == 40
     assert (result["retrieval"]["probes"], result["retrieval"]["gallery"]) == (32, 32)

@@ -1,4 +1,6 @@
-"""train_df.py as a user runs it, on feature files of a small random data set, and the network that it trains."""
+"""train_df.py as a user runs it, on feature files of a small random data set, and the network that
+it trains.
+"""
 
 import numpy as np
 import pytest
@@ -8,16 +10,18 @@ from training import RETRIEVAL, pick, same, without_time
 
 import data
 import train_df
+from engine import features
+from engine.optimizer import TFAdam
 from models.df import DF
-from reid import features
-from reid.optimizer import TFAdam
 
 D = 9
 
 
 @pytest.fixture
 def train(training, tmp_path):
-    """train(*arguments): run the script on KS20, on features in which 2 of 9 numbers tell 6 persons apart."""
+    """train(*arguments): run the script on KS20, on features in which 2 of 9 numbers tell 6 persons
+    apart.
+    """
     train = training("DF")
     rng = np.random.RandomState(1)
     centres = rng.normal(size=(6, 2))
@@ -26,7 +30,9 @@ def train(training, tmp_path):
         labels = getattr(sets, part).labels
         frames = rng.normal(scale=[1.5] * 2 + [4] * (D - 2), size=(len(labels), 6, D))
         frames[..., :2] += 1.5 * centres[labels][:, None]
-        features.write(tmp_path / f"X.{part}.npz", features.Features(frames.mean(axis=1), labels, frames))
+        features.write(
+            tmp_path / f"X.{part}.npz", features.Features(frames.mean(axis=1), labels, frames)
+        )
     train.extra = ("--source", tmp_path / "X.npz")
     return train
 
@@ -35,10 +41,17 @@ def test_results_files_and_evaluation(train, tmp_path, capsys):
     result = train("--epochs", 3, "--save_features", tmp_path / "top.npz")
     assert (result["kind"], result["method"], result["source"]) == ("retrieval", "X + DF", "X")
     table = capsys.readouterr().out
-    for name in ("X + DF on KS20", "\nX ", "D-13", "untrained encoder", "X + DF best", "X + DF last"):
+    for name in (
+        "X + DF on KS20",
+        "\nX ",
+        "D-13",
+        "untrained encoder",
+        "X + DF best",
+        "X + DF last",
+    ):
         assert name in table
     assert {path.name for path in train.path().iterdir()} == {
-        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock"),
+        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")
     }
     best = result["best"]
     assert result["last"]["epoch"] == 3
@@ -57,7 +70,10 @@ def test_training_helps(train):
 
 def test_a_step_is_adam_s_on_the_cross_entropy():
     rng = np.random.RandomState(0)
-    frames, classes = torch.from_numpy(rng.normal(size=(7, 4, 5)).astype(np.float32)), torch.arange(7) % 3
+    frames, classes = (
+        torch.from_numpy(rng.normal(size=(7, 4, 5)).astype(np.float32)),
+        torch.arange(7) % 3,
+    )
     model = DF(5, 3, 8, torch.Generator().manual_seed(0))
     weights = [p.detach().double().requires_grad_() for p in model.parameters()]  # hidden, output
     loss = train_df.learn(model, TFAdam(model.parameters(), 0.01), frames, classes, batch_size=7)
@@ -69,7 +85,9 @@ def test_a_step_is_adam_s_on_the_cross_entropy():
     for before, after in zip(weights, model.parameters(), strict=True):
         # The first step: m = 0.1 g, v = 0.001 g g, both corrected.
         step = 0.01 * before.grad / (before.grad.abs() + 1e-8 / np.sqrt(0.001))
-        torch.testing.assert_close(after.detach().double(), before.detach() - step, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            after.detach().double(), before.detach() - step, atol=1e-5, rtol=1e-4
+        )
 
 
 def test_size_on_ks20_is_the_published_difference():
@@ -128,6 +146,7 @@ def test_resume_on_other_features_is_refused(train, tmp_path, capsys):
     train("--epochs", 1)
     content = features.read(tmp_path / "X.train.npz")
     features.write(
-        tmp_path / "X.train.npz", features.Features(content.features, content.labels, content.frames + 1)
+        tmp_path / "X.train.npz",
+        features.Features(content.features, content.labels, content.frames + 1),
     )
     assert "source_digest" in train.error(capsys, "--resume")

@@ -14,15 +14,17 @@ from training import RETRIEVAL, pick, without_time
 
 import data
 import train_simmc
-from reid import checkpoint, features
-from reid.saved import encode_set, load_model
+from engine import checkpoint, features
+from engine.encoding import encode_set, load_model
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
 def train(training):
-    """train(*arguments): run the script on KS20, 8 persons with 8 windows each, and return its results."""
+    """train(*arguments): run the script on KS20, 8 persons with 8 windows each, and return its
+    results.
+    """
     return training("SimMC")
 
 
@@ -30,7 +32,12 @@ def test_results_and_files(train, capsys):
     result = train("--epochs", 3)
     assert (result["kind"], result["method"]) == ("retrieval", "SimMC")
     assert (result["dataset"], result["probe"], result["length"]) == ("KS20", "probe", 6)
-    assert (result["protocol"], result["seed"], result["probes"], result["gallery"]) == ("full", 0, 64, 64)
+    assert (result["protocol"], result["seed"], result["probes"], result["gallery"]) == (
+        "full",
+        0,
+        64,
+        64,
+    )
     for row in ("best", "last", "untrained"):
         assert all(0 <= result[row][name] <= 1 for name in RETRIEVAL)
     assert 1 <= result["best"]["epoch"] <= 3
@@ -92,9 +99,13 @@ def test_resume_gives_the_same_numbers(train):
 
 
 def test_ctrl_c_ends_with_130_and_resumes(train):
-    """A real process, interrupted in the middle, then resumed: the numbers of an uninterrupted run."""
+    """A real process, interrupted in the middle, then resumed: the numbers of an uninterrupted
+    run.
+    """
     command = [sys.executable, ROOT / "train_simmc.py", *train.words("--epochs", 100000)]
-    process = subprocess.Popen([str(part) for part in command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [str(part) for part in command], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
     last = train.path("last.pt")
     try:
         while not last.exists() or checkpoint.load(last)["epoch"] < 2:
@@ -161,8 +172,11 @@ def test_save_model_0_keeps_no_model(train):
 def test_model_size_is_printed(train, capsys):
     where = (*train.on(), "--out", train.out)  # with H = 256
     assert run("train_simmc", *where, "--epochs", 1, "--batch_size", 32, "--model_size", 1) == 0
-    # 75 x 256, 256 x 256, 256 x 256 and three biases; 2 operations a weight of the encoder for each of 6 frames.
-    assert f"151,040 parameters, {6 * 2 * (75 * 256 + 256 * 256):,} FLOPs" in capsys.readouterr().out
+    # 75 x 256, 256 x 256, 256 x 256 and three biases; 2 operations a weight of the encoder for each
+    # of 6 frames.
+    assert (
+        f"151,040 parameters, {6 * 2 * (75 * 256 + 256 * 256):,} FLOPs" in capsys.readouterr().out
+    )
 
 
 # Saved models
@@ -178,7 +192,9 @@ def test_eval_and_evaluate_agree_with_the_best(train):
 
 def test_feature_files(train, tmp_path):
     best = train("--epochs", 2, "--save_features", tmp_path / "f.npz")["best"]
-    parts = {part: features.read(tmp_path / f"f.{part}.npz") for part in ("train", "probe", "gallery")}
+    parts = {
+        part: features.read(tmp_path / f"f.{part}.npz") for part in ("train", "probe", "gallery")
+    }
     stored = data.load("KS20", "probe", 6, train.data, balance=False, shuffle=False)
     for part, found in parts.items():
         sequences = getattr(stored, part)
@@ -186,7 +202,9 @@ def test_feature_files(train, tmp_path):
         assert found.features.shape == (len(sequences), 16)
         np.testing.assert_allclose(found.frames.mean(axis=1), found.features, atol=1e-5)
     model, _ = load_model(train.path("best.pt"), 25, 6, torch.device("cpu"))
-    np.testing.assert_array_equal(parts["probe"].features, encode_set(model, stored.probe.skeletons).numpy())
+    np.testing.assert_array_equal(
+        parts["probe"].features, encode_set(model, stored.probe.skeletons).numpy()
+    )
     assert pick(score_files(tmp_path / "f"), RETRIEVAL) == pick(best, RETRIEVAL)
 
 

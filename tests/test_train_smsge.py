@@ -1,20 +1,24 @@
-"""train_smsge.py: what its training does, its options, the released protocol; test_two_phases.py has the rest."""
+"""train_smsge.py: what its training does, its options, the released protocol; test_two_phases.py
+has the rest.
+"""
 
 import numpy as np
 import pytest
 import torch
 from training import RECOGNITION, history, pick, same, without_time
 
+from engine import features
+from engine.encoding import encode_frames, encode_rows, encode_set
+from engine.settings import SMSGE as SETTINGS
+from engine.settings import resolve
 from models.smsge import SMSGE
-from reid import features
-from reid.saved import encode_frames, encode_rows, encode_set
-from reid.settings import SMSGE as SETTINGS
-from reid.settings import resolve
 
 
 @pytest.fixture
 def train(training):
-    """train(*arguments): run the script on IAS, 5 persons with 4 windows each, and return its results."""
+    """train(*arguments): run the script on IAS, 5 persons with 4 windows each, and return its
+    results.
+    """
     return training("SM-SGE")
 
 
@@ -128,7 +132,9 @@ def test_switches_need_no_value(train, once):
     bare, with_1 = (train("--epochs", 1, "--bi", *value) for value in ((), (1,)))
     assert bare["settings"]["bi"] == 1
     assert without_time(bare) == without_time(with_1)
-    assert without_time(train("--epochs", 1, "--bi", 0)) == without_time(once("SM-SGE", "--epochs", 1)[1])
+    assert without_time(train("--epochs", 1, "--bi", 0)) == without_time(
+        once("SM-SGE", "--epochs", 1)[1]
+    )
 
 
 def test_single_level_is_a_weight_of_zero(train):
@@ -182,7 +188,8 @@ def test_released_protocol(train):
     released = ("--protocol", "released", "--batch_size", 15)
     result = train("--epochs", 2, *released)
     assert (result["settings"]["subsets"], result["settings"]["prefixes"]) == ("fixed", "f+1")
-    # Two rounds of 3 windows a person make two whole batches of 15; of 20 test windows one batch is counted.
+    # Two rounds of 3 windows a person make two whole batches of 15; of 20 test windows one batch is
+    # counted.
     assert result["last"]["step"] == 2 * 2
     assert np.sum(result["last"]["confusion"]) == 15
     assert (result["retrieval"]["probes"], result["retrieval"]["gallery"]) == (15, 15)
@@ -193,7 +200,9 @@ def test_released_protocol(train):
 
 
 def test_features_of_a_model():
-    """Frame features are the states of the prefixes, the sequence's is the last; a recogniser can be given more."""
+    """Frame features are the states of the prefixes, the sequence's is the last; a recogniser can
+    be given more.
+    """
     model = SMSGE(20, 4, heads=1, hidden=4)
     skeletons = np.random.RandomState(0).normal(size=(3, 5, 20, 3)).astype(np.float32)
     with torch.no_grad():
@@ -207,7 +216,9 @@ def test_features_of_a_model():
 
 
 def test_reverse_reads_the_windows_backwards():
-    forward, backward = (SMSGE(20, 4, heads=1, hidden=4, reverse=reverse) for reverse in (False, True))
+    forward, backward = (
+        SMSGE(20, 4, heads=1, hidden=4, reverse=reverse) for reverse in (False, True)
+    )
     skeletons = np.random.RandomState(0).normal(size=(3, 5, 20, 3)).astype(np.float32)
     turned = np.ascontiguousarray(skeletons[:, ::-1])
     assert torch.equal(encode_frames(backward, skeletons), encode_frames(forward, turned))
@@ -256,7 +267,11 @@ def test_wrong_use(train, capsys, arguments, message):
 
 def test_reloading_another_model_is_refused(train, write_dataset, capsys):
     train("--epochs", 1)
-    for name, words in {"D_h": ("--D_h", 8), "heads": ("--P", 1), "reverse": ("--reverse",)}.items():
+    for name, words in {
+        "D_h": ("--D_h", 8),
+        "heads": ("--P", 1),
+        "reverse": ("--reverse",),
+    }.items():
         message = train.error(capsys, "--pre_train", 0, "--epochs", 1, *words)
         assert f"made with {name} = " in message
     write_dataset(train.data, "KS20", 6, 5, 4, np.random.RandomState(0))

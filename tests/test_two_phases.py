@@ -1,4 +1,6 @@
-"""What train_age.py and train_smsge.py have in common: the files of a run, resuming, tasks, saved models."""
+"""What train_age.py and train_smsge.py have in common: the files of a run, resuming, tasks, saved
+models.
+"""
 
 import numpy as np
 import pytest
@@ -9,9 +11,9 @@ from training import RECOGNITION, RETRIEVAL, pick, without_time
 import data
 import train_age
 import train_smsge
-from reid import features
-from reid.runs import Run
-from reid.saved import encode_frames, load_model
+from engine import features
+from engine.encoding import encode_frames, load_model
+from engine.run import Run
 
 BOTH = ("AGE", "SM-SGE")
 
@@ -44,14 +46,26 @@ def test_results_and_files(train, capsys, windows, steps):
     assert pick(result, RECOGNITION) == result["best"] == result["tests"]["A"]["best"]
     assert result["last"] == result["tests"]["A"]["last"]
     retrieval = result["retrieval"]
-    assert (retrieval["kind"], retrieval["probes"], retrieval["gallery"]) == ("retrieval", windows, windows)
+    assert (retrieval["kind"], retrieval["probes"], retrieval["gallery"]) == (
+        "retrieval",
+        windows,
+        windows,
+    )
     assert retrieval["trained_on"] == ["train"]
-    assert {"mean-pose", "D-13", "D-16", "untrained encoder", train.method} == set(retrieval["baselines"])
+    assert {"mean-pose", "D-13", "D-16", "untrained encoder", train.method} == set(
+        retrieval["baselines"]
+    )
     for name in RETRIEVAL:
         assert 0 <= retrieval["untrained"][name] <= 1
         assert retrieval["last"][name] == retrieval[name]
     table = capsys.readouterr().out
-    for text in (f"{train.method} A best", f"{train.method} B last", "Rank-1", "nAUC", "untrained encoder"):
+    for text in (
+        f"{train.method} A best",
+        f"{train.method} B last",
+        "Rank-1",
+        "nAUC",
+        "untrained encoder",
+    ):
         assert text in table
     assert "retrieval of A" in table
     for phase in ("encoder", "recogniser"):
@@ -82,10 +96,19 @@ def test_split_names_the_headline(train, first):
 
 
 @pytest.mark.parametrize(
-    ("train", "epochs", "done", "options"),  # so many epochs of the encoders, then of the recogniser
+    (
+        "train",
+        "epochs",
+        "done",
+        "options",
+    ),  # so many epochs of the encoders, then of the recogniser
     [
         *(("AGE", 4, done, ()) for done in (1, 3, 4, 5, 7)),
-        *(("SM-SGE", 3, done, ("--subsets", how)) for done in (1, 3, 5) for how in ("resample", "fixed")),
+        *(
+            ("SM-SGE", 3, done, ("--subsets", how))
+            for done in (1, 3, 5)
+            for how in ("resample", "fixed")
+        ),
     ],
     indirect=["train"],
 )
@@ -124,17 +147,24 @@ def test_more_epochs_on_resume(train, once):
 
 @pytest.mark.parametrize(
     ("train", "windows", "step"),
-    # 64 windows of 6 rows in batches of 16; two rounds of 5 windows of 4 persons in each of two splits, of 20.
+    # 64 windows of 6 rows in batches of 16; two rounds of 5 windows of 4 persons in each of two
+    # splits, of 20.
     [("AGE", 8, 2 * 64 * 6 // 16), ("SM-SGE", 5, 2 * 2 * 40 // 20)],
     indirect=["train"],
 )
-def test_recognition_trains_on_the_gallery_and_retrieval_does_not(train, write_dataset, windows, step):
+def test_recognition_trains_on_the_gallery_and_retrieval_does_not(
+    train, write_dataset, windows, step
+):
     write_dataset(train.data, "KS20", 6, 4, windows, np.random.RandomState(0), noise=4)
     both = train("--epochs", 2, dataset="KS20")
     assert both["retrieval"]["trained_on"] == ["train", "gallery"]
     assert both["last"]["step"] == step
     alone = train("--epochs", 2, "--task", "retrieval", dataset="KS20")
-    assert (alone["kind"], alone["trained_on"], alone["probes"]) == ("retrieval", ["train"], 4 * windows)
+    assert (alone["kind"], alone["trained_on"], alone["probes"]) == (
+        "retrieval",
+        ["train"],
+        4 * windows,
+    )
     for row in ("best", "last", "untrained"):
         assert set(alone[row]) >= set(RETRIEVAL)
     assert alone["untrained"] == both["retrieval"]["untrained"]
@@ -213,7 +243,9 @@ def test_feature_files(train, tmp_path, options, centred):
         sequences = getattr(stored, "probe" if part == "test" else part)
         found = features.read(tmp_path / f"f.{part}.npz")
         np.testing.assert_array_equal(found.labels, sequences.labels)
-        np.testing.assert_array_equal(found.frames, encode_frames(model, sequences.skeletons).numpy())
+        np.testing.assert_array_equal(
+            found.frames, encode_frames(model, sequences.skeletons).numpy()
+        )
         if train.method == "AGE":
             assert found.frames.shape == (40, 6, 3 * 8)
             np.testing.assert_allclose(found.features, found.frames.mean(axis=1), atol=1e-6)
@@ -226,7 +258,9 @@ def test_feature_files(train, tmp_path, options, centred):
 
 
 def test_features_of_data_with_one_test_set(training, tmp_path, write_dataset, capsys):
-    """The downloads of SM-SGE have no gallery apart from the training set: features of train and test are left."""
+    """The downloads of SM-SGE have no gallery apart from the training set: features of train and
+    test are left.
+    """
     train = training("SM-SGE")
     parts = write_dataset(train.data, "KS20", 6, 4, 8, np.random.RandomState(0), layout=2)
     files = ("--save_features", tmp_path / "f.npz")
@@ -235,4 +269,6 @@ def test_features_of_data_with_one_test_set(training, tmp_path, write_dataset, c
     found = features.read(tmp_path / "f.test.npz")
     assert found.labels.tolist() == np.load(parts["probe"].frame_id).tolist()
     assert found.frames.shape == (32, 6, 4 * 4)
-    assert "splits" in train.error(capsys, "--task", "retrieval", "--epochs", 1, *files, dataset="KS20")
+    assert "splits" in train.error(
+        capsys, "--task", "retrieval", "--epochs", 1, *files, dataset="KS20"
+    )

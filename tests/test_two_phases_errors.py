@@ -1,4 +1,6 @@
-"""What train_age.py and train_smsge.py both refuse, in one line: options, data, checkpoints of other runs."""
+"""What train_age.py and train_smsge.py both refuse, in one line: options, data, checkpoints of
+other runs.
+"""
 
 import numpy as np
 import pytest
@@ -45,7 +47,11 @@ def test_casia_b_recognition_needs_a_view(tmp_path, capsys, script):
 
 @pytest.mark.parametrize(
     ("train", "task", "name"),
-    [("AGE", "retrieval", "probe"), ("SM-SGE", "retrieval", "probe"), ("SM-SGE", "recognition", "test")],
+    [
+        ("AGE", "retrieval", "probe"),
+        ("SM-SGE", "retrieval", "probe"),
+        ("SM-SGE", "recognition", "test"),
+    ],
     indirect=["train"],
 )
 def test_tests_smaller_than_a_released_batch_are_refused_before_training(train, capsys, task, name):
@@ -87,14 +93,19 @@ def test_checkpoints_of_other_data_are_refused(train, write_dataset, capsys):
     write_dataset(train.data, "KS20", 6, 5, 4, np.random.RandomState(0))
     write_dataset(train.data, "IAS", 4, 5, 4, np.random.RandomState(0))
     encoder, recogniser = train.path("encoder", "best.pt"), train.path("recogniser", "best_A.pt")
-    words = {recogniser: "persons of IAS, found --dataset KS20", encoder: "20 joints, these data have 25"}
+    words = {
+        recogniser: "persons of IAS, found --dataset KS20",
+        encoder: "20 joints, these data have 25",
+    }
     for path in (recogniser, encoder):
         message = train.evaluate_error(capsys, path, "--probe", "probe", dataset="KS20")
         assert words[path] in message
         message = train.evaluate_error(capsys, path, "--probe", "A", "--length", 4)
         assert "trained with f = 6, found --length 4" in message
     assert "unknown test split 'C'" in train.evaluate_error(capsys, recogniser, "--probe", "C")
-    ks20 = train.out / train.method / "KS20" / f"{train.path().name}_retrieval" / "encoder" / "best.pt"
+    ks20 = (
+        train.out / train.method / "KS20" / f"{train.path().name}_retrieval" / "encoder" / "best.pt"
+    )
     ks20.parent.mkdir(parents=True)
     ks20.write_bytes(encoder.read_bytes())
     message = train.error(capsys, "--task", "retrieval", "--mode", "Eval", dataset="KS20")

@@ -1,4 +1,6 @@
-"""A slow, obvious writer of TensorFlow checkpoints: what the reader in reid/published is tested with."""
+"""A slow, obvious writer of TensorFlow checkpoints: what the reader in reid/published is tested
+with.
+"""
 
 import struct
 from collections.abc import Callable, Mapping
@@ -48,10 +50,14 @@ def message(field: int, content: bytes) -> bytes:
 
 
 def snappy(data: bytes) -> bytes:
-    """Literals of up to 60 bytes, and a copy where the 4 bytes at hand stand in the 2,047 bytes before."""
+    """Literals of up to 60 bytes, and a copy where the 4 bytes at hand stand in the 2,047 bytes
+    before.
+    """
     out, at, literal = varint(len(data)), 0, b""
     while at < len(data):
-        before = data.rfind(data[at : at + 4], max(0, at - 2047), at + 3) if at + 4 <= len(data) else -1
+        before = (
+            data.rfind(data[at : at + 4], max(0, at - 2047), at + 3) if at + 4 <= len(data) else -1
+        )
         if 0 <= before < at:
             out += bytes([len(literal) - 1 << 2]) + literal if literal else b""
             back, literal = at - before, b""
@@ -74,7 +80,9 @@ def block(entries: list[tuple[bytes, bytes]], restart_every: int, compress: bool
         else:
             while shared < min(len(key), len(last)) and key[shared] == last[shared]:
                 shared += 1
-        out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+        out += (
+            varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+        )
         last = key
     out += struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
     out = snappy(out) + b"\1" if compress else out + b"\0"
@@ -86,7 +94,9 @@ def table(entries: Mapping[bytes, bytes], per_block: int, compress: bool) -> byt
     items, out, index = sorted(entries.items()), b"", []
     for first in range(0, len(items), per_block):
         content = block(items[first : first + per_block], 16, compress)
-        index.append((items[first : first + per_block][-1][0], varint(len(out)) + varint(len(content) - 5)))
+        index.append(
+            (items[first : first + per_block][-1][0], varint(len(out)) + varint(len(content) - 5))
+        )
         out += content
     handles = b""
     for content in (block([], 1, False), block(index, 1, compress)):

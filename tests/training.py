@@ -1,4 +1,6 @@
-"""The training scripts on small random data sets, and how the tests read what a run leaves behind."""
+"""The training scripts on small random data sets, and how the tests read what a run leaves
+behind.
+"""
 
 import csv
 from collections.abc import Callable, Collection, Mapping
@@ -9,7 +11,7 @@ import numpy as np
 import torch
 from commands import error_of, results_of
 
-from reid import checkpoint
+from engine import checkpoint
 
 RETRIEVAL = ("top1", "top5", "top10", "mAP")
 RECOGNITION = ("rank", "rank1", "nAUC_roc", "nAUC_cmc", "loss", "confusion", "epoch", "step")
@@ -31,10 +33,19 @@ class Script:
 
 SCRIPTS = {
     # Noise at which persons overlap, and yet there are clusters.
-    "SimMC": Script("train_simmc", ("--H", 16, "--batch_size", 32), "KS20/probe", "KS20", 8, 8, 2.5),
+    "SimMC": Script(
+        "train_simmc", ("--H", 16, "--batch_size", 32), "KS20/probe", "KS20", 8, 8, 2.5
+    ),
     "DF": Script("train_df", ("--H", 16, "--batch_size", 16), "X+DF/KS20/probe", "KS20", 6, 8, 1.5),
     "AGE": Script(
-        "train_age", ("--hidden", 8, "--batch_size", 16, "--lr", 0.01), "AGE/IAS/LA", "IAS", 5, 8, 1.5, "ap"
+        "train_age",
+        ("--hidden", 8, "--batch_size", 16, "--lr", 0.01),
+        "AGE/IAS/LA",
+        "IAS",
+        5,
+        8,
+        1.5,
+        "ap",
     ),
     "SM-SGE": Script(
         "train_smsge",
@@ -45,10 +56,12 @@ SCRIPTS = {
 
 
 class Training:
-    """A training script in a folder of a test: data/ holds a small data set, out/ takes the results.
+    """A training script in a folder of a test: data/ holds a small data set, out/ takes the
+    results.
 
-    Called with arguments, it runs the script with them and its small options, and returns the results. dataset:
-    another one, which the test has written to `data`. extra: options that every run is given besides.
+    Called with arguments, it runs the script with them and its small options, and returns the
+    results. dataset: another one, which the test has written to `data`. extra: options that every
+    run is given besides.
     """
 
     extra: tuple = ()
@@ -94,7 +107,9 @@ class Training:
         words = ("--checkpoint", checkpoint, *self.on(dataset), "--quiet")
         return results_of("evaluate", *words, *arguments)
 
-    def evaluate_error(self, capsys, checkpoint: Path, *arguments: object, dataset: str = "") -> str:
+    def evaluate_error(
+        self, capsys, checkpoint: Path, *arguments: object, dataset: str = ""
+    ) -> str:
         """The one line with which evaluate.py refuses a checkpoint."""
         words = ("--checkpoint", checkpoint, *self.on(dataset), "--quiet")
         return error_of(capsys, "evaluate", *words, *arguments)
@@ -103,7 +118,9 @@ class Training:
 def history(path: Path) -> list[dict]:
     """The rows of a history.csv without the seconds."""
     with path.open() as file:
-        return [{k: v for k, v in row.items() if not k.startswith("s_")} for row in csv.DictReader(file)]
+        return [
+            {k: v for k, v in row.items() if not k.startswith("s_")} for row in csv.DictReader(file)
+        ]
 
 
 def without_time(result: Mapping) -> dict:
@@ -118,4 +135,6 @@ def pick(result: Mapping, names: Collection[str]) -> dict:
 
 def same(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
     """Whether two sets of weights are the same, to the bit."""
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )

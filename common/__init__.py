@@ -1,0 +1,1 @@
+"""The ground floor: errors, atomic files, the command line, devices, the log."""

@@ -1,0 +1,74 @@
+"""Bad input ends a command with one line and exit code 2; an interruption with exit code 130."""
+
+import io
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+READER_GONE = (
+    141  # what a shell shows of a command whose output nobody reads any more, as of `... | head`
+)
+
+
+class InputError(Exception):
+    """Wrong use or bad input. The message is one line: what was expected, what was found, what to
+    do.
+    """
+
+
+@contextmanager
+def collected(errors: list[InputError]) -> Iterator[None]:
+    """The block's InputError ends the block alone: it goes into the list, for `raise_collected`."""
+    try:
+        yield
+    except InputError as error:
+        errors.append(error)
+
+
+def raise_collected(errors: list[InputError]) -> None:
+    """Raise one InputError that says what all of them say, each once, if there are any."""
+    if errors:
+        raise InputError("; also: ".join(dict.fromkeys(map(str, errors)))) from errors[0]
+
+
+def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or run again") -> None:
+    """Run a command's `main` and turn its end into the exit codes 0 (done), 2 (bad input), 130
+    (interrupted), 141 (the reader of a pipe has gone).
+
+    go_on: what an interruption advises; by default what training scripts can do.
+    A full disk, a forbidden folder and too little memory are bad input too. Letters that the
+    terminal does not know are printed as escapes, as Python does on stderr.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        main()
+        sys.stdout.flush()
+    except InputError as error:
+        _refuse(str(error))
+    except KeyboardInterrupt:
+        print(f"interrupted; what was saved is whole: {go_on}", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # for the flush at the end of Python
+        sys.exit(READER_GONE)
+    except OSError as error:
+        _refuse(f"could not read or write: {error}")
+    except (MemoryError, RuntimeError) as error:
+        # PyTorch has a RuntimeError for it, of several wordings.
+        if isinstance(error, RuntimeError) and not re.search(
+            r"(out of|allocate|enough) memory", str(error)
+        ):
+            raise
+        _refuse(
+            f"not enough memory; use a smaller model, fewer sequences or another --device ({error})"
+        )
+
+
+def _refuse(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

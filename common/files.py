@@ -1,0 +1,56 @@
+"""Files and folders that are written whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from common.errors import InputError
+
+
+@contextmanager
+def staging_folder(target: Path, prefix: str) -> Iterator[Path]:
+    """A new folder in `target`, which is made if need be; it goes when the block ends, and so does
+    what it holds.
+
+    If the block fails, folders that were made for it go too, as far as they are empty.
+    """
+    new = [folder for folder in (target, *target.parents) if not folder.exists()]
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=prefix, dir=target))
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except BaseException:
+        for folder in new:
+            with suppress(OSError):  # somebody else has put something in
+                folder.rmdir()
+        raise
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Let `write` fill a file that takes its place when it lies complete on the disk.
+
+    Raises InputError if that fails (disk full, no permission); a file that was there before is then
+    untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    # PyTorch's writer reports a full disk as a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        kept = "the old file is kept" if path.exists() else "nothing was written"
+        raise InputError(f"could not write {path}: {error}; {kept}") from error
+    finally:
+        with suppress(OSError):  # where nothing can be written there is nothing to remove
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The raw formats, one file each, and what becomes of their recordings."""

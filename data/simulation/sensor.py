@@ -1,0 +1,150 @@
+"""What a skeleton tracker makes of a simulated walker: clothing, self-occlusion, drift, noise, lost
+joints.
+
+All amounts are metres. They are set so that bone lengths scatter about as in Kinect recordings: a
+centimetre or two from frame to frame, slower errors of the same size, and errors that stay as long
+as the clothes or the recording do.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.simulation.walkers import JOINTS, slow_noise, to_sensor
+
+# Limbs: what a tracker loses, misplaces or lets drift together.
+LIMBS = (
+    (4, 5, 6, 7, 21, 22),
+    (8, 9, 10, 11, 23, 24),
+    (12, 13, 14, 15),
+    (16, 17, 18, 19),
+    (3,),
+    (0, 1, 2, 20),
+)
+LEFT_JOINTS = (4, 5, 6, 7, 12, 13, 14, 15, 21, 22)
+RIGHT_JOINTS = (8, 9, 10, 11, 16, 17, 18, 19, 23, 24)
+# Hands and feet, the ends of the limbs, are tracked worse than the trunk.
+UNCERTAINTY = np.full(JOINTS, 1.0)
+UNCERTAINTY[[6, 10, 13, 17]] = 1.3
+UNCERTAINTY[[7, 11, 14, 15, 18, 19, 21, 22, 23, 24]] = 1.7
+UNCERTAINTY[[0, 1, 2, 20]] = 0.7
+STANDARD_DISTANCE = 2.5  # the distance at which the noise has its stated amount
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """Errors of one tracker; standard deviations in metres, rates per frame.
+
+    white: noise of a frame at 2.5 m, growing with the square of the distance.
+    drift, drift_seconds: slow error of every joint and of every limb, and the time in which it is
+    forgotten. fit: error that stays for one recording (how the tracker has fitted the body).
+    occlusion: share by which joints of the far side are drawn towards the body's middle in a side
+    view. jump: share of frames in which a limb leaps away, by `jump_size`.
+    lost: share of frames in which the tracker loses at least one joint.
+    scale: relative error of the body's size in one recording; one camera cannot tell small from
+    far.
+    """
+
+    white: float = 0.010
+    drift: float = 0.019
+    drift_seconds: float = 0.25
+    fit: float = 0.003
+    occlusion: float = 0.35
+    jump: float = 0.01
+    jump_size: float = 0.08
+    lost: float = 0.04
+    scale: float = 0.0
+
+
+def draw_clothes(amount: float, random: np.random.RandomState) -> np.ndarray:
+    """Offsets (25, 3) forward, right, up that clothes add to the joints, `amount` metres each."""
+    shared = np.zeros((JOINTS, 3))
+    for limb in LIMBS:
+        shared[list(limb)] = random.normal(size=3)
+    return amount * np.sqrt(0.5) * (shared + random.normal(size=(JOINTS, 3)))
+
+
+def observe(
+    positions: np.ndarray,
+    heading: np.ndarray,
+    clothes: np.ndarray,
+    sensor: Sensor,
+    rate: float,
+    random: np.random.RandomState,
+) -> np.ndarray:
+    """Tracked positions (frames, 25, 3) of true positions (frames, 25, 3), in the sensor's axes.
+
+    heading: (frames,) direction in which the body faces, radians, 0 towards the sensor.
+    clothes: (25, 3) offsets in the body's axes. rate: frames a second.
+    """
+    frames = len(positions)
+    error = clothes + sensor.fit * UNCERTAINTY[:, None] * random.normal(size=(JOINTS, 3))
+    error = np.broadcast_to(error, (frames, JOINTS, 3)) + _drift(frames, sensor, rate, random)
+    scale = 1 + sensor.scale * random.normal()
+    body = positions[:, :1] + scale * (
+        occlude(positions, heading, sensor.occlusion) - positions[:, :1]
+    )
+    tracked = body + to_sensor(error, heading)
+    distance = np.clip(positions[:, 0, 2], 1.0, 5.0) / STANDARD_DISTANCE  # (frames,)
+    noise = sensor.white * UNCERTAINTY[:, None] * random.normal(size=(frames, JOINTS, 3))
+    return tracked + distance[:, None, None] ** 2 * noise + _jumps(frames, sensor, random)
+
+
+def occlude(positions: np.ndarray, heading: np.ndarray, share: float) -> np.ndarray:
+    """Draw the joints of the side that is turned away from the sensor towards the plane through the
+    trunk.
+
+    A tracker guesses joints that the body hides, and guesses them too near to what it sees.
+    """
+    forward = to_sensor(np.array([[1.0, 0.0, 0.0]]), heading)  # (frames, 3)
+    right = to_sensor(np.array([[0.0, 1.0, 0.0]]), heading)
+    away = right[:, 2]  # 1 where the right side is behind the trunk, -1 where the left side is
+    result = positions.copy()
+    for joints, hidden in ((RIGHT_JOINTS, away), (LEFT_JOINTS, -away)):
+        offset = positions[:, joints] - positions[:, :1]  # (frames, joints of the side, 3)
+        across = (offset * right[:, None]).sum(-1, keepdims=True)
+        along = (offset * forward[:, None]).sum(-1, keepdims=True)
+        amount = share * np.clip(hidden, 0, 1)[:, None, None]
+        result[:, joints] -= amount * (across * right[:, None] + 0.5 * along * forward[:, None])
+    return result
+
+
+def lost_joints(frames: int, rate: float, random: np.random.RandomState) -> np.ndarray:
+    """Tracking states (frames, 25): 2 tracked, 1 inferred, 0 lost. A share `rate` of the frames has
+    a 0.
+
+    Joints are lost limb by limb, for one to four frames on end.
+    """
+    state = np.full((frames, JOINTS), 2)
+    state[random.random_sample(state.shape) < 0.04] = 1
+    mean_length = 2.5
+    for start in np.flatnonzero(random.random_sample(frames) < rate / mean_length):
+        limb = LIMBS[random.randint(4)]  # an arm or a leg
+        stop = start + random.randint(1, 5)
+        state[start:stop, limb] = 0
+    return state
+
+
+def _drift(frames: int, sensor: Sensor, rate: float, random: np.random.RandomState) -> np.ndarray:
+    """Slow errors (frames, 25, 3) in the body's axes: half of the variance is common to a limb."""
+    single = slow_noise(frames, JOINTS * 3, rate, sensor.drift_seconds, random).reshape(
+        frames, JOINTS, 3
+    )
+    limbs = slow_noise(frames, len(LIMBS) * 3, rate, sensor.drift_seconds, random).reshape(
+        frames, -1, 3
+    )
+    for number, limb in enumerate(LIMBS):
+        single[:, limb] += limbs[:, number, None]
+    return sensor.drift * np.sqrt(0.5) * UNCERTAINTY[:, None] * single
+
+
+def _jumps(frames: int, sensor: Sensor, random: np.random.RandomState) -> np.ndarray:
+    """Leaps (frames, 25, 3) of a limb, for one to three frames."""
+    offsets = np.zeros((frames, JOINTS, 3))
+    mean_length = 2.0
+    for start in np.flatnonzero(random.random_sample(frames) < sensor.jump / mean_length):
+        limb = LIMBS[random.randint(len(LIMBS) - 1)]
+        offsets[start : start + random.randint(1, 4), limb] += sensor.jump_size * random.normal(
+            size=3
+        )
+    return offsets

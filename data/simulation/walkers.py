@@ -1,0 +1,290 @@
+"""Simulated walkers: a kinematic model of human gait, from bone lengths and joint angles to joint
+positions.
+
+No paper's data: every person is drawn from the tables below. Positions are computed for the 25
+joints of Kinect v2, whose first 20 are those of Kinect v1. The body's own axes are forward,
+right and up; the sensor's are x to the right of somebody who faces the sensor, y up and z away from
+the sensor, in metres.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import lfilter
+
+JOINTS = 25
+LEFT, RIGHT = 0, 1
+SIDES = (-1.0, 1.0)  # sign of the axis "right" on the left and on the right side
+FLOOR_CLEARANCE = 0.07  # metres from the floor to an ankle
+
+# Body height in metres: mean, standard deviation between persons.
+HEIGHT = (1.70, 0.09)
+
+# Bone lengths: mean as a share of the height, relative standard deviation between persons, and
+# between the sides.
+LENGTHS = {
+    "torso": (0.290, 0.040, 0.0),  # hip centre to shoulder centre
+    "head": (0.115, 0.050, 0.0),  # shoulder centre to head
+    "hip_width": (0.100, 0.080, 0.0),
+    "hip_drop": (0.040, 0.080, 0.0),  # hip joints below the hip centre
+    "shoulder_width": (0.210, 0.060, 0.0),
+    "shoulder_drop": (0.030, 0.150, 0.010),
+    "thigh": (0.240, 0.035, 0.008),
+    "shank": (0.230, 0.035, 0.008),
+    "foot": (0.070, 0.080, 0.010),
+    "upper_arm": (0.165, 0.040, 0.010),
+    "forearm": (0.145, 0.040, 0.010),
+    "hand": (0.048, 0.080, 0.010),
+}
+
+# Gait and posture: mean, standard deviation between persons, and between the sides. Radians unless
+# said.
+GAIT = {
+    "cadence": (1.85, 0.13, 0.0),  # steps a second
+    "hip_swing": (0.38, 0.05, 0.015),
+    "hip_flexion": (0.05, 0.04, 0.010),
+    "knee_swing": (0.95, 0.10, 0.030),
+    "knee_flexion": (0.08, 0.04, 0.015),
+    "knee_lag": (
+        1.75,
+        0.12,
+        0.040,
+    ),  # how long before the leg's foremost point the knee is bent most
+    "ankle_swing": (0.18, 0.05, 0.015),
+    "toe_out": (0.12, 0.07, 0.030),
+    "stance": (0.02, 0.025, 0.008),  # legs apart
+    "arm_swing": (0.32, 0.12, 0.040),
+    "arm_lag": (0.15, 0.20, 0.050),
+    "arm_flexion": (-0.05, 0.06, 0.025),
+    "arm_spread": (0.13, 0.06, 0.025),
+    "elbow_flexion": (0.35, 0.14, 0.050),
+    "elbow_swing": (0.18, 0.08, 0.030),
+    "lean": (0.04, 0.05, 0.0),
+    "slouch": (0.10, 0.07, 0.0),
+    "head_tilt": (0.10, 0.12, 0.0),
+    "roll": (0.03, 0.015, 0.0),
+    "list": (0.0, 0.025, 0.0),  # leaning to one side
+    "pelvis_turn": (0.09, 0.03, 0.0),
+    "shoulder_turn": (0.10, 0.04, 0.0),
+    "shoulder_twist": (0.0, 0.05, 0.0),  # one shoulder carried in front
+    "bob": (0.08, 0.03, 0.0),  # nodding of the trunk, twice a stride
+}
+
+# From one recording to the next a person's posture differs by this share of the standard deviation
+# between persons.
+POSTURE = (
+    "lean",
+    "slouch",
+    "head_tilt",
+    "list",
+    "shoulder_twist",
+    "arm_swing",
+    "arm_flexion",
+    "arm_spread",
+)
+POSTURE += ("elbow_flexion", "elbow_swing", "hip_swing", "toe_out")
+POSTURE_CHANGE = 0.2
+
+
+@dataclass(frozen=True)
+class Person:
+    """Bone lengths in metres and the values of GAIT, each a pair (left, right)."""
+
+    lengths: dict[str, np.ndarray]
+    gait: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Track:
+    """How a person moves past the sensor in one recording.
+
+    heading: direction of walking at mid-recording in radians; 0 walks towards the sensor, positive
+    towards x. turn: change of the heading from the first frame to the last, radians; the person
+    walks an arc. sway: amplitude of a slow swinging of the heading (4 to 7 seconds a period),
+    radians. centre: (3,) position of the hip centre at mid-recording on the floor plan, y = height
+    of the floor. speed: factor on the person's own speed; 0 stands still.
+    rate: frames a second.
+    reach: metres walked before the person leaves the sensor's view and comes in again.
+    """
+
+    heading: float
+    turn: float
+    sway: float
+    centre: np.ndarray
+    speed: float = 1.0
+    rate: float = 30.0
+    reach: float = 2.5
+
+
+def draw_person(random: np.random.RandomState) -> Person:
+    """A person from the tables."""
+    height = random.normal(*HEIGHT)
+    lengths = {
+        name: height * mean * (1 + spread * random.normal() + side * random.normal(size=2))
+        for name, (mean, spread, side) in LENGTHS.items()
+    }
+    gait = {
+        name: mean + spread * random.normal() + side * random.normal(size=2)
+        for name, (mean, spread, side) in GAIT.items()
+    }
+    return Person(lengths, gait)
+
+
+def change_posture(person: Person, random: np.random.RandomState) -> Person:
+    """The same person on another occasion: nobody carries trunk, head and arms twice in the same
+    way.
+    """
+    gait = dict(person.gait)
+    for name in POSTURE:
+        gait[name] = gait[name] + POSTURE_CHANGE * GAIT[name][1] * random.normal()
+    return Person(person.lengths, gait)
+
+
+def slow_noise(
+    frames: int, width: int, rate: float, seconds: float, random: np.random.RandomState
+) -> np.ndarray:
+    """Noise (frames, width) of unit variance whose correlation falls to 1/e in `seconds`."""
+    keep = np.exp(-1 / (rate * seconds))
+    drive = random.normal(size=(frames, width))
+    drive[1:] *= np.sqrt(1 - keep**2)
+    return lfilter([1.0], [1.0, -keep], drive, axis=0)
+
+
+def walk(
+    person: Person, track: Track, frames: int, random: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """True joint positions (frames, 25, 3) in the sensor's axes, metres, and headings (frames,),
+    radians.
+    """
+    seconds = (np.arange(frames) - (frames - 1) / 2) / track.rate
+    speed = max(track.speed, 0.0)
+    cadence = person.gait["cadence"][0] * np.sqrt(speed)
+    wander = 0.15 * slow_noise(frames, 1, track.rate, 1.0, random)[:, 0]
+    phase = (
+        random.uniform(0, 2 * np.pi) + np.pi * cadence * seconds + wander * (speed > 0)
+    )  # (frames,)
+    body = pose(person, phase, np.sqrt(speed))
+    period = random.uniform(4, 7)
+    heading = track.heading + track.turn * seconds * track.rate / frames
+    heading = heading + track.sway * np.sin(
+        2 * np.pi * seconds / period + random.uniform(0, 2 * np.pi)
+    )
+    leg = (person.lengths["thigh"] + person.lengths["shank"]).mean()
+    step = 2 * leg * np.sin(np.sqrt(speed) * person.gait["hip_swing"].mean())
+    travelled = step * cadence * seconds
+    travelled = (travelled + track.reach / 2) % track.reach - track.reach / 2
+    direction = np.array([np.sin(track.heading), 0, -np.cos(track.heading)])
+    return to_sensor(body, heading) + track.centre + (travelled[:, None] * direction)[
+        :, None
+    ], heading
+
+
+def to_sensor(body: np.ndarray, heading: np.ndarray) -> np.ndarray:
+    """Vectors (frames, ..., 3) from the body's axes forward, right, up to the sensor's x, y, z."""
+    shape = (-1,) + (1,) * (body.ndim - 2)
+    sine, cosine = np.sin(heading).reshape(shape), np.cos(heading).reshape(shape)
+    forward, right, up = body[..., 0], body[..., 1], body[..., 2]
+    across, towards = forward * sine + right * cosine, right * sine - forward * cosine
+    return np.stack(np.broadcast_arrays(across, up, towards), -1)
+
+
+def pose(person: Person, phase: np.ndarray, vigour: float) -> np.ndarray:
+    """Joint positions (frames, 25, 3) forward, right, up, above the point of the floor below the
+    hip centre.
+
+    phase: (frames,) phase of the left leg, radians; 0 is its foremost point, the right leg is half
+    a stride behind. vigour: factor on all movement; 0 is the person standing.
+    """
+    joints = np.zeros((len(phase), JOINTS, 3))
+    for side in (LEFT, RIGHT):
+        _place_leg(joints, person, side, phase + np.pi * side, vigour)
+    _place_trunk(joints, person, phase, vigour)
+    for side in (LEFT, RIGHT):
+        _place_arm(joints, person, side, phase + np.pi * side, vigour)
+    # The lower ankle stands on the floor.
+    joints[..., 2] += FLOOR_CLEARANCE - joints[:, (14, 18), 2].min(1, keepdims=True)
+    return joints
+
+
+def _hanging(pitch: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
+    """Unit vectors (frames, 3) that hang down, swung forwards by `pitch` and to the right by
+    `spread`.
+    """
+    pitch, spread = np.broadcast_arrays(pitch, spread)
+    return np.stack(
+        [np.sin(pitch) * np.cos(spread), np.sin(spread), -np.cos(pitch) * np.cos(spread)], -1
+    )
+
+
+def _turned(yaw: np.ndarray) -> np.ndarray:
+    """Unit vectors (frames, 3) to the right of a body part that is turned to the right by `yaw`."""
+    return np.stack([-np.sin(yaw), np.cos(yaw), np.zeros_like(yaw)], -1)
+
+
+def _place_leg(
+    joints: np.ndarray, person: Person, side: int, phase: np.ndarray, vigour: float
+) -> None:
+    """Hip, knee, ankle and foot of one side; the hip centre is the origin."""
+    length = {name: value[side] for name, value in person.lengths.items()}
+    gait = {name: value[side] for name, value in person.gait.items()}
+    first = 12 if side == LEFT else 16
+    # Both hips hang on one pelvis: its turn follows the left leg.
+    yaw = vigour * gait["pelvis_turn"] * np.cos(phase - np.pi * side)
+    hip = SIDES[side] * length["hip_width"] / 2 * _turned(yaw) - [0, 0, length["hip_drop"]]
+    thigh = gait["hip_flexion"] + vigour * gait["hip_swing"] * (
+        np.cos(phase) - 0.12 * np.cos(2 * phase)
+    )
+    swing = np.exp(2.2 * (np.cos(phase + gait["knee_lag"]) - 1))  # the bend while the leg swings
+    stance = np.exp(3.0 * (np.cos(phase - 0.8) - 1))  # the small bend that takes up the weight
+    knee = np.abs(gait["knee_flexion"]) + vigour * (gait["knee_swing"] * swing + 0.22 * stance)
+    spread = SIDES[side] * gait["stance"]
+    joints[:, first] = hip
+    joints[:, first + 1] = hip + length["thigh"] * _hanging(thigh, spread)
+    joints[:, first + 2] = joints[:, first + 1] + length["shank"] * _hanging(thigh - knee, spread)
+    lift = 1.40 + thigh - knee + vigour * gait["ankle_swing"] * np.sin(phase + 0.5)
+    foot = _hanging(lift, SIDES[side] * gait["toe_out"])
+    joints[:, first + 3] = joints[:, first + 2] + length["foot"] * foot
+
+
+def _place_trunk(joints: np.ndarray, person: Person, phase: np.ndarray, vigour: float) -> None:
+    """Spine, shoulder centre, head, spine at the shoulders, shoulders; the hip centre is the
+    origin.
+    """
+    length = {name: value[LEFT] for name, value in person.lengths.items()}
+    gait = {name: value[LEFT] for name, value in person.gait.items()}
+    lean = gait["lean"] + vigour * gait["bob"] * 0.3 * np.cos(2 * phase)
+    roll = gait["list"] + vigour * gait["roll"] * np.cos(phase + 0.6)
+    lower, upper = -_hanging(-lean, -roll), -_hanging(-lean - gait["slouch"], -roll)
+    joints[:, 1] = 0.42 * length["torso"] * lower
+    joints[:, 20] = joints[:, 1] + 0.50 * length["torso"] * upper
+    joints[:, 2] = joints[:, 1] + 0.58 * length["torso"] * upper
+    nod = lean + gait["slouch"] + gait["head_tilt"]
+    joints[:, 3] = joints[:, 2] - length["head"] * _hanging(-nod, -0.5 * roll)
+    yaw = gait["shoulder_twist"] - vigour * gait["shoulder_turn"] * np.cos(phase)
+    for side, joint in ((LEFT, 4), (RIGHT, 8)):
+        across = SIDES[side] * length["shoulder_width"] / 2 * _turned(yaw)
+        joints[:, joint] = joints[:, 20] + across - person.lengths["shoulder_drop"][side] * upper
+
+
+def _place_arm(
+    joints: np.ndarray, person: Person, side: int, phase: np.ndarray, vigour: float
+) -> None:
+    """Elbow, wrist, hand, hand tip and thumb of one side, below the shoulder that is already in its
+    place.
+    """
+    length = {name: value[side] for name, value in person.lengths.items()}
+    gait = {name: value[side] for name, value in person.gait.items()}
+    first, tip = (4, 21) if side == LEFT else (8, 23)
+    wave = np.cos(phase + gait["arm_lag"])  # the arm swings against the leg of its side
+    arm = gait["arm_flexion"] - vigour * gait["arm_swing"] * wave
+    elbow = np.abs(gait["elbow_flexion"]) * (0.4 + 0.6 * min(vigour, 1.0))
+    elbow = elbow - vigour * gait["elbow_swing"] * wave
+    spread = SIDES[side] * gait["arm_spread"]
+    forearm = _hanging(arm + elbow, 0.3 * spread)
+    joints[:, first + 1] = joints[:, first] + length["upper_arm"] * _hanging(arm, spread)
+    joints[:, first + 2] = joints[:, first + 1] + length["forearm"] * forearm
+    joints[:, first + 3] = joints[:, first + 2] + length["hand"] * forearm
+    joints[:, tip] = joints[:, first + 3] + length["hand"] * forearm
+    joints[:, tip + 1] = joints[:, first + 2] + length["hand"] * _hanging(
+        arm + elbow + 0.6, -1.5 * spread
+    )

@@ -1,0 +1,1 @@
+"""The papers' tables: experiments, the jobs that make them, the tables that are written."""
