@@ -16,6 +16,7 @@ writes the figures; shares are fractions in [0, 1] there, percent in the printed
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from data import Retrieval, datasets, provenance
 from data.descriptors import DESCRIPTORS
 from data.loader import LOST, warn_of_lost
 from engine import (
+    checkpoint,
     classifiers,
     features,
     options,
@@ -41,13 +43,17 @@ from engine.encoding import load_model, load_retrieval, score_encoder
 from engine.settings import SIMMC_DEFAULT
 from models.simmc import SimMC
 from reid import ranking
-from tensorflow_v1 import age, content
+from tensorflow_v1 import age, convert
+from tensorflow_v1.convert import PublishedOptions
 
 
 def main() -> None:
     args = parse_arguments()
     command_line.start_log(args.quiet)
-    saved = content.open_checkpoint(args) if args.checkpoint else {}
+    saved = {}
+    if args.checkpoint:
+        published = PublishedOptions.of(args)
+        args.checkpoint, saved = convert.open_checkpoint(args.checkpoint, published)
     args.seed = saved.get("seed", args.seed)
     kind = "recognition" if args.recognise or "recogniser" in saved else "retrieval"
     if args.recognise:
@@ -61,7 +67,7 @@ def main() -> None:
         name, figures = score_files(args) if args.gallery else score_model(args, saved)
         print(results.retrieval_table([(name, figures)], where(args)))
     if args.export:
-        content.export(args.export, saved, figures)
+        checkpoint.save(args.export, {**saved, "figures": figures})
     if args.json:
         results.write_json(args.json, {"kind": kind, "method": name, **describe(args), **figures})
 
@@ -104,7 +110,7 @@ def score_recogniser(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[s
     recognisers.pick_test(args, tests, part["test"])
     if "model" in saved:
         if part["persons"] is None:
-            content.name_persons(saved, args.checkpoint, sets.persons)
+            convert.name_persons(saved, args.checkpoint, sets.persons)
         found = recognisers.score_saved(args.checkpoint, sets, device, args.protocol, saved)
     else:
         found = age.score_rows(saved, args.checkpoint, tests, args.protocol, device)
@@ -223,7 +229,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="DIR",
         help="where --source AGE or SM-SGE is (%(default)s)",
     )
-    content.add_arguments(parser)
+    convert.add_arguments(parser)
     run = parser.add_argument_group("run")
     options.add_machine_arguments(run)
     run.add_argument(
@@ -247,7 +253,8 @@ def check(args: argparse.Namespace) -> None:
             f"expected one of --checkpoint, --features, --recognise, --gallery, found {found}"
         )
     if not args.checkpoint:
-        content.refuse_options(args)
+        view = None if args.recognise else args.view
+        convert.refuse_options(replace(PublishedOptions.of(args), view=view))
     if args.gallery and not args.probe:
         raise InputError("--gallery FILE needs --probe FILE")
     if not args.gallery and args.dataset is None:

@@ -1,2 +1,3 @@
-"""The authors' TensorFlow 1 checkpoints: read them (tf_checkpoint), tell what they are (kinds),
-make them content of this project's own checkpoints (content)."""
+"""The authors' TensorFlow 1 checkpoints: read (bundle) and made content of this project's own
+(convert), which for AGE is in several files (age).
+"""

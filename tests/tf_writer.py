@@ -1,4 +1,4 @@
-"""A slow, obvious writer of TensorFlow checkpoints: what the reader in reid/published is tested
+"""A slow, obvious writer of TensorFlow checkpoints: what tensorflow_v1/bundle.py is tested
 with.
 """
 
@@ -49,29 +49,8 @@ def message(field: int, content: bytes) -> bytes:
     return varint(8 * field + 2) + varint(len(content)) + content
 
 
-def snappy(data: bytes) -> bytes:
-    """Literals of up to 60 bytes, and a copy where the 4 bytes at hand stand in the 2,047 bytes
-    before.
-    """
-    out, at, literal = varint(len(data)), 0, b""
-    while at < len(data):
-        before = (
-            data.rfind(data[at : at + 4], max(0, at - 2047), at + 3) if at + 4 <= len(data) else -1
-        )
-        if 0 <= before < at:
-            out += bytes([len(literal) - 1 << 2]) + literal if literal else b""
-            back, literal = at - before, b""
-            out += bytes([back >> 8 << 5 | 0 << 2 | 1, back & 255])
-            at += 4
-            continue
-        literal, at = literal + data[at : at + 1], at + 1
-        if len(literal) == 60:
-            out, literal = out + bytes([59 << 2]) + literal, b""
-    return out + (bytes([len(literal) - 1 << 2]) + literal if literal else b"")
-
-
-def block(entries: list[tuple[bytes, bytes]], restart_every: int, compress: bool) -> bytes:
-    """A block with its trailer."""
+def block(entries: list[tuple[bytes, bytes]], restart_every: int, compression: int = 0) -> bytes:
+    """A block with its trailer. compression: the number written down; nothing is compressed."""
     out, restarts, last = b"", [], b""
     for n, (key, value) in enumerate(entries):
         shared = 0
@@ -85,21 +64,21 @@ def block(entries: list[tuple[bytes, bytes]], restart_every: int, compress: bool
         )
         last = key
     out += struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
-    out = snappy(out) + b"\1" if compress else out + b"\0"
+    out += bytes([compression])
     return out + struct.pack("<I", masked(out))
 
 
-def table(entries: Mapping[bytes, bytes], per_block: int, compress: bool) -> bytes:
+def table(entries: Mapping[bytes, bytes], per_block: int, compression: int = 0) -> bytes:
     """A table file."""
     items, out, index = sorted(entries.items()), b"", []
     for first in range(0, len(items), per_block):
-        content = block(items[first : first + per_block], 16, compress)
+        content = block(items[first : first + per_block], 16, compression)
         index.append(
             (items[first : first + per_block][-1][0], varint(len(out)) + varint(len(content) - 5))
         )
         out += content
     handles = b""
-    for content in (block([], 1, False), block(index, 1, compress)):
+    for content in (block([], 1), block(index, 1, compression)):
         handles += varint(len(out)) + varint(len(content) - 5)
         out += content
     return out + handles.ljust(40, b"\0") + bytes.fromhex("57fb808b247547db")
@@ -110,20 +89,19 @@ def write(
     variables: Mapping[str, np.ndarray],
     shards: int = 1,
     per_block: int = 1000,
-    compress: bool = False,
+    compression: int = 0,
     dtypes: Mapping[str, int] | None = None,
     checksum: Callable[[bytes], int] = masked,
-    big_endian: bool = False,
 ) -> None:
     """Write a checkpoint; variables go to the shards in turn.
 
     dtypes: other type numbers to write down. checksum: of the arrays, a faster one for large ones.
     """
     prefix.parent.mkdir(parents=True, exist_ok=True)
-    entries = {b"": number(1, shards) + number(2, int(big_endian)) + message(3, number(1, 1))}
+    entries = {b"": number(1, shards) + message(3, number(1, 1))}
     data = [bytearray() for _ in range(shards)]
     for n, (name, array) in enumerate(sorted(variables.items())):
-        dtype = array.dtype.newbyteorder(">" if big_endian else "<")
+        dtype = array.dtype.newbyteorder("<")
         content, shard = np.asarray(array).astype(dtype).tobytes(), n % shards
         shape = b"".join(message(2, number(1, size)) for size in np.shape(array))
         kind = (dtypes or {}).get(name, DTYPES[array.dtype.str[1:]])
@@ -131,6 +109,6 @@ def write(
         entry += number(5, len(content)) + varint(8 * 6 + 5) + struct.pack("<I", checksum(content))
         entries[name.encode()] = entry
         data[shard] += content
-    Path(f"{prefix}.index").write_bytes(table(entries, per_block, compress))
+    Path(f"{prefix}.index").write_bytes(table(entries, per_block, compression))
     for shard, content in enumerate(data):
         Path(f"{prefix}.data-{shard:05d}-of-{shards:05d}").write_bytes(content)
