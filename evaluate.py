@@ -16,7 +16,6 @@ writes the figures; shares are fractions in [0, 1] there, percent in the printed
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -253,8 +252,8 @@ def check(args: argparse.Namespace) -> None:
             f"expected one of --checkpoint, --features, --recognise, --gallery, found {found}"
         )
     if not args.checkpoint:
-        view = None if args.recognise else args.view
-        convert.refuse_options(replace(PublishedOptions.of(args), view=view))
+        published = PublishedOptions.of(args)
+        convert.refuse_options(published, view_allowed=args.recognise is not None)
     if args.gallery and not args.probe:
         raise InputError("--gallery FILE needs --probe FILE")
     if not args.gallery and args.dataset is None:

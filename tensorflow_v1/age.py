@@ -87,27 +87,26 @@ def read_rows(prefix: Path, tests: tuple[str, ...]) -> dict[str, tuple[np.ndarra
 
     Raises InputError if there are none, or they are not arrays (Git LFS pointers, for example).
     """
-    rows = {}
+    arrays = {}
     for test, name in zip(tests, ROWS, strict=False):
         files = [prefix.with_name(f"{name}_{part}.npy") for part in "Xy"]
-        if all(file.is_file() for file in files):
-            X, y = (_array(file) for file in files)  # y: one-hot
-            if len(X) != len(y):
-                raise InputError(f"{files[0]} has {len(X)} rows, {files[1]} has {len(y)}")
-            rows[test] = X.astype(np.float32), y.argmax(axis=1)
-    if not rows:
+        if not all(file.is_file() for file in files):
+            continue
+        try:
+            rows, labels = (np.load(file, allow_pickle=False) for file in files)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(
+                f"{files[0]} or {files[1].name} is no readable array (a Git LFS pointer?): {error}"
+            ) from error
+        if rows.ndim != 2 or labels.ndim != 2 or len(rows) != len(labels):
+            raise InputError(
+                f"{files[0]}: expected rows (M, d) with one-hot labels (M, persons), found "
+                f"{rows.shape} with {labels.shape}"
+            )
+        arrays[test] = rows.astype(np.float32), labels.argmax(axis=1)
+    if not arrays:
         raise InputError(
             f"{prefix} is AGE's recogniser alone: name its encoders with --encoder FOLDER "
             f"({ENCODERS}/..., without _x, _y, _z), or put its val_X.npy and val_y.npy beside it"
         )
-    return rows
-
-
-def _array(file: Path) -> np.ndarray:
-    try:
-        array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{file} is not a readable array (a Git LFS pointer?): {error}") from error
-    if array.ndim != 2 or array.dtype.kind not in "fiub":
-        raise InputError(f"{file}: expected numbers (rows, columns), found {array.shape}")
-    return array
+    return arrays

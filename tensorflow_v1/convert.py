@@ -78,9 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--export", type=output_file, metavar="FILE", help=export)
 
 
-def refuse_options(options: PublishedOptions, path: Path | None = None) -> None:
+def refuse_options(
+    options: PublishedOptions, path: Path | None = None, view_allowed: bool = False
+) -> None:
     """InputError for an option that only a published checkpoint takes. path: what is no such."""
-    for name in ("encoder", "set", "export", "view"):
+    for name in ("encoder", "set", "export", *(() if view_allowed else ("view",))):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} goes with a TensorFlow checkpoint, found {path or 'none'}")
 
