@@ -11,21 +11,18 @@ from common.errors import InputError
 class Dataset:
     """What is fixed about a data set, whatever the method.
 
-    joints: number of joints J.
-    persons: number of persons in the real data set.
+    joints: number of joints J. persons: number of persons in the real data set.
     splits: names of the test splits, as in the folders of `test_npy_data`.
     gallery_of: probe split -> gallery split.
-    lengths: the published window lengths f, in frames.
-    default_length: the length used when none is given.
+    lengths: the published window lengths f, in frames. default_length: where none is given.
     balanced: whether training windows are resampled to equal class shares before they are permuted.
-    folder: the folder below the data root that holds train and test splits, where it is not the
-    name. views: number of cross-view folders view_0, view_1, … below `<name>/<f>`; 0 where there
-    are none. view_length: the length of a view's windows when none is given.
-    single_test: the split that the older layouts with one test set hold; None where they name the
-    split. recognition: the test splits of the recognition protocol.
-    recognition_train: test splits that are added to the training set of the recognition protocol.
-    recognition_tested_only: whether only persons that the test splits hold are trained in
-    recognition.
+    folder: the folder below the data root that holds the splits, where it is not the name.
+    views: number of cross-view folders view_0, view_1, … below `<name>/<f>`.
+    view_length: the length of a view's windows where none is given.
+    single_test: the split that older layouts with one test set hold; None: they name the split.
+    recognition: the test splits of the recognition protocol.
+    recognition_train: test splits that are added to its training set.
+    recognition_tested_only: whether it trains only persons that the test splits hold.
     """
 
     name: str
@@ -45,68 +42,46 @@ class Dataset:
     recognition_tested_only: bool = False
 
     def pair(self, probe: str) -> tuple[str, str]:
-        """The probe and the gallery split of a probe's name ("A", "cl.nm"); InputError if
+        """The probe and the gallery split of a probe's name ("A", "cl.nm"). InputError if
         unknown.
         """
         if probe not in self.gallery_of:
-            raise InputError(
-                f"unknown probe {probe!r} for {self.name}; choose one of {', '.join(self.gallery_of)}"
-            )
+            known = ", ".join(self.gallery_of)
+            raise InputError(f"unknown probe {probe!r} for {self.name}; choose one of {known}")
         return probe.partition(".")[0], self.gallery_of[probe]
 
 
-DATASETS = {
-    dataset.name: dataset
-    for dataset in (
-        Dataset(
-            "BIWI",
-            20,
-            50,
-            ("Walking", "Still"),
-            {"Walking": "Still", "Still": "Walking"},
-            single_test="Walking",
-            recognition=("Walking", "Still"),
-            recognition_tested_only=True,
-        ),
-        Dataset("IAS", 20, 11, ("A", "B"), {"A": "B", "B": "A"}, recognition=("A", "B")),
-        Dataset(
-            "KGBD",
-            20,
-            164,
-            ("gallery", "probe"),
-            {"probe": "gallery"},
-            balanced=False,
-            single_test="probe",
-            recognition=("probe",),
-            recognition_train=("gallery",),
-        ),
-        Dataset(
-            "KS20",
-            25,
-            20,
-            ("gallery", "probe"),
-            {"probe": "gallery"},
-            single_test="probe",
-            recognition=("probe",),
-            recognition_train=("gallery",),
-        ),
-        Dataset(
-            "CASIA_B",
-            14,
-            124,
-            ("nm", "cl", "bg"),
-            {"nm.nm": "nm", "cl.cl": "cl", "bg.bg": "bg", "cl.nm": "nm", "bg.nm": "nm"},
-            lengths=(20, 30, 40, 50, 60),
-            default_length=40,
-            folder="CASIA_B_match",
-            views=11,
-        ),
-    )
+_GALLERY_AND_PROBE = {
+    "splits": ("gallery", "probe"),
+    "gallery_of": {"probe": "gallery"},
+    "single_test": "probe",
+    "recognition": ("probe",),
+    "recognition_train": ("gallery",),
 }
+_TABLE = (
+    Dataset(
+        *("BIWI", 20, 50, ("Walking", "Still"), {"Walking": "Still", "Still": "Walking"}),
+        single_test="Walking",
+        recognition=("Walking", "Still"),
+        recognition_tested_only=True,
+    ),
+    Dataset("IAS", 20, 11, ("A", "B"), {"A": "B", "B": "A"}, recognition=("A", "B")),
+    Dataset("KGBD", 20, 164, balanced=False, **_GALLERY_AND_PROBE),
+    Dataset("KS20", 25, 20, **_GALLERY_AND_PROBE),
+    Dataset(
+        *("CASIA_B", 14, 124, ("nm", "cl", "bg")),
+        {"nm.nm": "nm", "cl.cl": "cl", "bg.bg": "bg", "cl.nm": "nm", "bg.nm": "nm"},
+        lengths=(20, 30, 40, 50, 60),
+        default_length=40,
+        folder="CASIA_B_match",
+        views=11,
+    ),
+)
+DATASETS = {dataset.name: dataset for dataset in _TABLE}
 
 
 def get(name: str) -> Dataset:
-    """The row of one data set. Raises InputError for a name that is not in the table."""
+    """The row of one data set. InputError for a name that is not in the table."""
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}; choose one of {', '.join(DATASETS)}")
     return DATASETS[name]

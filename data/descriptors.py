@@ -5,14 +5,14 @@ of the skeletons. Every value is averaged over the frames of a window. Only diff
 enter D-13 and D-16, so centred skeletons give the same values.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from common.errors import InputError
 
+DESCRIPTORS = ("D-13", "D-16", "mean-pose")
 _FEET = (15, 19)
 _D13_PAIRS = ((4, 2), (8, 2), (1, 8), (8, 10), (4, 6), (16, 17), (13, 12), (2, 1), (16, 12))
+_THIGHS, _TORSO = [5, 6], [7]  # positions in _D13_PAIRS
 _D16_PAIRS = (
     *((3, 2), (1, 2), (1, 0), (8, 2), (8, 9), (9, 10), (2, 4), (4, 5), (5, 6)),
     *((16, 0), (16, 17), (17, 19), (12, 0), (12, 13), (13, 15)),
@@ -26,34 +26,22 @@ def _distances(skeletons: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.
     return np.linalg.norm(skeletons[:, :, first] - skeletons[:, :, second], axis=-1)
 
 
-def _above_floor(skeletons: np.ndarray, joint: int) -> np.ndarray:
-    """Height of a joint above the mean height of the feet, (N, f, 1)."""
+def _above_floor(skeletons: np.ndarray, joints: list[int]) -> np.ndarray:
+    """Heights of joints above the mean height of the feet, (N, f, joints)."""
     heights = skeletons[..., 1]  # (N, f, J)
-    return (heights[:, :, joint] - heights[:, :, _FEET].mean(axis=-1))[..., None]
+    return heights[:, :, joints] - heights[:, :, _FEET].mean(axis=-1, keepdims=True)
 
 
-def _d13(skeletons: np.ndarray) -> np.ndarray:
-    lengths = _distances(skeletons, _D13_PAIRS)
-    of = {pair: lengths[..., i : i + 1] for i, pair in enumerate(_D13_PAIRS)}
-    ratios = [of[2, 1] / np.maximum(of[thigh], 0.1) for thigh in ((16, 17), (13, 12))]
-    heights = [_above_floor(skeletons, joint) for joint in (3, 2)]
-    return np.concatenate([*heights, lengths, *ratios], axis=-1)  # (N, f, 13)
-
-
-def _d16(skeletons: np.ndarray) -> np.ndarray:
-    return np.concatenate([_distances(skeletons, _D16_PAIRS), _above_floor(skeletons, 3)], axis=-1)
-
-
-def _pose(skeletons: np.ndarray) -> np.ndarray:
-    return skeletons.reshape(*skeletons.shape[:2], -1)  # (N, f, 3J)
-
-
-_FRAME_DESCRIPTORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "D-13": _d13,
-    "D-16": _d16,
-    "mean-pose": _pose,
-}
-DESCRIPTORS = tuple(_FRAME_DESCRIPTORS)
+def _of_frames(name: str, skeletons: np.ndarray) -> np.ndarray:
+    """The descriptor of every frame, (N, f, J, 3) -> (N, f, d)."""
+    if name == "D-13":
+        lengths = _distances(skeletons, _D13_PAIRS)
+        ratios = lengths[..., _TORSO] / np.maximum(lengths[..., _THIGHS], 0.1)
+        return np.concatenate([_above_floor(skeletons, [3, 2]), lengths, ratios], axis=-1)
+    if name == "D-16":
+        lengths = _distances(skeletons, _D16_PAIRS)
+        return np.concatenate([lengths, _above_floor(skeletons, [3])], axis=-1)
+    return skeletons.reshape(*skeletons.shape[:2], -1)
 
 
 def descriptor(name: str, skeletons: np.ndarray) -> np.ndarray:
@@ -62,7 +50,7 @@ def descriptor(name: str, skeletons: np.ndarray) -> np.ndarray:
     The mean pose depends on the origin: give it centred skeletons. InputError for an unknown name,
     and for D-13 and D-16 of skeletons that are not the Kinect's.
     """
-    if name not in _FRAME_DESCRIPTORS:
+    if name not in DESCRIPTORS:
         raise InputError(f"unknown descriptor {name!r}; choose one of {', '.join(DESCRIPTORS)}")
     joints = skeletons.shape[-2]
     if name != "mean-pose" and joints not in _KINECT_JOINTS:
@@ -70,4 +58,4 @@ def descriptor(name: str, skeletons: np.ndarray) -> np.ndarray:
             f"{name} is defined for the Kinect's {' or '.join(map(str, _KINECT_JOINTS))} joints, "
             f"found {joints}; use mean-pose, or for recognition LSTM"
         )
-    return _FRAME_DESCRIPTORS[name](skeletons).mean(axis=1).astype(skeletons.dtype)
+    return _of_frames(name, skeletons).mean(axis=1).astype(skeletons.dtype)

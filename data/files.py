@@ -10,9 +10,7 @@ from data.layouts import AXES, Part
 from data.safe_pickle import read_pickled_npy
 
 LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
-LARGEST_COORDINATE = (
-    1e9  # in the unit of the files; beyond it squared distances overflow or drown in rounding
-)
+LARGEST_COORDINATE = 1e9  # in the files' unit; beyond it squared distances drown in rounding
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
     than expected, axes or labels that do not fit each other, coordinates that are not finite.
     """
     axes = [_read_axis(part.axis(axis), joints) for axis in AXES]  # 3 x (N*f, J)
-    rows = len(axes[0])
+    first, rows = part.axis(AXES[0]), len(axes[0])
     for axis, values in zip(AXES, axes, strict=True):
         if len(values) != rows:
             raise InputError(
@@ -50,46 +48,39 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
                 f"found {len(values)}; make or download the three files together"
             )
     labels = read_labels(part)
-    _check_rows(part, rows, len(labels))
+    if rows == 0:
+        raise InputError(f"{first}: expected windows, found an empty file; make the data again")
+    if rows % part.length:
+        raise InputError(
+            f"{first}: expected windows of {part.length} frames, found {rows} rows, which is no "
+            "multiple; give the length that the file was made with"
+        )
+    if rows != len(labels) * part.length:
+        raise InputError(
+            f"{part.folder}: expected one label for each of the {rows // part.length} windows of "
+            f"{part.length} frames in {first.name}, found {len(labels)} labels; is it another "
+            "length, or are they another set's labels?"
+        )
     skeletons = np.stack(axes, axis=-1).reshape(len(labels), part.length, joints, 3)  # (N, f, J, 3)
     if centred:
         skeletons = skeletons - skeletons[:, :, :1]
     return Sequences(skeletons.astype(np.float32), labels)
 
 
-def _check_rows(part: Part, rows: int, windows: int) -> None:
-    """InputError unless there are rows for just so many windows."""
-    if rows == 0:
-        raise InputError(
-            f"{part.axis(AXES[0])}: expected windows, found an empty file; make the data again"
-        )
-    if rows % part.length:
-        raise InputError(
-            f"{part.axis(AXES[0])}: expected windows of {part.length} frames, found {rows} rows, which is no "
-            f"multiple; give the length that the file was made with"
-        )
-    if rows != windows * part.length:
-        raise InputError(
-            f"{part.folder}: expected one label for each of the {rows // part.length} windows of "
-            f"{part.length} frames in {part.axis(AXES[0]).name}, found {windows} labels; is it another "
-            "length, or are they another set's labels?"
-        )
-
-
 def read_labels(part: Part) -> np.ndarray:
-    """Person label of each window (N,) int64, from the frame_id file or, where that is of no use,
-    from ids.
+    """Person label of each window (N,) int64, from the frame_id file or, if that is missing or
+    pickled, from ids.
 
     InputError if neither can be read, or the labels are not whole numbers.
     """
     labels = _read_npy(part.frame_id) if part.frame_id.is_file() else None
-    if labels is None:
-        if not part.ids.is_file():
-            raise InputError(
-                f"no labels: expected {part.frame_id} or {part.ids}, found no readable one of them"
-            )
+    if labels is not None:
+        return _whole_numbers(labels, part.frame_id)
+    if part.ids.is_file():
         return _labels_of_ids(part.ids)
-    return _whole_numbers(labels, part.frame_id)
+    raise InputError(
+        f"no labels: expected {part.frame_id} or {part.ids}, found no readable one of them"
+    )
 
 
 def _read_npy(path: Path) -> np.ndarray | None:
@@ -108,47 +99,36 @@ def _read_npy(path: Path) -> np.ndarray | None:
 def _read_axis(path: Path, joints: int) -> np.ndarray:
     """One coordinate of every joint in every frame, (N*f, J) float64."""
     if not path.is_file():
-        raise InputError(
-            f"{path} is missing: expected one file for each of the axes {', '.join(AXES)}"
-        )
+        raise InputError(f"{path} is missing: expected one file for each of the axes x, y, z")
     values = _read_npy(path)
     if values is None or values.dtype.kind not in "fiu":
-        raise InputError(
-            f"{path}: expected an array of numbers, found objects; the file is not read"
-        )
+        raise InputError(f"{path}: expected an array of numbers, found objects; it is not read")
     if values.ndim != 2 or values.shape[1] != joints:
         raise InputError(
-            f"{path}: expected {joints} joints, an array (windows * frames, {joints}), found {values.shape}; "
-            "is it another data set's?"
+            f"{path}: expected {joints} joints, an array (windows * frames, {joints}), found "
+            f"{values.shape}; is it another data set's?"
         )
     values = values.astype(np.float64)
     bad = np.count_nonzero(~(abs(values) < LARGEST_COORDINATE))
     if bad:
         raise InputError(
-            f"{path}: expected finite coordinates, found {bad} NaN, infinite or beyond {LARGEST_COORDINATE:g}; "
-            "drop the frames with lost joints"
+            f"{path}: expected finite coordinates, found {bad} NaN, infinite or beyond "
+            f"{LARGEST_COORDINATE:g}; drop the frames with lost joints"
         )
     return values
 
 
 def _labels_of_ids(path: Path) -> np.ndarray:
     """The labels (N,) int64 behind {label: [window numbers]}."""
-    ids = read_pickled_npy(path)
-    windows_of = ids.item() if ids.ndim == 0 else None
+    windows_of = read_pickled_npy(path).tolist()
     if not isinstance(windows_of, dict) or not windows_of:
-        raise InputError(
-            f"{path}: expected a dict from label to window numbers, found something else"
-        )
+        raise InputError(f"{path}: expected a dict from label to window numbers, found another")
     groups = [_whole_numbers(numbers, path) for numbers in windows_of.values()]
     windows = np.concatenate(groups)
     labels = np.repeat(_whole_numbers(list(windows_of), path), [len(group) for group in groups])
     if not np.array_equal(np.sort(windows), np.arange(len(windows))):
-        raise InputError(
-            f"{path}: expected every window number from 0 on once, found gaps or repeats"
-        )
-    ordered = np.empty_like(labels)
-    ordered[windows] = labels
-    return ordered
+        raise InputError(f"{path}: expected every window number from 0 on once, found others")
+    return labels[np.argsort(windows)]
 
 
 def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
@@ -156,17 +136,13 @@ def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
     them.
     """
     try:
-        given = np.asarray(values)
-        if given.dtype.kind == "c":
-            raise TypeError("complex numbers")
-        numbers = given.astype(np.float64)
+        numbers = np.asarray(values).astype(np.float64)
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: expected whole numbers, found other values ({error})") from error
-    if numbers.ndim != 1 or not np.all(
-        (abs(numbers) < LARGEST_LABEL) & (numbers == np.round(numbers))
-    ):
+    whole = (abs(numbers) < LARGEST_LABEL) & (numbers == np.round(numbers))
+    if numbers.ndim != 1 or not whole.all():
         raise InputError(
-            f"{path}: expected a list of whole numbers, found the shape {numbers.shape}, fractions, NaN or "
-            "numbers beyond 2^53"
+            f"{path}: expected a list of whole numbers, found the shape {numbers.shape}, "
+            "fractions, NaN or numbers beyond 2^53"
         )
     return numbers.astype(np.int64)

@@ -43,8 +43,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to lay out a data set. one_test: the test files lie in the test folder itself, not by
-    split.
+    """One way to lay out a data set: the folder of training files and that of the test splits.
+
+    one_test: the test files lie in the test folder itself, not by split.
     """
 
     train: Path
@@ -57,24 +58,25 @@ def layouts(dataset: Dataset, length: int, root: Path, view: int | None = None) 
 
     With `view`, the cross-view layouts. InputError for a view that the data set does not have.
     """
-    old_train, old_test = f"{dataset.name}_train_npy_data", f"{dataset.name}_test_npy_data"
+    base = root / (dataset.folder or dataset.name) / str(length)
     if view is not None:
         if not 0 <= view < dataset.views:
             has = f"views 0 to {dataset.views - 1}" if dataset.views else "no views"
-            raise InputError(
-                f"{dataset.name} has {has}, found view {view}; give another view or none"
-            )
+            raise InputError(f"{dataset.name} has {has}, found view {view}; give another or none")
         base = root / dataset.name / str(length) / f"view_{view}"
-        return [
-            Layout(base / "train_npy_data", base / "test_npy_data", one_test=True),
-            Layout(base / old_train, base / old_test, one_test=True),
-        ]
-    base = root / (dataset.folder or dataset.name) / str(length)
+
+    def layout(folder: Path, prefix: str, one_test: bool) -> Layout:
+        names = (f"{prefix}{split}_npy_data" for split in ("train", "test"))
+        return Layout(*(folder / name for name in names), one_test)
+
+    old = f"{dataset.name}_"
+    if view is not None:
+        return [layout(base, "", one_test=True), layout(base, old, one_test=True)]
     return [
-        Layout(base / "train_npy_data", base / "test_npy_data", one_test=False),
-        Layout(base / old_train, base / old_test, one_test=False),
-        Layout(base / old_train, base / old_test, one_test=True),
-        Layout(root / old_train, root / old_test, one_test=True),
+        layout(base, "", one_test=False),
+        layout(base, old, one_test=False),
+        layout(base, old, one_test=True),
+        layout(root, old, one_test=True),
     ]
 
 
@@ -107,30 +109,27 @@ def locate(
     place that was looked at, if there is no data, and with what is missing if a layout holds only
     some of the splits.
     """
-    most = {}
-    candidates = layouts(dataset, length, root, view)
-    for layout in candidates:
+    nearest, lacking, places = {}, [], set()
+    for layout in layouts(dataset, length, root, view):
         parts = {split: part_of(layout, dataset, split, length) for split in splits}
-        found = {split: part for split, part in parts.items() if part is not None and part.exists()}
-        missing = [
-            split
-            for split in splits
-            if split not in found and (parts[split] or split not in optional)
-        ]
+        there = {split: part for split, part in parts.items() if part and part.exists()}
+        needed = [split for split in splits if parts[split] or split not in optional]
+        missing = [split for split in needed if split not in there]
         if not missing:
-            return found
-        if len(found) > len(most):
-            most, lacking = found, missing
-    preprocess = f"python preprocess.py {length} --dataset {dataset.name} --raw DIR --out {root}"
-    if most:
-        where = next(iter(most.values())).folder
+            return there
+        if len(there) > len(nearest):
+            nearest, lacking = there, missing
+        places |= {str(layout.train), str(layout.test)}
+    command = f"python preprocess.py {length} --dataset {dataset.name} --raw DIR --out {root}"
+    if nearest:
+        where = next(iter(nearest.values())).folder
         raise InputError(
             f"{dataset.name} at length {length}: expected the splits {', '.join(splits)}, found "
-            f"{', '.join(most)} (in {where}) but not {', '.join(lacking)}; make them all with `{preprocess}`"
+            f"{', '.join(nearest)} (in {where}) but not {', '.join(lacking)}; "
+            f"make them all with `{command}`"
         )
-    places = sorted({str(place) for layout in candidates for place in (layout.train, layout.test)})
     raise InputError(
-        f"no {dataset.name} data of length {length}: looked in {', '.join(places)}; make it from the raw "
-        f"data with `{preprocess}`, or from simulated raw data: first "
+        f"no {dataset.name} data of length {length}: looked in {', '.join(sorted(places))}; make "
+        f"it from the raw data with `{command}`, or from simulated raw data: first "
         f"`python -m data.simulate --dataset {dataset.name} --raw DIR`"
     )

@@ -9,7 +9,7 @@ import numpy as np
 from common.errors import InputError
 from data import datasets
 from data.files import Sequences, read_split
-from data.layouts import Part, locate
+from data.layouts import locate
 from data.resample import training_order
 
 LOST = (
@@ -80,44 +80,33 @@ def load(
 
     dataset, probe: names in the table of data sets (`probe` as "probe", "A", "Walking", "cl.nm").
     length: frames f of a window, by default the data set's. root: the folder of all data sets.
-    rng: the stream for resampling and permutation, by default a new one from `seed`.
-    batch_size: enters the resampling to equal class shares (see data.resample); balance: whether to
-    resample, where the table says that the data set is. shuffle: permute the training set once.
-    centred: joint 0, the hip centre, is the origin of every frame. train: whether to read the
-    training set.
+    rng: the stream for resampling and permutation, by default a new one from `seed`. batch_size:
+    enters the resampling to equal class shares (data.resample); balance: whether to resample, where
+    the table says that the data set is. shuffle: permute the training set once. centred: joint 0,
+    the hip centre, is the origin of every frame. train: whether to read the training set.
 
-    A released run is replayed by two loads in a row on one `rng`: the first one's training set is
-    not used.
+    A released run is replayed by two loads in a row on one `rng`, without the first training set.
 
-    Raises InputError if data is missing or damaged; warns (DataWarning) of probes without a person
-    in the gallery.
+    InputError if data is missing or damaged; DataWarning of probes without a person in the gallery.
     """
     row = datasets.get(dataset)
-    length = _check_length(row, length)
     probe_split, gallery_split = row.pair(probe)
     splits = ["train"] * train + list(dict.fromkeys([probe_split, gallery_split]))
-    parts = locate(row, splits, length, Path(root))
-    sets = {split: read_split(part, row.joints, centred) for split, part in parts.items()}
-    warn_of_lost(
-        sets[probe_split].labels, sets[gallery_split].labels, f"{row.name} {probe}: {LOST}"
-    )
+    sets, common = _read(row, splits, length, root, centred)
+    probes, gallery = sets[probe_split], sets[gallery_split]
+    warn_of_lost(probes.labels, gallery.labels, f"{row.name} {probe}: {LOST}")
     order = None
     if train:
-        rng = np.random.RandomState(seed) if rng is None else rng
-        order = training_order(
-            sets["train"].labels, batch_size, rng, balance and row.balanced, shuffle
-        )
+        labels, rng = sets["train"].labels, rng or np.random.RandomState(seed)
+        order = training_order(labels, batch_size, rng, balance and row.balanced, shuffle)
     return Retrieval(
         train=sets["train"].take(order) if train else None,
-        probe=sets[probe_split],
-        gallery=sets[gallery_split],
-        name=row.name,
+        probe=probes,
+        gallery=gallery,
         probe_name=probe,
-        length=length,
-        joints=row.joints,
         same_set=probe_split == gallery_split,
         order=order,
-        paths=_folders(parts),
+        **common,
     )
 
 
@@ -141,26 +130,21 @@ def load_recognition(
     view: the cross-view folder, for data sets that have views; its test set is named "test".
     The other arguments are those of `load`.
 
-    Raises InputError if data is missing or damaged; warns (DataWarning) of test persons that are
-    not trained.
+    InputError if data is missing or damaged; DataWarning of test persons that are not trained.
     """
     row = datasets.get(dataset)
-    length = _check_length(row, length)
     tests = _recognition_tests(row, split, view)
-    extra = () if view is not None else row.recognition_train
-    # Where the tests decide which persons are trained, all of them do, also if one of them is asked
-    # for.
-    others = [
-        other for other in row.recognition if row.recognition_tested_only and other not in tests
-    ]
-    # Older downloads hold one test set only, and in their training set is already what is added to
-    # it here.
-    optional = (*extra, *others, *(() if split else tests[1:]))
-    parts = locate(row, ["train", *tests, *extra, *others], length, Path(root), view, optional)
-    sets = {name: read_split(part, row.joints, centred) for name, part in parts.items()}
-    train = _join([sets["train"], *(sets[name] for name in extra if name in sets)])
-    if row.recognition_tested_only:
-        tested = np.concatenate([sets[name].labels for name in row.recognition if name in sets])
+    added = () if view is not None else row.recognition_train
+    # Where the tests decide which persons are trained, all of them do, whichever is asked for.
+    deciding = row.recognition if row.recognition_tested_only else ()
+    # Older downloads hold one test set only, and their training set holds what is added to it here.
+    splits = list(dict.fromkeys(["train", *tests, *added, *deciding]))
+    required = {"train", *(tests if split else tests[:1])}
+    optional = tuple(name for name in splits if name not in required)
+    sets, common = _read(row, splits, length, root, centred, view, optional)
+    train = _join([sets[name] for name in ("train", *added) if name in sets])
+    if deciding:
+        tested = np.concatenate([sets[name].labels for name in deciding if name in sets])
         train = train.take(np.isin(train.labels, tested))
         if len(train) == 0:
             raise InputError(
@@ -168,63 +152,62 @@ def load_recognition(
             )
     sets = {name: sets[name] for name in tests if name in sets}
     persons = np.unique(np.concatenate([train.labels, *(test.labels for test in sets.values())]))
-    warn_of_lost(
-        persons,
-        train.labels,
-        f"{row.name}: persons of the tests that are not trained can only be misses",
-    )
-    rng = np.random.RandomState(seed) if rng is None else rng
+    lost = f"{row.name}: persons of the tests that are not trained can only be misses"
+    warn_of_lost(persons, train.labels, lost)
+    rng = rng or np.random.RandomState(seed)
     order = training_order(train.labels, batch_size, rng, balance and row.balanced, shuffle)
     return Recognition(
         train=_as_classes(train.take(order), persons),
         tests={name: _as_classes(test, persons) for name, test in sets.items()},
         persons=persons,
-        name=row.name,
-        length=length,
-        joints=row.joints,
         order=order,
-        paths=_folders(parts),
+        **common,
     )
 
 
+def _read(
+    row: datasets.Dataset,
+    splits: list[str],
+    length: int | None,
+    root: str | Path,
+    centred: bool,
+    view: int | None = None,
+    optional: tuple = (),
+) -> tuple[dict[str, Sequences], dict]:
+    """The splits that there are, and what both protocols say of them."""
+    length = row.default_length if length is None else length
+    if length < 1:
+        raise InputError(f"expected a window length of at least 1 frame, found {length}")
+    parts = locate(row, splits, length, Path(root), view, optional)
+    sets = {split: read_split(part, row.joints, centred) for split, part in parts.items()}
+    paths = {split: part.folder for split, part in parts.items()}
+    return sets, {"name": row.name, "length": length, "joints": row.joints, "paths": paths}
+
+
 def _recognition_tests(row: datasets.Dataset, split: str | None, view: int | None) -> list[str]:
-    """Names of the test sets that are asked for; InputError if the data set has no such one."""
+    """Names of the test sets that are asked for. InputError if the data set has no such one."""
     if view is not None:
         return ["test"]
     if not row.recognition:
+        views = f"0 to {row.views - 1}"
         raise InputError(
-            f"recognition on {row.name} needs a view, 0 to {row.views - 1}, found none; give --view V"
+            f"recognition on {row.name} needs a view, {views}, found none; give --view V"
         )
-    if split is None:
-        return list(row.recognition)
-    if split not in row.recognition:
+    if split not in (None, *row.recognition):
         raise InputError(
             f"unknown test split {split!r} for recognition on {row.name}; "
             f"choose one of {', '.join(row.recognition)}"
         )
-    return [split]
-
-
-def _check_length(row: datasets.Dataset, length: int | None) -> int:
-    length = row.default_length if length is None else length
-    if length < 1:
-        raise InputError(f"expected a window length of at least 1 frame, found {length}")
-    return length
+    return list(row.recognition) if split is None else [split]
 
 
 def _join(sets: list[Sequences]) -> Sequences:
-    return Sequences(
-        np.concatenate([part.skeletons for part in sets]),
-        np.concatenate([part.labels for part in sets]),
-    )
+    skeletons = np.concatenate([part.skeletons for part in sets])
+    return Sequences(skeletons, np.concatenate([part.labels for part in sets]))
 
 
 def _as_classes(sequences: Sequences, persons: np.ndarray) -> Sequences:
     return Sequences(sequences.skeletons, np.searchsorted(persons, sequences.labels))
-
-
-def _folders(parts: dict[str, Part]) -> dict[str, Path]:
-    return {split: part.folder for split, part in parts.items()}
 
 
 def warn_of_lost(tested: np.ndarray, known: np.ndarray, words: str) -> None:

@@ -14,12 +14,12 @@ from common.errors import InputError
 from common.files import staging_folder
 from data import datasets
 from data.layouts import AXES, Part, layouts, part_of
-from data.raw.arrangement import TRAIN, Arrangement
+from data.provenance import SPLIT_FILE
 from data.raw.formats import RAW
 from data.raw.recordings import Recording
+from data.raw.splits import TRAIN, Arrangement
 from data.windows import back_to_back, cut_windows
 
-SPLIT_FILE = "split.json"
 log = logging.getLogger(__name__)
 
 
@@ -28,25 +28,24 @@ def split_windows(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Every split's windows (N, f, J, 3) float64 and labels (N,) int64.
 
-    Raises InputError for a split without any window of `length` frames.
+    InputError for a split without any window of `length` frames.
     """
     raw = RAW[name]
-    view = "" if arrangement.view is None else f" view {arrangement.view}"
-    result = {}
+    windows = {}
     for split in arrangement.names:
         first, last = raw.cut_train if split == TRAIN else raw.cut_test
         own = arrangement.of(split, recordings)
-        frames = [
-            recording.frames[first : max(len(recording.frames) - last, 0)] for recording in own
-        ]
+        frames = [each.frames[first : max(len(each.frames) - last, 0)] for each in own]
         if not any(len(kept) >= length for kept in frames):
+            view = "" if arrangement.view is None else f" view {arrangement.view}"
             raise InputError(
-                f"{name}{view}, f = {length}: expected recordings of at least {first + length + last} frames in "
-                f"split {split!r}, found none among its {len(own)}; choose a smaller length or add recordings"
+                f"{name}{view}, f = {length}: expected recordings of at least "
+                f"{first + length + last} frames in split {split!r}, found none among its "
+                f"{len(own)}; choose a smaller length or add recordings"
             )
         starts = raw.starts if split == TRAIN else back_to_back
-        result[split] = cut_windows(frames, [recording.person for recording in own], length, starts)
-    return result
+        windows[split] = cut_windows(frames, [each.person for each in own], length, starts)
+    return windows
 
 
 def warn_short(
@@ -59,7 +58,7 @@ def warn_short(
     short = [recording.name for recording, cut in pairs if len(recording.frames) < cut + length]
     if short:
         log.warning(
-            "%s, f = %d: %d of %d recordings are too short for one window and give none (the first: %s)",
+            "%s, f = %d: %d of %d recordings are too short for a window and give none (first: %s)",
             *(name, length, len(short), len(recordings), short[0]),
         )
 
@@ -85,55 +84,42 @@ def write(
     out: Path,
     settings: dict,
 ) -> tuple[Path, dict[str, int]]:
-    """Write one data set at one length below `out`; gives its folder and the number of windows by
+    """Write one data set at one length below `out`. Returns its folder and the number of windows by
     split.
 
     settings: plain values that go into split.json as they are (seed, joint order).
-    Raises InputError for a split without windows, for a folder whose data this program did not
-    write, and where writing fails. What was there before is replaced only once everything is
-    written.
+    InputError for a split without windows, for a folder whose data this program did not write, and
+    where writing fails; what was there before is replaced only once everything is written.
     """
     row = datasets.get(name)
     layout = layouts(row, length, out, arrangement.view)[RAW[name].layout]
     target = layout.train.parent
     windows = split_windows(name, recordings, arrangement, length)
     counts = {split: len(labels) for split, (_, labels) in windows.items()}
+    pairs = zip(recordings, arrangement.splits, strict=True)
+    rows = {
+        each.name: {"person": each.person, "split": split, "frames": len(each.frames)}
+        for each, split in pairs
+    }
+    note = {"dataset": name, "length": length, **settings, "windows": counts, "recordings": rows}
     try:
         with staged(target) as staging:
             for split, (skeletons, labels) in windows.items():
                 part = part_of(layout, row, split, length)
                 part = replace(part, folder=staging / part.folder.relative_to(target))
-                persons = [recording.person for recording in arrangement.of(split, recordings)]
+                persons = [each.person for each in arrangement.of(split, recordings)]
                 _write_part(part, skeletons, labels, persons)
-            rows = {
-                recording.name: {
-                    "person": recording.person,
-                    "split": split,
-                    "frames": len(recording.frames),
-                }
-                for recording, split in zip(recordings, arrangement.splits, strict=True)
-            }
-            note = {
-                "dataset": name,
-                "length": length,
-                **settings,
-                "windows": counts,
-                "recordings": rows,
-            }
             (staging / SPLIT_FILE).write_text(json.dumps(note, indent=1))
     except OSError as error:
-        # NumPy's error of a full disk has no strerror.
-        reason = error.strerror or error
+        reason = error.strerror or error  # NumPy's error of a full disk has no strerror
         raise InputError(
             f"cannot write {target}: {reason}; choose another --out or make room"
         ) from error
     return target, counts
 
 
-def _write_part(
-    part: Part, skeletons: np.ndarray, labels: np.ndarray, persons: Sequence[int]
-) -> None:
-    """One split's files. skeletons: (N, f, J, 3). `ids` lists a person without windows too, as
+def _write_part(part: Part, skeletons: np.ndarray, labels: np.ndarray, persons: list[int]) -> None:
+    """One split's files, skeletons (N, f, J, 3). `ids` lists a person without windows too, as
     published.
     """
     part.folder.mkdir(parents=True)
@@ -147,16 +133,14 @@ def _write_part(
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
     """A temporary folder; when the block ends well, its entries replace their namesakes in
-    `target`.
+    `target`. If it fails, `target` is as it was, and there only if it was.
 
-    If it fails, `target` is as it was, and there only if it was.
-    Raises InputError where `target` holds data but no split.json: then somebody else made them (a
-    download).
+    InputError where `target` holds data but no split.json: then they are from elsewhere.
     """
     if any(target.glob("*_npy_data")) and not (target / SPLIT_FILE).exists():
         raise InputError(
-            f"{target}: expected no data or data written by preprocess.py, found others (no {SPLIT_FILE}); "
-            f"choose another --out or move them away"
+            f"{target}: expected no data or data written by preprocess.py, found others (no "
+            f"{SPLIT_FILE}); choose another --out or move them away"
         )
     with staging_folder(target, ".preprocess-") as staging:
         yield staging

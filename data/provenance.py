@@ -7,38 +7,31 @@ from typing import Any
 from common.errors import InputError
 from data import datasets
 from data.layouts import layouts
-from data.prepare import SPLIT_FILE
 
-KEPT = ("simulated", "seed", "joint_order", "windows")  # of split.json
+SPLIT_FILE = "split.json"  # preprocess.py writes it beside the data
+KEPT = ("simulated", "seed", "joint_order", "windows")
 
 
 def describe(
     dataset: str, length: int, root: str | Path = "Datasets", view: int | None = None
 ) -> dict[str, Any]:
     """What preprocess.py wrote beside the data: simulated, seed of the split, joint order, windows
-    by split.
+    by split; {"simulated": False} for data from elsewhere, such as a download, or for none.
 
-    {"simulated": False} for data from elsewhere, such as a download, and where there are none.
-    Raises InputError for a damaged split.json, since figures from simulated data must not pass for
-    others.
+    InputError for a damaged split.json: figures from simulated data must not pass for others.
     """
-    row = datasets.get(dataset)
-    folders = dict.fromkeys(
-        layout.train.parent for layout in layouts(row, length, Path(root), view)
-    )
-    file = next(
-        (folder / SPLIT_FILE for folder in folders if (folder / SPLIT_FILE).is_file()), None
-    )
-    if file is None:
-        return {"simulated": False}
-    try:
-        note = json.loads(file.read_text())
-        if not isinstance(note, dict) or "simulated" not in note:
-            raise ValueError("it does not say whether the data are simulated")
-        found = {name: note[name] for name in KEPT if name in note}
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{file}: expected what preprocess.py writes, found another or damaged file ({error}); "
-            "make the data again"
-        ) from error
-    return {"simulated": False} | found
+    for layout in layouts(datasets.get(dataset), length, Path(root), view):
+        file = layout.train.parent / SPLIT_FILE
+        if file.is_file():
+            try:
+                note = json.loads(file.read_text())
+                if isinstance(note, dict) and "simulated" in note:
+                    return {name: note[name] for name in KEPT if name in note}
+                problem = "it does not say whether the data are simulated"
+            except (OSError, ValueError) as error:
+                problem = error
+            raise InputError(
+                f"{file}: expected what preprocess.py writes, found another or damaged file "
+                f"({problem}); make the data again"
+            )
+    return {"simulated": False}

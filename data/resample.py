@@ -6,30 +6,28 @@ from common.errors import InputError
 
 
 def class_balanced(labels: np.ndarray, batch_size: int, rng: np.random.RandomState) -> np.ndarray:
-    """Window numbers resampled to equal class shares.
+    """Window numbers resampled to equal class shares, (2 * (N // batch_size) * b * C,) int64.
 
     labels (N,): person of each window. With C persons, b = batch_size // C, in each of 2 * (N //
     batch_size) rounds i every person in label order gives its windows i*b … (i+1)*b - 1 in stored
-    order or, where fewer than b are left, b draws with replacement from all its windows. Returns (2
-    * (N // batch_size) * b * C,) int64. InputError if that is empty.
+    order or, where fewer than b are left, b draws with replacement from all its windows.
+    InputError if that is empty.
     """
     persons, person_of = np.unique(labels, return_inverse=True)
     share, rounds = batch_size // len(persons), 2 * (len(labels) // batch_size)
     if share == 0 or rounds == 0:
         raise InputError(
-            "class-balanced training needs at least as many windows as the batch size, and a batch size "
-            f"of at least the number of persons; found {len(labels)} windows, batch size {batch_size}, "
-            f"{len(persons)} persons; change --batch_size, or give --no-balance"
+            "class-balanced training needs at least as many windows as the batch size, and a batch "
+            f"size of at least the number of persons; found {len(labels)} windows, batch size "
+            f"{batch_size}, {len(persons)} persons; change --batch_size, or give --no-balance"
         )
     windows_of = [np.flatnonzero(person_of == person) for person in range(len(persons))]
-    chosen = []
+    order = []
     for start in range(0, rounds * share, share):
         for windows in windows_of:
-            if start + share <= len(windows):
-                chosen.append(windows[start : start + share])
-            else:
-                chosen.append(rng.choice(windows, share))
-    return np.concatenate(chosen)
+            enough = start + share <= len(windows)
+            order.append(windows[start : start + share] if enough else rng.choice(windows, share))
+    return np.concatenate(order)
 
 
 def training_order(

@@ -30,7 +30,7 @@ from common.errors import InputError, run_command
 from common.files import staging_folder
 from data.datasets import DATASETS
 from data.raw.casia_b import VIEWS
-from data.raw.kinect_frames import KS20_BODIES
+from data.raw.ks20 import BODIES
 from data.simulation.sensor import Sensor, draw_clothes, lost_joints, observe
 from data.simulation.walkers import Person, Track, change_posture, draw_person, walk
 
@@ -162,7 +162,7 @@ def write_ks20(request: Request) -> None:
             clothes = draw_clothes(SAME_CLOTHES, random)
             for view, heading in KS20_VIEWS.items():
                 scene = Scene(KINECT_V2, heading=heading, heading_spread=15.0, turn=42.0)
-                stem = request.root / view / f"{setting}_body{KS20_BODIES[number]}"
+                stem = request.root / view / f"{setting}_body{BODIES[number]}"
                 for t, frame in enumerate(record(person, scene, clothes, request.frames, random)):
                     path = Path(f"{stem}_{100000 + FRAME_MILLISECONDS * t}_skel.txt")
                     path.write_text(template % tuple(frame.ravel()))

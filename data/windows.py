@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+# (frames of a recording, window length f) -> one array of start frames for each pass over it
 Starts = Callable[[int, int], list[np.ndarray]]
 
 
 def back_to_back(frames: int, length: int) -> list[np.ndarray]:
-    """One pass over a recording of `frames` frames: windows end to end from frame 0, the tail
-    dropped.
-    """
+    """One pass: windows end to end from frame 0, the tail dropped."""
     return [np.arange(0, frames - length + 1, length)]
 
 
@@ -22,8 +21,7 @@ def half_overlapping(frames: int, length: int) -> list[np.ndarray]:
 
 
 def every_shift(frames: int, length: int) -> list[np.ndarray]:
-    """`length` passes: for shift s = 0 ... length - 1, windows with stride length // 2 from frame
-    s.
+    """`length` passes: for shift s = 0 ... length - 1, windows with stride length // 2 from s on.
 
     Start frames repeat; that is how the published training sets are made.
     """
@@ -37,12 +35,10 @@ def cut_windows(
 
     recordings: at least one array (n, J, 3); one that is shorter than `length` gives no window.
     """
-    passes = [starts(len(frames), length) for frames in recordings]
-    windows = [np.empty((0, length, *recordings[0].shape[1:]))]
-    window_labels: list[int] = []
-    for shift in range(len(passes[0])):
-        for frames, label, starts_of in zip(recordings, labels, passes, strict=True):
-            first = starts_of[shift]
+    passes = zip(*(starts(len(frames), length) for frames in recordings), strict=True)
+    windows, window_labels = [], []
+    for starts_of in passes:
+        for frames, label, first in zip(recordings, labels, starts_of, strict=True):
             windows.append(frames[first[:, None] + np.arange(length)])  # (windows, f, J, 3)
-            window_labels += [label] * len(first)
-    return np.concatenate(windows), np.array(window_labels, dtype=np.int64)
+            window_labels.append(np.full(len(first), label))
+    return np.concatenate(windows), np.concatenate(window_labels)

@@ -1,1 +1,1 @@
-"""The raw formats, one file each, and what becomes of their recordings."""
+"""The raw formats, one file each; `formats.RAW`, where to begin, says how each becomes windows."""

@@ -12,13 +12,15 @@ from numpy.random import RandomState
 
 from common.errors import InputError
 from data import datasets
-from data.raw.arrangement import TRAIN, Arrangement, Split
 from data.raw.casia_b import arrange_protocols, read_casia_b
 from data.raw.kgbd import read_kgbd
-from data.raw.kinect_frames import read_biwi, read_ias, read_ks20
+from data.raw.kinect_v1 import read_biwi, read_ias
+from data.raw.ks20 import read_ks20
 from data.raw.recordings import Recording
-from data.raw.splits import by_group, draw_recordings, draw_settings
+from data.raw.splits import TRAIN, Arrangement, Split, by_group, draw_recordings, draw_settings
 from data.windows import Starts, back_to_back, every_shift, half_overlapping
+
+PADUA = "http://robotics.dei.unipd.it/reid/index.php/downloads"
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,9 @@ class RawDataset:
     read: (folder, joint order) -> recordings.
     split: recordings and a generator -> one split a recording; None where a data set has several
     protocols. starts: the start frames of training windows; test windows stand back to back.
-    cut_train, cut_test: frames cut at the start and at the end of a recording.
-    folders: where the data may lie below the raw folder; the first that holds `marker` is read.
     source: where a user gets the data.
+    folders: where the data may lie below the raw folder; the first that holds `marker` is read.
+    cut_train, cut_test: frames cut at the start and at the end of a recording.
     layout: the number in data.layouts.layouts of the layout that is written.
     """
 
@@ -39,28 +41,15 @@ class RawDataset:
     starts: Starts
     source: str
     folders: tuple[str, ...]
-    cut_train: tuple[int, int] = (10, 10)
-    cut_test: tuple[int, int] = (10, 10)
+    cut_train: tuple[int, int] = (0, 0)
+    cut_test: tuple[int, int] = (0, 0)
     marker: str = "*"
     layout: int = 0
 
 
 RAW = {
-    "BIWI": RawDataset(
-        read_biwi,
-        by_group,
-        every_shift,
-        "http://robotics.dei.unipd.it/reid/index.php/downloads",
-        ("BIWI",),
-    ),
-    "IAS": RawDataset(
-        read_ias,
-        by_group,
-        every_shift,
-        "http://robotics.dei.unipd.it/reid/index.php/downloads",
-        ("IAS",),
-        cut_train=(10, 0),
-    ),
+    "BIWI": RawDataset(read_biwi, by_group, every_shift, PADUA, ("BIWI",), (10, 10), (10, 10)),
+    "IAS": RawDataset(read_ias, by_group, every_shift, PADUA, ("IAS",), (10, 0), (10, 10)),
     "KGBD": RawDataset(
         read_kgbd,
         draw_recordings,
@@ -69,14 +58,11 @@ RAW = {
         # The layout of the papers, then the author's repository: cloned, as a zip, or its folder
         # Data alone.
         (
-            "KGBD/kinect gait raw dataset",
-            "KGBD/Data",
-            "KGBD",
-            "KinectGait/Data",
-            "KinectGait-master/Data",
-            "KGBD/KinectGait/Data",
-            "Data",
+            *("KGBD/kinect gait raw dataset", "KGBD/Data", "KGBD"),
+            *("KinectGait/Data", "KinectGait-master/Data", "KGBD/KinectGait/Data", "Data"),
         ),
+        cut_train=(10, 10),
+        cut_test=(10, 10),
         marker="[Pp]erson*",
     ),
     "KS20": RawDataset(
@@ -85,8 +71,6 @@ RAW = {
         every_shift,
         "http://vislab.isr.ist.utl.pt/datasets/#ks20 (on request)",
         ("KS20",),
-        cut_train=(0, 0),
-        cut_test=(0, 0),
     ),
     "CASIA_B": RawDataset(
         read_casia_b,
@@ -94,21 +78,19 @@ RAW = {
         half_overlapping,
         "http://www.cbsr.ia.ac.cn/english/Gait%20Databases.asp (poses by OpenPose and 3DHumanPose)",
         ("CASIA_B",),
-        cut_train=(0, 0),
-        cut_test=(0, 0),
         layout=1,
     ),
 }
 
 
 def find(name: str, raw: Path) -> Path:
-    """The folder of a raw data set below `raw`. Raises InputError where there is none."""
-    candidates = [raw / folder for folder in RAW[name].folders]
-    for folder in candidates:
+    """The folder of a raw data set below `raw`. InputError where there is none."""
+    folders = [raw / folder for folder in RAW[name].folders]
+    for folder in folders:
         if any(folder.glob(RAW[name].marker)):
             return folder
     raise InputError(
-        f"{name}: expected raw data, found none in {', '.join(map(str, candidates))}; get it from "
+        f"{name}: expected raw data, found none in {', '.join(map(str, folders))}; get it from "
         f"{RAW[name].source}, or simulate it: python -m data.simulate --dataset {name} --raw {raw}"
     )
 
@@ -116,13 +98,12 @@ def find(name: str, raw: Path) -> Path:
 def arrange(name: str, recordings: Sequence[Recording], seed: int) -> list[Arrangement]:
     """The data set's splits. The draw depends on recordings and seed, not on the window length.
 
-    Raises InputError where the recordings are too few for a split.
+    InputError where the recordings are too few for a split.
     """
     random = RandomState(seed)
-    split = RAW[name].split
+    row, split = datasets.get(name), RAW[name].split
     if split is None:
         return arrange_protocols(recordings, random)
-    row = datasets.get(name)
     try:
         return [Arrangement(split(recordings, random), (TRAIN, *row.splits), row.lengths)]
     except InputError as error:

@@ -33,13 +33,9 @@ JOINTS = len(KINECT_V1)
 @cache
 def joint_number(name: str) -> int | None:
     """The joint's place in the Kinect SDK's order, whatever the spelling (`Hip-centro`,
-    `HipCenter`).
-
-    None for a name that is no joint.
+    `HipCenter`); None for a name that is no joint.
     """
-    letters = (
-        re.sub(r"[^a-z]", "", name.lower()).replace("centro", "center").replace("centre", "center")
-    )
+    letters = re.sub(r"cent(ro|re)", "center", re.sub(r"[^a-z]", "", name.lower()))
     side = next((word for word in ("center", "left", "right") if word in letters), "")
     key = f"{letters.replace(side, '', 1)} {side}".strip()
     return KINECT_V1.index(key) if key in KINECT_V1 else None
@@ -49,9 +45,8 @@ def read_kgbd(root: Path, joint_order: str) -> list[Recording]:
     """The recordings of `root/PersonNNN/*.txt`; NNN is the label. Frames are (n, 20, 3).
 
     joint_order: "kinect" puts the named joints into the Kinect SDK's order, "file" keeps the files'
-    order. Raises InputError for a broken file, an empty person's folder, and for files that differ
-    in their joint order when that order is to be kept. A last frame that is cut off between two
-    joints is dropped, with a warning.
+    order. InputError for a broken file, an empty person's folder, and for files that differ in
+    the order that is to be kept. A last frame that is cut off is dropped, with a warning.
     """
     paths = []
     for folder in visible(root, "[Pp]erson*"):
@@ -73,91 +68,57 @@ def read_kgbd(root: Path, joint_order: str) -> list[Recording]:
             frames = frames[:, np.argsort(order)]
         elif order != first_order:
             raise InputError(
-                f"{path}: expected the joint order of {paths[0][1]}, found another; use --joint_order kinect"
+                f"{path}: expected the joint order of {paths[0][1]}, found another; "
+                "use --joint_order kinect"
             )
         cut_off += [path] if rest else []
         recordings.append(Recording(f"{path.parent.name}/{path.name}", person, "", frames))
     if cut_off:
-        log.warning(
-            "KGBD: %d files end within a frame (the first: %s); it is dropped",
-            len(cut_off),
-            cut_off[0],
-        )
+        words = "KGBD: %d files end within a frame (the first: %s); it is dropped"
+        log.warning(words, len(cut_off), cut_off[0])
     return recordings
 
 
 def read_recording(path: Path) -> tuple[list[int], np.ndarray, int]:
-    """One file: its joint order, its frames, and how many joints of an incomplete last frame were
-    dropped.
+    """One file: the order of its joints as Kinect numbers, its frames (n, 20, 3) in that order, and
+    how many joints of an incomplete last frame were dropped.
 
-    The order is given as Kinect numbers, as the file lists the joints; frames (n, 20, 3) keep that
-    order. Raises InputError, with file and line, for a line that is not `Name;x;y;z` with finite
-    numbers, an unknown or missing joint, and for a file without a complete frame.
+    InputError, with file and line, for a line that is not `Name;x;y;z` with finite numbers, an
+    unknown or missing joint, and for a file without a complete frame.
     """
-    fast = _read_regular(path.read_bytes())
-    order, coordinates = fast if fast is not None else _read_by_line(path)
-    frames, rest = divmod(len(coordinates), JOINTS)
+    lines = read_lines(path)
+    for number, line in enumerate(lines, 1):
+        if line.count(";") != 3:
+            raise broken(path, "Name;x;y;z", line, f"line {number}")
+    fields = ";".join(lines).split(";")  # all at once: the real set has ten million lines
+    order = _joint_order(fields[::4], path)
+    del fields[::4]
+    try:
+        coordinates = np.fromiter(map(float, fields), float, len(fields)).reshape(-1, 3)
+    except ValueError:
+        for number, line in enumerate(lines, 1):
+            to_numbers(line.split(";")[1:], path, number)
+        raise
+    require_finite(coordinates, path)
+    frames, rest = divmod(len(lines), JOINTS)
     return order, coordinates[: frames * JOINTS].reshape(frames, JOINTS, 3), rest
 
 
-def _read_regular(data: bytes) -> tuple[list[int], np.ndarray] | None:
-    """Joint order and coordinates (lines, 3) of a file in which every frame names the same joints
-    the same way.
-
-    None where anything is irregular. The whole file is split once and its fields are checked by
-    comparing lists: ten times as fast as line by line.
-    """
-    # Every name keeps the line break before it; with no other break in the file, every line has its
-    # four fields.
-    data = b"\n" + data.replace(b"\r\n", b"\n").rstrip()
-    fields = data.replace(b"\n", b";\n").split(b";")[1:]
-    names = fields[::4]
-    del fields[::4]
-    frame = names[:JOINTS]
-    order = [joint_number(name.decode("latin-1")) for name in frame]
-    if None in order or sorted(order) != list(range(JOINTS)):
-        return None
-    if len(fields) != 3 * len(names) or names != (frame * (len(names) // JOINTS + 1))[: len(names)]:
-        return None
-    if (
-        b"\r" in data
-        or data.count(b"\n") != len(names)
-        or not all(name.startswith(b"\n") for name in frame)
-    ):
-        return None
-    try:
-        coordinates = np.fromiter(map(float, fields), float, len(fields))
-    except ValueError:
-        return None
-    return (order, coordinates.reshape(-1, 3)) if np.isfinite(coordinates).all() else None
-
-
-def _read_by_line(path: Path) -> tuple[list[int], np.ndarray]:
-    """The same line by line: slow, tolerant of spelling and blank lines, exact in its errors."""
-    order: list[int] = []
-    coordinates = []
-    for line, text in enumerate(read_lines(path), 1):
-        if not text.strip():
-            continue
-        fields = text.split(";")
-        if len(fields) != 4:
-            raise broken(path, line, "Name;x;y;z", text)
-        number = joint_number(fields[0])
+def _joint_order(names: list[str], path: Path) -> list[int]:
+    """The Kinect numbers of the first frame's joints, which every frame must repeat."""
+    numbers = [joint_number(name) for name in names]
+    order = numbers[:JOINTS]
+    for i, number in enumerate(numbers):
         if number is None:
-            raise broken(path, line, "the name of a Kinect joint", fields[0])
-        if len(order) < JOINTS:
-            if number in order:
-                missing = ", ".join(name for i, name in enumerate(KINECT_V1) if i not in order)
-                raise broken(
-                    path, line, f"each joint once a frame (not seen yet: {missing})", fields[0]
-                )
-            order.append(number)
-        elif number != order[len(coordinates) % JOINTS]:
-            expected = KINECT_V1[order[len(coordinates) % JOINTS]]
-            raise broken(path, line, f"{expected}, as in the first frame", fields[0])
-        xyz = to_numbers(fields[1:], path, line)
-        require_finite(xyz, path, line)
-        coordinates.append(xyz)
+            expected = "the name of a Kinect joint"
+        elif i < JOINTS and number in order[:i]:
+            missing = (KINECT_V1[j] for j in range(JOINTS) if j not in order[:i])
+            expected = f"each joint once a frame (not seen yet: {', '.join(missing)})"
+        elif number != order[i % JOINTS]:
+            expected = f"{KINECT_V1[order[i % JOINTS]]}, as in the first frame"
+        else:
+            continue
+        raise broken(path, expected, names[i], f"line {i + 1}")
     if len(order) < JOINTS:
-        raise broken(path, line, f"{JOINTS} joints a frame", f"{len(order)} in all")
-    return order, np.array(coordinates)
+        raise broken(path, f"{JOINTS} joints a frame", f"{len(order)} in all", f"line {len(order)}")
+    return order

@@ -1,7 +1,7 @@
 """What every raw reader hands on, and the one way to say where a raw file is broken."""
 
-import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,35 +41,53 @@ def visible(folder: Path, pattern: str = "*") -> list[Path]:
     return sorted((path for path in paths if path.stem.lower() != "readme"), key=natural_key)
 
 
-def broken(path: Path, line: int, expected: str, found: str) -> InputError:
-    """The error for a broken line (counted from 1) of a raw file."""
-    return InputError(
-        f"{path}, line {line}: expected {expected}, found {found[:80]!r}; repair or remove the file"
-    )
+def broken(path: Path, expected: str, found: object, place: str = "") -> InputError:
+    """The error for a broken raw file; `place` in it, such as "line 3" (counted from 1)."""
+    where = f"{path}, {place}" if place else path
+    found = repr(found[:80]) if place and isinstance(found, str) else found
+    return InputError(f"{where}: expected {expected}, found {found}; repair or remove it")
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file without empty ones at the end. Raises InputError for a file without
-    any.
-    """
+    """The lines of a text file without empty ones at the end. InputError for an empty file."""
     # Latin-1 decodes any byte, so that a damaged file is reported by its line and not by a codec.
     lines = path.read_text(encoding="latin-1").rstrip().splitlines()
     if not lines:
-        raise InputError(
-            f"{path}: expected lines with joints, found an empty file; repair or remove it"
-        )
+        raise broken(path, "lines with joints", "an empty file")
     return lines
 
 
-def to_numbers(fields: list[str], path: Path, line: int) -> list[float]:
-    """The fields of a line as floats. Raises InputError, with file and line, for anything else."""
+def to_numbers(fields: Sequence[str], path: Path, line: int) -> list[float]:
+    """The fields of a line as floats. InputError, with file and line, for anything else."""
     try:
         return [float(field) for field in fields]
     except ValueError:
-        raise broken(path, line, "numbers", ",".join(fields)) from None
+        raise broken(path, "numbers", ",".join(fields), f"line {line}") from None
 
 
-def require_finite(numbers: list[float], path: Path, line: int) -> None:
-    """Raise InputError, with file and line, where a coordinate is not a finite number."""
-    if not all(map(math.isfinite, numbers)):
-        raise broken(path, line, "finite coordinates", str(numbers))
+def read_joint_lines(
+    path: Path, joints: int, fields: str, lines_after_joints: bool = False
+) -> np.ndarray:
+    """The numbers of a file with one line `fields` a joint, (joints, fields).
+
+    lines_after_joints: whether lines may follow; they are not read.
+    """
+    lines = read_lines(path)
+    if len(lines) < joints or (len(lines) > joints and not lines_after_joints):
+        expected = f"{joints} lines, one a joint"
+        raise broken(path, expected, f"{len(lines)} lines", f"line {len(lines)}")
+    rows = []
+    for number, line in enumerate(lines[:joints], 1):
+        values = line.split(",")
+        if len(values) != fields.count(",") + 1:
+            raise broken(path, fields, line, f"line {number}")
+        rows.append(to_numbers(values, path, number))
+    return np.array(rows)
+
+
+def require_finite(rows: np.ndarray, path: Path, unit: str = "line") -> None:
+    """InputError, with file and line (or frame), where a row (n, ...) is not finite throughout."""
+    finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise broken(path, "finite coordinates", str(rows[row].tolist()), f"{unit} {row + 1}")

@@ -1,0 +1,80 @@
+"""Readers of BIWI and IAS: one file a frame, one line a joint, as Kinect v1 gives them."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from common.errors import InputError
+from data.raw.recordings import Recording, read_joint_lines, require_finite, visible
+
+BIWI_SETS = {"train": "Training", "Walking": "Testing/Walking", "Still": "Testing/Still"}
+IAS_SETS = {"train": "Training", "A": "TestingA", "B": "TestingB"}
+FIELDS = "id,x,y,z,u,v,TrackingState,QualityFlag"
+TRACKING_STATE = 6
+
+
+def read_biwi(root: Path, joint_order: str) -> list[Recording]:
+    """The recordings of `root/{Training,Testing/Walking,Testing/Still}/<number>/`; the number is
+    the label, frames are (n, 20, 3). A frame's file may go on after its 20 joints.
+
+    InputError for a broken frame, a missing set and a folder without frames.
+    """
+    folders = _person_folders(root, BIWI_SETS)
+    persons = {}
+    for _, folder in folders:
+        digits = re.findall(r"\d+", folder.name)
+        if len(digits) != 1:
+            raise InputError(f"{folder}: expected a folder named by a person's number; rename it")
+        persons[folder.name] = int(digits[0])
+    return _read_persons(root, folders, persons, lines_after_joints=True)
+
+
+def read_ias(root: Path, joint_order: str) -> list[Recording]:
+    """The recordings of `root/{Training,TestingA,TestingB}/<person>/`; frames are (n, 20, 3).
+
+    The label is the place of the folder's name among the names of all three sets, sorted as text: a
+    person has one label in all sets, also where one set lacks somebody (docs/FIDELITY.md, line 8).
+    Errors as in `read_biwi`.
+    """
+    folders = _person_folders(root, IAS_SETS)
+    names = sorted({folder.name for _, folder in folders})
+    persons = {name: label for label, name in enumerate(names)}
+    return _read_persons(root, folders, persons, lines_after_joints=False)
+
+
+def _person_folders(root: Path, sets: dict[str, str]) -> list[tuple[str, Path]]:
+    """(split, folder of a person) for every set; the folders are sorted as text (p10 before p2)."""
+    folders = []
+    for split, name in sets.items():
+        persons = sorted(path for path in visible(root / name) if path.is_dir())
+        if not persons:
+            raise InputError(
+                f"{root / name}: expected one folder a person, found none; complete the raw data"
+            )
+        folders += [(split, person) for person in persons]
+    return folders
+
+
+def _read_persons(
+    root: Path, folders: list[tuple[str, Path]], persons: dict[str, int], lines_after_joints: bool
+) -> list[Recording]:
+    """One recording a folder, of its completely tracked frames."""
+    recordings = []
+    for split, folder in tqdm(folders, desc=root.name, unit="recording", disable=None, leave=False):
+        files = visible(folder, "*skel.txt*")
+        if not files:
+            raise InputError(
+                f"{folder}: expected one ...skel.txt a frame, found none; complete or remove it"
+            )
+        frames = []
+        for path in files:
+            joints = read_joint_lines(path, 20, FIELDS, lines_after_joints)
+            if (joints[:, TRACKING_STATE] != 0).all():
+                require_finite(joints[:, 1:4], path)
+                frames.append(joints[:, 1:4])
+        name = folder.relative_to(root).as_posix()
+        frames = np.array(frames).reshape(-1, 20, 3)
+        recordings.append(Recording(name, persons[folder.name], split, frames))
+    return recordings

@@ -1,0 +1,79 @@
+"""Reader of KS20: one file a frame, as text or for MATLAB, in a folder a view."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+from tqdm import tqdm
+
+from common.errors import InputError
+from data.raw.recordings import (
+    Recording,
+    broken,
+    natural_key,
+    read_joint_lines,
+    require_finite,
+    visible,
+)
+
+VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_lateral")
+BODIES = (*range(1, 5), *range(7, 10), *range(11, 18), *range(19, 25))
+
+
+def read_ks20(root: Path, joint_order: str) -> list[Recording]:
+    """The recordings of `root/<view>/<setting>_body<N>_<timestamp>....{txt,mat}`; frames are (n,
+    25, 3). Each view of a walk is a recording of its own. Body numbers become the labels 0-19.
+
+    InputError for a broken frame, a missing view, a name or body number that does not belong, and a
+    frame in both formats.
+    """
+    walks: dict[tuple[str, str, str], list[Path]] = {}
+    for view in VIEWS:
+        files = [path for path in visible(root / view) if path.suffix in (".txt", ".mat")]
+        if not files:
+            raise InputError(
+                f"{root / view}: expected one .txt or .mat a frame, found none; complete the data"
+            )
+        if len({path.stem for path in files}) < len(files):
+            raise InputError(
+                f"{root / view}: expected .txt or .mat, found frames in both; remove one of the two"
+            )
+        for path in sorted(files):  # as text: the order of the recordings is that of the papers
+            match = re.match(r"(gc[123])_body(\d+)_.", path.name)
+            if not match or int(match[2]) not in BODIES:
+                expected = f"<gc1-gc3>_body<N>_<timestamp> with N one of {BODIES}"
+                raise InputError(f"{path}: expected {expected}; remove the file")
+            walks.setdefault((view, match[1], match[2]), []).append(path)
+    recordings = []
+    for (view, setting, body), files in tqdm(walks.items(), desc="KS20", disable=None, leave=False):
+        frames = np.array([_read_frame(path) for path in sorted(files, key=natural_key)])
+        name, person = f"{view}/{setting}_body{body}", BODIES.index(int(body))
+        recordings.append(Recording(name, person, setting, frames, VIEWS.index(view)))
+    return recordings
+
+
+def _read_frame(path: Path) -> np.ndarray:
+    """The joints (25, 3) of one frame, from lines `id,x,y,z` or from the one array of a .mat file.
+
+    The array has a joint a row or a joint a column, with or without the id before x, y, z.
+    """
+    joints = read_joint_lines(path, 25, "id,x,y,z") if path.suffix == ".txt" else _read_mat(path)
+    require_finite(joints[:, -3:], path)
+    return joints[:, -3:].astype(np.float64)
+
+
+def _read_mat(path: Path) -> np.ndarray:
+    """(25, 3) or (25, 4) numbers."""
+    try:
+        arrays = [value for key, value in loadmat(path).items() if not key.startswith("__")]
+    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError) as error:
+        raise broken(path, "a MATLAB file", error) from error
+    numbers = [array for array in arrays if array.ndim == 2 and array.dtype.kind in "fiu"]
+    joints = [array if len(array) == 25 else array.T for array in numbers]
+    joints = [array for array in joints if array.shape in ((25, 3), (25, 4))]
+    if len(joints) != 1:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise broken(path, "one array of 25 joints by x, y, z", shapes)
+    return joints[0]
