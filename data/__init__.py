@@ -7,6 +7,13 @@ from data.files import Sequences, read_split
 from data.loader import DataWarning, Recognition, Retrieval, load, load_recognition
 
 __all__ = [
-    *("DATASETS", "DataWarning", "Dataset", "Recognition", "Retrieval", "Sequences"),
-    *("load", "load_recognition", "read_split"),
+    "DATASETS",
+    "DataWarning",
+    "Dataset",
+    "Recognition",
+    "Retrieval",
+    "Sequences",
+    "load",
+    "load_recognition",
+    "read_split",
 ]

@@ -11,6 +11,7 @@ import raw_data
 
 from common.errors import run_command
 from data import simulate
+from data.simulation import writers
 from data.simulation.sensor import lost_joints
 from data.simulation.walkers import GAIT, Track, draw_person, pose, walk
 
@@ -59,11 +60,10 @@ def raw(tmp_path_factory) -> Path:
 
 def test_ks20_holds_a_file_a_frame_of_25_joints_for_every_setting_and_view(raw):
     root = raw / "KS20"
-    assert sorted(path.name for path in root.iterdir() if path.is_dir()) == sorted(
-        simulate.KS20_VIEWS
-    )
+    views = sorted(path.name for path in root.iterdir() if path.is_dir())
+    assert views == sorted(writers.KS20_HEADINGS)
     lengths = []
-    for view in simulate.KS20_VIEWS:
+    for view in writers.KS20_HEADINGS:
         names = [path.name for path in (root / view).iterdir()]
         recordings = {name.rsplit("_", 2)[0] for name in names}
         assert recordings == {f"{s}_body{n}" for s in ("gc1", "gc2", "gc3") for n in (1, 2, 3, 4)}
@@ -91,7 +91,7 @@ def test_kgbd_lists_the_joints_from_the_head_on_with_crlf(raw):
     lines = (root / "Person001" / "1.txt").read_bytes().split(b"\r\n")
     assert lines.pop() == b""
     assert len(lines) == 20 * 50
-    assert [line.split(b";")[0].decode() for line in lines[20:40]] == list(simulate.KGBD_JOINTS)
+    assert [line.split(b";")[0].decode() for line in lines[20:40]] == list(writers.KGBD_JOINTS)
     assert all(len(line.split(b";")) == 4 for line in lines)
 
 
@@ -182,7 +182,7 @@ def test_a_person_does_not_depend_on_the_number_of_persons(tmp_path):
 
 def test_bone_lengths_differ_more_between_persons_than_within(tmp_path):
     run("--dataset", "KGBD", "--raw", tmp_path, "--persons", 12, "--frames", 60, "--recordings", 4)
-    names = list(simulate.KGBD_JOINTS)
+    names = list(writers.KGBD_JOINTS)
     bones = [
         ("Knee-Left", "Ankle-Left"),
         ("Hip-Right", "Knee-Right"),

@@ -1,3 +1,3 @@
-"""Simulated walkers: a gait model and a skeleton tracker. Nothing else needs it to be
-understood.
+"""Simulated walkers: gait model, skeleton tracker, recordings, and the writers of the raw formats.
+Nothing else needs it to be understood.
 """

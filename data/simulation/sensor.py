@@ -1,5 +1,4 @@
-"""What a skeleton tracker makes of a simulated walker: clothing, self-occlusion, drift, noise, lost
-joints.
+"""What a skeleton tracker makes of a walker: clothing, occlusion, drift, noise, lost joints.
 
 All amounts are metres. They are set so that bone lengths scatter about as in Kinect recordings: a
 centimetre or two from frame to frame, slower errors of the same size, and errors that stay as long
@@ -14,12 +13,8 @@ from data.simulation.walkers import JOINTS, slow_noise, to_sensor
 
 # Limbs: what a tracker loses, misplaces or lets drift together.
 LIMBS = (
-    (4, 5, 6, 7, 21, 22),
-    (8, 9, 10, 11, 23, 24),
-    (12, 13, 14, 15),
-    (16, 17, 18, 19),
-    (3,),
-    (0, 1, 2, 20),
+    *((4, 5, 6, 7, 21, 22), (8, 9, 10, 11, 23, 24), (12, 13, 14, 15), (16, 17, 18, 19)),
+    *((3,), (0, 1, 2, 20)),
 )
 LEFT_JOINTS = (4, 5, 6, 7, 12, 13, 14, 15, 21, 22)
 RIGHT_JOINTS = (8, 9, 10, 11, 16, 17, 18, 19, 23, 24)
@@ -36,13 +31,12 @@ class Sensor:
     """Errors of one tracker; standard deviations in metres, rates per frame.
 
     white: noise of a frame at 2.5 m, growing with the square of the distance.
-    drift, drift_seconds: slow error of every joint and of every limb, and the time in which it is
-    forgotten. fit: error that stays for one recording (how the tracker has fitted the body).
-    occlusion: share by which joints of the far side are drawn towards the body's middle in a side
-    view. jump: share of frames in which a limb leaps away, by `jump_size`.
+    drift, drift_seconds: slow error of every joint and limb, and the time in which it is forgotten.
+    fit: error that stays for one recording (how the tracker has fitted the body).
+    occlusion: share by which joints of the far side are drawn to the body's middle in a side view.
+    jump: share of frames in which a limb leaps away, by `jump_size`.
     lost: share of frames in which the tracker loses at least one joint.
-    scale: relative error of the body's size in one recording; one camera cannot tell small from
-    far.
+    scale: relative error of the body's size in one recording: one camera takes small for far.
     """
 
     white: float = 0.010
@@ -81,9 +75,8 @@ def observe(
     error = clothes + sensor.fit * UNCERTAINTY[:, None] * random.normal(size=(JOINTS, 3))
     error = np.broadcast_to(error, (frames, JOINTS, 3)) + _drift(frames, sensor, rate, random)
     scale = 1 + sensor.scale * random.normal()
-    body = positions[:, :1] + scale * (
-        occlude(positions, heading, sensor.occlusion) - positions[:, :1]
-    )
+    seen = occlude(positions, heading, sensor.occlusion)
+    body = positions[:, :1] + scale * (seen - positions[:, :1])
     tracked = body + to_sensor(error, heading)
     distance = np.clip(positions[:, 0, 2], 1.0, 5.0) / STANDARD_DISTANCE  # (frames,)
     noise = sensor.white * UNCERTAINTY[:, None] * random.normal(size=(frames, JOINTS, 3))
@@ -91,8 +84,7 @@ def observe(
 
 
 def occlude(positions: np.ndarray, heading: np.ndarray, share: float) -> np.ndarray:
-    """Draw the joints of the side that is turned away from the sensor towards the plane through the
-    trunk.
+    """Draw the joints of the side away from the sensor towards the plane through the trunk.
 
     A tracker guesses joints that the body hides, and guesses them too near to what it sees.
     """
@@ -110,10 +102,8 @@ def occlude(positions: np.ndarray, heading: np.ndarray, share: float) -> np.ndar
 
 
 def lost_joints(frames: int, rate: float, random: np.random.RandomState) -> np.ndarray:
-    """Tracking states (frames, 25): 2 tracked, 1 inferred, 0 lost. A share `rate` of the frames has
-    a 0.
-
-    Joints are lost limb by limb, for one to four frames on end.
+    """Tracking states (frames, 25): 2 tracked, 1 inferred, 0 lost; 0 in a share `rate` of the
+    frames. Joints are lost limb by limb, for one to four frames on end.
     """
     state = np.full((frames, JOINTS), 2)
     state[random.random_sample(state.shape) < 0.04] = 1
@@ -127,15 +117,13 @@ def lost_joints(frames: int, rate: float, random: np.random.RandomState) -> np.n
 
 def _drift(frames: int, sensor: Sensor, rate: float, random: np.random.RandomState) -> np.ndarray:
     """Slow errors (frames, 25, 3) in the body's axes: half of the variance is common to a limb."""
-    single = slow_noise(frames, JOINTS * 3, rate, sensor.drift_seconds, random).reshape(
-        frames, JOINTS, 3
-    )
-    limbs = slow_noise(frames, len(LIMBS) * 3, rate, sensor.drift_seconds, random).reshape(
-        frames, -1, 3
+    joints, limbs = (
+        slow_noise(frames, 3 * count, rate, sensor.drift_seconds, random).reshape(frames, count, 3)
+        for count in (JOINTS, len(LIMBS))
     )
     for number, limb in enumerate(LIMBS):
-        single[:, limb] += limbs[:, number, None]
-    return sensor.drift * np.sqrt(0.5) * UNCERTAINTY[:, None] * single
+        joints[:, limb] += limbs[:, number, None]
+    return sensor.drift * np.sqrt(0.5) * UNCERTAINTY[:, None] * joints
 
 
 def _jumps(frames: int, sensor: Sensor, random: np.random.RandomState) -> np.ndarray:
@@ -144,7 +132,6 @@ def _jumps(frames: int, sensor: Sensor, random: np.random.RandomState) -> np.nda
     mean_length = 2.0
     for start in np.flatnonzero(random.random_sample(frames) < sensor.jump / mean_length):
         limb = LIMBS[random.randint(len(LIMBS) - 1)]
-        offsets[start : start + random.randint(1, 4), limb] += sensor.jump_size * random.normal(
-            size=3
-        )
+        stop = start + random.randint(1, 4)
+        offsets[start:stop, limb] += sensor.jump_size * random.normal(size=3)
     return offsets

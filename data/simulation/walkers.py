@@ -1,10 +1,9 @@
-"""Simulated walkers: a kinematic model of human gait, from bone lengths and joint angles to joint
-positions.
+"""Simulated walkers: a kinematic model of gait, from bone lengths and joint angles to positions.
 
 No paper's data: every person is drawn from the tables below. Positions are computed for the 25
-joints of Kinect v2, whose first 20 are those of Kinect v1. The body's own axes are forward,
-right and up; the sensor's are x to the right of somebody who faces the sensor, y up and z away from
-the sensor, in metres.
+joints of Kinect v2, whose first 20 are those of Kinect v1. The body's own axes are forward, right
+and up; the sensor's are x to the right of somebody who faces the sensor, y up and z away from it,
+in metres.
 """
 
 from dataclasses import dataclass
@@ -20,8 +19,7 @@ FLOOR_CLEARANCE = 0.07  # metres from the floor to an ankle
 # Body height in metres: mean, standard deviation between persons.
 HEIGHT = (1.70, 0.09)
 
-# Bone lengths: mean as a share of the height, relative standard deviation between persons, and
-# between the sides.
+# Bones: mean as a share of the height, relative standard deviation between persons and the sides.
 LENGTHS = {
     "torso": (0.290, 0.040, 0.0),  # hip centre to shoulder centre
     "head": (0.115, 0.050, 0.0),  # shoulder centre to head
@@ -37,19 +35,14 @@ LENGTHS = {
     "hand": (0.048, 0.080, 0.010),
 }
 
-# Gait and posture: mean, standard deviation between persons, and between the sides. Radians unless
-# said.
+# Gait and posture: mean, standard deviation between persons, and the sides. Radians unless said.
 GAIT = {
     "cadence": (1.85, 0.13, 0.0),  # steps a second
     "hip_swing": (0.38, 0.05, 0.015),
     "hip_flexion": (0.05, 0.04, 0.010),
     "knee_swing": (0.95, 0.10, 0.030),
     "knee_flexion": (0.08, 0.04, 0.015),
-    "knee_lag": (
-        1.75,
-        0.12,
-        0.040,
-    ),  # how long before the leg's foremost point the knee is bent most
+    "knee_lag": (1.75, 0.12, 0.040),  # from the most bent knee to the leg's foremost point
     "ankle_swing": (0.18, 0.05, 0.015),
     "toe_out": (0.12, 0.07, 0.030),
     "stance": (0.02, 0.025, 0.008),  # legs apart
@@ -70,19 +63,11 @@ GAIT = {
     "bob": (0.08, 0.03, 0.0),  # nodding of the trunk, twice a stride
 }
 
-# From one recording to the next a person's posture differs by this share of the standard deviation
-# between persons.
+# What differs between a person's recordings, by a share of the standard deviation between persons.
 POSTURE = (
-    "lean",
-    "slouch",
-    "head_tilt",
-    "list",
-    "shoulder_twist",
-    "arm_swing",
-    "arm_flexion",
-    "arm_spread",
+    *("lean", "slouch", "head_tilt", "list", "shoulder_twist", "arm_swing", "arm_flexion"),
+    *("arm_spread", "elbow_flexion", "elbow_swing", "hip_swing", "toe_out"),
 )
-POSTURE += ("elbow_flexion", "elbow_swing", "hip_swing", "toe_out")
 POSTURE_CHANGE = 0.2
 
 
@@ -93,18 +78,22 @@ class Person:
     lengths: dict[str, np.ndarray]
     gait: dict[str, np.ndarray]
 
+    def of_side(self, side: int) -> tuple[dict[str, float], dict[str, float]]:
+        """Lengths and gait of one side, LEFT or RIGHT."""
+        tables = (self.lengths, self.gait)
+        return tuple({name: values[side] for name, values in table.items()} for table in tables)
+
 
 @dataclass(frozen=True)
 class Track:
     """How a person moves past the sensor in one recording.
 
-    heading: direction of walking at mid-recording in radians; 0 walks towards the sensor, positive
-    towards x. turn: change of the heading from the first frame to the last, radians; the person
-    walks an arc. sway: amplitude of a slow swinging of the heading (4 to 7 seconds a period),
-    radians. centre: (3,) position of the hip centre at mid-recording on the floor plan, y = height
-    of the floor. speed: factor on the person's own speed; 0 stands still.
-    rate: frames a second.
-    reach: metres walked before the person leaves the sensor's view and comes in again.
+    heading: direction of walking at mid-recording, radians; 0 is towards the sensor, positive
+    towards x. turn: change of the heading from first to last frame, radians: an arc. sway:
+    amplitude of a slow swinging of the heading (4 to 7 seconds a period), radians. centre: (3,)
+    position of the hip centre at mid-recording on the floor plan, y = height of the floor. speed:
+    factor on the person's own speed; 0 stands still. rate: frames a second. reach: metres walked
+    before the person leaves the sensor's view and comes in again.
     """
 
     heading: float
@@ -131,9 +120,7 @@ def draw_person(random: np.random.RandomState) -> Person:
 
 
 def change_posture(person: Person, random: np.random.RandomState) -> Person:
-    """The same person on another occasion: nobody carries trunk, head and arms twice in the same
-    way.
-    """
+    """The same person on another occasion: nobody carries trunk, head and arms twice alike."""
     gait = dict(person.gait)
     for name in POSTURE:
         gait[name] = gait[name] + POSTURE_CHANGE * GAIT[name][1] * random.normal()
@@ -153,30 +140,26 @@ def slow_noise(
 def walk(
     person: Person, track: Track, frames: int, random: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """True joint positions (frames, 25, 3) in the sensor's axes, metres, and headings (frames,),
+    """True positions (frames, 25, 3) in the sensor's axes, metres, and headings (frames,) in
     radians.
     """
     seconds = (np.arange(frames) - (frames - 1) / 2) / track.rate
     speed = max(track.speed, 0.0)
     cadence = person.gait["cadence"][0] * np.sqrt(speed)
     wander = 0.15 * slow_noise(frames, 1, track.rate, 1.0, random)[:, 0]
-    phase = (
-        random.uniform(0, 2 * np.pi) + np.pi * cadence * seconds + wander * (speed > 0)
-    )  # (frames,)
+    phase = random.uniform(0, 2 * np.pi) + np.pi * cadence * seconds + wander * (speed > 0)
     body = pose(person, phase, np.sqrt(speed))
     period = random.uniform(4, 7)
     heading = track.heading + track.turn * seconds * track.rate / frames
-    heading = heading + track.sway * np.sin(
-        2 * np.pi * seconds / period + random.uniform(0, 2 * np.pi)
-    )
+    swing = 2 * np.pi * seconds / period + random.uniform(0, 2 * np.pi)
+    heading = heading + track.sway * np.sin(swing)
     leg = (person.lengths["thigh"] + person.lengths["shank"]).mean()
     step = 2 * leg * np.sin(np.sqrt(speed) * person.gait["hip_swing"].mean())
     travelled = step * cadence * seconds
     travelled = (travelled + track.reach / 2) % track.reach - track.reach / 2
     direction = np.array([np.sin(track.heading), 0, -np.cos(track.heading)])
-    return to_sensor(body, heading) + track.centre + (travelled[:, None] * direction)[
-        :, None
-    ], heading
+    way = (travelled[:, None] * direction)[:, None]  # (frames, 1, 3)
+    return to_sensor(body, heading) + track.centre + way, heading
 
 
 def to_sensor(body: np.ndarray, heading: np.ndarray) -> np.ndarray:
@@ -207,13 +190,10 @@ def pose(person: Person, phase: np.ndarray, vigour: float) -> np.ndarray:
 
 
 def _hanging(pitch: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
-    """Unit vectors (frames, 3) that hang down, swung forwards by `pitch` and to the right by
-    `spread`.
-    """
+    """Unit vectors (frames, 3) that hang down, swung forwards by `pitch` and right by `spread`."""
     pitch, spread = np.broadcast_arrays(pitch, spread)
-    return np.stack(
-        [np.sin(pitch) * np.cos(spread), np.sin(spread), -np.cos(pitch) * np.cos(spread)], -1
-    )
+    forward, up = np.sin(pitch) * np.cos(spread), -np.cos(pitch) * np.cos(spread)
+    return np.stack([forward, np.sin(spread), up], -1)
 
 
 def _turned(yaw: np.ndarray) -> np.ndarray:
@@ -221,19 +201,15 @@ def _turned(yaw: np.ndarray) -> np.ndarray:
     return np.stack([-np.sin(yaw), np.cos(yaw), np.zeros_like(yaw)], -1)
 
 
-def _place_leg(
-    joints: np.ndarray, person: Person, side: int, phase: np.ndarray, vigour: float
-) -> None:
+def _place_leg(joints: np.ndarray, person: Person, side: int, phase: np.ndarray, vigour: float):
     """Hip, knee, ankle and foot of one side; the hip centre is the origin."""
-    length = {name: value[side] for name, value in person.lengths.items()}
-    gait = {name: value[side] for name, value in person.gait.items()}
+    length, gait = person.of_side(side)
     first = 12 if side == LEFT else 16
     # Both hips hang on one pelvis: its turn follows the left leg.
     yaw = vigour * gait["pelvis_turn"] * np.cos(phase - np.pi * side)
     hip = SIDES[side] * length["hip_width"] / 2 * _turned(yaw) - [0, 0, length["hip_drop"]]
-    thigh = gait["hip_flexion"] + vigour * gait["hip_swing"] * (
-        np.cos(phase) - 0.12 * np.cos(2 * phase)
-    )
+    stride = np.cos(phase) - 0.12 * np.cos(2 * phase)
+    thigh = gait["hip_flexion"] + vigour * gait["hip_swing"] * stride
     swing = np.exp(2.2 * (np.cos(phase + gait["knee_lag"]) - 1))  # the bend while the leg swings
     stance = np.exp(3.0 * (np.cos(phase - 0.8) - 1))  # the small bend that takes up the weight
     knee = np.abs(gait["knee_flexion"]) + vigour * (gait["knee_swing"] * swing + 0.22 * stance)
@@ -246,12 +222,9 @@ def _place_leg(
     joints[:, first + 3] = joints[:, first + 2] + length["foot"] * foot
 
 
-def _place_trunk(joints: np.ndarray, person: Person, phase: np.ndarray, vigour: float) -> None:
-    """Spine, shoulder centre, head, spine at the shoulders, shoulders; the hip centre is the
-    origin.
-    """
-    length = {name: value[LEFT] for name, value in person.lengths.items()}
-    gait = {name: value[LEFT] for name, value in person.gait.items()}
+def _place_trunk(joints: np.ndarray, person: Person, phase: np.ndarray, vigour: float):
+    """Spine, neck, head, spine at the shoulders, shoulders; the hip centre is the origin."""
+    length, gait = person.of_side(LEFT)
     lean = gait["lean"] + vigour * gait["bob"] * 0.3 * np.cos(2 * phase)
     roll = gait["list"] + vigour * gait["roll"] * np.cos(phase + 0.6)
     lower, upper = -_hanging(-lean, -roll), -_hanging(-lean - gait["slouch"], -roll)
@@ -266,14 +239,9 @@ def _place_trunk(joints: np.ndarray, person: Person, phase: np.ndarray, vigour: 
         joints[:, joint] = joints[:, 20] + across - person.lengths["shoulder_drop"][side] * upper
 
 
-def _place_arm(
-    joints: np.ndarray, person: Person, side: int, phase: np.ndarray, vigour: float
-) -> None:
-    """Elbow, wrist, hand, hand tip and thumb of one side, below the shoulder that is already in its
-    place.
-    """
-    length = {name: value[side] for name, value in person.lengths.items()}
-    gait = {name: value[side] for name, value in person.gait.items()}
+def _place_arm(joints: np.ndarray, person: Person, side: int, phase: np.ndarray, vigour: float):
+    """Elbow, wrist, hand, hand tip and thumb of one side, below its shoulder, which is placed."""
+    length, gait = person.of_side(side)
     first, tip = (4, 21) if side == LEFT else (8, 23)
     wave = np.cos(phase + gait["arm_lag"])  # the arm swings against the leg of its side
     arm = gait["arm_flexion"] - vigour * gait["arm_swing"] * wave
@@ -285,6 +253,5 @@ def _place_arm(
     joints[:, first + 2] = joints[:, first + 1] + length["forearm"] * forearm
     joints[:, first + 3] = joints[:, first + 2] + length["hand"] * forearm
     joints[:, tip] = joints[:, first + 3] + length["hand"] * forearm
-    joints[:, tip + 1] = joints[:, first + 2] + length["hand"] * _hanging(
-        arm + elbow + 0.6, -1.5 * spread
-    )
+    thumb = _hanging(arm + elbow + 0.6, -1.5 * spread)
+    joints[:, tip + 1] = joints[:, first + 2] + length["hand"] * thumb
