@@ -25,7 +25,10 @@ def staging_folder(target: Path, prefix: str) -> Iterator[Path]:
         try:
             yield staging
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            try:
+                shutil.rmtree(staging, ignore_errors=True)
+            finally:  # Ctrl-C may come while a large folder goes
+                shutil.rmtree(staging, ignore_errors=True)
     except BaseException:
         for folder in new:
             with suppress(OSError):  # somebody else has put something in
