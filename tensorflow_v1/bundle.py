@@ -32,7 +32,7 @@ class Entry:
     """Where an array lies, in bytes. dtype: None for other types and arrays stored in slices."""
 
     path: Path
-    dtype: np.dtype | None
+    dtype: str | None
     shape: tuple[int, ...]
     offset: int
     size: int
@@ -94,7 +94,7 @@ def _array(name: str, entry: Entry, shard: bytes) -> np.ndarray:
     variable = f"{entry.path}: variable {name!r}"
     if entry.dtype is None:
         raise InputError(f"{variable} is not a whole array of numbers")
-    wanted = prod(entry.shape) * entry.dtype.itemsize
+    wanted = prod(entry.shape) * np.dtype(entry.dtype).itemsize
     data = shard[entry.offset : entry.offset + entry.size]
     if not len(data) == entry.size == wanted:
         raise InputError(
@@ -143,9 +143,8 @@ def _table(data: bytes) -> dict[bytes, bytes]:
 def _block(data: bytes, handle: _Reader) -> dict[bytes, bytes]:
     """Keys and values of the block whose offset and size a handle holds.
 
-    A block is entries (length of the prefix shared with the key before, lengths of the rest of the
-    key and of the value, both), restart points and their number; behind it stand a byte for its
-    compression and a checksum.
+    Entries (lengths of the prefix shared with the key before, of the rest of the key and of the
+    value; both), restart points and their number; behind it a byte for compression and a checksum.
     """
     start = handle.varint()
     end = start + handle.varint()
@@ -188,11 +187,10 @@ def _number(fields: dict[int, list], field: int) -> int:
 def _entry(message: bytes, prefix: Path, shards: int) -> Entry:
     """A BundleEntryProto."""
     fields = _fields(message)
-    dtype = None if 7 in fields else DTYPES.get(_number(fields, 1))  # field 7: the slices
     shape = _fields(fields.get(2, [b""])[-1])
     return Entry(
         path=Path(f"{prefix}.data-{_number(fields, 3):05d}-of-{shards:05d}"),
-        dtype=None if dtype is None else np.dtype(dtype),
+        dtype=None if 7 in fields else DTYPES.get(_number(fields, 1)),  # 7: the slices
         shape=tuple(_number(_fields(dimension), 1) for dimension in shape.get(2, [])),
         offset=_number(fields, 4),
         size=_number(fields, 5),

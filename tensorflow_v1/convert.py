@@ -99,9 +99,7 @@ def open_checkpoint(path: Path, options: PublishedOptions) -> tuple[Path, dict[s
         return path, checkpoint.load(path)
     content = convert(prefix, options)
     if options.export and "model" not in content:
-        raise InputError(
-            f"--export needs the encoders of {prefix}: name them with --encoder FOLDER"
-        )
+        raise InputError(f"--export needs the encoders of {prefix}: name them with --encoder")
     return prefix, content
 
 
@@ -185,17 +183,14 @@ def settings_of(method: str, probe: str, options: PublishedOptions) -> dict[str,
     values = {"batch_size": options.batch_size}
     for text in options.set or ():
         name, _, value = text.partition("=")
-        known = UNTOLD[method].get(name)
-        if known is None:
-            names = ", ".join(UNTOLD[method]) or "nothing, its variables tell all"
-            raise InputError(
-                f"--set {text}: expected NAME=VALUE, for {method} with NAME one of {names}"
-            )
         try:
-            values[name] = known(value) if callable(known) else known[value]
+            kind = UNTOLD[method][name]
+            values[name] = kind[value] if isinstance(kind, dict) else kind(value)
         except (KeyError, ValueError) as error:
-            expected = "a number" if callable(known) else f"one of {', '.join(known)}"
-            raise InputError(f"--set {text}: expected {expected}") from error
+            untold = UNTOLD[method].items()
+            known = (f"{n}={'|'.join(k) if isinstance(k, dict) else 'NUMBER'}" for n, k in untold)
+            known = ", ".join(known) or "nothing, its variables tell all"
+            raise InputError(f"--set {text}: expected for {method} {known}") from error
     return settings.choose(method, options.protocol, options.dataset, probe, values)
 
 
@@ -237,7 +232,7 @@ def build(
 
 
 def name_persons(content: dict[str, Any], path: Path, persons: np.ndarray) -> None:
-    """Say which person each class of the recogniser is: the labels of the data, from the lowest, as
+    """Say which person each class of the recogniser is: the data's labels, from the lowest, as
     released. Raises InputError if the data have another number of persons.
     """
     part = content["recogniser"]

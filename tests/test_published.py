@@ -329,8 +329,10 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     assert "frames of 20 joints, these data have 25" in error("smsge.ckpt", data=other)
     few = ("--dataset", "IAS", "--data", tmp_path / "few")
     assert "recognises 11 persons, these data have 10" in error("smsge.ckpt", data=few)
-    assert "with NAME one of prefixes, fusion_lambda" in error("smsge.ckpt", "--set", "prefix=f")
-    assert "expected one of f, f+1" in error("smsge.ckpt", "--set", "prefixes=g")
+    assert "expected for SM-SGE prefixes=f|f+1, fusion_lambda=NUMBER" in error(
+        "smsge.ckpt", "--set", "prefix=f"
+    )
+    assert "prefixes=f|f+1" in error("smsge.ckpt", "--set", "prefixes=g")
     assert "unknown test split 'C'" in error("smsge.ckpt", "--split", "C")
     file = tmp_path / "smsge.ckpt.data-00000-of-00001"
     file.write_bytes(file.read_bytes()[:-5000])

@@ -63,7 +63,7 @@ def test_an_index_of_tensorflow(golden):
     entries = bundle.load(golden("tf_simmc_KS20.ckpt"))
     assert len(entries) == 20
     kernel = entries["SimMC/dense_1/kernel"]
-    assert (kernel.dtype, kernel.shape, kernel.size) == (np.dtype("<f4"), (256, 256), 4 * 256 * 256)
+    assert (kernel.dtype, kernel.shape, kernel.size) == ("<f4", (256, 256), 4 * 256 * 256)
     assert entries["SimMC/SimMC/beta1_power"].shape == ()
     last = max(entries.values(), key=lambda entry: entry.offset)
     assert last.offset + last.size == 1812488
