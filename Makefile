@@ -1,18 +1,17 @@
 # make demo, make test: everything on a fresh machine. The environment in .venv is made once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-REQUIREMENTS ?= requirements.txt
 VENV := .venv/bin/python
 DEMO := .demo
 QUICK := .quick
-SETUP := .venv/.done-$(REQUIREMENTS)
+SETUP := .venv/.done
 
 .PHONY: setup demo quick test test-slow lint bench clean
 
 setup: $(SETUP)
 
-$(SETUP): $(REQUIREMENTS) requirements-common.txt
+$(SETUP): requirements.txt
 	$(PYTHON) -m venv .venv
-	$(VENV) -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	$(VENV) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
 # Simulated KS20, from raw files to the table. Training stops after 30 epochs to keep it short.

@@ -78,7 +78,7 @@ def train(run: Run, source: Source | None, device: torch.device) -> None:
                 labels = [
                     cluster(v, settings["eps"], settings["min_samples"]) for v in (first, second)
                 ]
-                row |= cluster_quality.describe(labels, whole, sets.train.labels, args.save_flag)
+                row |= cluster_quality.figures(labels, whole, sets.train.labels, args.save_flag)
             if min(row["clusters_1"], row["clusters_2"]) == 0 or row["outliers"] == len(skeletons):
                 stop = f"no clusters to learn from: {row['outliers']} of {len(skeletons)} sequences are noise"
         if stop is not None:

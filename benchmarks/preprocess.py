@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import plain
 from benchmarks.harness import Options, Report, alternate, compare, run_script
 from benchmarks.inputs import simulated_raw
 from data.datasets import DATASETS
 from data.raw.formats import find
 from data.raw.kgbd import read_recording
+from tests.reference import kgbd
 
 PERSONS = 10  # whose files both readers read
 
@@ -45,8 +45,8 @@ def run(options: Options) -> Report:
     )
     report.numbers = {"files read": len(few), "files": len(files), "preprocess.py": usage}
     report.notes.append(
-        f"preprocess.py 6 on {len(files):,} files: {usage['wall s']:.1f} s ({usage['cpu s']:.1f} CPU s), "
-        f"peak {usage['peak MiB']:,.0f} MiB"
+        f"preprocess.py 6 on {len(files):,} files: {usage['wall s']:.1f} s "
+        f"({usage['cpu s']:.1f} CPU s), peak {usage['peak MiB']:,.0f} MiB"
     )
     if whole:
         report.require("under 60 s", usage["wall s"] < 60)
@@ -55,7 +55,7 @@ def run(options: Options) -> Report:
 
 
 def read_plain(files: list[Path]) -> list[np.ndarray]:
-    return [plain.read_kgbd_file(file) for file in files]
+    return [kgbd.read_file(file) for file in files]
 
 
 def read_checked(files: list[Path]) -> list[np.ndarray]:

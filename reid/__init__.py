@@ -1,1 +1,1 @@
-"""What the three training scripts and the evaluator share."""
+"""Metrics of re-identification (retrieval, recognition) and clustering, and nothing else."""

@@ -4,35 +4,28 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
 from torch import Tensor
 from torch.nn import functional
 
 
-def information(persons, clusters) -> dict[str, float]:
-    """Mutual information (nats) and adjusted mutual information of two labellings (N,); noise
-    counts as a cluster.
-    """
-    return {
-        "MI": float(mutual_info_score(persons, clusters)),
-        "AMI": float(adjusted_mutual_info_score(persons, clusters)),
-    }
-
-
-def describe(
-    labels: Sequence[np.ndarray], whole: Tensor, persons: np.ndarray, tight: bool
+def figures(
+    clusterings: Sequence[np.ndarray], features: Tensor, persons: np.ndarray, tight: bool
 ) -> dict[str, float]:
-    """Sizes of two clusterings (N,) and their agreement with the true persons, which training never
-    sees.
+    """Sizes of two clusterings (N,), and their mutual information (MI, nats; AMI: adjusted) with
+    the true persons (N,), noise taken as one more cluster.
 
-    whole: features (N, d), for their `tightness` if it is asked for.
+    tight: also the `tightness` of the features (N, d).
     """
-    row = {"outliers": int((np.stack(labels) < 0).any(axis=0).sum())}
-    for k, y in enumerate(labels, start=1):
-        row |= {f"clusters_{k}": int(y.max()) + 1, f"noise_{k}": int((y < 0).sum())}
-        row |= {f"{name}_{k}": value for name, value in information(persons, y).items()}
+    from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
+
+    row = {"outliers": int((np.stack(clusterings) < 0).any(axis=0).sum())}
+    for k, clusters in enumerate(clusterings, start=1):
+        row[f"clusters_{k}"] = int(clusters.max()) + 1
+        row[f"noise_{k}"] = int((clusters < 0).sum())
+        row[f"MI_{k}"] = float(mutual_info_score(persons, clusters))
+        row[f"AMI_{k}"] = float(adjusted_mutual_info_score(persons, clusters))
     if tight:
-        row |= tightness(whole, torch.from_numpy(persons).to(whole.device))
+        row |= tightness(features, torch.from_numpy(persons).to(features.device))
     return row
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from common.errors import InputError
 
@@ -49,27 +50,19 @@ def evaluate(
         )
     # Equal gallery rows must be at equal distances (average precision depends on ties), which a
     # matrix product does not promise: a copy takes the distances of the row that it repeats.
-    _, number = torch.unique(gallery, dim=0, return_inverse=True)
-    first = torch.full_like(number, len(gallery)).scatter_reduce(
-        0, number, torch.arange(len(gallery), device=number.device), "amin"
-    )[number]
-    copies = (first != torch.arange(len(gallery), device=first.device)).nonzero().squeeze(1)
+    _, index, inverse = np.unique(gallery.cpu(), axis=0, return_index=True, return_inverse=True)
+    original = index[inverse]  # (G,)
+    copies = np.flatnonzero(original != np.arange(len(gallery)))
     squares = gallery.square().sum(dim=1)
 
     def distances(rows: Tensor) -> Tensor:
         # Squared, and less the probe's own |p|^2: the order within a row is all that matters.
         d = torch.addmm(squares[None, :], probe[rows], gallery.T, alpha=-2.0)
-        d[:, copies] = d[:, first[copies]]
+        d[:, copies] = d[:, original[copies]]
         return d
 
-    return _score(
-        distances,
-        probe_ids,
-        gallery_ids,
-        (len(probe), len(gallery)),
-        exclude_self,
-        same_set_as_released,
-    )
+    sizes = (len(probe), len(gallery))
+    return _score(distances, sizes, probe_ids, gallery_ids, exclude_self, same_set_as_released)
 
 
 def evaluate_distances(
@@ -87,76 +80,69 @@ def evaluate_distances(
         )
     if torch.isnan(matrix).any():
         raise InputError("the distances hold NaN")
-    shape = (matrix.shape[0], matrix.shape[1])
     return _score(
-        lambda r: matrix[r], probe_ids, gallery_ids, shape, exclude_self, same_set_as_released
+        lambda rows: matrix[rows],
+        tuple(matrix.shape),
+        probe_ids,
+        gallery_ids,
+        exclude_self,
+        same_set_as_released,
     )
 
 
 def _score(
     distances: Callable[[Tensor], Tensor],
+    sizes: tuple[int, int],
     probe_ids,
     gallery_ids,
-    shape,
     exclude_self: bool,
     released: bool,
 ) -> dict:
-    """Top-k and mAP from a function that gives the distances of some probes (R,) to the gallery as
-    (R, G).
+    """Figures from a function that gives the distances of some probes (R,) to the gallery (R, G).
+
+    sizes: P, G.
     """
     probe_ids, gallery_ids = (
-        np.asarray(torch.as_tensor(ids).cpu()) for ids in (probe_ids, gallery_ids)
+        np.asarray(torch.as_tensor(x).cpu()) for x in (probe_ids, gallery_ids)
     )
-    _check(probe_ids, gallery_ids, shape, exclude_self or released)
-    first = np.full(
-        shape[0], np.inf
-    )  # rank of the best match, 1 = nearest; inf: no match in the gallery
-    precision = np.full(shape[0], np.nan)
-    # By person, so that the probes of a block that follow one another share their matches.
-    order = np.argsort(probe_ids, kind="stable")
-    columns_of = {
-        person: torch.from_numpy(np.flatnonzero(gallery_ids == person))
-        for person in np.unique(probe_ids)
-    }
-    for rows in np.array_split(order, -(-shape[0] * shape[1] // BLOCK_CELLS)):
+    if (len(probe_ids), len(gallery_ids)) != sizes:
+        raise InputError(
+            f"expected {sizes[0]} probe and {sizes[1]} gallery labels, "
+            f"found {len(probe_ids)} and {len(gallery_ids)}"
+        )
+    if 0 in sizes:
+        raise InputError(f"nothing to rank: {sizes[0]} probes, {sizes[1]} gallery sequences")
+    if (exclude_self or released) and not np.array_equal(probe_ids, gallery_ids):
+        raise InputError("self matches can be left out only if probe and gallery are the same set")
+    rank = np.full(sizes[0], np.inf)  # of the best match, 1 = nearest; inf: not in the gallery
+    precision = np.full(sizes[0], np.nan)
+    order = np.argsort(probe_ids, kind="stable")  # by person
+    for rows in np.array_split(order, -(-sizes[0] * sizes[1] // BLOCK_CELLS)):
         d = distances(torch.from_numpy(rows))
         if exclude_self:
-            d[torch.arange(len(rows)), torch.from_numpy(rows)] = torch.inf
+            d[np.arange(len(rows)), rows] = torch.inf
         ranked = _sorted_rows(d)
         persons, starts = np.unique(probe_ids[rows], return_index=True)
         for person, start, stop in zip(persons, starts, [*starts[1:], len(rows)], strict=True):
-            columns = columns_of[person].to(d.device)
+            columns = torch.from_numpy(np.flatnonzero(gallery_ids == person)).to(d.device)
             if len(columns):
-                found = _rank(d[start:stop], ranked[start:stop], columns, skip_first=released)
-                first[rows[start:stop]], precision[rows[start:stop]] = found
-    known = precision[1:] if released else precision
-    known = known[~np.isnan(known)]
-    result = {f"top{k}": float((first <= k).mean()) for k in TOP}
+                figures = _rank(d[start:stop], ranked[start:stop], columns, skip_first=released)
+                rank[rows[start:stop]], precision[rows[start:stop]] = figures
+    if released:
+        precision = precision[1:]
+    precision = precision[~np.isnan(precision)]
     return {
-        **result,
-        "mAP": float(known.mean()) if len(known) else 0.0,
-        "probes": shape[0],
-        "gallery": shape[1],
+        **{f"top{k}": float((rank <= k).mean()) for k in TOP},
+        "mAP": float(precision.mean()) if len(precision) else 0.0,
+        "probes": sizes[0],
+        "gallery": sizes[1],
     }
-
-
-def _check(
-    probe_ids: np.ndarray, gallery_ids: np.ndarray, shape: tuple[int, int], one_set: bool
-) -> None:
-    if (len(probe_ids), len(gallery_ids)) != tuple(shape):
-        raise InputError(
-            f"expected {shape[0]} probe and {shape[1]} gallery labels, found {len(probe_ids)} and {len(gallery_ids)}"
-        )
-    if 0 in shape:
-        raise InputError(f"nothing to rank: {shape[0]} probes, {shape[1]} gallery sequences")
-    if one_set and not np.array_equal(probe_ids, gallery_ids):
-        raise InputError("self matches can be left out only if probe and gallery are the same set")
 
 
 def _rank(
     d: Tensor, ranked: Tensor, columns: Tensor, skip_first: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rank of the best match and average precision of probes that share their matches.
+    """Rank of the best match (R,) and average precision (R,) of probes that share their matches.
 
     d: (R, G) distances, infinite where a pair is left out; ranked: the same, every row sorted;
     columns: (M,) the matches. AP = mean over matches p of |{matches: d <= d_p}| / |{all: d <=
@@ -169,26 +155,20 @@ def _rank(
     share = torch.where(torch.isfinite(matches), among.double() / nearer, torch.nan)
     precision = share.nanmean(dim=1)  # NaN where every match is left out
 
-    def rank_of(place: int) -> Tensor:
-        """Rank of the match at a place of `matches`: by distance, then column; infinite if there is
-        none.
-        """
-        if place >= matches.shape[1]:
-            return torch.full((len(d),), torch.inf, dtype=torch.float64, device=d.device)
-        best, column = matches[:, place].contiguous(), columns[order[:, place]]  # (R,)
-        rank = torch.searchsorted(ranked, best[:, None]).squeeze(1) + 1
-        tied = (
-            nearer[:, place] > rank
-        )  # something else is as near: what stands before the match counts
-        if tied.any():
-            before = torch.arange(d.shape[1], device=d.device) < column[tied, None]
-            rank[tied] += ((d[tied] == best[tied, None]) & before).sum(dim=1)
-        return torch.where(torch.isfinite(best), rank.double(), torch.inf)
-
-    rank = rank_of(0)
+    # Ranks by distance, then column: of the best match, and of the second if the first may go.
+    best = matches[:, : 1 + skip_first].contiguous()  # (R, 1 or 2)
+    rank = torch.searchsorted(ranked, best) + 1
+    probe, place = (nearer[:, : best.shape[1]] > rank).nonzero(as_tuple=True)
+    if len(probe):  # something else is as near: what stands before the match counts
+        column = columns[order[probe, place]]
+        before = torch.arange(d.shape[1], device=d.device) < column[:, None]
+        rank[probe, place] += ((d[probe] == best[probe, place, None]) & before).sum(dim=1)
+    rank = torch.where(torch.isfinite(best), rank.double(), torch.inf)
+    first = rank[:, 0]
     if skip_first:
-        rank = torch.where(rank == 1, rank_of(1), rank) - 1
-    return rank.cpu().numpy(), precision.cpu().numpy()
+        second = functional.pad(rank, (0, 1), value=torch.inf)[:, 1]  # infinite if there is none
+        first = torch.where(first == 1, second, first) - 1
+    return first.cpu().numpy(), precision.cpu().numpy()
 
 
 def _sorted_rows(d: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 from torch import Tensor
 
 from common.errors import InputError
@@ -16,15 +15,12 @@ def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[s
 
     Returns
         rank: {"1": ..., "C": ...}, the share of sequences with their person among the n best; equal
-        scores rank
-            in the order of the classes, as argmax takes them.
+            scores rank in the order of the classes, as argmax takes them.
         rank1: rank["1"], the accuracy.
         nAUC_roc: area under the micro-averaged ROC curve, over all (sequence, class) scores; what
-        AGE's and
-            SM-SGE's tables call nAUC. Equal scores count one half.
+            AGE's and SM-SGE's tables call nAUC. Equal scores count one half.
         nAUC_cmc: normalised area under the cumulative matching curve, the mean of rank-n over n = 1
-        ... C; what
-            older BIWI and IAS papers call nAUC.
+            ... C; what older BIWI and IAS papers call nAUC.
         loss: mean softmax cross entropy, in nats.
         confusion: C lists of C counts, row = person, column = the person scored highest.
     Raises InputError where the arrays do not fit, a score is not finite, or a label is none of the
@@ -32,32 +28,33 @@ def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[s
     """
     scores, labels = _checked(scores, labels)
     N, C = scores.shape
-    own = scores[np.arange(N), labels]  # (N,)
+    own = scores[np.arange(N), labels, None]  # (N, 1)
     before = np.arange(C) < labels[:, None]
-    ranks = (scores > own[:, None]).sum(1) + ((scores == own[:, None]) & before).sum(1)  # 0 = best
+    ranks = ((scores > own) | ((scores == own) & before)).sum(axis=1)  # 0 = best
     cmc = np.cumsum(np.bincount(ranks, minlength=C)) / N
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    loss = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(N), labels]
+    top = scores.max(axis=1, keepdims=True)
+    loss = np.log(np.exp(scores - top).sum(axis=1)) - (own - top)[:, 0]
     confusion = np.zeros((C, C), dtype=np.int64)
-    np.add.at(confusion, (labels, scores.argmax(1)), 1)
+    np.add.at(confusion, (labels, scores.argmax(axis=1)), 1)
     return {
-        "rank": {str(n + 1): float(share) for n, share in enumerate(cmc)},
+        "rank": {str(n): float(share) for n, share in enumerate(cmc, start=1)},
         "rank1": float(cmc[0]),
-        "nAUC_roc": _roc_area(scores, labels),
+        "nAUC_roc": _roc_area(scores, own),
         "nAUC_cmc": float(cmc.mean()),
         "loss": float(loss.mean()),
         "confusion": confusion.tolist(),
     }
 
 
-def _roc_area(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The probability that a sequence's score for its person beats any score for a wrong person,
-    ties one half.
+def _roc_area(scores: np.ndarray, own: np.ndarray) -> float:
+    """The probability that a sequence's score for its person, own (N, 1), beats any score for a
+    wrong person, ties one half (Mann-Whitney's U).
     """
     N, C = scores.shape
-    ranks = rankdata(scores, axis=None).reshape(N, C)  # average ranks from 1
-    positive = ranks[np.arange(N), labels].sum()
-    return float((positive - N * (N + 1) / 2) / (N * N * (C - 1)))
+    ordered = np.sort(scores, axis=None)
+    below, up_to = (np.searchsorted(ordered, own, side) for side in ("left", "right"))
+    ranks = (below + up_to + 1) / 2  # from 1 among all scores, equal ones at their mean
+    return float((ranks.sum() - N * (N + 1) / 2) / (N * N * (C - 1)))
 
 
 def _checked(
@@ -74,13 +71,14 @@ def _checked(
         )
     if labels.shape != scores.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
-            f"expected {len(scores)} whole-number labels, one a sequence, found {labels.dtype} {labels.shape}"
+            f"expected {len(scores)} whole-number labels, one a sequence, "
+            f"found {labels.dtype} {labels.shape}"
         )
     unknown = np.setdiff1d(labels, np.arange(scores.shape[1]))
     if unknown.size:
         raise InputError(
-            f"labels {unknown[:5].tolist()} are not among the {scores.shape[1]} persons that the scores are for "
-            f"(0 to {scores.shape[1] - 1})"
+            f"labels {unknown[:5].tolist()} are not among the {scores.shape[1]} persons "
+            f"that the scores are for (0 to {scores.shape[1] - 1})"
         )
     scores = scores.astype(np.float64)
     if not np.isfinite(scores).all():

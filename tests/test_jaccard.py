@@ -1,16 +1,18 @@
-"""Neighbours, k-reciprocal Jaccard distance and DBSCAN, against released numbers and slow
+"""Neighbours, k-reciprocal Jaccard distance and DBSCAN, against released numbers and plain
 versions.
 """
 
+import logging
+
+import numba
 import numpy as np
 import pytest
-import slow_versions
 import torch
 from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN
 
 from common.errors import InputError
-from reid import jaccard as module
+from reid import jaccard_loops
 from reid.jaccard import (
     cluster,
     cluster_from_neighbours,
@@ -19,17 +21,20 @@ from reid.jaccard import (
     jaccard_from_neighbours,
 )
 from reid.neighbours import nearest_neighbours
+from tests.reference import jaccard as reference
 
 CASES = [
-    *(
-        "untrained_N64",
-        "trained_N64",
-        "clusters_N64",
-        "random_small_N64",
-        "random_large_N64",
-        "duplicates_N60",
-    ),
-    *("duplicates25x_N100", "lattice_exact_ties_N80", "identical_N40", "zeros_N40", "trained_N300"),
+    "untrained_N64",
+    "trained_N64",
+    "clusters_N64",
+    "random_small_N64",
+    "random_large_N64",
+    "duplicates_N60",
+    "duplicates25x_N100",
+    "lattice_exact_ties_N80",
+    "identical_N40",
+    "zeros_N40",
+    "trained_N300",
     "random_small_N300",
 ]
 
@@ -38,15 +43,6 @@ CASES = [
 def released(golden):
     with np.load(golden("jaccard.npz")) as file:
         return {name: file[name] for name in file.files}
-
-
-@pytest.fixture(params=["compiled", "arrays"])
-def way(request, monkeypatch):
-    """Both ways to add the minima: the compiled loop, and array operations as on a GPU."""
-    if request.param == "arrays":
-        monkeypatch.setattr(module, "compiled", None)
-    elif module.compiled is None:
-        pytest.fail("Numba is in requirements.txt but the compiled loop could not be imported")
 
 
 def dense(matrix) -> np.ndarray:
@@ -66,16 +62,16 @@ def walkers(rng, size, persons, spread, d=24):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_released_distances(released, case, way):
+def test_released_distances(released, case):
     features = torch.from_numpy(released[f"{case}__features"])
     rank = torch.from_numpy(released[f"{case}__initial_rank"].astype(np.int64))
     expected = released[f"{case}__jaccard"]
-    found = dense(jaccard_from_neighbours(features, rank))
-    np.testing.assert_allclose(found[: len(expected)], expected, rtol=0, atol=1e-6)
+    distances = dense(jaccard_from_neighbours(features, rank))
+    np.testing.assert_allclose(distances[: len(expected)], expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", [*CASES, "fewer_than_k1_N12"])
-def test_released_labels(released, case, way):
+def test_released_labels(released, case):
     features = released[f"{case}__features"]
     settings = [name for name in released if name.startswith(f"{case}__labels_eps")]
     assert len(settings) == 4
@@ -96,24 +92,45 @@ def test_released_neighbours(released, case):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("k1", "k2"), [(20, 6), (7, 1), (9, 3)])
-def test_distances_against_definition(seed, k1, k2, way):
+def test_distances_against_definition(seed, k1, k2):
     rng = np.random.RandomState(seed)
     features = walkers(rng, 150, 8, rng.uniform(0.2, 1.5)) * np.float32(rng.uniform(0.1, 1))
-    rank = slow_versions.nearest(features, k1)
+    rank = reference.nearest_neighbours(features, k1)
     found = jaccard_from_neighbours(torch.from_numpy(features), torch.from_numpy(rank), k2)
-    np.testing.assert_allclose(dense(found), slow_versions.jaccard(features, rank, k2), atol=5e-6)
+    np.testing.assert_allclose(
+        dense(found), reference.jaccard_distance(features, rank, k2), atol=5e-6
+    )
     assert found.has_sorted_indices
     assert (found.data < 1).all()
 
 
-def test_both_ways_give_the_same_float32(monkeypatch):
+@pytest.mark.parametrize("entries", [1, 10_000])
+def test_blocks_of_any_size_give_the_same(entries, monkeypatch):
     features = walkers(np.random.RandomState(5), 700, 20, 0.8)
-    compiled = jaccard_distance(features)
-    monkeypatch.setattr(module, "compiled", None)
-    monkeypatch.setattr(module, "BLOCK_CELLS", 700 * 13)  # many blocks, the last one incomplete
-    arrays = jaccard_distance(features)
-    np.testing.assert_array_equal(compiled.indices, arrays.indices)
-    np.testing.assert_array_equal(compiled.data, arrays.data)
+    whole = jaccard_distance(features)
+    monkeypatch.setattr("reid.jaccard.BLOCK_ENTRIES", entries)
+    blocks = jaccard_distance(features)
+    np.testing.assert_array_equal(whole.indptr, blocks.indptr)
+    np.testing.assert_array_equal(whole.indices, blocks.indices)
+    np.testing.assert_array_equal(whole.data, blocks.data)
+
+
+@pytest.mark.parametrize(("eps", "min_samples"), [(0.6, 4), (0.8, 2)])
+def test_labels_of_the_plain_way(eps, min_samples):
+    features = walkers(np.random.RandomState(9), 400, 12, 0.9) * np.float32(0.2)
+    rank = nearest_neighbours(torch.from_numpy(features), 20).numpy()
+    expected = reference.cluster(features, rank, eps, min_samples)
+    assert expected.max() > 0
+    np.testing.assert_array_equal(cluster(features, eps, min_samples), expected)
+
+
+def test_compiling_is_said_once(caplog, monkeypatch):
+    monkeypatch.setattr(jaccard_loops.NOTICE, "said", False)
+    monkeypatch.setattr(logging.getLogger("reid"), "propagate", True)
+    with caplog.at_level("INFO", logger="reid"):
+        for number in (1, 1.0):  # two types, each compiled
+            numba.njit(lambda x: x + 1)(number)
+    assert caplog.messages == ["compiling the clustering loops, once: a few seconds"]
 
 
 def test_max_distance_keeps_the_close_pairs():
@@ -168,26 +185,24 @@ def test_neighbours_with_ties_take_the_lower_index(size):
     features = rng.randint(0, 3, size=(size, 5)).astype(
         np.float32
     )  # integers: exact, with many ties
-    expected = slow_versions.nearest(features, 20)
+    expected = reference.nearest_neighbours(features, 20)
     np.testing.assert_array_equal(
         nearest_neighbours(torch.from_numpy(features), 20).numpy(), expected
     )
 
 
-def test_neighbours_in_blocks_and_by_faiss(monkeypatch):
+def test_neighbours_in_blocks(monkeypatch):
     features = torch.from_numpy(walkers(np.random.RandomState(1), 1500, 30, 0.9))
     whole = nearest_neighbours(features, 20)
     monkeypatch.setattr("reid.neighbours.BLOCK_BYTES", 4 * 1500 * 100)
     assert torch.equal(nearest_neighbours(features, 20), whole)
-    # faiss rounds differently: of neighbours at nearly the same distance either may come first.
-    assert (nearest_neighbours(features, 20, search="faiss") == whole).float().mean() > 0.999
 
 
 def test_fewer_points_than_neighbours():
     features = walkers(np.random.RandomState(2), 12, 2, 0.3)
     matrix = jaccard_distance(features)
-    rank = slow_versions.nearest(features, 12)
-    np.testing.assert_allclose(dense(matrix), slow_versions.jaccard(features, rank), atol=2e-6)
+    rank = reference.nearest_neighbours(features, 12)
+    np.testing.assert_allclose(dense(matrix), reference.jaccard_distance(features, rank), atol=2e-6)
     np.testing.assert_allclose(matrix.diagonal(), 0, atol=1e-6)
 
 

@@ -4,11 +4,11 @@ scikit-learn.
 
 import numpy as np
 import pytest
-import slow_versions
 from scipy.spatial.distance import cdist
 
 from common.errors import InputError
 from reid import ranking
+from tests.reference import ranking as reference
 
 FIGURES = ("mAP", "top1", "top5", "top10")
 
@@ -88,7 +88,7 @@ def test_against_loop(seed, ties, monkeypatch):
         probe, gallery = probe.round(), gallery.round()
     monkeypatch.setattr(ranking, "BLOCK_CELLS", 140 * 3)
     distances = cdist(probe, gallery, "sqeuclidean")
-    expected = slow_versions.retrieval(distances, probe_ids, gallery_ids)
+    expected = reference.evaluate_distances(distances, probe_ids, gallery_ids)
     for found in (
         ranking.evaluate(probe, probe_ids, gallery, gallery_ids),
         ranking.evaluate_distances(distances, probe_ids, gallery_ids),
@@ -106,7 +106,7 @@ def test_exclude_self_against_loop(seed):
     assert (np.bincount(ids) == 1).any()
     found = ranking.evaluate(features, ids, features, ids, exclude_self=True)
     distances = cdist(features, features, "sqeuclidean")
-    expected = slow_versions.retrieval(distances, ids, ids, exclude_self=True)
+    expected = reference.evaluate_distances(distances, ids, ids, exclude_self=True)
     assert {name: found[name] for name in FIGURES} == pytest.approx(expected, abs=1e-9)
 
 
@@ -117,7 +117,7 @@ def test_copies_in_the_gallery_are_tied():
     gallery_ids = rng.randint(0, 5, size=len(gallery))
     probe, probe_ids = rng.normal(size=(20, 33)).astype(np.float32), rng.randint(0, 5, size=20)
     distances = np.tile(cdist(probe, rows), 7)
-    expected = slow_versions.retrieval(distances, probe_ids, gallery_ids)
+    expected = reference.evaluate_distances(distances, probe_ids, gallery_ids)
     found = ranking.evaluate(probe, probe_ids, gallery, gallery_ids)
     assert {name: found[name] for name in FIGURES} == pytest.approx(expected, abs=1e-9)
 

@@ -1,5 +1,5 @@
-"""The recognition network and its figures, against the released code's numbers and against slow
-obvious versions.
+"""The recognition network and its figures, against the released code's numbers and against the
+definitions.
 """
 
 import json
@@ -12,6 +12,7 @@ from common.errors import InputError
 from engine.optimizer import TFAdam
 from models.recognition import RecognitionNetwork
 from reid.recognition import evaluate
+from tests.reference import recognition as reference
 
 
 @pytest.fixture(scope="module")
@@ -23,34 +24,6 @@ def arrays(golden):
             return dict(file)
 
     return read
-
-
-def slow_figures(scores, labels):
-    """Every figure from its definition, in loops."""
-    N, C = scores.shape
-    wins = pairs = 0
-    for n in range(N):
-        for m in range(N):
-            for c in range(C):
-                if c != labels[m]:
-                    own, wrong = scores[n, labels[n]], scores[m, c]
-                    wins += 1.0 if own > wrong else 0.5 if own == wrong else 0.0
-                    pairs += 1
-    confusion = [[0] * C for _ in range(C)]
-    cmc, loss = [0.0] * C, 0.0
-    for row, label in zip(scores, labels, strict=True):
-        order = sorted(range(C), key=lambda c, row=row: (-row[c], c))
-        confusion[label][order[0]] += 1
-        for n in range(order.index(label), C):
-            cmc[n] += 1 / N
-        loss -= np.log(np.exp(row[label]) / np.exp(row).sum()) / N
-    return {
-        "rank": cmc,
-        "nAUC_roc": wins / pairs,
-        "nAUC_cmc": sum(cmc) / C,
-        "loss": loss,
-        "confusion": confusion,
-    }
 
 
 @pytest.mark.parametrize("case", ["a", "b", "ties"])
@@ -80,7 +53,7 @@ def test_figures_against_definitions(shape, ties):
     if ties:
         scores = np.round(scores)
     labels = rng.randint(shape[1], size=shape[0])
-    ours, slow = evaluate(scores, labels), slow_figures(scores, labels)
+    ours, slow = evaluate(scores, labels), reference.evaluate(scores, labels)
     assert list(ours["rank"]) == [str(n + 1) for n in range(shape[1])]
     np.testing.assert_allclose(list(ours["rank"].values()), slow["rank"], atol=1e-12)
     for name in ("nAUC_roc", "nAUC_cmc", "loss"):

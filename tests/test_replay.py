@@ -59,7 +59,7 @@ def replay(root, seed: int, epochs: int) -> tuple[list[dict], list[dict]]:
         features = [encode_set(model, part.skeletons) for part in (sets.probe, sets.gallery)]
         row = protocol.score(sets, *features, "released")
         labels = [cluster(v, 0.8, 2) for v in (first, second)]
-        row |= cluster_quality.describe(labels, whole, sets.train.labels, False)
+        row |= cluster_quality.figures(labels, whole, sets.train.labels, False)
         row |= train_simmc.learn(
             model, optimizer, skeletons, masks, (first, second), labels, SETTINGS, "released"
         )
