@@ -36,7 +36,6 @@ from data.resample import training_order
 from engine import evaluation as protocol
 from engine import options, recognition_training
 from engine import pretraining as two_phases
-from engine.capture import Recorded
 from engine.encoding import encode_rows
 from engine.optimizer import TFAdam
 from engine.recognisers import Recogniser, Rows, rows_of_test
@@ -109,7 +108,6 @@ def train_encoders(run: Run, model: AGE, skeletons: torch.Tensor, order: np.ndar
     parameters = list(model.parameters())  # each of shape (3, ...), one slice an axis
     optimizer = TFAdam(parameters, settings["lr"])
     backward = partial(model.backward, locality=locality)
-    backward = Recorded(backward, parameters) if run.args.capture else backward
     validation = Validation()
     parts = {"model": model, "optimizer": optimizer, "validation": validation}
     epoch = run.resume(parts, (*recognition_training.CHANGEABLE, "manner", "feature"))
@@ -217,7 +215,6 @@ def train_recogniser(
         test_every=TEST_EVERY,
         ties=True,
         patience=settings["patience"],
-        capture=args.capture,
     )
     training = Rows(rows.flatten(0, 1)[:, None], labels)
     return recognition_training.train(

@@ -126,7 +126,7 @@ def train_encoder(
     size, device = chosen["batch_size"], skeletons.device
     batches = recognition_training.split_batches(order, size, whole, "sequences", device)
     graphs = model.graphs(skeletons)  # by scale, (N, f, nodes, 3)
-    step = JointStep(model, chosen["lr"], run.args.capture)
+    step = JointStep(model, chosen["lr"])
     fixed = draw(rng, f, chosen) if chosen["subsets"] == "fixed" else None
     parts = {"model": model, "step": step, "rng": rng}
     epoch = run.resume(parts, RECOGNISER)
@@ -176,7 +176,6 @@ def train_recogniser(
         best_from=chosen["best_from"],
         patience=chosen["patience"],
         save=bool(args.save_flag),
-        capture=args.capture,
     )
     labels = torch.from_numpy(sets.train.labels).to(rows.device)
     phase = two_phases.phase(run, recogniser_name(args))

@@ -12,7 +12,6 @@
     age_step       a training step of AGE against three models with loops of LSTM cells
     smsge_step     a pre-training step of SM-SGE against a plain one
     smsge_recognition   an epoch of SM-SGE's recogniser against one that runs the encoder again
-    capture        training steps on a GPU, recorded as CUDA graphs or not, and their share of time in kernels
     epoch          an epoch of train_simmc.py on KGBD, by stage
     preprocess     preprocess.py on KGBD, and its reader against a plain one
 
@@ -41,7 +40,6 @@ NAMES = (
     "age_step",
     "smsge_step",
     "smsge_recognition",
-    "capture",
     "epoch",
     "preprocess",
 )

@@ -1,8 +1,8 @@
 """Claim: with the frozen states computed once, an epoch of SM-SGE's recogniser is at least 30 times
 faster.
 
-Plain (benchmarks/plain_smsge.py): the encoder is run again on every batch of every epoch, with
-dense attention head by head and one LSTM call for each prefix and scale. Between the two stands
+Plain (tests/reference/smsge.py): the encoder is run again on every batch of every epoch, with
+dense attention and one LSTM call for each prefix and scale. Between the two stands
 this project's own encoder. KS20's published setting: batches of 64 sequences of 6 frames and 25
 joints, D_h = 256, 20 persons.
 """
@@ -10,13 +10,12 @@ joints, D_h = 256, 20 persons.
 import torch
 
 from benchmarks.harness import Options, Report, alternate, compare, timed
-from benchmarks.plain_smsge import states as plain_states
-from data.skeleton import bias
 from engine.optimizer import TFAdam
 from engine.recognisers import Recogniser
 from engine.recognition_training import learn_batch
 from engine.settings import choose
 from models.smsge import SMSGE
+from tests.reference.smsge import states as plain_states
 
 JOINTS, LENGTH, PERSONS, BATCHES = 25, 6, 20, 8
 PLAIN, AGAIN, ONCE = (
@@ -34,13 +33,12 @@ def run(options: Options) -> Report:
     skeletons = torch.randn(BATCHES * size, LENGTH, JOINTS, 3, generator=generator)
     labels = torch.randint(PERSONS, (len(skeletons),), generator=generator)
     graphs = model.graphs(skeletons)
-    biases = {scale: torch.tensor(bias(scale, JOINTS)) for scale in model.scales}
     batches = torch.arange(len(skeletons)).split(size)
     states, seconds = timed(
         lambda: torch.cat([model.states(_rows(graphs, batch)) for batch in batches])
     )
     encoders = {
-        PLAIN: lambda batch: plain_states(model, _rows(graphs, batch), biases),
+        PLAIN: lambda batch: plain_states(model, _rows(graphs, batch)),
         AGAIN: lambda batch: model.states(_rows(graphs, batch)),
         ONCE: lambda batch: states[batch],
     }

@@ -1,7 +1,7 @@
 """Claim: a pre-training step of SM-SGE is at least 3 times faster than the plain one, with the same
 losses.
 
-Plain (benchmarks/plain_smsge.py): dense attention head by head, one LSTM call for each subset and
+Plain (tests/reference/smsge.py): dense attention, one LSTM call for each subset and
 scale, four backward passes, four Adam optimisers. KS20's published setting: 64 sequences of 6
 frames and 25 joints, D_h = 256.
 """
@@ -12,15 +12,14 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Options, Report, alternate, compare
-from benchmarks.plain_smsge import PlainStep
 from data.frame_subsets import draw_subsets
-from data.skeleton import bias
 from engine.joint_step import JointStep
 from engine.settings import choose
 from models.smsge import SMSGE
+from tests.reference.smsge import PlainStep
 
 JOINTS, LENGTH = 25, 6
-PLAIN, OURS = "plain", "reid.joint_step"
+PLAIN, OURS = "plain", "engine.joint_step"
 
 
 def run(options: Options) -> Report:
@@ -31,8 +30,7 @@ def run(options: Options) -> Report:
     graphs = model.graphs(
         torch.randn(batch, LENGTH, JOINTS, 3, generator=torch.Generator().manual_seed(0))
     )
-    biases = {scale: torch.tensor(bias(scale, JOINTS)) for scale in model.scales}
-    steps = {PLAIN: PlainStep(slow, biases, chosen["lr"]), OURS: JointStep(model, chosen["lr"])}
+    steps = {PLAIN: PlainStep(slow, chosen["lr"]), OURS: JointStep(model, chosen["lr"])}
     subsets = {name: np.random.RandomState(0) for name in steps}  # each draws the same
     losses = {name: [] for name in steps}
 

@@ -40,15 +40,15 @@ _TABLE = {
 _EDGES = {"P": "5-6 5-8 6-7 8-9 5-4 4-2 4-0 2-3 1-0", "B": "2-0 2-1 2-3 2-4", "H": "0-1 1-2"}
 
 
-def scales(skeletons):
-    """Node positions at every scale: dict I (2J-1 nodes), J, P (10), B (5), H (3) of (B, f, nodes,
-    3).
+def scales(skeletons, names=SCALES):
+    """Node positions at the scales `names`: dict I (2J-1 nodes), J, P (10), B (5), H (3) of (B, f,
+    nodes, 3).
 
     skeletons (B, f, J, 3): a numpy array or a torch tensor with J = 20, 25 or 14 joints; what comes
     out is of the same kind, type and device. InputError for another number of joints.
     """
     nodes = {}
-    for scale in SCALES:
+    for scale in names:
         weights = averaging(scale, skeletons.shape[-2])
         if scale == "J":
             nodes[scale] = skeletons

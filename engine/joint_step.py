@@ -11,39 +11,27 @@ loss asks of them; and one optimiser does for the rest what four would.
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from engine.capture import Recorded
 from engine.optimizer import TFAdam
-from models.prefix_lstm import Steps
-from models.smsge import SMSGE, Reading
+from models.smsge import SMSGE
 
 
 class JointStep:
-    """step = JointStep(model, lr); losses = step(graphs, subsets) for every batch.
+    """step = JointStep(model, lr); losses = step(graphs, subsets) for every batch."""
 
-    capture: record the gradients' computation as a CUDA graph. The losses are then those of the
-    last call only, and subsets share no beginnings: a recording needs the same number of LSTM steps
-    for all subsets of equal sizes.
-    """
-
-    def __init__(self, model: SMSGE, lr: float, capture: bool = False):
-        self.model, self.capture = model, capture
-        self._compute = (
-            Recorded(self._flat_gradients, model.parameters()) if capture else self._flat_gradients
-        )
-        self.structure = {
-            scale: list(layer.parameters()) for scale, layer in model.structure.items()
-        }
-        structural = {id(p) for parameters in self.structure.values() for p in parameters}
-        # Of a weight that stacks the scales, each loss reaches its own slice: one Adam serves them
-        # all.
-        self.rest = TFAdam([p for p in model.parameters() if id(p) not in structural], lr)
-        self.optimisers = {
-            scale: TFAdam(
-                [p for reached in self._reads(scale) for p in self.structure[reached]], lr
-            )
+    def __init__(self, model: SMSGE, lr: float):
+        self.model = model
+        # The structural parameters that each scale's loss reaches.
+        self.structure: dict[str, list[nn.Parameter]] = {
+            scale: [p for read in model.reads(scale) for p in model.structure[read].parameters()]
             for scale in model.scales
+        }
+        # Of a weight that stacks the scales, each loss reaches its own slice: one Adam serves all.
+        rest = [p for name, p in model.named_parameters() if not name.startswith("structure.")]
+        self.optimisers = {"rest": TFAdam(rest, lr)}
+        self.optimisers |= {
+            scale: TFAdam(parameters, lr) for scale, parameters in self.structure.items()
         }
 
     def __call__(
@@ -52,64 +40,42 @@ class JointStep:
         """Train on one batch, with the arguments of SMSGE.losses; returns the losses before the
         step, detached.
         """
-        steps, weights = self.model.reading(graphs, subsets, shared=not self.capture)
-        losses, gradients = self._compute(
-            *steps, weights, *(graphs[scale] for scale in self.model.scales)
-        )
-        self.rest.step()
-        for scale, optimiser in self.optimisers.items():
-            for parameter, gradient in gradients[scale].items():
+        losses, gradients = self.gradients(graphs, subsets)
+        self.optimisers["rest"].step()
+        for scale, parameters in self.structure.items():
+            for parameter, gradient in zip(parameters, gradients[scale], strict=True):
                 parameter.grad = gradient
-            optimiser.step()
+            self.optimisers[scale].step()
         return losses
 
-    def _flat_gradients(self, frames, parents, levels, weights, *graphs: Tensor):
-        """`gradients` of arguments that are tensors each, but for the levels, as Recorded takes
-        them.
-        """
-        named = dict(zip(self.model.scales, graphs, strict=True))
-        return self.gradients(named, Reading(Steps(frames, parents, levels), weights))
-
     def gradients(
-        self, graphs: Mapping[str, Tensor], reading: Reading
-    ) -> tuple[dict[str, Tensor], dict[str, dict[torch.nn.Parameter, Tensor]]]:
-        """The losses, and for each the gradients of the structural relations; those of all else are
-        left in .grad.
+        self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
+    ) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, ...]]]:
+        """The losses, and of each the gradients of `structure`; those of all else are left in
+        .grad.
         """
         model = self.model
-        model.zero_grad(set_to_none=True)
+        model.zero_grad()
         H = model.structural(graphs)
         copies = {
-            scale: {reached: H[reached].detach().requires_grad_() for reached in self._reads(scale)}
+            scale: {read: H[read].detach().requires_grad_() for read in model.reads(scale)}
             for scale in model.scales
         }
-        terms = model.loss_terms(copies, graphs, reading)
-        losses = {scale: sum(each.values()).mean() for scale, each in terms.items()}
+        losses = model.losses(graphs, subsets, copies)
         sum(losses.values()).backward()
-        gradients: dict[str, dict[torch.nn.Parameter, Tensor]] = {
-            scale: {} for scale in model.scales
-        }
+        gradients = {}
         for scale, copy in copies.items():
-            for reached, features in copy.items():
-                parameters = self.structure[reached]
-                found = torch.autograd.grad(
-                    H[reached], parameters, features.grad, retain_graph=True
-                )
-                gradients[scale].update(zip(parameters, found, strict=True))
+            features, asked = [H[read] for read in copy], [x.grad for x in copy.values()]
+            gradients[scale] = torch.autograd.grad(
+                features, self.structure[scale], asked, retain_graph=True
+            )
         return {scale: loss.detach() for scale, loss in losses.items()}, gradients
-
-    def _reads(self, scale: str) -> list[str]:
-        """The scales whose structural features a scale's loss depends on."""
-        return [scale] if self.model.struct_only else self.model.coarser(scale)
 
     def state_dict(self) -> dict:
         """The moments of all five optimisers, to go on training from."""
-        return {
-            "rest": self.rest.state_dict(),
-            **{s: o.state_dict() for s, o in self.optimisers.items()},
-        }
+        return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
 
     def load_state_dict(self, state: Mapping[str, dict]) -> None:
         """The counterpart of state_dict."""
-        for name, optimiser in {"rest": self.rest, **self.optimisers}.items():
+        for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state[name])

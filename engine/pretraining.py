@@ -50,11 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the recogniser (or --epochs)",
     )
-    group.add_argument(
-        "--capture",
-        action="store_true",
-        help="on a GPU: record training steps as CUDA graphs and replay them",
-    )
 
 
 def check(args: argparse.Namespace) -> None:
@@ -80,14 +75,6 @@ def check(args: argparse.Namespace) -> None:
     args.recognition_epochs = args.recognition_epochs or args.epochs
 
 
-def check_capture(args: argparse.Namespace, device: torch.device) -> None:
-    """Raises InputError for --capture without a GPU."""
-    if args.capture and device.type != "cuda":
-        raise InputError(
-            f"--capture records CUDA graphs, which device {device} does not have: leave it out"
-        )
-
-
 def carry_out(
     method: str,
     args: argparse.Namespace,
@@ -102,7 +89,6 @@ def carry_out(
     variant: names the run's folder. recogniser: name of its phase.
     """
     device = command_line.pick_device(args)
-    check_capture(args, device)
     run = start(method, args, settings, variant)
     with run.lock:
         if args.mode == "Train":

@@ -19,7 +19,6 @@ from torch.nn.functional import cross_entropy
 from common.command_line import log
 from common.errors import InputError
 from engine import checkpoint, results
-from engine.capture import Recorded
 from engine.optimizer import TFAdam
 from engine.recognisers import Recogniser, Rows, save
 from engine.run import Run, digest_of
@@ -39,8 +38,7 @@ class Plan:
     every epoch. ties: whether an equal Rank-1 replaces the best one (the released code does for
     AGE, not for SM-SGE). best_from: tests of earlier epochs (from 1) are not kept. patience: epochs
     that end training if in them no test had a Rank-1 as high as the highest before, or a loss as
-    low as the lowest; None: never. save: whether the networks are kept in files. capture: record
-    the steps as CUDA graphs (reid.capture).
+    low as the lowest; None: never. save: whether the networks are kept in files.
     """
 
     epochs: int
@@ -52,7 +50,6 @@ class Plan:
     best_from: int = 1
     patience: int | None = None
     save: bool = True
-    capture: bool = False
 
 
 class Watch:
@@ -142,7 +139,6 @@ def train(
     batches = split_batches(order, plan.batch_size, plan.whole_batches, "rows", device)
     optimizer = TFAdam(recogniser.parameters(), plan.lr)
     compute = partial(backward, recogniser)
-    compute = Recorded(compute, recogniser.parameters()) if plan.capture else compute
     tests = Watch(test_sets, plan)
     fingerprint = Fingerprint(encoder)
     parts = {

@@ -1,117 +1,108 @@
-"""Graph attention over neighbours only, all heads at once.
+"""Structural relations of one scale of SM-SGE: graph attention over neighbours, all heads at once.
 
-The published attention is dense: an (n, n) softmax in which -1e9 is added where two nodes are no
-neighbours. exp() of that is exactly 0 in float32, so leaving those pairs out gives the same
-numbers; a hyper-joint graph of 49 nodes keeps 145 of its 2,401 pairs.
+For a node i at position x_i and its neighbours j, itself among them (Section 3.2 of the paper), a
+head computes
 
-A node's features are linear in its position, and the weights of its neighbours add up to 1. So a
-head averages the three coordinates of the neighbours and maps them afterwards, instead of averaging
-mapped features. Positions carry a fourth coordinate, 1, that brings the biases in.
+    g = (x W_in + b_in) W        e_ij = leaky_relu((a_1 g_i + b_1) + (a_2 g_j + b_2), 0.2)
+    alpha_i = softmax_j(e_ij)    out_i = elu(sum_j alpha_ij g_j + b)
 
-Layout: frames last, (heads, coordinates, n, M). Nodes are sorted by their number of neighbours;
-those with equally many, one group, are one dense computation.
+and the layer is the mean over the heads. `GraphAttention.dense` is this definition, over all pairs
+of nodes: -1e9 is added to e_ij where two nodes are no neighbours, and exp() of that is exactly 0.
+`GraphAttention.forward` gives the same from the neighbours alone: a hyper-joint graph of 49 nodes
+has 145 pairs of neighbours among 2,401.
 """
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch import Tensor, nn
+from torch.nn.functional import elu, leaky_relu, pad
 
 SLOPE = 0.2  # of the leaky ReLU
-Group = tuple[slice, Tensor]
 
 
-def neighbour_groups(bias: np.ndarray) -> tuple[np.ndarray, list[tuple[slice, np.ndarray]]]:
-    """Nodes with equally many neighbours, from an attention bias (n, n): 0 between neighbours, else
-    -1e9.
+def neighbour_groups(bias: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Nodes with equally many neighbours K, as one dense computation each takes them.
 
-    Returns the order of the nodes (n,) and for each group its slice of that order and the
-    neighbours of its nodes (K, nodes), as numbers in that order. A node is its own neighbour.
+    bias (n, n): 0 between neighbours. Returns for every K that occurs its nodes (nodes,) and their
+    neighbours (K, nodes).
     """
-    near = np.asarray(bias) == 0
+    near = bias == 0
     degrees = near.sum(axis=1)
-    order = np.argsort(degrees, kind="stable")
-    near, degrees = near[order][:, order], degrees[order]
-    groups = []
-    for K in np.unique(degrees):
-        nodes = np.flatnonzero(degrees == K)
-        around = np.stack([np.flatnonzero(near[i]) for i in nodes], axis=1)
-        groups.append((slice(int(nodes[0]), int(nodes[-1]) + 1), around))
-    return order, groups
+    groups = [np.flatnonzero(degrees == K) for K in np.unique(degrees)]
+    return [(nodes, np.stack([np.flatnonzero(near[i]) for i in nodes], axis=1)) for nodes in groups]
 
 
-def relations(score: Tensor, x: Tensor, groups: list[Group]) -> tuple[list[Tensor], list[Tensor]]:
-    """Each group's leaky e = own + neighbour's score and alpha, its softmax, both (heads, K, nodes,
-    M).
+class GraphAttention(nn.Module):
+    """Node positions (B, f, n, 3) -> structural features (B, f, n, hidden), with `heads` heads.
 
-    score (2, heads, 4): of a node itself and as a neighbour, from its position x (4, n, M).
+    bias (n, n): 0 between neighbours, -1e9 elsewhere (data.skeleton.bias). Weights are 0 until
+    `initialise`.
     """
-    own, other = (
-        (score.flatten(0, 1) @ x.flatten(1)).unflatten(1, x.shape[1:]).chunk(2)
-    )  # (heads, n, M)
-    scores = []
-    for nodes, around in groups:
-        e = other.index_select(1, around.flatten()).unflatten(1, around.shape)
-        scores.append(torch.nn.functional.leaky_relu_(e.add_(own[:, None, nodes]), SLOPE))
-    return scores, [e.softmax(dim=1) for e in scores]
 
+    def __init__(self, bias: np.ndarray, heads: int, hidden: int):
+        super().__init__()
+        groups = neighbour_groups(bias)
+        order = np.concatenate([nodes for nodes, _ in groups])
+        indices = {"bias": bias, "place": np.argsort(order)}
+        for K, (nodes, around) in enumerate(groups):
+            indices |= {f"nodes_{K}": nodes, f"around_{K}": around}
+        for name, array in indices.items():
+            self.register_buffer(name, torch.from_numpy(array), persistent=False)
+        self.groups = len(groups)
+        self.W_in = nn.Parameter(torch.zeros(3, hidden))
+        self.b_in = nn.Parameter(torch.zeros(hidden))
+        self.W = nn.Parameter(torch.zeros(heads, hidden, hidden))
+        self.a = nn.Parameter(torch.zeros(2, heads, hidden))
+        self.b_a = nn.Parameter(torch.zeros(2, heads))
+        self.b = nn.Parameter(torch.zeros(heads, hidden))
 
-def _neighbours(x: Tensor, around: Tensor) -> Tensor:
-    """Positions (4, n, M) of the neighbours, (4, K, nodes, M)."""
-    return x.index_select(1, around.flatten()).unflatten(1, around.shape)
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """W_in from N(0, 1), W and a Glorot-uniform; biases stay 0."""
+        self.W_in.normal_(generator=generator)
+        hidden = self.W.shape[-1]
+        for kernel, outputs in ((self.W, hidden), (self.a, 1)):
+            limit = (6 / (hidden + outputs)) ** 0.5
+            kernel.uniform_(-limit, limit, generator=generator)
 
+    def dense(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The paper's definition: features (B, f, n, hidden) and alpha (B, f, heads, n, n)."""
+        g = (x @ self.W_in + self.b_in)[:, :, None] @ self.W  # (B, f, heads, n, hidden)
+        own, other = (
+            g @ a[..., None] + b[:, None, None] for a, b in zip(self.a, self.b_a, strict=True)
+        )  # (B, f, heads, n, 1)
+        alpha = (leaky_relu(own + other.mT, SLOPE) + self.bias).softmax(dim=-1)
+        return elu(alpha @ g + self.b[:, None]).mean(dim=2), alpha
 
-class NeighbourAttention(torch.autograd.Function):
-    """out_i = mean over heads of elu(value sum_j alpha_ij x_j)."""
+    def forward(self, x: Tensor) -> Tensor:
+        """What `dense` computes, from the neighbours alone.
 
-    @staticmethod
-    def forward(ctx, score: Tensor, value: Tensor, x: Tensor, groups: list[Group]) -> Tensor:
-        """score (2, heads, 4), value (heads, channels, 4), x (4, n, M), groups in x's order ->
-        (channels, n, M).
+        Features are linear in positions and the weights alpha_i add up to 1. So a head averages
+        positions, which have three coordinates, and maps them afterwards. Neighbours stand relative
+        to the node itself: what they share cancels in the softmax's gradient and would only round
+        it.
         """
-        scores, alphas = relations(score, x, groups)
-        mixed = x.new_ones(len(value), *x.shape)
-        for (nodes, around), alpha in zip(groups, alphas, strict=True):
-            near = _neighbours(x[:3], around)
-            for c in range(3):
-                torch.sum(alpha * near[c], 1, out=mixed[:, c, nodes])
-        features = torch.nn.functional.elu_(
-            torch.bmm(value, mixed.flatten(2))
-        )  # (heads, channels, n M)
-        ctx.save_for_backward(score, value, x, mixed, features, *scores, *alphas)
-        ctx.groups = groups
-        return features.mean(0).unflatten(1, x.shape[1:])
+        (own, other), value = self._maps()
+        own = own + other
+        x_first = x.flatten(0, 1).permute(2, 1, 0).contiguous()  # (3, n, M), M = B f
+        mixed = []
+        for number in range(self.groups):
+            nodes, around = getattr(self, f"nodes_{number}"), getattr(self, f"around_{number}")
+            centre = x_first[:, nodes]  # (3, nodes, M)
+            away = x_first[:, around] - centre[:, None]  # (3, K, nodes, M)
+            shared = torch.tensordot(own[:, :3], centre, 1) + own[:, 3:, None]  # (heads, nodes, M)
+            e = torch.tensordot(other[:, :3], away, 1) + shared[:, None]  # (heads, K, nodes, M)
+            alpha = leaky_relu(e, SLOPE).softmax(dim=1)
+            mixed.append(torch.stack([(alpha * each).sum(1) for each in away], 1) + centre)
+        mixed = torch.cat(mixed, dim=2).flatten(2)  # (heads, 3, n M), nodes in the groups' order
+        features = torch.baddbmm(value[..., 3:], value[..., :3], mixed)  # (heads, hidden, n M)
+        out = elu(features).mean(dim=0).unflatten(1, x_first.shape[1:])  # (hidden, n, M)
+        return out.permute(2, 1, 0).index_select(1, self.place).unflatten(0, x.shape[:2])
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dout: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
-        score, value, x, mixed, features, *rest = ctx.saved_tensors
-        scores, alphas = rest[: len(ctx.groups)], rest[len(ctx.groups) :]
-        dout = (dout / len(value)).flatten(1).expand_as(features)
-        dfeatures = torch.ops.aten.elu_backward(dout, 1, 1, 1, True, features)
-        dvalue = torch.bmm(dfeatures, mixed.flatten(2).mT)
-        dmixed = torch.bmm(value[:, :, :3].mT, dfeatures).unflatten(
-            2, x.shape[1:]
-        )  # (heads, 3, n, M)
-        dscore = x.new_zeros(2, len(value), 4)
-        dx = (
-            torch.zeros_like(x) if ctx.needs_input_grad[2] else None
-        )  # training does not ask for it
-        for (nodes, around), e, alpha in zip(ctx.groups, scores, alphas, strict=True):
-            near = _neighbours(x, around)
-            # What all neighbours share cancels in the softmax's gradient: left out first, it leaves
-            # no rounding.
-            away = near[:3] - x[:3, None, nodes]
-            dalpha = dmixed[:, 0, None, nodes] * away[0]
-            for c in (1, 2):
-                dalpha.addcmul_(dmixed[:, c, None, nodes], away[c])
-            de = torch.ops.aten._softmax_backward_data(dalpha, alpha, 1, alpha.dtype)
-            de = torch.ops.aten.leaky_relu_backward(de, e, SLOPE, True)
-            dscore[0] += de.sum(1).flatten(1) @ x[:, nodes].flatten(1).T
-            dscore[1] += de.flatten(1) @ near.flatten(1).T
-            if dx is not None:
-                dx[:, nodes] += torch.einsum("hc,hknm->cnm", score[0], de)
-                dnear = torch.einsum("hc,hknm->cknm", score[1], de)
-                dnear[:3] += torch.einsum("hcnm,hknm->cknm", dmixed[:, :, nodes], alpha)
-                dx.index_add_(1, around.flatten(), dnear.flatten(1, 2))
-        return dscore, dvalue, dx, None
+    def _maps(self) -> tuple[Tensor, Tensor]:
+        """What a position (x, y, z, 1) is multiplied by: to the scores of a node itself and as a
+        neighbour, (2, heads, 4), and to the features, (heads, hidden, 4).
+        """
+        g = torch.cat([self.W_in, self.b_in[None]]) @ self.W  # (heads, 4, hidden)
+        score = (g @ self.a[..., None]).squeeze(-1)  # (2, heads, 4)
+        return score + pad(self.b_a[..., None], (3, 0)), g.mT + pad(self.b[..., None], (3, 0))

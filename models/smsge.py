@@ -6,9 +6,10 @@ Rao, Hu, Cheng, Hu. ACM Multimedia 2021. https://dl.acm.org/doi/10.1145/3474085.
 
 A skeleton is a graph at four scales: hyper-joint I, joint J, part P, body B, from fine to coarse.
 The multi-scale graph relation network (MGRN) gives each node features from its neighbours
-(structural relations) and from the nodes of its own and the coarser scales (collaborative
-relations). An LSTM a scale reads the graphs of a frame subset, and the multi-scale skeleton
-reconstruction (MSR) rebuilds the skeletons of that and the coarser scales. No labels.
+(structural relations, models/graph_attention.py) and from the nodes of its own and the coarser
+scales (collaborative relations). An LSTM a scale (models/prefix_lstm.py) reads the graphs of a
+frame subset, and the multi-scale skeleton reconstruction (MSR) rebuilds the skeletons of that and
+the coarser scales. No labels.
 
 Shapes: B sequences, f frames, n nodes of a scale, D_h LSTM units; M subsets, N nodes of their
 prefix tree. `graphs` is a dict I, J, P, B of node positions (B, f, n, 3), as data.skeleton.scales
@@ -17,19 +18,17 @@ J rebuilt from I among the heads.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import linear, pad
 
 from common.errors import InputError
 from data.skeleton import bias as attention_bias
-from data.skeleton import scales as all_scales
-from models.collaboration import Fusion, relation
-from models.graph_attention import NeighbourAttention, neighbour_groups, relations
-from models.prefix_lstm import PrefixLSTM, PrefixTree, Steps, place, prefix_tree
+from data.skeleton import scales as node_positions
+from models.graph_attention import GraphAttention
+from models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
 from models.published import pick, tensor
 
 SCALES = "IJPB"
@@ -38,108 +37,28 @@ LOSSES = ("l1", "l2", "MSE")
 PUBLISHED_RELATIONS = ("JP", "PB", "JB", None, "IJ", "IP", "IB", "II", "JJ", "PP", "BB")
 
 
-class Reading(NamedTuple):
-    """Frame subsets as a model reads them: their tree, and what each node counts in each subset's
-    loss (M, N).
+def relation(fine: Tensor, coarse: Tensor) -> Tensor:
+    """Collaborative relations A_sr = softmax over r's nodes of H_s H_r^T, (..., n_s, n_r), of
+    structural features (..., n_s, hidden) and (..., n_r, hidden).
     """
-
-    steps: Steps
-    weights: Tensor
-
-
-class StructuralRelations(nn.Module):
-    """Structural relations of one scale: graph attention with `heads` heads, their mean (MGRN).
-
-    h = x W_in + b_in; a head: g = h W, e_ij = (a_1 g_i + b_1) + (a_2 g_j + b_2),
-    alpha_i = softmax over i and its neighbours j of leaky_relu(e_ij, 0.2), feature elu(sum_j
-    alpha_ij g_j + b).
-    """
-
-    def __init__(self, neighbourhood: np.ndarray, heads: int, hidden: int):
-        super().__init__()
-        order, groups = neighbour_groups(neighbourhood)
-        self.register_buffer("order", torch.from_numpy(order), persistent=False)
-        self.register_buffer("place", torch.from_numpy(np.argsort(order)), persistent=False)
-        self.slices = [nodes for nodes, _ in groups]
-        for number, (_, around) in enumerate(groups):
-            self.register_buffer(f"around_{number}", torch.from_numpy(around), persistent=False)
-        self.W_in = nn.Parameter(torch.zeros(3, hidden))
-        self.b_in = nn.Parameter(torch.zeros(hidden))
-        self.W = nn.Parameter(torch.zeros(heads, hidden, hidden))
-        self.a = nn.Parameter(torch.zeros(2, heads, hidden))
-        self.b_a = nn.Parameter(torch.zeros(2, heads))
-        self.b = nn.Parameter(torch.zeros(heads, hidden))
-
-    @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> None:
-        """W_in from N(0, 1), W and a Glorot-uniform; biases stay 0."""
-        self.W_in.normal_(generator=generator)
-        hidden = self.W.shape[-1]
-        for kernel, outputs in ((self.W, hidden), (self.a, 1)):
-            limit = (6 / (hidden + outputs)) ** 0.5
-            kernel.uniform_(-limit, limit, generator=generator)
-
-    @property
-    def groups(self) -> list[tuple[slice, Tensor]]:
-        """Nodes with equally many neighbours, as models.neighbour_attention takes them."""
-        return [
-            (nodes, getattr(self, f"around_{number}")) for number, nodes in enumerate(self.slices)
-        ]
-
-    def _positions(self, x: Tensor) -> Tensor:
-        """Node positions (B, f, n, 3) in the groups' order, with a coordinate of ones: (4, n, B
-        f).
-        """
-        x = x.flatten(0, 1).permute(2, 1, 0).index_select(1, self.order)
-        return torch.cat([x, x.new_ones(1, *x.shape[1:])])
-
-    def _maps(self) -> tuple[Tensor, Tensor]:
-        """What positions (x, y, z, 1) are multiplied by: scores (2, heads, 4), features (heads,
-        hidden, 4).
-        """
-        g = torch.cat([self.W_in, self.b_in[None]]) @ self.W  # (heads, 4, hidden)
-        score = (g @ self.a[..., None]).squeeze(-1)  # (2, heads, 4)
-        return score + pad(self.b_a[..., None], (3, 0)), g.mT + pad(self.b[..., None], (3, 0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Node positions (B, f, n, 3) -> structural features (B, f, n, hidden)."""
-        features = NeighbourAttention.apply(
-            *self._maps(), self._positions(x), self.groups
-        )  # (hidden, n, M)
-        return features.permute(2, 1, 0).index_select(1, self.place).unflatten(0, x.shape[:2])
-
-    def attention(self, x: Tensor) -> Tensor:
-        """The structural relation matrices alpha (B, f, heads, n, n), 0 between nodes that are no
-        neighbours.
-        """
-        _, alphas = relations(self._maps()[0], self._positions(x), self.groups)
-        n = x.shape[2]
-        dense = x.new_zeros(n, n, alphas[0].shape[0], alphas[0].shape[3])
-        for (nodes, around), alpha in zip(self.groups, alphas, strict=True):
-            dense[self.order[nodes], self.order[around]] = alpha.permute(1, 2, 0, 3)
-        return dense.permute(3, 2, 0, 1).unflatten(0, x.shape[:2])
+    # Transposed: a softmax over a short last dimension is several times slower on a CPU.
+    return (coarse @ fine.mT).softmax(dim=-2).mT
 
 
 class ReconstructionHead(nn.Module):
-    """Rebuilds the skeletons of one scale from the LSTM outputs of another: D_h -> D_h ReLU ->
-    nodes * 3 (MSR).
+    """Rebuilds the skeletons of one scale from the LSTM outputs of another (MSR):
+    relu(h W_1 + b_1) W_2 + b_2, (..., D_h) -> (..., nodes * 3).
     """
 
     def __init__(self, units: int, nodes: int):
         super().__init__()
-        self.W_1, self.b_1 = (
-            nn.Parameter(torch.zeros(units, units)),
-            nn.Parameter(torch.zeros(units)),
-        )
-        self.W_2, self.b_2 = (
-            nn.Parameter(torch.zeros(units, nodes * 3)),
-            nn.Parameter(torch.zeros(nodes * 3)),
-        )
+        self.W_1 = nn.Parameter(torch.zeros(units, units))
+        self.b_1 = nn.Parameter(torch.zeros(units))
+        self.W_2 = nn.Parameter(torch.zeros(units, nodes * 3))
+        self.b_2 = nn.Parameter(torch.zeros(nodes * 3))
 
     def forward(self, h: Tensor) -> Tensor:
-        """h (N, B, D_h) -> (N, B, nodes * 3)."""
-        embedding = torch.addmm(self.b_1, h.flatten(0, 1), self.W_1).relu()
-        return torch.addmm(self.b_2, embedding, self.W_2).unflatten(0, h.shape[:2])
+        return linear(linear(h, self.W_1.T, self.b_1).relu(), self.W_2.T, self.b_2)
 
 
 class SMSGE(nn.Module):
@@ -148,10 +67,10 @@ class SMSGE(nn.Module):
     joints: J, 14, 20 or 25. D_h: units of every LSTM layer. scales: those in use, of I, J, P, B
     (ablation). heads, hidden: of the graph attention. n_hood: edges up to which joints are
     neighbours (joint scale); global_att: every two nodes are. fusion_lambda: weight of the
-    collaborative relations, which struct_only leaves out (`--single_level` is a weight of 0). loss:
-    l1 (mean absolute error), l2 (half the summed square) or MSE. pred_margin: rebuild the skeleton
-    that many frames later. reverse: `graphs` turns the frames round. generator: source of the
-    initial values; seed 0 unless given.
+    collaborative relations, can be set; struct_only leaves them out. loss: l1 (mean absolute
+    error), l2 (half the summed square) or MSE. pred_margin: rebuild the skeleton that many frames
+    later. reverse: `graphs` turns the frames round. generator: source of the initial values; seed 0
+    by default.
 
     Raises InputError for scales, a loss or a margin that do not exist, and for another number of
     joints.
@@ -183,31 +102,23 @@ class SMSGE(nn.Module):
             raise InputError(f"unknown loss {loss!r}; choose one of {', '.join(LOSSES)}")
         if pred_margin < 0:
             raise InputError(f"pred_margin: expected 0 frames or more, found {pred_margin}")
-        self._arguments = {
-            "joints": joints,
-            "D_h": D_h,
-            "scales": scales,
-            "heads": heads,
-            "hidden": hidden,
-        }
-        self._arguments |= {"n_hood": n_hood, "global_att": global_att, "struct_only": struct_only}
-        self._arguments |= {"loss": loss, "pred_margin": pred_margin, "reverse": reverse}
         self.scales = [scale for scale in SCALES if scale in scales]  # fine to coarse
-        self.joints, self.D_h, self.loss, self.pred_margin = joints, D_h, loss, pred_margin
         self.fusion_lambda, self.struct_only, self.reverse = fusion_lambda, struct_only, reverse
+        self.loss, self.pred_margin = loss, pred_margin
+        self.joints, self.D_h = joints, D_h
+        self._sizes = {"joints": joints, "D_h": D_h, "heads": heads, "hidden": hidden}
+        self._sizes |= {"n_hood": n_hood, "global_att": global_att}
         biases = {scale: attention_bias(scale, joints, n_hood, global_att) for scale in self.scales}
         self.nodes_of = {scale: len(bias) for scale, bias in biases.items()}
         self.structure = nn.ModuleDict(
-            {s: StructuralRelations(biases[s], heads, hidden) for s in self.scales}
+            {scale: GraphAttention(bias, heads, hidden) for scale, bias in biases.items()}
         )
-        pairs = [s + r for s in self.scales for r in self.coarser(s)]
-        collaborating = [] if struct_only else pairs
         self.relation = nn.ParameterDict(
-            {pair: torch.zeros(hidden, hidden) for pair in collaborating}
+            {} if struct_only else {pair: torch.zeros(hidden, hidden) for pair in self.pairs}
         )
         self.dynamics = PrefixLSTM([n * hidden for n in self.nodes_of.values()], D_h)
         self.head = nn.ModuleDict(
-            {pair: ReconstructionHead(D_h, self.nodes_of[pair[1]]) for pair in pairs}
+            {pair: ReconstructionHead(D_h, self.nodes_of[pair[1]]) for pair in self.pairs}
         )
         self.initialise(generator or torch.Generator().manual_seed(0))
 
@@ -226,63 +137,55 @@ class SMSGE(nn.Module):
 
     @property
     def arguments(self) -> dict:
-        """What the constructor needs to build this model again, for checkpoints; fusion_lambda as
-        it is now.
-        """
-        return {**self._arguments, "fusion_lambda": self.fusion_lambda}
+        """What the constructor needs to build this model again, for checkpoints."""
+        names = ("fusion_lambda", "struct_only", "loss", "pred_margin", "reverse")
+        options = {name: getattr(self, name) for name in names}
+        return self._sizes | {"scales": "".join(self.scales)} | options
 
     def coarser(self, scale: str) -> list[str]:
-        """The scale itself and those coarser than it: what it collaborates with, and what is
-        rebuilt from it.
-        """
+        """The scale itself and those coarser than it: what is rebuilt from it."""
         return self.scales[self.scales.index(scale) :]
 
+    @property
+    def pairs(self) -> list[str]:
+        """Every scale with itself and each coarser one."""
+        return [scale + other for scale in self.scales for other in self.coarser(scale)]
+
+    def reads(self, scale: str) -> list[str]:
+        """The scales whose structural features the nodes, and the loss, of a scale depend on."""
+        return [scale] if self.struct_only else self.coarser(scale)
+
     def graphs(self, skeletons: Tensor) -> dict[str, Tensor]:
-        """The graphs of skeletons (B, f, J, 3) in the scales in use: what every method here is
-        given.
-        """
-        graphs = all_scales(skeletons.flip(1) if self.reverse else skeletons)
-        return {scale: graphs[scale] for scale in self.scales}
+        """The graphs of skeletons (B, f, J, 3) in the scales in use."""
+        return node_positions(skeletons.flip(1) if self.reverse else skeletons, self.scales)
 
     def structural(self, graphs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Structural features H of every scale, (B, f, n, hidden) each. InputError for graphs of
         other shapes.
         """
-        return {scale: self.structure[scale](x) for scale, x in self._checked(graphs).items()}
-
-    def _checked(self, graphs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        for scale in self.scales:
-            expected = f"(B, f, {self.nodes_of[scale]}, 3)"
-            found = tuple(graphs[scale].shape) if scale in graphs else None
-            if (
-                found is None
-                or len(found) != 4
-                or found[2:] != (self.nodes_of[scale], 3)
-                or found[1] < 1
-            ):
+        for scale, n in self.nodes_of.items():
+            shape = tuple(graphs[scale].shape) if scale in graphs else None
+            if shape is None or len(shape) != 4 or shape[2:] != (n, 3) or shape[1] < 1:
                 raise InputError(
-                    f"SM-SGE expects scale {scale} as {expected}, found {found}; "
+                    f"SM-SGE expects scale {scale} as (B, f, {n}, 3), found {shape}; "
                     f"check the data set (joints) that the model was trained on"
                 )
-        return {scale: graphs[scale] for scale in self.scales}
+        return {scale: self.structure[scale](graphs[scale]) for scale in self.scales}
 
     def collaborate(self, scale: str, H: Mapping[str, Tensor]) -> Tensor:
-        """Fused features of a scale: H_s + lambda sum_r C_sr W_sr, (B, f, n, hidden), from
-        structural features H.
-        """
-        if self.struct_only:
-            return H[scale]
-        read = [H[r].flatten(0, 1) for r in self.coarser(scale)]  # (B f, n_r, hidden)
-        matrices = [self.relation[scale + r] for r in self.coarser(scale)]
-        fused = Fusion.apply(self.fusion_lambda, H[scale].flatten(0, 1), *read, *matrices)
-        return fused.view_as(H[scale])
+        """Fused features of a scale, F_s = H_s + lambda sum_r A_sr H_r W_sr, (B, f, n, hidden)."""
+        fused = H[scale]
+        for r in [] if self.struct_only else self.reads(scale):
+            collaborated = relation(H[scale], H[r]) @ (H[r] @ self.relation[scale + r])
+            fused = fused + self.fusion_lambda * collaborated
+        return fused
 
     def nodes(self, graphs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Fused node features of every scale, (B, f, n, hidden) each."""
         H = self.structural(graphs)
         return {scale: self.collaborate(scale, H) for scale in self.scales}
 
-    def encode(self, nodes: Mapping[str, Tensor], tree: PrefixTree | Steps) -> Tensor:
+    def encode(self, nodes: Mapping[str, Tensor], tree: PrefixTree) -> Tensor:
         """LSTM outputs (scales, N, B, D_h) at the nodes of a prefix tree, from the fused node
         features.
         """
@@ -292,8 +195,8 @@ class SMSGE(nn.Module):
         """The states I|J|P|B after k = 1 ... f frames, (B, f, 4 D_h), in one pass over the
         sequence.
 
-        prefixes: f + 1 adds the released code's extra one, a step with an all-zero input (B, f + 1,
-        4 D_h). Raises InputError for another number.
+        prefixes: f + 1 adds the released code's extra one, a step with an all-zero input. Raises
+        InputError for another number.
         """
         nodes = self.nodes(graphs)
         f = nodes[self.scales[0]].shape[1]
@@ -304,8 +207,8 @@ class SMSGE(nn.Module):
             )
         if prefixes > f:
             nodes = {scale: pad(x, (0, 0, 0, 0, 0, 1)) for scale, x in nodes.items()}
-        h = self.encode(nodes, prefix_tree([range(prefixes)]))  # (scales, prefixes, B, D_h)
-        return h.permute(2, 1, 0, 3).flatten(2)
+        tree = prefix_tree([range(prefixes)], nodes[self.scales[0]].device)
+        return self.encode(nodes, tree).permute(2, 1, 0, 3).flatten(2)
 
     def forward(self, graphs: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor] | Tensor]:
         """Every named intermediate, for pictures and comparisons; `states` and `losses` are faster.
@@ -313,120 +216,102 @@ class SMSGE(nn.Module):
         structural, nodes: by scale, (B, f, n, hidden), before and after the collaborative
         relations. attention: by scale, structural relations (B, f, heads, n, n). relations,
         collaborated: by pair of scales, A_sr (B, f, n_s, n_r) and C_sr = A_sr H_r (B, f, n_s,
-        hidden). states: (B, f, 4 D_h).
+        hidden). states: (B, f, 4 D_h). skeletons: rebuilt from them, by pair of scales, (B, f,
+        nodes, 3).
         """
-        H = self.structural(graphs)
+        H, states = self.structural(graphs), self.states(graphs)
+        of_scale = dict(zip(self.scales, states.chunk(len(self.scales), dim=2), strict=True))
         A = {pair: relation(H[pair[0]], H[pair[1]]) for pair in self.relation}
         return {
             "structural": H,
-            "attention": {
-                scale: self.structure[scale].attention(graphs[scale]) for scale in self.scales
-            },
+            "attention": {s: self.structure[s].dense(graphs[s])[1] for s in self.scales},
             "relations": A,
             "collaborated": {pair: each @ H[pair[1]] for pair, each in A.items()},
             "nodes": {scale: self.collaborate(scale, H) for scale in self.scales},
-            "states": self.states(graphs),
+            "states": states,
+            "skeletons": {
+                pair: head(of_scale[pair[0]]).unflatten(2, (-1, 3))
+                for pair, head in self.head.items()
+            },
         }
 
-    def reconstruct(self, graphs: Mapping[str, Tensor], frames: Sequence[int]) -> dict[str, Tensor]:
-        """The skeletons rebuilt while reading some frames, by pair of scales: (B, k, nodes, 3)."""
-        h = self.encode(self.nodes(graphs), prefix_tree([frames]))
-        rebuilt = {pair: head(h[self.scales.index(pair[0])]) for pair, head in self.head.items()}
-        return {pair: each.transpose(0, 1).unflatten(2, (-1, 3)) for pair, each in rebuilt.items()}
-
     def losses(
-        self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
+        self,
+        graphs: Mapping[str, Tensor],
+        subsets: Sequence[Sequence[int]],
+        H: Mapping[str, Mapping[str, Tensor]] | None = None,
     ) -> dict[str, Tensor]:
         """The loss of each source scale: summed over the rebuilt scales, averaged over the frame
         subsets.
 
-        subsets: frame numbers in the order of reading, as draw_subsets gives them. Raises
-        InputError for frames that the sequences, or with pred_margin their targets, do not have.
+        subsets: frame numbers in the order of reading, as draw_subsets gives them. H: for each
+        source scale the structural features to start from (engine.joint_step gives each its own
+        copy). Raises InputError for frames that the sequences, or with pred_margin their targets,
+        do not have.
         """
-        H = self.structural(graphs)
-        terms = self.loss_terms(
-            dict.fromkeys(self.scales, H), graphs, self.reading(graphs, subsets)
-        )
+        H = H or dict.fromkeys(self.scales, self.structural(graphs))
+        terms = self.loss_terms(graphs, subsets, H)
         return {scale: sum(each.values()).mean() for scale, each in terms.items()}
 
-    def reading(
-        self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]], shared: bool = True
-    ) -> Reading:
-        """The frame subsets where the graphs are. shared: common beginnings run once
-        (models.prefix_lstm).
-
-        Raises InputError as `losses` does.
-        """
-        tree, x = prefix_tree(subsets, shared), graphs[self.scales[0]]
-        if min(tree.frames) < 0 or max(tree.frames) + self.pred_margin >= x.shape[1]:
-            raise InputError(
-                f"frame subsets reach from {min(tree.frames)} to {max(tree.frames)} (+ {self.pred_margin} frames "
-                f"predicted ahead), but the sequences have frames 0 to {x.shape[1] - 1}"
-            )
-        return Reading(place(tree, x.device), self._weights(tree).to(x))
-
     def loss_terms(
-        self, H: Mapping[str, Mapping[str, Tensor]], graphs: Mapping[str, Tensor], reading: Reading
+        self,
+        graphs: Mapping[str, Tensor],
+        subsets: Sequence[Sequence[int]],
+        H: Mapping[str, Mapping[str, Tensor]],
     ) -> dict[str, dict[str, Tensor]]:
-        """The loss of each source and target scale on each subset, dict source -> target -> (M,).
-
-        H: for each source scale the structural features to start from (reid.joint_step gives each
-        its own copy).
+        """The loss of each source and target scale on each subset, dict source -> target -> (M,);
+        the arguments of `losses`.
         """
-        steps, weights = reading
-        h = self.encode({scale: self.collaborate(scale, H[scale]) for scale in self.scales}, steps)
-        seen = steps.frames + self.pred_margin
-        frames_first = {scale: graphs[scale].flatten(2).transpose(0, 1) for scale in self.scales}
-        skeletons = {scale: x[seen] for scale, x in frames_first.items()}  # (N, B, n * 3)
-        terms: dict[str, dict[str, Tensor]] = {}
-        for states, source in zip(h, self.scales, strict=True):
-            terms[source] = {}
+        length, device = graphs[self.scales[0]].shape[1], graphs[self.scales[0]].device
+        read = {int(frame) for frames in subsets for frame in frames}
+        if read and (min(read) < 0 or max(read) + self.pred_margin >= length):
+            raise InputError(
+                f"frame subsets reach from {min(read)} to {max(read)} (+ {self.pred_margin} frames "
+                f"predicted ahead), but the sequences have frames 0 to {length - 1}"
+            )
+        tree = prefix_tree(subsets, device)
+        h = self.encode({scale: self.collaborate(scale, H[scale]) for scale in self.scales}, tree)
+        skeletons = {  # those to rebuild at every node of the tree, (N, B, n * 3)
+            scale: graphs[scale].flatten(2).transpose(0, 1)[tree.frames + self.pred_margin]
+            for scale in self.scales
+        }
+        weights = tree.passes.to(h)  # of each node in each subset: l1, MSE average over frames
+        if self.loss != "l2":
+            weights = weights / weights.sum(dim=1, keepdim=True)
+        terms: dict[str, dict[str, Tensor]] = {scale: {} for scale in self.scales}
+        for source, states in zip(self.scales, h, strict=True):
             for target in self.coarser(source):
                 error = self.head[source + target](states) - skeletons[target]
-                error = error.abs() if self.loss == "l1" else error.square()
-                error = (
-                    error.sum(dim=(1, 2)) / 2 if self.loss == "l2" else error.mean(dim=(1, 2))
-                )  # (N,)
-                terms[source][target] = weights @ error
+                terms[source][target] = weights @ self._error(error)
         return terms
 
-    def _weights(self, tree: PrefixTree) -> Tensor:
-        """What each node counts in each subset's loss (M, N): l1, MSE average over the subset's
-        frames, l2 sums.
-        """
-        weights = torch.zeros(len(tree.paths), len(tree.frames))
-        for row, path in zip(weights, tree.paths, strict=True):
-            row[path] = 1.0 if self.loss == "l2" else 1 / len(path)
-        return weights
+    def _error(self, error: Tensor) -> Tensor:
+        """The loss of each node: (N, B, n * 3) -> (N,)."""
+        if self.loss == "l1":
+            return error.abs().mean(dim=(1, 2))
+        squares = error.square()
+        return squares.mean(dim=(1, 2)) if self.loss == "MSE" else squares.sum(dim=(1, 2)) / 2
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "SMSGE":
         """The model with published TensorFlow weights; sizes are taken from the arrays.
 
-        variables: arrays by the checkpoint's names without ":0"; optimiser slots, the recognition
-        network and the
-            released code's unused matrix (Variable_11) are not read.
-        options: n_hood, global_att, fusion_lambda, struct_only, loss, pred_margin, which no array
-        tells.
-
+        variables: arrays by the checkpoint's names without ":0"; others in it are ignored. options:
+        n_hood, global_att, fusion_lambda, struct_only, loss, pred_margin, which no array tells.
         Raises InputError where a variable is missing or has another size than the rest asks for.
         """
-        biases = [
-            name
-            for name in variables
-            if name.startswith("Multi_Scale/BiasAdd") and name.endswith("/biases")
-        ]
         D_h, width = pick(variables, "MSR/MSR/J_pred/J_pred/Variable_2").shape
         hidden = pick(variables, "Multi_Scale/Multi_Scale/Variable").shape[1]
-        model = cls(
-            width // 3, D_h, heads=max(1, len(biases) // len(SCALES)), hidden=hidden, **options
-        )
+        biases = [name for name in variables if name.startswith("Multi_Scale/BiasAdd")]
+        heads = max(1, len(biases) // len(SCALES))
+        model = cls(width // 3, D_h, heads=heads, hidden=hidden, **options)
         for name, parts in model._published():
             array = tensor(pick(variables, name)).flatten()
             sizes = [part.numel() for part in parts]
             if len(array) != sum(sizes):
                 raise InputError(
-                    f"published variable {name!r}: expected {sum(sizes)} numbers, found {len(array)}"
+                    f"published variable {name!r}: expected {sum(sizes)} numbers, "
+                    f"found {len(array)}"
                 )
             for part, values in zip(parts, array.split(sizes), strict=True):
                 part.data.copy_(values.view_as(part))

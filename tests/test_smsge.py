@@ -14,7 +14,6 @@ import pytest
 import torch
 from archives import unpack
 
-from benchmarks import plain_smsge as plain
 from common.errors import InputError
 from data.skeleton import scales
 from engine.joint_step import JointStep
@@ -23,6 +22,7 @@ from models.prefix_lstm import prefix_tree
 from models.recognition import RecognitionNetwork
 from models.smsge import SMSGE
 from reid.recognition import evaluate
+from tests.reference import smsge as plain
 
 SCALES = "IJPB"
 FORWARD = 1e-5  # absolute
@@ -142,21 +142,20 @@ def test_lstm_outputs(reference):
     torch.testing.assert_close(model.states(reference.graphs), states[:, :6])
     for s, scale in enumerate(model.scales):
         close(states.chunk(4, dim=2)[s], reference[f"lstm_test_{scale}"])
-        for k, (frames, path) in enumerate(zip(reference.subsets, tree.paths, strict=True)):
+        for k, (frames, path) in enumerate(zip(reference.subsets, tree.passes, strict=True)):
             expected = reference[f"lstm_train_{scale}_{k}"]
             close(together[s, path].transpose(0, 1), expected)
             close(model.encode(nodes, prefix_tree([frames]))[s].transpose(0, 1), expected)
 
 
 def test_rebuilt_skeletons(reference):
-    for pair, skeletons in reference.model().reconstruct(reference.graphs, range(6)).items():
+    for pair, skeletons in reference.model()(reference.graphs)["skeletons"].items():
         close(skeletons, reference[f"skel_{pair[0]}_{pair[1]}"])
 
 
 def check_losses(model: SMSGE, reference: Golden, case: str = "") -> None:
-    H = model.structural(reference.graphs)
-    reading = model.reading(reference.graphs, reference.subsets)
-    terms = model.loss_terms(dict.fromkeys(SCALES, H), reference.graphs, reading)
+    H = dict.fromkeys(SCALES, model.structural(reference.graphs))
+    terms = model.loss_terms(reference.graphs, reference.subsets, H)
     for source, each in terms.items():
         targets = {"I": "PJIB", "J": "JPB", "P": "PB", "B": "B"}[source]
         ours = torch.stack(

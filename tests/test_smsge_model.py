@@ -1,5 +1,5 @@
 """SM-SGE: fresh models, options, and the fast computations against the plain ones of
-benchmarks.plain_smsge.
+tests.reference.smsge.
 """
 
 import copy
@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import plain_smsge as plain
 from common.errors import InputError
 from data.frame_subsets import draw_subsets
 from data.skeleton import bias, scales
 from engine.joint_step import JointStep
-from models.collaboration import Fusion
-from models.graph_attention import NeighbourAttention
-from models.prefix_lstm import PrefixLSTM, prefix_tree
-from models.smsge import SMSGE, StructuralRelations
+from models.graph_attention import GraphAttention
+from models.prefix_lstm import prefix_tree
+from models.smsge import SMSGE
+from tests.reference import smsge as plain
 
 SCALES = "IJPB"
 
@@ -59,14 +58,13 @@ def test_fast_equals_plain(joints, options):
     model = SMSGE(joints, 16, generator=torch.Generator().manual_seed(2), **options)
     slow = copy.deepcopy(model)
     rng = np.random.RandomState(3)
-    biases = {scale: torch.tensor(bias(scale, joints)) for scale in SCALES}
-    quick, reference = JointStep(model, 1e-3), plain.PlainStep(slow, biases, 1e-3)
+    quick, reference = JointStep(model, 1e-3), plain.PlainStep(slow, 1e-3)
     for seed in range(3):
         graphs, subsets = (
             random_graphs(joints, seed=seed),
             draw_subsets(rng, 4, sample_num=2, bi=seed == 2),
         )
-        expected = plain.losses(slow, graphs, subsets, biases)
+        expected = plain.losses(slow, graphs, subsets)
         reference(graphs, subsets)
         for scale, loss in quick(graphs, subsets).items():
             assert loss.item() == pytest.approx(expected[scale].item(), rel=1e-5)
@@ -81,7 +79,11 @@ def test_joint_step_takes_the_gradients_of_each_loss():
     model = SMSGE(20, 16)
     graphs, subsets = random_graphs(20), [[0, 2], [0, 1, 3]]
     by_loss = plain.gradients(model, model.losses(graphs, subsets))
-    _, structural = JointStep(model, 1e-3).gradients(graphs, model.reading(graphs, subsets))
+    step = JointStep(model, 1e-3)
+    _, gradients = step.gradients(graphs, subsets)
+    structural = {
+        scale: dict(zip(step.structure[scale], gradients[scale], strict=True)) for scale in SCALES
+    }
     for name, parameter in model.named_parameters():
         apart = {scale: by_loss[scale].get_parameter(name) for scale in SCALES}
         if name.startswith("structure"):
@@ -109,37 +111,25 @@ def test_joint_step_goes_on_from_its_state():
         assert torch.equal(ours, theirs)
 
 
-def test_backward_passes_by_hand():
-    generator = torch.Generator().manual_seed(0)
-    lstm = PrefixLSTM([3, 5], 4).double()
-    lstm.initialise(generator)
-    x = [
-        torch.randn(2, 4, width, generator=generator, dtype=torch.float64, requires_grad=True)
-        for width in (3, 5)
-    ]
-    tree = prefix_tree([[0, 1, 3], [0, 1, 2], [2], [0, 3]])
-    names = [name for name, _ in lstm.named_parameters()]
-
-    def outputs(*tensors):
-        weights = dict(zip(names, tensors[2:], strict=True))
-        return torch.func.functional_call(lstm, weights, (tensors[:2], tree))
-
-    assert torch.autograd.gradcheck(outputs, (*x, *lstm.parameters()))
-    groups = StructuralRelations(bias("P", 20), heads=2, hidden=3).groups
-    score, value, positions = (
-        torch.randn(shape, generator=generator, dtype=torch.float64)
-        for shape in ((2, 2, 4), (2, 3, 4), (4, 10, 4))
-    )
-    positions[3] = 1
-    assert len(groups) > 1 and torch.autograd.gradcheck(
-        lambda *given: NeighbourAttention.apply(*given, groups),
-        (score.requires_grad_(), value.requires_grad_(), positions.requires_grad_()),
-    )
-    fused = [torch.randn(3, n, 2, generator=generator, dtype=torch.float64) for n in (4, 4, 3, 1)]
-    fused += [torch.randn(2, 2, generator=generator, dtype=torch.float64) for _ in range(3)]
-    assert torch.autograd.gradcheck(
-        lambda *given: Fusion.apply(0.7, *given), [each.requires_grad_() for each in fused]
-    )
+@pytest.mark.parametrize("joints", [14, 20, 25])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("options", [{}, {"n_hood": 2}, {"global_att": True}])
+def test_attention_over_neighbours_is_the_dense_definition(joints, scale, options):
+    """Values and gradients, in float64 so that the order of summation does not show."""
+    generator = torch.Generator().manual_seed(joints)
+    layer = GraphAttention(bias(scale, joints, **options), heads=3, hidden=4).double()
+    for parameter in layer.parameters():
+        parameter.data.normal_(generator=generator)
+    nodes = len(layer.bias)
+    x = torch.randn(2, 3, nodes, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 3, nodes, 4, generator=generator, dtype=torch.float64)
+    fast, (dense, alpha) = layer(x), layer.dense(x)
+    torch.testing.assert_close(fast, dense)
+    assert ((alpha > 0) == torch.tensor(bias(scale, joints, **options) == 0)).all()
+    of = [x, *layer.parameters()]
+    expected = torch.autograd.grad((dense * weights).sum(), of)
+    for ours, theirs in zip(torch.autograd.grad((fast * weights).sum(), of), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_initial_values():
@@ -206,7 +196,7 @@ def test_arguments_build_the_model_again():
 
 def test_options_of_the_loss():
     graphs, subsets = random_graphs(20), [[0], [0, 2]]
-    rebuilt = SMSGE(20, 8).reconstruct(graphs, [0, 2])
+    rebuilt = SMSGE(20, 8)({scale: x[:, [0, 2]] for scale, x in graphs.items()})["skeletons"]
     error = rebuilt["BB"] - graphs["B"][:, [0, 2]]
     mean = {"l1": error.abs(), "MSE": error.square()}
     for name, each in mean.items():
@@ -227,18 +217,6 @@ def test_fewer_scales(some):
     graphs = random_graphs(20)
     losses = JointStep(model, 1e-3)(graphs, [[0, 2]])
     assert list(losses) == list(some) and model.states(graphs).shape == (3, 4, 8 * len(some))
-
-
-def test_neighbourhoods():
-    """n_hood and global_att against dense attention with the same bias."""
-    graphs = random_graphs(20)
-    for options in ({"n_hood": 2}, {"global_att": True}):
-        model = SMSGE(20, 8, **options)
-        for scale, x in model.structural(graphs).items():
-            dense = torch.tensor(bias(scale, 20, **options))
-            torch.testing.assert_close(
-                x, plain.structural(model.structure[scale], graphs[scale], dense)
-            )
 
 
 def test_wrong_use():
@@ -262,9 +240,10 @@ def test_wrong_use():
 
 def test_prefix_tree():
     tree = prefix_tree([[0, 1, 3], [0, 1, 2], [2], [0, 3]])
-    assert tree.frames == [0, 2, 1, 3, 3, 2]
-    assert tree.levels == [(0, 2, []), (2, 4, [0, 0]), (4, 6, [2, 2])]
-    assert tree.paths == [[0, 2, 4], [0, 2, 5], [1], [0, 3]]
+    assert tree.frames.tolist() == [0, 2, 1, 3, 2, 3]
+    assert tree.sizes == [2, 2, 2] and [p.tolist() for p in tree.parents] == [[0, 0], [0, 0]]
+    passed = [nodes.nonzero().flatten().tolist() for nodes in tree.passes]
+    assert passed == [[0, 2, 5], [0, 2, 4], [1], [0, 3]]
 
 
 def test_draw_subsets():

@@ -1,8 +1,8 @@
 """SM-SGE the plain way: dense attention, one LSTM call a subset and scale, one backward pass and
 one Adam a loss.
 
-What models.smsge and reid.joint_step compute at once, step by step on the same weights; to compare
-with, and to time.
+What models.smsge and engine.joint_step compute at once, step by step on the same weights, with the
+dense definition of graph attention; to compare with, and to time.
 """
 
 import copy
@@ -12,37 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
 
 from models.prefix_lstm import FORGET_BIAS
 from models.published import lstm_gates_to_torch
-from models.smsge import SMSGE, StructuralRelations
+from models.smsge import SMSGE
 
 
-def structural(layer: StructuralRelations, x: Tensor, bias: Tensor) -> Tensor:
-    """Dense graph attention with the bias (n, n), head by head: (B, f, n, 3) -> (B, f, n,
-    hidden).
-    """
-    h = x @ layer.W_in + layer.b_in
-    outputs = []
-    for head in range(len(layer.W)):
-        g = h @ layer.W[head]  # (B, f, n, hidden)
-        a_1, a_2 = (
-            g @ layer.a[which, head] + layer.b_a[which, head] for which in (0, 1)
-        )  # (B, f, n)
-        e = functional.leaky_relu(a_1[..., None] + a_2[..., None, :], 0.2)
-        outputs.append(functional.elu((e + bias).softmax(-1) @ g + layer.b[head]))
-    return sum(outputs) / len(outputs)
-
-
-def nodes(
-    model: SMSGE, graphs: Mapping[str, Tensor], biases: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def nodes(model: SMSGE, graphs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Fused node features, (B, f, n, hidden) each."""
-    H = {
-        scale: structural(model.structure[scale], graphs[scale], biases[scale])
-        for scale in model.scales
-    }
+    H = {scale: model.structure[scale].dense(graphs[scale])[0] for scale in model.scales}
     if model.struct_only:
         return H
     fused = {}
@@ -80,13 +58,10 @@ def lstms(model: SMSGE) -> dict[str, Callable[[Tensor], Tensor]]:
 
 
 def losses(
-    model: SMSGE,
-    graphs: Mapping[str, Tensor],
-    subsets: Sequence[Sequence[int]],
-    biases: Mapping[str, Tensor],
+    model: SMSGE, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
 ) -> dict[str, Tensor]:
     """The four losses (l1, no pred_margin)."""
-    fused, lstm = nodes(model, graphs, biases), lstms(model)
+    fused, lstm = nodes(model, graphs), lstms(model)
     out = {}
     for source in model.scales:
         total = 0
@@ -101,11 +76,11 @@ def losses(
 
 
 @torch.no_grad()
-def states(model: SMSGE, graphs: Mapping[str, Tensor], biases: Mapping[str, Tensor]) -> Tensor:
+def states(model: SMSGE, graphs: Mapping[str, Tensor]) -> Tensor:
     """The states after k = 1 ... f frames (B, f, 4 D_h), by one pass over the beginning for each
     k.
     """
-    fused, lstm = nodes(model, graphs, biases), lstms(model)
+    fused, lstm = nodes(model, graphs), lstms(model)
     f = graphs[model.scales[0]].shape[1]
     rows = [
         torch.cat(
@@ -134,8 +109,8 @@ class PlainStep:
     time.
     """
 
-    def __init__(self, model: SMSGE, biases: Mapping[str, Tensor], lr: float):
-        self.model, self.biases, self.lr, self.steps = model, biases, lr, 0
+    def __init__(self, model: SMSGE, lr: float):
+        self.model, self.lr, self.steps = model, lr, 0
         self.moments = {
             scale: [(torch.zeros_like(p), torch.zeros_like(p)) for p in model.parameters()]
             for scale in model.scales
@@ -148,7 +123,7 @@ class PlainStep:
         self.steps += 1
         rate = self.lr * math.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
         parameters = list(self.model.parameters())
-        before = losses(self.model, graphs, subsets, self.biases)
+        before = losses(self.model, graphs, subsets)
         gradients = {
             scale: torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
             for scale, loss in before.items()
