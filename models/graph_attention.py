@@ -21,10 +21,8 @@ SLOPE = 0.2  # of the leaky ReLU
 
 
 def neighbour_groups(bias: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Nodes with equally many neighbours K, as one dense computation each takes them.
-
-    bias (n, n): 0 between neighbours. Returns for every K that occurs its nodes (nodes,) and their
-    neighbours (K, nodes).
+    """Nodes with equally many neighbours K: for every K the nodes (nodes,) and their neighbours
+    (K, nodes). bias (n, n): 0 between neighbours.
     """
     near = bias == 0
     degrees = near.sum(axis=1)
@@ -44,8 +42,8 @@ class GraphAttention(nn.Module):
         groups = neighbour_groups(bias)
         order = np.concatenate([nodes for nodes, _ in groups])
         indices = {"bias": bias, "place": np.argsort(order)}
-        for K, (nodes, around) in enumerate(groups):
-            indices |= {f"nodes_{K}": nodes, f"around_{K}": around}
+        for number, (nodes, around) in enumerate(groups):
+            indices |= {f"nodes_{number}": nodes, f"around_{number}": around}
         for name, array in indices.items():
             self.register_buffer(name, torch.from_numpy(array), persistent=False)
         self.groups = len(groups)
@@ -84,19 +82,19 @@ class GraphAttention(nn.Module):
         """
         (own, other), value = self._maps()
         own = own + other
-        x_first = x.flatten(0, 1).permute(2, 1, 0).contiguous()  # (3, n, M), M = B f
+        positions = x.flatten(0, 1).permute(2, 1, 0).contiguous()  # (3, n, M), M = B f
         mixed = []
         for number in range(self.groups):
             nodes, around = getattr(self, f"nodes_{number}"), getattr(self, f"around_{number}")
-            centre = x_first[:, nodes]  # (3, nodes, M)
-            away = x_first[:, around] - centre[:, None]  # (3, K, nodes, M)
+            centre = positions[:, nodes]  # (3, nodes, M)
+            away = positions[:, around] - centre[:, None]  # (3, K, nodes, M)
             shared = torch.tensordot(own[:, :3], centre, 1) + own[:, 3:, None]  # (heads, nodes, M)
             e = torch.tensordot(other[:, :3], away, 1) + shared[:, None]  # (heads, K, nodes, M)
             alpha = leaky_relu(e, SLOPE).softmax(dim=1)
             mixed.append(torch.stack([(alpha * each).sum(1) for each in away], 1) + centre)
         mixed = torch.cat(mixed, dim=2).flatten(2)  # (heads, 3, n M), nodes in the groups' order
         features = torch.baddbmm(value[..., 3:], value[..., :3], mixed)  # (heads, hidden, n M)
-        out = elu(features).mean(dim=0).unflatten(1, x_first.shape[1:])  # (hidden, n, M)
+        out = elu(features).mean(dim=0).unflatten(1, positions.shape[1:])  # (hidden, n, M)
         return out.permute(2, 1, 0).index_select(1, self.place).unflatten(0, x.shape[:2])
 
     def _maps(self) -> tuple[Tensor, Tensor]:

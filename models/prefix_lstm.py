@@ -27,19 +27,15 @@ FORGET_BIAS = 1.0
 class PrefixTree(NamedTuple):
     """The distinct beginnings of M frame subsets, one node each, shorter ones first.
 
-    frames (N,): the frame that a node reads. parents: for each depth after the first, the parents
-    of its nodes, numbered within their depth. passes (M, N) bool: the nodes that a subset passes.
+    frames (N,): the frame that a node reads. sizes: the number of nodes of each depth. parents: for
+    each depth after the first, the parents of its nodes, numbered within their depth. passes (M, N)
+    bool: the nodes that a subset passes.
     """
 
     frames: Tensor
-    parents: tuple[Tensor, ...]
+    sizes: list[int]
+    parents: list[Tensor]
     passes: Tensor
-
-    @property
-    def sizes(self) -> list[int]:
-        """The number of nodes of each depth."""
-        later = [len(parents) for parents in self.parents]
-        return [len(self.frames) - sum(later), *later]
 
 
 def prefix_tree(subsets: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> PrefixTree:
@@ -61,7 +57,8 @@ def prefix_tree(subsets: Sequence[Sequence[int]], device: torch.device | str = "
     parts = [[node[-1] for node in nodes], *parents, passes]
     numbers = torch.tensor([number for part in parts for number in part], device=device)
     frames, *parents, passes = numbers.split([len(part) for part in parts])
-    return PrefixTree(frames, tuple(parents), passes.view(len(sequences), -1).bool())
+    sizes = [len(level) for level in levels]
+    return PrefixTree(frames, sizes, parents, passes.view(len(sequences), -1).bool())
 
 
 class PrefixLSTM(nn.Module):
@@ -92,7 +89,7 @@ class PrefixLSTM(nn.Module):
                 self.recurrent[layer][s].uniform_(-limit, limit, generator=generator)
 
     def forward(self, x: Sequence[Tensor], tree: PrefixTree) -> Tensor:
-        """x: S inputs (B, f, inputs[s]) -> the second layer's outputs at every node, (S, N, B, D)."""
+        """x: S inputs (B, f, inputs[s]) -> the second layer's outputs at all nodes, (S, N, B, D)."""
         first, second = (bias + self.forget for bias in self.bias)  # (S, 4D)
         frames = [  # once a frame, not once a node: it is the same in every subset
             torch.addmm(bias, each.transpose(0, 1).flatten(0, 1), into)

@@ -36,6 +36,9 @@ LOSSES = ("l1", "l2", "MSE")
 # In the order of the published variables 8 ... 18; number 11 is not used.
 PUBLISHED_RELATIONS = ("JP", "PB", "JB", None, "IJ", "IP", "IB", "II", "JJ", "PP", "BB")
 
+Graphs = Mapping[str, Tensor]  # by scale
+Subsets = Sequence[Sequence[int]]
+
 
 def relation(fine: Tensor, coarse: Tensor) -> Tensor:
     """Collaborative relations A_sr = softmax over r's nodes of H_s H_r^T, (..., n_s, n_r), of
@@ -159,7 +162,7 @@ class SMSGE(nn.Module):
         """The graphs of skeletons (B, f, J, 3) in the scales in use."""
         return node_positions(skeletons.flip(1) if self.reverse else skeletons, self.scales)
 
-    def structural(self, graphs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def structural(self, graphs: Graphs) -> dict[str, Tensor]:
         """Structural features H of every scale, (B, f, n, hidden) each. InputError for graphs of
         other shapes.
         """
@@ -172,7 +175,7 @@ class SMSGE(nn.Module):
                 )
         return {scale: self.structure[scale](graphs[scale]) for scale in self.scales}
 
-    def collaborate(self, scale: str, H: Mapping[str, Tensor]) -> Tensor:
+    def collaborate(self, scale: str, H: Graphs) -> Tensor:
         """Fused features of a scale, F_s = H_s + lambda sum_r A_sr H_r W_sr, (B, f, n, hidden)."""
         fused = H[scale]
         for r in [] if self.struct_only else self.reads(scale):
@@ -180,18 +183,18 @@ class SMSGE(nn.Module):
             fused = fused + self.fusion_lambda * collaborated
         return fused
 
-    def nodes(self, graphs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def nodes(self, graphs: Graphs) -> dict[str, Tensor]:
         """Fused node features of every scale, (B, f, n, hidden) each."""
         H = self.structural(graphs)
         return {scale: self.collaborate(scale, H) for scale in self.scales}
 
-    def encode(self, nodes: Mapping[str, Tensor], tree: PrefixTree) -> Tensor:
+    def encode(self, nodes: Graphs, tree: PrefixTree) -> Tensor:
         """LSTM outputs (scales, N, B, D_h) at the nodes of a prefix tree, from the fused node
         features.
         """
         return self.dynamics([nodes[scale].flatten(2) for scale in self.scales], tree)
 
-    def states(self, graphs: Mapping[str, Tensor], prefixes: int | None = None) -> Tensor:
+    def states(self, graphs: Graphs, prefixes: int | None = None) -> Tensor:
         """The states I|J|P|B after k = 1 ... f frames, (B, f, 4 D_h), in one pass over the
         sequence.
 
@@ -210,7 +213,7 @@ class SMSGE(nn.Module):
         tree = prefix_tree([range(prefixes)], nodes[self.scales[0]].device)
         return self.encode(nodes, tree).permute(2, 1, 0, 3).flatten(2)
 
-    def forward(self, graphs: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor] | Tensor]:
+    def forward(self, graphs: Graphs) -> dict[str, dict[str, Tensor] | Tensor]:
         """Every named intermediate, for pictures and comparisons; `states` and `losses` are faster.
 
         structural, nodes: by scale, (B, f, n, hidden), before and after the collaborative
@@ -236,10 +239,7 @@ class SMSGE(nn.Module):
         }
 
     def losses(
-        self,
-        graphs: Mapping[str, Tensor],
-        subsets: Sequence[Sequence[int]],
-        H: Mapping[str, Mapping[str, Tensor]] | None = None,
+        self, graphs: Graphs, subsets: Subsets, H: Mapping[str, Graphs] | None = None
     ) -> dict[str, Tensor]:
         """The loss of each source scale: summed over the rebuilt scales, averaged over the frame
         subsets.
@@ -254,10 +254,7 @@ class SMSGE(nn.Module):
         return {scale: sum(each.values()).mean() for scale, each in terms.items()}
 
     def loss_terms(
-        self,
-        graphs: Mapping[str, Tensor],
-        subsets: Sequence[Sequence[int]],
-        H: Mapping[str, Mapping[str, Tensor]],
+        self, graphs: Graphs, subsets: Subsets, H: Mapping[str, Graphs]
     ) -> dict[str, dict[str, Tensor]]:
         """The loss of each source and target scale on each subset, dict source -> target -> (M,);
         the arguments of `losses`.
@@ -275,22 +272,16 @@ class SMSGE(nn.Module):
             scale: graphs[scale].flatten(2).transpose(0, 1)[tree.frames + self.pred_margin]
             for scale in self.scales
         }
-        weights = tree.passes.to(h)  # of each node in each subset: l1, MSE average over frames
-        if self.loss != "l2":
-            weights = weights / weights.sum(dim=1, keepdim=True)
+        weights = tree.passes.to(h)  # (M, N), of each node in each subset's loss
+        weights = weights / (2 if self.loss == "l2" else weights.sum(dim=1, keepdim=True))
         terms: dict[str, dict[str, Tensor]] = {scale: {} for scale in self.scales}
         for source, states in zip(self.scales, h, strict=True):
             for target in self.coarser(source):
                 error = self.head[source + target](states) - skeletons[target]
-                terms[source][target] = weights @ self._error(error)
+                error = error.abs() if self.loss == "l1" else error.square()
+                mean_or_sum = error.sum if self.loss == "l2" else error.mean
+                terms[source][target] = weights @ mean_or_sum(dim=(1, 2))
         return terms
-
-    def _error(self, error: Tensor) -> Tensor:
-        """The loss of each node: (N, B, n * 3) -> (N,)."""
-        if self.loss == "l1":
-            return error.abs().mean(dim=(1, 2))
-        squares = error.square()
-        return squares.mean(dim=(1, 2)) if self.loss == "MSE" else squares.sum(dim=(1, 2)) / 2
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "SMSGE":
