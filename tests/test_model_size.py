@@ -26,18 +26,15 @@ def test_simmc():
 
 @pytest.mark.parametrize("D_h", [4, 16])
 def test_smsge(D_h):
-    """In-place products of the LSTM's recurrent kernels among them, which the library alone leaves
-    out.
-    """
     f, heads, hidden, nodes = 6, 3, 8, {"I": 49, "J": 25, "P": 10, "B": 5}
+    neighbours = {"I": 145, "J": 73, "P": 28, "B": 13}  # pairs, every node with itself among them
     expected = 0
     for s, n in nodes.items():
         expected += (
             4 * hidden * heads * hidden + 2 * heads * 4 * hidden
         )  # the maps of features and scores
-        expected += (
-            n * f * 2 * heads * 4 + n * f * heads * 4 * hidden
-        )  # scores, features of averaged positions
+        # Scores of nodes and of their neighbours, features of averaged positions.
+        expected += f * heads * 3 * (n + neighbours[s] + n * hidden)
         for m in list(nodes.values())[list(nodes).index(s) :]:
             # The relation, the coarser scale's features through its matrix, what the relation
             # gathers of them.
@@ -45,7 +42,7 @@ def test_smsge(D_h):
         first, second = (f * width * 4 * D_h for width in (n * hidden, D_h))
         # No product with the state before the first frame.
         expected += first + second + 2 * (f - 1) * D_h * 4 * D_h
-    expected += f * 3 * 25 * (49 + 10 + 5 + 3)  # the nodes of all scales, averages of joints
+    expected += f * 3 * 25 * (49 + 10 + 5)  # the nodes of all scales, averages of joints
     assert operations(SMSGE(25, D_h, heads=heads), 25, f) == 2 * expected
 
 
