@@ -1,20 +1,20 @@
-"""Runs of the experiments: what is done, what is missing, and how a run is started, gone on with
-and kept.
+"""Runs of the experiments: what is done, what is missing, and how a run is made and kept.
 
 Files of a run, in its folder: what the script leaves there, <name>.started.json (its key, and the
 seconds spent so far) and, once it is done, <name>.json with key, result, seconds and machine. It
 counts as done if the key is the one wanted.
 """
 
-import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,160 +25,146 @@ from data import datasets, provenance
 from data.layouts import locate
 from data.raw.formats import RAW
 from engine.results import write_json
-from engine.settings import choose
 from reproduction.experiments import Job
+from reproduction.quick import SMALL
 
 PROJECT = Path(__file__).resolve().parent.parent
-SOURCES = (
-    "models/*.py",
-    "data/*.py",
-    "reid/**/*.py",
-)  # whose change makes "another state of the code"
-NOT_SOURCES = ("reproduce.py", "experiments.py", "execution.py", "comparison.py", "sizes.py")
-# Network sizes of --quick, by script.
-SMALL = {
-    "train_simmc.py": ("--H", "32"),
-    "train_age.py": ("--hidden", "16"),
-    "train_smsge.py": ("--D_h", "16", "--P", "2"),
-}
-PATIENCE_ENDED = "no better"  # how a run of SimMC says that it was not cut short
+FAILED = "failed: "
+Record = dict[str, Any]
+Outcomes = dict[Path, Record | str | None]  # done, why it cannot be or has failed, or not yet
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where to run: data, root of all runs, folder of runs by hand, and the options for every
-    script.
-
-    small: with networks of the sizes SMALL, so that everything runs in little time.
-    """
+class Runs:
+    """Where and how runs are made."""
 
     data: Path
-    runs: Path
-    models: Path
+    folder: Path  # of all runs
     device: str = "auto"
-    epochs: int | None = None
+    epochs: int | None = None  # a cap for every run
     quiet: bool = False
-    small: bool = False
+    small: bool = False  # tiny networks
 
+    def key(self, job: Job) -> Record:
+        """What decides a run's figures: command, cap of epochs, data, and those of its encoders."""
+        column = job.column
+        key = {
+            "script": job.row.script,
+            "words": self._words(job),
+            "epochs": self.epochs if job.row.trained else None,
+            "data": provenance.describe(column.dataset, column.length, self.data, column.view),
+        }
+        return key | ({"needs": [self.key(needed) for needed in job.needs]} if job.needs else {})
 
-def words_of(job: Job, place: Place) -> list[str]:
-    """The script's arguments but for data, files, device and source."""
-    return [*job.words, *(SMALL.get(job.row.script, ()) if place.small else ())]
+    def record(self, job: Job) -> Record | None:
+        """The record of a run that is done; None if it is not."""
+        record = _read(self._file(job, ".json"))
+        return record if record and record.get("key") == self.key(job) else None
 
+    def obstacle(self, job: Job) -> str | None:
+        """Why a run cannot be: where its data were looked for, and how they can be had; or None."""
+        column, row = job.column, datasets.get(job.column.dataset)
+        tests = row.pair(column.probe) if column.view is None else ("test",)
+        splits, others = ["train", *dict.fromkeys(tests)], tests[1:]
+        try:
+            locate(row, splits, column.length, self.data, column.view, optional=others)
+        except InputError as error:
+            return f"{error}; the real data: {RAW[row.name].source}, their terms: docs/DATA.md"
+        return None
 
-def key_of(job: Job, place: Place) -> dict[str, Any]:
-    """What decides a run's figures: command, cap of epochs, data, and the same of the runs that it
-    builds on.
-    """
-    column = job.column
-    found = {
-        "script": job.row.script,
-        "words": words_of(job, place),
-        "epochs": place.epochs if job.row.trained else None,
-        "data": provenance.describe(column.dataset, column.length, place.data, column.view),
-    }
-    return found | ({"needs": [key_of(needed, place) for needed in job.needs]} if job.needs else {})
+    def make(self, job: Job) -> Record:
+        """Run a job, or go on with it, and keep its record.
 
-
-def finished(job: Job, place: Place) -> dict[str, Any] | None:
-    """The record of a run that is done, or of one by hand that has the same settings; None if there
-    is none.
-    """
-    path = _file(job, place, ".json")
-    record = _read(path)
-    if record and record.get("key") == key_of(job, place):
+        Raises InputError with the reason, in one line, if the script fails, and KeyboardInterrupt
+        if it is interrupted; its state is then saved.
+        """
+        key, folder = self.key(job), self.folder / job.folder
+        begun = _read(self._file(job, ".started.json")) or {}
+        resume = begun.get("key") == key
+        if not resume and all(needed.folder != job.folder for needed in job.needs):
+            shutil.rmtree(folder, ignore_errors=True)  # a run of other settings or data
+        spent, start = begun["seconds"] if resume else 0.0, time.time()
+        write_json(self._file(job, ".started.json"), {"key": key, "seconds": spent})
+        try:
+            _call(self.command(job, resume), self.quiet)
+        finally:
+            seconds = round(spent + time.time() - start, 1)
+            write_json(self._file(job, ".started.json"), {"key": key, "seconds": seconds})
+        result = json.loads(self._file(job, ".result.json").read_text())
+        made_by = {"machine": machine(), "device": self.device}
+        record = {"key": key, "seconds": seconds, "made_by": made_by, "result": result}
+        write_json(self._file(job, ".json"), record)
         return record
-    return _by_hand(job, place)
+
+    def command(self, job: Job, resume: bool = False) -> list[str]:
+        """The command line of a job. resume: go on, if there are files to go on from."""
+        folder, words = self.folder / job.folder, self._words(job)
+        if job.row.source:
+            encoders = (self.folder / job.needs[0].folder).rglob("encoder/best.pt")
+            path = str(next(encoders, "encoder/best.pt"))
+            words = [path if word == "{source}" else word for word in words]
+        words += ["--data", str(self.data), "--device", self.device]
+        words += ["--json", str(self._file(job, ".result.json"))]
+        if job.row.script.startswith("train_"):
+            words += ["--out", str(folder)]
+            if resume and "--resume" not in words and any(folder.rglob("*last.pt")):
+                words.append("--resume")
+        if self.epochs and job.row.trained:
+            words += ["--epochs", str(self.epochs)]
+        words += ["--quiet"] * self.quiet
+        return [sys.executable, str(PROJECT / job.row.script), *words]
+
+    def _words(self, job: Job) -> list[str]:
+        return job.words + SMALL.get(job.row.script, []) * self.small
+
+    def _file(self, job: Job, suffix: str) -> Path:
+        return self.folder / f"{job.path}{suffix}"
 
 
-def missing(job: Job, place: Place) -> str | None:
-    """Why a run cannot be: where its data were looked for, and how they can be had. None if it
-    can.
-    """
-    column, row = job.column, datasets.get(job.column.dataset)
-    tests = ["test"] if column.view is not None else list(dict.fromkeys(row.pair(column.probe)))
-    try:
-        locate(
-            row,
-            ["train", *tests],
-            column.length,
-            place.data,
-            column.view,
-            optional=tuple(tests[1:]),
-        )
-    except InputError as error:
-        return f"{error}; the real data come from {RAW[row.name].source}, their terms: docs/DATA.md"
-    return None
+def make_all(
+    work: Collection[Job], runs: Runs, outcomes: Outcomes, after_each: Callable[[], None]
+) -> None:
+    """Make the runs that have no outcome yet: their records, or why they failed."""
+    left = [job for job in work if outcomes[job.path] is None]
+    for number, job in enumerate(left, start=1):
+        title = f"{job.table}, {job.row.name}, {job.column.name}, seed {job.seed}"
+        print(f"[{number}/{len(left)}] {title}", flush=True)
+        try:
+            for needed in job.needs:
+                if isinstance(reason := outcomes[needed.path], str):
+                    raise InputError(f"it needs the encoder of another run: {reason}")
+            outcomes[job.path] = runs.make(job)
+        except InputError as error:
+            outcomes[job.path] = f"{FAILED}{error}"
+            print(f"    {FAILED}{error}", flush=True)
+        after_each()
 
 
-def perform(job: Job, place: Place) -> dict[str, Any]:
-    """Run a job, or go on with it, and keep its record.
+def overview(tables: Collection[str], work: Collection[Job], outcomes: Outcomes) -> list[str]:
+    """Runs counted by table; the runs of one table alone; what is missing."""
 
-    Raises InputError with the reason, in one line, if the script fails, and KeyboardInterrupt if it
-    is interrupted; its state is then saved.
-    """
-    key, record = key_of(job, place), _file(job, place, ".json")
-    begin_file, result = _file(job, place, ".started.json"), _file(job, place, ".result.json")
-    begun = _read(begin_file) or {}
-    again = (_read(record) or {}).get("key") == key  # it is done, and wanted anew
-    resume = begun.get("key") == key and not again
-    if not resume and all(needed.folder != job.folder for needed in job.needs):
-        shutil.rmtree(record.parent, ignore_errors=True)  # another run's, of other settings or data
-    for needed in job.needs:
-        _fetch_encoder(needed, place)
-    seconds, start = begun.get("seconds", 0.0) * resume, time.time()
-    write_json(begin_file, {"key": key, "seconds": seconds})
-    try:
-        _call(command(job, place, resume), place.quiet)
-    finally:
-        seconds = round(seconds + time.time() - start, 1)
-        write_json(begin_file, {"key": key, "seconds": seconds})
-    made_by = {"code": code_state(), "machine": machine(), "device": place.device}
-    content = {
-        "key": key,
-        "seconds": seconds,
-        "made_by": made_by,
-        "result": json.loads(result.read_text()),
-    }
-    write_json(record, content)
-    return content
+    names = {type(None): "to run", dict: "done", str: "no data"}
+    states = {path: names[type(outcome)] for path, outcome in outcomes.items()}
+    lines = [f"{'table':16}" + "".join(f"{name:>10}" for name in names.values())]
+    for table in tables:
+        own = [states[job.path] for job in work if job.table == table] or ["to run"]
+        lines.append(f"{table:16}" + "".join(f"{own.count(name):10}" for name in names.values()))
+    for job in work if len(tables) == 1 else []:
+        words = f"{job.column.name:7} seed {job.seed}  {job.row.script} {job.row.options}"
+        lines.append(f"{states[job.path]:8} {job.row.name:27} {words}"[:100])
+    reasons = dict.fromkeys(shorten(text) for text in outcomes.values() if isinstance(text, str))
+    return [*lines, *reasons, *["(where data come from: docs/DATA.md)"] * bool(reasons)]
 
 
-def _fetch_encoder(job: Job, place: Place) -> None:
-    """Copy the encoder of a run by hand to where the runs that use it look for it."""
-    if job.row.encoder is None:
-        return
-    folder = job.place(job.row.encoder).parent
-    if not (place.runs / job.folder / folder).exists() and (place.models / folder).exists():
-        shutil.copytree(place.models / folder, place.runs / job.folder / folder)
-
-
-def command(job: Job, place: Place, resume: bool = False) -> list[str]:
-    """The command line of a job. resume: go on where its files lie, if it has left any to go on
-    from.
-    """
-    folder = place.runs / job.folder
-    words = [sys.executable, str(PROJECT / job.row.script), *words_of(job, place)]
-    words += ["--data", str(place.data), "--device", place.device]
-    words += ["--json", str(_file(job, place, ".result.json"))]
-    if job.source is not None:
-        encoder = place.runs / job.source.folder / job.source.place(job.source.row.encoder)
-        words = [str(encoder) if word == "{source}" else word for word in words]
-    if job.row.script.startswith("train_"):
-        words += ["--out", str(folder)]
-        if resume and "--resume" not in words and any(folder.rglob("*last.pt")):
-            words.append("--resume")
-    if place.epochs and job.row.trained:
-        words += ["--epochs", str(place.epochs)]
-    return words + ["--quiet"] * place.quiet
+def shorten(reason: str) -> str:
+    """A reason without the places that were looked at."""
+    return reason.partition(": looked in")[0]
 
 
 def _call(words: list[str], quiet: bool) -> None:
     """Run a command to its end; an interruption waits until it has saved its state."""
     silent = subprocess.DEVNULL if quiet else None
-    child = subprocess.Popen(
-        words, stdout=silent, stderr=subprocess.PIPE, text=True, cwd=Path.cwd()
-    )
+    child = subprocess.Popen(words, stdout=silent, stderr=subprocess.PIPE, text=True)
     try:
         _, errors = child.communicate()
     except KeyboardInterrupt:
@@ -194,74 +180,18 @@ def _call(words: list[str], quiet: bool) -> None:
     print(*lines, sep="\n", end="\n" * bool(lines), file=sys.stderr)  # warnings
 
 
-def _file(job: Job, place: Place, suffix: str) -> Path:
-    return place.runs / job.folder / f"{job.name}{suffix}"
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """A JSON file's content; None if there is none that can be read, so that the run is made
-    again.
-    """
+def _read(path: Path) -> Record | None:
+    """A JSON file's content; None if it cannot be read, so that the run is made again."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
 
 
-def _by_hand(job: Job, place: Place) -> dict[str, Any] | None:
-    """A finished run that somebody made with a training script, if its settings and data are those
-    of the job.
-    """
-    if job.row.home is None or place.epochs or not job.row.trained:
-        return None
-    path = place.models / job.place(job.row.home)
-    result = _read(path)
-    if result is None:
-        return None
-    column = job.column
-    wanted = {
-        "dataset": column.dataset,
-        "length": column.length,
-        "seed": job.seed,
-        "protocol": "full",
-        "settings": json.loads(json.dumps(published_settings(job))),
-        "data": provenance.describe(column.dataset, column.length, place.data, column.view),
-    }
-    if not job.row.of_dataset:
-        wanted["probe"] = column.probe
-    same = all(result.get(name) == value for name, value in wanted.items())
-    if not same or not result.get("stopped", PATIENCE_ENDED).startswith(PATIENCE_ENDED):
-        return None
-    return {
-        "key": None,
-        "seconds": result["seconds"],
-        "made_by": {"file": str(path)},
-        "result": result,
-    }
-
-
-def published_settings(job: Job) -> dict[str, Any]:
-    """The settings that the script of a job resolves for it."""
-    words = dict(zip(job.row.words[::2], job.row.words[1::2], strict=True))
-    given = {name.removeprefix("--"): value for name, value in words.items()}
-    return choose(job.row.method, "full", job.column.dataset, job.column.probe, given)
-
-
-@cache
-def code_state() -> str:
-    """A digest of the code that figures depend on."""
-    digest = hashlib.sha256()
-    paths = sorted(path for pattern in SOURCES for path in PROJECT.glob(pattern))
-    for path in [*sorted(PROJECT.glob("*.py")), *paths]:
-        if path.name not in NOT_SOURCES:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
 @cache
 def machine() -> str:
     """Processor, number of processors, and GPU if there is one."""
-    import torch  # here, so that listing what there is to do starts at once
+    import torch  # here, so that --list starts at once
 
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{processor()} x {os.cpu_count()}{gpu}, torch {torch.__version__}"
@@ -269,10 +199,6 @@ def machine() -> str:
 
 def processor() -> str:
     """The processor's name, as the system gives it."""
-    name = platform.processor() or platform.machine()
-    if not Path("/proc/cpuinfo").is_file():
-        return name
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name
-    )
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
+    return model[1] if model else platform.processor() or platform.machine()

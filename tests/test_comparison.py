@@ -20,7 +20,7 @@ def record(best: float, last: float, epoch: int, simulated: bool = False) -> dic
         **figures(best), "best": figures(best) | {"epoch": epoch}, "last": figures(last),
         "untrained": figures(0.3), "settings": {"lr": 0.1}, "data": {"simulated": simulated},
     }  # fmt: skip
-    made_by = {"code": "abc", "machine": "a machine", "device": "cpu"}
+    made_by = {"machine": "a machine", "device": "cpu"}
     return {"key": {"epochs": None}, "seconds": 90.0, "made_by": made_by, "result": result}
 
 
@@ -28,18 +28,19 @@ def test_table_by_hand(tmp_path):
     entry = comparison.compare(
         CELL, {0: record(0.60, 0.50, 7), 2: record(0.70, 0.60, 9)}, ["seed 1: failed: x"]
     )
-    assert entry.published == [66.4, 80.7, 87.0, 22.3]
-    assert entry.best == pytest.approx([65, 75, 85, 32.5])
-    assert entry.spread == pytest.approx([50**0.5, 50**0.5, 50**0.5, 12.5**0.5])
-    assert entry.last == pytest.approx([55, 65, 75, 27.5])
-    assert entry.difference == pytest.approx([-1.4, -5.7, -2.0, 10.2])
-    assert entry.untrained == pytest.approx([30, 40, 50, 15])
+    assert entry["published"] == [66.4, 80.7, 87.0, 22.3]
+    assert entry["best"] == pytest.approx([65, 75, 85, 32.5])
+    assert entry["spread"] == pytest.approx([50**0.5, 50**0.5, 50**0.5, 12.5**0.5])
+    assert entry["last"] == pytest.approx([55, 65, 75, 27.5])
+    assert entry["difference"] == pytest.approx([-1.4, -5.7, -2.0, 10.2])
+    assert entry["untrained"] == pytest.approx([30, 40, 50, 15])
     comparison.write(tmp_path, "retrieval", [entry])
     text = (tmp_path / "retrieval.md").read_text()
     line = next(line for line in text.splitlines() if line.startswith("| SimMC"))
     assert line == (
-        "| SimMC | 66.4/80.7/87.0/22.3 | 65.0±7.1/75.0±7.1/85.0±7.1/32.5±3.5 | -1.4/-5.7/-2.0/+10.2 | "
-        "55.0/65.0/75.0/27.5 | 30.0/40.0/50.0/15.0 | 7, 9 | 0, 2 | 3 min | seed 1: failed: x |"
+        "| SimMC | 66.4/80.7/87.0/22.3 | 65.0±7.1/75.0±7.1/85.0±7.1/32.5±3.5 | "
+        "-1.4/-5.7/-2.0/+10.2 | 55.0/65.0/75.0/27.5 | 30.0/40.0/50.0/15.0 | 7, 9 | 0, 2 | "
+        "0:03:00 | seed 1: failed: x |"
     )
     assert "simulated" not in text.replace("simulated False", "")
     assert "Machine: a machine." in text and "- SimMC: lr 0.1" in text
@@ -48,22 +49,28 @@ def test_table_by_hand(tmp_path):
     assert float(lines[3]["difference"]) == pytest.approx(10.2)
     assert (lines[0]["seeds"], lines[0]["seconds"]) == ("0 2", "180.0")
     content = json.loads((tmp_path / "retrieval.json").read_text())
-    assert content["entries"][0]["best"] == entry.best
+    assert content["entries"][0]["best"] == entry["best"]
 
 
 def test_simulated_figures_say_so_and_have_no_difference(tmp_path):
     entry = comparison.compare(CELL, {0: record(0.60, 0.50, 7, simulated=True)}, [])
-    assert entry.simulated and entry.difference is None and entry.spread is None
+    assert entry["simulated"] and entry["difference"] is None and entry["spread"] is None
     text = comparison.as_markdown("retrieval", [entry])
     assert "## KS20 (simulated data: not comparable with published figures)" in text
     assert "best, simulated" in text and "untrained, simulated" in text
 
 
-def test_cap_of_epochs_and_other_code_are_noted():
+def test_a_cap_of_epochs_is_noted():
     capped = record(0.60, 0.50, 2)
     capped["key"]["epochs"] = 2
-    entry = comparison.compare(CELL, {0: capped}, [], code="xyz")
-    assert entry.note == "stopped after 2 epochs; made by another state of the code"
+    assert comparison.compare(CELL, {0: capped}, [])["note"] == "at most 2 epochs"
+
+
+def test_a_row_that_is_published_only():
+    (cell,) = (c for c in plan(["retrieval"], ["KS20"], ["published"], 1) if c.row.name == "MoCos")
+    text = comparison.as_markdown("retrieval", [comparison.compare(cell, {}, [])])
+    dashes = " | ".join("-" * 7)
+    assert f"| MoCos | 76.0/87.3/90.2/50.8 | {dashes} | published, not run here |" in text
 
 
 def test_figures_of_a_split_among_several():

@@ -6,57 +6,55 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import error_of, run
+from filelock import FileLock
 
 from common.errors import InputError
 from data import datasets
-from engine import settings
-from engine.run import Run
 from reproduction import jobs as execution
 from reproduction.experiments import COLUMNS, METHODS, ROWS, Job, jobs, plan
-from reproduction.jobs import Place
+from reproduction.jobs import Runs
 
 
 def job_of(table: str, row: str, column: str, seed: int = 0) -> Job:
     """One run of one cell of a table."""
-    return Job(
-        next(r for r in ROWS if (r.table, r.name) == (table, row)),
-        next(c for c in COLUMNS[table] if c.name == column),
-        seed,
-    )
+    (row,) = (r for r in ROWS[table] if r.name == row)
+    return Job(table, row, next(c for c in COLUMNS[table] if c.name == column), seed)
+
+
+def simmc() -> Job:
+    """A training with batches small enough for the data below."""
+    job = job_of("retrieval", "SimMC", "IAS-A")
+    return replace(job, row=replace(job.row, options="--batch_size 16"))
 
 
 def test_every_command_is_accepted_by_its_script(tmp_path, capsys):
     """Each gets as far as looking for its data, of which there are none."""
-    place = Place(
-        tmp_path / "none", tmp_path / "runs", tmp_path / "models", device="cpu", quiet=True
-    )
+    runs = Runs(tmp_path / "none", tmp_path / "runs", device="cpu", quiet=True)
     seen = {}
     for job in jobs(plan(list(COLUMNS), list(datasets.DATASETS), METHODS, 1)):
-        seen.setdefault((job.row.table, job.row.name, job.column.dataset), job)
+        seen.setdefault((job.table, job.row.name, job.column.dataset), job)
     for job in seen.values():
-        words = execution.command(job, place)[1:]
+        words = runs.command(job)[1:]
         error = error_of(capsys, Path(words[0]).stem, *words[1:])
         data = f"no {job.column.dataset} data of length {job.column.length}"
-        assert ("best.pt" if job.source else data) in error, (words, error)
+        assert ("best.pt" if job.row.source else data) in error, (words, error)
 
 
 # Running
 
 
 @pytest.fixture
-def place(tmp_path, write_dataset) -> Place:
+def runs(tmp_path, write_dataset) -> Runs:
     """Small random IAS data, and nothing run yet."""
-    write_dataset(
-        tmp_path / "Datasets", "IAS", 6, persons=4, windows=8, rng=np.random.RandomState(0)
-    )
-    return Place(
-        tmp_path / "Datasets", tmp_path / "runs", tmp_path / "models", "cpu", epochs=1, quiet=True
-    )
+    data = tmp_path / "Datasets"
+    write_dataset(data, "IAS", 6, persons=4, windows=8, rng=np.random.RandomState(0))
+    return Runs(data, tmp_path / "runs", "cpu", epochs=1, quiet=True)
 
 
 @pytest.fixture
@@ -76,140 +74,101 @@ def in_process(monkeypatch):
     return calls
 
 
-def test_a_run_is_kept_and_made_again_only_if_it_would_differ(place, in_process):
+def test_a_run_is_kept_and_made_again_only_if_it_would_differ(runs, in_process):
     job = job_of("recognition", "Single-layer LSTM", "IAS-A")
-    assert execution.finished(job, place) is None
-    record = execution.perform(job, place)
-    assert execution.finished(job, place) == record
+    assert runs.record(job) is None
+    record = runs.make(job)
+    assert runs.record(job) == record
     assert set(record["result"]["tests"]) == {"A", "B"}
-    assert record["made_by"]["code"] == execution.code_state()
-    other_seed = Job(job.row, job.column, 1)
-    assert execution.finished(other_seed, place) is None
-    capped = Place(place.data, place.runs, place.models, "cpu", epochs=2, quiet=True)
-    assert execution.finished(job, capped) is None
-    note = place.data / "IAS" / "6" / "split.json"
+    assert runs.record(replace(job, seed=1)) is None
+    assert replace(runs, epochs=2).record(job) is None
+    note = runs.data / "IAS" / "6" / "split.json"
     note.write_text(json.dumps({"simulated": True, "seed": 1}))  # other data in the same place
-    assert execution.finished(job, place) is None
+    assert runs.record(job) is None
 
 
-def test_an_interrupted_run_goes_on_to_the_same_figures(place, in_process, monkeypatch, tmp_path):
-    job = job_of("retrieval", "SimMC", "IAS-A")
-    monkeypatch.setitem(settings.SIMMC_DEFAULT, "batch_size", 16)
-    three = Place(place.data, place.runs, place.models, "cpu", epochs=3, quiet=True)
-    whole = execution.perform(
-        job, Place(place.data, tmp_path / "whole", place.models, "cpu", 3, True)
-    )
-    save_last = Run.save_last
+def test_an_interrupted_run_goes_on_to_the_same_figures(runs, in_process, monkeypatch, tmp_path):
+    job, three = simmc(), replace(runs, epochs=3)
+    whole = replace(three, folder=tmp_path / "whole").make(job)
+    call = execution._call
 
-    def save_and_stop(self, epoch, *rest, **options):
-        save_last(self, epoch, *rest, **options)
-        if epoch == 2:
-            raise KeyboardInterrupt
+    def stop_after_two(words: list[str], quiet: bool) -> None:
+        call([word if word != "3" else "2" for word in words], quiet)
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "save_last", save_and_stop)
+        patch.setattr(execution, "_call", stop_after_two)
         with pytest.raises(KeyboardInterrupt):
-            execution.perform(job, three)
-    assert execution.finished(job, three) is None
-    record = execution.perform(job, three)
+            three.make(job)
+    assert three.record(job) is None
+    record = three.make(job)
     assert "--resume" in in_process[-1] and "--resume" not in in_process[-2]
     for name in ("best", "last", "untrained"):
         assert record["result"][name] == whole["result"][name]
-    spent = json.loads((three.runs / job.folder / "IAS-A.started.json").read_text())["seconds"]
+    spent = json.loads((three.folder / job.folder / "IAS-A.started.json").read_text())["seconds"]
     assert record["seconds"] == spent > 0
 
 
-def test_files_of_a_run_of_other_settings_are_not_gone_on_with(place, in_process, monkeypatch):
-    monkeypatch.setitem(settings.SIMMC_DEFAULT, "batch_size", 16)
-    job = job_of("retrieval", "SimMC", "IAS-A")
-    execution.perform(job, place)
-    capped = Place(place.data, place.runs, place.models, "cpu", epochs=2, quiet=True)
-    record = execution.perform(job, capped)
+def test_files_of_a_run_of_other_settings_are_not_gone_on_with(runs, in_process):
+    runs.make(simmc())
+    record = replace(runs, epochs=2).make(simmc())
     assert "--resume" not in in_process[-1]
     assert record["result"]["epochs"] == 2
 
 
-def test_a_run_that_is_done_is_made_anew_from_the_start(place, in_process, monkeypatch):
-    monkeypatch.setitem(settings.SIMMC_DEFAULT, "batch_size", 16)
-    job = job_of("retrieval", "SimMC", "IAS-A")
-    first, second = execution.perform(job, place), execution.perform(job, place)
-    assert not any("--resume" in words for words in in_process)
-    assert first["result"]["best"] == second["result"]["best"]
-
-
-def test_a_run_by_hand_counts_if_its_settings_are_the_published_ones(place, tmp_path):
-    whole = Place(place.data, place.runs, place.models, "cpu")
-    job = job_of("retrieval", "SimMC", "IAS-A")
-    result = {
-        "dataset": "IAS", "probe": "A", "length": 6, "protocol": "full", "seed": 0, "seconds": 7.0,
-        "settings": execution.published_settings(job), "data": {"simulated": False},
-        "stopped": "no better top-1 for 100 epochs", "best": {},
-    }  # fmt: skip
-    path = place.models / "IAS" / "A" / "results.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(result))
-    assert execution.finished(job, whole)["made_by"]["file"] == str(path)
-    assert execution.finished(Job(job.row, job.column, 1), whole) is None
-    assert execution.finished(job, place) is None  # which asks for one epoch
-    for change in (
-        {"protocol": "released"},
-        {"stopped": "30 epochs done"},
-        {"data": {"simulated": True}},
-    ):
-        path.write_text(json.dumps(result | change))
-        assert execution.finished(job, whole) is None
-    path.write_text(json.dumps(result | {"settings": result["settings"] | {"eps": 0.7}}))
-    assert execution.finished(job, whole) is None
-
-
-def test_missing_data_are_named_with_where_they_can_be_had(place):
-    reason = execution.missing(job_of("retrieval", "D-13", "KS20"), place)
+def test_missing_data_are_named_with_where_they_can_be_had(runs):
+    reason = runs.obstacle(job_of("retrieval", "D-13", "KS20"))
     assert reason.startswith("no KS20 data of length 6: looked in")
-    assert "the real data come from" in reason
-    assert execution.missing(job_of("retrieval", "D-13", "IAS-A"), place) is None
+    assert "the real data: http" in reason
+    assert runs.obstacle(job_of("retrieval", "D-13", "IAS-A")) is None
 
 
 # The command
 
 
-def test_command_writes_tables_skips_what_is_done_and_survives_failures(
-    place, in_process, tmp_path, capsys, monkeypatch
-):
-    words = (
-        "reproduce",
-        "--tables",
-        "retrieval",
-        "--datasets",
-        "IAS,KS20",
-        "--methods",
-        "d-13,mean-pose",
-    )
-    where = ("--data", place.data, "--out", tmp_path / "out", "--models", place.models, "--quiet")
+def test_command_writes_tables_and_skips_what_is_done(runs, in_process, tmp_path, capsys):
+    words = ("reproduce", "--tables", "retrieval", "--datasets", "IAS,KS20")
+    words += ("--methods", "d-13,mean-pose,published")
+    where = ("--data", runs.data, "--out", tmp_path / "out", "--quiet")
     assert run(*words, *where, "--list") == 0
     listed = capsys.readouterr().out
-    assert listed.count("to run") == 4 and "no KS20 data of length 6" in listed
+    assert listed.count("\nto run ") == 4 and listed.count("no KS20 data of length 6") == 1
+    assert "retrieval                4         0         2" in listed
+    assert max(map(len, listed.splitlines())) <= 100
     assert in_process == []
     assert run(*words, *where) == 0
     assert len(in_process) == 4
     table = json.loads((tmp_path / "out" / "retrieval.json").read_text())["entries"]
-    assert [(e["row"], e["column"], e["best"] is None) for e in table] == [
+    assert [(e["row"], e["column"], e["best"] is None) for e in table[:6]] == [
         ("D-13", "KS20", True), ("D-13", "IAS-A", False), ("D-13", "IAS-B", False),
         ("mean-pose", "KS20", True), ("mean-pose", "IAS-A", False), ("mean-pose", "IAS-B", False),
     ]  # fmt: skip
+    assert {e["note"] for e in table[6:]} == {"published, not run here"}
     assert run(*words, *where) == 0
     assert len(in_process) == 4
-    monkeypatch.setattr(execution, "code_state", lambda: "changed")
-    assert run(*words, *where) == 0
-    assert len(in_process) == 4
-    assert "another state of the code" in (tmp_path / "out" / "retrieval.md").read_text()
-    assert run(*words, *where, "--again") == 0
-    assert len(in_process) == 8
 
 
-def test_a_failure_is_listed_and_the_others_go_on(place, in_process, tmp_path, capsys):
-    parts = place.data / "IAS" / "6" / "train_npy_data"
+def test_the_list_of_every_table_fits_a_screen(tmp_path, capsys):
+    assert run("reproduce", "--list", "--data", tmp_path, "--out", tmp_path, "--seeds", 3) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 100
+
+
+def test_reproduce_is_refused_in_a_folder_in_use_and_its_list_is_not(tmp_path, capsys):
+    words = ("--out", tmp_path, "--data", tmp_path, "--tables", "retrieval", "--methods", "D-13")
+    with FileLock(tmp_path / "reproduce.lock"):
+        assert f"another reproduce.py is at work in {tmp_path}" in error_of(
+            capsys, "reproduce", *words
+        )
+        assert run("reproduce", *words, "--list") == 0
+    assert run("reproduce", *words) == 0
+    assert (tmp_path / "retrieval.md").is_file()
+
+
+def test_a_failure_is_listed_and_the_others_go_on(runs, in_process, tmp_path, capsys):
+    parts = runs.data / "IAS" / "6" / "train_npy_data"
     np.save(parts / "frame_id_IAS_6.npy", np.arange(5))  # recognition reads it, retrieval does not
-    where = ("--data", place.data, "--out", tmp_path / "out", "--models", place.models, "--quiet")
+    where = ("--data", runs.data, "--out", tmp_path / "out", "--quiet")
     words = ("--methods", "D-13,D-13+KNN", "--datasets", "IAS", "--tables", "recognition,retrieval")
     assert run("reproduce", *words, *where) == 2
     assert len(in_process) == 3
@@ -220,15 +179,15 @@ def test_a_failure_is_listed_and_the_others_go_on(place, in_process, tmp_path, c
     assert "failed" not in (tmp_path / "out" / "retrieval.md").read_text()
 
 
-def test_an_interruption_says_how_to_go_on(place, tmp_path, monkeypatch, capsys):
+def test_an_interruption_says_how_to_go_on(runs, tmp_path, monkeypatch, capsys):
     """reproduce.py has no --resume: the same command goes on."""
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(execution, "perform", stop)
+    monkeypatch.setattr(Runs, "make", stop)
     words = ("--tables", "retrieval", "--datasets", "IAS", "--methods", "D-13")
-    where = ("--data", place.data, "--out", tmp_path / "out", "--models", place.models)
+    where = ("--data", runs.data, "--out", tmp_path / "out")
     monkeypatch.setattr(sys, "argv", ["reproduce.py", *map(str, words + where)])
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(execution.PROJECT / "reproduce.py"), run_name="__main__")
@@ -255,7 +214,7 @@ def test_end_of_a_script(capfd):
 
 
 def test_wrong_use(capsys):
-    assert "unknown simcml" in error_of(capsys, "reproduce", "--methods", "SimCML")
+    assert "found 'SimCML'" in error_of(capsys, "reproduce", "--methods", "SimCML")
     assert "leave out --data" in error_of(capsys, "reproduce", "--quick", "--data", "x")
     said = error_of(capsys, "reproduce", "--data", "nowhere")
     assert "--data: expected a folder that preprocess.py wrote, found none at nowhere" in said
@@ -270,7 +229,8 @@ def test_an_interruption_lets_the_script_save_its_state(tmp_path):
     script.write_text(
         "import pathlib, sys, time\n"
         "try:\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
-        "except KeyboardInterrupt:\n    time.sleep(0.2)\n    pathlib.Path('saved').touch()\n    sys.exit(130)\n"
+        "except KeyboardInterrupt:\n    time.sleep(0.2)\n"
+        "    pathlib.Path('saved').touch()\n    sys.exit(130)\n"
     )
     parent = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
