@@ -21,5 +21,5 @@ def make_data(cells: Collection[Cell], raw: Path, data: Path, preprocess: Callab
         done = data / f".{name}.{'.'.join(map(str, lengths))}.done"
         if not done.is_file():
             simulate(name, raw, *DATA[name])
-            preprocess(name, find(name, raw), lengths, data)
+            preprocess(name, find(name, raw), lengths, data, 0, "kinect")
             done.touch()

@@ -36,7 +36,7 @@ def compare(cell: Cell, records: Mapping[int, Any], missing: Sequence[str]) -> E
     comparable = best and target and not simulated
     newest = list(records.values())[-1] if records else {"key": {}, "result": {}}
     capped = newest["key"].get("epochs")
-    notes = [*map(shorten, missing), f"at most {capped} epochs" if capped else ""]
+    notes = [*map(shorten, missing), f"epochs capped at {capped}" if capped else ""]
     return {
         "table": cell.table,
         "row": cell.row.name,

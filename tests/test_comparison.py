@@ -63,7 +63,7 @@ def test_simulated_figures_say_so_and_have_no_difference(tmp_path):
 def test_a_cap_of_epochs_is_noted():
     capped = record(0.60, 0.50, 2)
     capped["key"]["epochs"] = 2
-    assert comparison.compare(CELL, {0: capped}, [])["note"] == "at most 2 epochs"
+    assert comparison.compare(CELL, {0: capped}, [])["note"] == "epochs capped at 2"
 
 
 def test_a_row_that_is_published_only():
