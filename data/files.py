@@ -15,9 +15,7 @@ LARGEST_COORDINATE = 1e9  # in the files' unit; beyond it squared distances drow
 
 @dataclass(frozen=True)
 class Sequences:
-    """Windows of skeletons. skeletons (N, f, J, 3) float32 in the unit of the files; labels (N,)
-    int64.
-    """
+    """Windows: skeletons (N, f, J, 3) float32 in the unit of the files; labels (N,) int64."""
 
     skeletons: np.ndarray
     labels: np.ndarray
@@ -40,7 +38,7 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
     than expected, axes or labels that do not fit each other, coordinates that are not finite.
     """
     axes = [_read_axis(part.axis(axis), joints) for axis in AXES]  # 3 x (N*f, J)
-    first, rows = part.axis(AXES[0]), len(axes[0])
+    rows = len(axes[0])
     for axis, values in zip(AXES, axes, strict=True):
         if len(values) != rows:
             raise InputError(
@@ -48,18 +46,10 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
                 f"found {len(values)}; make or download the three files together"
             )
     labels = read_labels(part)
-    if rows == 0:
-        raise InputError(f"{first}: expected windows, found an empty file; make the data again")
-    if rows % part.length:
+    if rows == 0 or rows != len(labels) * part.length:
         raise InputError(
-            f"{first}: expected windows of {part.length} frames, found {rows} rows, which is no "
-            "multiple; give the length that the file was made with"
-        )
-    if rows != len(labels) * part.length:
-        raise InputError(
-            f"{part.folder}: expected one label for each of the {rows // part.length} windows of "
-            f"{part.length} frames in {first.name}, found {len(labels)} labels; is it another "
-            "length, or are they another set's labels?"
+            f"{part.axis(AXES[0])}: expected windows of {part.length} frames, as many as "
+            f"labels, found {rows} rows and {len(labels)} labels; are they of another length?"
         )
     skeletons = np.stack(axes, axis=-1).reshape(len(labels), part.length, joints, 3)  # (N, f, J, 3)
     if centred:
@@ -68,10 +58,8 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
 
 
 def read_labels(part: Part) -> np.ndarray:
-    """Person label of each window (N,) int64, from the frame_id file or, if that is missing or
-    pickled, from ids.
-
-    InputError if neither can be read, or the labels are not whole numbers.
+    """Person label of each window (N,) int64, from frame_id or, if that is missing or pickled, from
+    ids. InputError if neither can be read, or the labels are not whole numbers.
     """
     labels = _read_npy(part.frame_id) if part.frame_id.is_file() else None
     if labels is not None:
@@ -101,12 +89,11 @@ def _read_axis(path: Path, joints: int) -> np.ndarray:
     if not path.is_file():
         raise InputError(f"{path} is missing: expected one file for each of the axes x, y, z")
     values = _read_npy(path)
-    if values is None or values.dtype.kind not in "fiu":
-        raise InputError(f"{path}: expected an array of numbers, found objects; it is not read")
-    if values.ndim != 2 or values.shape[1] != joints:
+    if values is None or values.dtype.kind not in "fiu" or values.shape[1:] != (joints,):
+        found = "objects" if values is None else f"{values.dtype} {values.shape}"
         raise InputError(
-            f"{path}: expected {joints} joints, an array (windows * frames, {joints}), found "
-            f"{values.shape}; is it another data set's?"
+            f"{path}: expected an array of numbers (windows * frames, {joints} joints), found "
+            f"{found}; is it another data set's?"
         )
     values = values.astype(np.float64)
     bad = np.count_nonzero(~(abs(values) < LARGEST_COORDINATE))
@@ -132,17 +119,13 @@ def _labels_of_ids(path: Path) -> np.ndarray:
 
 
 def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
-    """The values (n,) as int64; whole floats and digits in text are accepted, as older code wrote
-    them.
-    """
+    """The values (n,) as int64; whole floats and digits in text pass, as older code wrote them."""
     try:
         numbers = np.asarray(values).astype(np.float64)
+        whole = (abs(numbers) < LARGEST_LABEL) & (numbers == np.round(numbers))
+        if numbers.ndim == 1 and whole.all():
+            return numbers.astype(np.int64)
+        found = f"the shape {numbers.shape}, fractions, NaN or numbers beyond 2^53"
     except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: expected whole numbers, found other values ({error})") from error
-    whole = (abs(numbers) < LARGEST_LABEL) & (numbers == np.round(numbers))
-    if numbers.ndim != 1 or not whole.all():
-        raise InputError(
-            f"{path}: expected a list of whole numbers, found the shape {numbers.shape}, "
-            "fractions, NaN or numbers beyond 2^53"
-        )
-    return numbers.astype(np.int64)
+        found = f"other values ({error})"
+    raise InputError(f"{path}: expected a list of whole numbers, found {found}")

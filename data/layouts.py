@@ -1,6 +1,4 @@
-"""Where the files of a data set lie: the project's own layout and those of the published
-downloads.
-"""
+"""Where the files of a data set lie: the project's layout and those of published downloads."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,7 @@ AXES = "xyz"
 
 @dataclass(frozen=True)
 class Part:
-    """One split on disk: `<folder>/<prefix>_{x,y,z}_<name>_<length>.npy` with its frame_id and ids
-    files.
-    """
+    """One split: `<folder>/<prefix>_{x,y,z}_<name>_<length>.npy`, frame_id and ids files."""
 
     folder: Path
     prefix: str
@@ -54,9 +50,8 @@ class Layout:
 
 
 def layouts(dataset: Dataset, length: int, root: Path, view: int | None = None) -> list[Layout]:
-    """Every layout in which a data set may lie, in the order in which they are looked for.
-
-    With `view`, the cross-view layouts. InputError for a view that the data set does not have.
+    """Every layout in which a data set may lie, in the order in which they are looked for; with
+    `view`, the cross-view ones. InputError for a view that the data set does not have.
     """
     base = root / (dataset.folder or dataset.name) / str(length)
     if view is not None:
@@ -81,9 +76,7 @@ def layouts(dataset: Dataset, length: int, root: Path, view: int | None = None) 
 
 
 def part_of(layout: Layout, dataset: Dataset, split: str, length: int) -> Part | None:
-    """The files of "train", of a test split, or of "test" (a view's); None if the layout cannot
-    hold it.
-    """
+    """The files of "train", a test split, or a view's "test"; None if the layout has none."""
     if split == "train":
         return Part(layout.train, "source", dataset.name, length)
     if not layout.one_test:
@@ -103,11 +96,9 @@ def locate(
     view: int | None = None,
     optional: tuple = (),
 ) -> dict[str, Part]:
-    """The files of the wanted splits, all from the first layout that holds them.
-
-    `optional` splits are left out where a layout has no place for them. InputError, with every
-    place that was looked at, if there is no data, and with what is missing if a layout holds only
-    some of the splits.
+    """The files of the wanted splits, all from the first layout that holds them, without those
+    `optional` ones that it has no place for. InputError if there is no data, with every place that
+    was looked at, or if a layout holds only some of the splits, with what is missing.
     """
     nearest, lacking, places = {}, [], set()
     for layout in layouts(dataset, length, root, view):

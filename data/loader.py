@@ -68,24 +68,19 @@ def load(
     length: int | None = None,
     root: str | Path = "Datasets",
     *,
-    rng: np.random.RandomState | None = None,
-    seed: int = 0,
-    batch_size: int = 256,
     balance: bool = True,
-    shuffle: bool = True,
     centred: bool = True,
     train: bool = True,
+    **sampling,
 ) -> Retrieval:
     """The training set, the probes and the gallery of a data set.
 
     dataset, probe: names in the table of data sets (`probe` as "probe", "A", "Walking", "cl.nm").
     length: frames f of a window, by default the data set's. root: the folder of all data sets.
-    rng: the stream for resampling and permutation, by default a new one from `seed`. batch_size:
-    enters the resampling to equal class shares (data.resample); balance: whether to resample, where
-    the table says that the data set is. shuffle: permute the training set once. centred: joint 0,
-    the hip centre, is the origin of every frame. train: whether to read the training set.
-
-    A released run is replayed by two loads in a row on one `rng`, without the first training set.
+    balance: whether to resample to equal class shares, where the table says that the data set is.
+    centred: joint 0, the hip centre, is the origin of every frame. train: whether to read the
+    training set. sampling: batch_size, rng, shuffle, seed of `resample.training_order`. A released
+    run is replayed by two loads in a row on one `rng`, of which the first one's train is not used.
 
     InputError if data is missing or damaged; DataWarning of probes without a person in the gallery.
     """
@@ -97,8 +92,7 @@ def load(
     warn_of_lost(probes.labels, gallery.labels, f"{row.name} {probe}: {LOST}")
     order = None
     if train:
-        labels, rng = sets["train"].labels, rng or np.random.RandomState(seed)
-        order = training_order(labels, batch_size, rng, balance and row.balanced, shuffle)
+        order = training_order(sets["train"].labels, balance=balance and row.balanced, **sampling)
     return Retrieval(
         train=sets["train"].take(order) if train else None,
         probe=probes,
@@ -117,12 +111,9 @@ def load_recognition(
     root: str | Path = "Datasets",
     *,
     view: int | None = None,
-    rng: np.random.RandomState | None = None,
-    seed: int = 0,
-    batch_size: int = 256,
     balance: bool = True,
-    shuffle: bool = True,
     centred: bool = True,
+    **sampling,
 ) -> Recognition:
     """The training set and the test sets of the recognition protocol.
 
@@ -154,8 +145,7 @@ def load_recognition(
     persons = np.unique(np.concatenate([train.labels, *(test.labels for test in sets.values())]))
     lost = f"{row.name}: persons of the tests that are not trained can only be misses"
     warn_of_lost(persons, train.labels, lost)
-    rng = rng or np.random.RandomState(seed)
-    order = training_order(train.labels, batch_size, rng, balance and row.balanced, shuffle)
+    order = training_order(train.labels, balance=balance and row.balanced, **sampling)
     return Recognition(
         train=_as_classes(train.take(order), persons),
         tests={name: _as_classes(test, persons) for name, test in sets.items()},

@@ -33,7 +33,7 @@ def split_windows(
     raw = RAW[name]
     windows = {}
     for split in arrangement.names:
-        first, last = raw.cut_train if split == TRAIN else raw.cut_test
+        first, last = raw.cut(split)
         own = arrangement.of(split, recordings)
         frames = [each.frames[first : max(len(each.frames) - last, 0)] for each in own]
         if not any(len(kept) >= length for kept in frames):
@@ -52,10 +52,9 @@ def warn_short(
     name: str, recordings: Sequence[Recording], arrangement: Arrangement, length: int
 ) -> None:
     """Log how many recordings are too short for one window."""
-    raw = RAW[name]
-    cuts = [sum(raw.cut_train if split == TRAIN else raw.cut_test) for split in arrangement.splits]
-    pairs = zip(recordings, cuts, strict=True)
-    short = [recording.name for recording, cut in pairs if len(recording.frames) < cut + length]
+    pairs = zip(recordings, arrangement.splits, strict=True)
+    shortest = {split: sum(RAW[name].cut(split)) + length for split in arrangement.splits}
+    short = [own.name for own, split in pairs if len(own.frames) < shortest[split]]
     if short:
         log.warning(
             "%s, f = %d: %d of %d recordings are too short for a window and give none (first: %s)",
@@ -84,11 +83,10 @@ def write(
     out: Path,
     settings: dict,
 ) -> tuple[Path, dict[str, int]]:
-    """Write one data set at one length below `out`. Returns its folder and the number of windows by
-    split.
+    """Write one data set at one length below `out`; its folder and the number of windows by split.
 
     settings: plain values that go into split.json as they are (seed, joint order).
-    InputError for a split without windows, for a folder whose data this program did not write, and
+    InputError for a split without windows, a folder whose data this program did not write, and
     where writing fails; what was there before is replaced only once everything is written.
     """
     row = datasets.get(name)
@@ -119,9 +117,7 @@ def write(
 
 
 def _write_part(part: Part, skeletons: np.ndarray, labels: np.ndarray, persons: list[int]) -> None:
-    """One split's files, skeletons (N, f, J, 3). `ids` lists a person without windows too, as
-    published.
-    """
+    """One split's files; skeletons (N, f, J, 3). As published, `ids` lists all persons."""
     part.folder.mkdir(parents=True)
     for number, axis in enumerate(AXES):
         np.save(part.axis(axis), skeletons[..., number].reshape(-1, skeletons.shape[2]))
@@ -133,9 +129,8 @@ def _write_part(part: Part, skeletons: np.ndarray, labels: np.ndarray, persons: 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
     """A temporary folder; when the block ends well, its entries replace their namesakes in
-    `target`. If it fails, `target` is as it was, and there only if it was.
-
-    InputError where `target` holds data but no split.json: then they are from elsewhere.
+    `target`, which else stays as it was. InputError where that holds data from elsewhere, without
+    split.json.
     """
     if any(target.glob("*_npy_data")) and not (target / SPLIT_FILE).exists():
         raise InputError(

@@ -32,13 +32,15 @@ def class_balanced(labels: np.ndarray, batch_size: int, rng: np.random.RandomSta
 
 def training_order(
     labels: np.ndarray,
-    batch_size: int,
-    rng: np.random.RandomState,
-    balance: bool,
+    batch_size: int = 256,
+    rng: np.random.RandomState | None = None,
+    balance: bool = True,
     shuffle: bool = True,
+    seed: int = 0,
 ) -> np.ndarray:
     """Stored window number of every training row: resampled if `balance`, then permuted if
-    `shuffle`.
+    `shuffle`. rng: the stream of both, by default a new one from `seed`.
     """
+    rng = rng or np.random.RandomState(seed)
     order = class_balanced(labels, batch_size, rng) if balance else np.arange(len(labels))
     return order[rng.permutation(len(order))] if shuffle else order

@@ -37,16 +37,8 @@ class _Array:
     def __setstate__(self, state: tuple):
         _, shape, dtype, fortran, content = state
         is_object = dtype.dtype == object
-        flat = _object_array(content) if is_object else _from_bytes(dtype, content)
+        flat = np.fromiter(content, object) if is_object else _from_bytes(dtype, content)
         self.value = flat.reshape(shape, order="F" if fortran else "C")
-
-
-def _object_array(entries: list) -> np.ndarray:
-    """(n,) whatever the entries are; numpy.array would take apart entries of equal length."""
-    array = np.empty(len(entries), dtype=object)
-    for i, entry in enumerate(entries):
-        array[i] = entry
-    return array
 
 
 def _from_bytes(dtype: _Dtype, content: str | bytes) -> np.ndarray:
@@ -83,10 +75,10 @@ def _unwrap(value):
     if isinstance(value, _Array):
         return _unwrap(value.value)
     if isinstance(value, np.ndarray) and value.dtype == object:
-        return _object_array([_unwrap(entry) for entry in value.flat]).reshape(value.shape)
+        return np.fromiter(map(_unwrap, value.flat), object).reshape(value.shape)
     if isinstance(value, dict):
         return {key: _unwrap(entry) for key, entry in value.items()}
-    return [_unwrap(entry) for entry in value] if isinstance(value, list | tuple) else value
+    return list(map(_unwrap, value)) if isinstance(value, list | tuple) else value
 
 
 def read_pickled_npy(path: Path) -> np.ndarray:

@@ -11,12 +11,9 @@ SIMULATED.txt beside the recordings names the settings.
 What --frames and --recordings count, by default and (in brackets) from least to most:
     BIWI     120 frames a walk   1 (1-4) walks, one after the other, in each folder of a person
     IAS      120 frames a walk   2 (1-4) walks, likewise
-    KGBD     120 frames a file   5 (3-6) files a person, to train, for the gallery and for the
-                                 probe; the real files have about 600 frames
-    KS20      30 frames a file   5 (5) views, all there are, in each of 3 settings; the real set has
-                                 about 100 frames
-    CASIA_B   80 frames a file   2 (1-6) videos nm of each of 11 views, a third as many (1 or 2) of
-                                 bg and of cl
+    KGBD     120 frames a file   5 (3-6) files a person; the real files have about 600 frames
+    KS20      30 frames a view   5 (5) views in each of 3 settings; the real ones have about 100
+    CASIA_B   80 frames a file   2 (1-6) videos nm of 11 views, a third as many (1, 2) of bg and cl
 One recording in twenty is shorter, by up to a half.
 """
 
@@ -36,10 +33,8 @@ MARKER = "SIMULATED.txt"
 
 @dataclass(frozen=True)
 class Simulation:
-    """How a data set is written, the default sizes, and from how many to how many recordings a
-    person has.
-
-    The least are those that preprocess.py needs: KGBD's splits take one each, KS20 has five views.
+    """How a data set is written, the default sizes, and the bounds of a person's recordings: the
+    least are what preprocess.py needs (KGBD's splits take one each, KS20 has five views).
     """
 
     write: Callable[[Request], None]
@@ -83,8 +78,7 @@ def simulate(
         raise InputError(
             f"{folder} exists and is no simulation (it has no {MARKER}); choose another --raw"
         )
-    # Written beside its place, so that an interruption leaves neither half a data set nor a mixture
-    # of two, and so that another simulation may go on beside this one.
+    # Beside its place: an interruption leaves neither half a data set nor a mixture of two.
     with staging_folder(folder.parent, f".{dataset}-") as staging:
         written = staging / dataset
         written.mkdir()

@@ -236,9 +236,7 @@ def test_casia_b_arrays_with_pickles_or_holes(tmp_path, capsys):
     holes = np.ones((4, 14, 3))
     holes[2, 5, 1] = np.nan
     np.save(folder / "002-nm-01-000.npy", holes)
-    assert "frame 3: expected finite coordinates" in refused(
-        capsys, 4, "--raw", tmp_path
-    )
+    assert "frame 3: expected finite coordinates" in refused(capsys, 4, "--raw", tmp_path)
     (folder / "002-nm-01-000.npy").unlink()
     assert "expected at least 2 persons and 2 views, found 1 and 3" in refused(
         capsys, 4, "--raw", tmp_path

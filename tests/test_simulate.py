@@ -245,6 +245,7 @@ def test_an_earlier_simulation_is_replaced_and_real_recordings_are_not(tmp_path,
     words = ("--dataset", "KS20", "--raw", tmp_path, "--frames", 3)
     run(*words, "--persons", 2)
     run(*words, "--persons", 1)
+    assert not capsys.readouterr().err, "no progress bar but on a terminal"
     assert not list((tmp_path / "KS20").rglob("*body2_*"))
     (tmp_path / "KS20" / simulate.MARKER).unlink()
     with pytest.raises(SystemExit) as end:
@@ -272,21 +273,30 @@ def test_two_simulations_into_one_place_at_once(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "both").iterdir()] == ["KGBD"]
 
 
-def test_a_failed_simulation_leaves_nothing_new(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("problem", "code", "words"),
+    [
+        (OSError("No space left on device"), 2, "No space left on device"),
+        (KeyboardInterrupt(), 130, "run again"),
+    ],
+)
+def test_what_fails_or_is_interrupted_leaves_nothing_new(
+    tmp_path, monkeypatch, capsys, problem, code, words
+):
     def fail(request):
         (request.root / "frontal").mkdir()
-        raise OSError("No space left on device")
+        raise problem
 
-    words = ("--dataset", "KS20", "--persons", 1, "--frames", 3, "--raw")
-    run(*words, tmp_path / "old")
+    command = ("--dataset", "KS20", "--persons", 1, "--frames", 3, "--raw")
+    run(*command, tmp_path / "old")
     before = digest(tmp_path / "old")
     failing = replace(simulate.SIMULATIONS["KS20"], write=fail)
     monkeypatch.setitem(simulate.SIMULATIONS, "KS20", failing)
     for name in ("new", "old"):
         with pytest.raises(SystemExit) as end:
-            run(*words, tmp_path / name)
-        assert end.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1].endswith("No space left on device")
+            run(*command, tmp_path / name)
+        assert end.value.code == code
+    assert capsys.readouterr().err.splitlines()[-1].endswith(words)
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
     assert digest(tmp_path / "old") == before
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["KS20"]

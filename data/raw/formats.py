@@ -46,6 +46,10 @@ class RawDataset:
     marker: str = "*"
     layout: int = 0
 
+    def cut(self, split: str) -> tuple[int, int]:
+        """Frames cut at the start and at the end of a recording of this split."""
+        return self.cut_train if split == TRAIN else self.cut_test
+
 
 RAW = {
     "BIWI": RawDataset(read_biwi, by_group, every_shift, PADUA, ("BIWI",), (10, 10), (10, 10)),

@@ -39,11 +39,10 @@ class Request:
 class Scene:
     """Where and how recordings are made; degrees, metres, seconds.
 
-    heading, heading_spread: mean direction of walking and its standard deviation between
-    recordings; 0 is towards the sensor. turn: standard deviation of the turning from first to last
-    frame. sway: mean amplitude of slow swinging. speed: mean factor on the person's own speed; 0
-    stands. floor: height of the floor, with the sensor as the origin. tilt: of the sensor. rate:
-    frames a second.
+    heading, heading_spread: mean and standard deviation of the direction of walking; 0 is towards
+    the sensor. turn: standard deviation of the turning from first to last frame. sway: mean
+    amplitude of slow swinging. speed: mean factor on the person's own speed; 0 stands. floor: its
+    height from the sensor. tilt: of the sensor. rate: frames a second.
     """
 
     sensor: Sensor
@@ -60,9 +59,8 @@ class Scene:
 def record(
     person: Person, scene: Scene, clothes: np.ndarray, frames: int, random: RandomState
 ) -> np.ndarray:
-    """One recording: tracked positions (at most `frames`, 25, 3) in the sensor's axes, metres.
-
-    clothes: (25, 3) offsets in the body's axes.
+    """Tracked positions (at most `frames`, 25, 3) in the sensor's axes, metres; clothes: offsets
+    (25, 3) in the body's axes.
     """
     if random.random_sample() < SHORT_SHARE:
         frames = max(1, round(frames * random.uniform(0.5, 0.9)))

@@ -1,8 +1,7 @@
 """What a skeleton tracker makes of a walker: clothing, occlusion, drift, noise, lost joints.
 
-All amounts are metres. They are set so that bone lengths scatter about as in Kinect recordings: a
-centimetre or two from frame to frame, slower errors of the same size, and errors that stay as long
-as the clothes or the recording do.
+All amounts are metres, set so that bone lengths scatter about as in Kinect recordings: a centimetre
+or two from frame to frame, slower errors of that size, others as lasting as clothes or recording.
 """
 
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ LIMBS = (
 LEFT_JOINTS = (4, 5, 6, 7, 12, 13, 14, 15, 21, 22)
 RIGHT_JOINTS = (8, 9, 10, 11, 16, 17, 18, 19, 23, 24)
 # Hands and feet, the ends of the limbs, are tracked worse than the trunk.
-UNCERTAINTY = np.full(JOINTS, 1.0)
+UNCERTAINTY = np.ones(JOINTS)
 UNCERTAINTY[[6, 10, 13, 17]] = 1.3
 UNCERTAINTY[[7, 11, 14, 15, 18, 19, 21, 22, 23, 24]] = 1.7
 UNCERTAINTY[[0, 1, 2, 20]] = 0.7
@@ -107,8 +106,7 @@ def lost_joints(frames: int, rate: float, random: np.random.RandomState) -> np.n
     """
     state = np.full((frames, JOINTS), 2)
     state[random.random_sample(state.shape) < 0.04] = 1
-    mean_length = 2.5
-    for start in np.flatnonzero(random.random_sample(frames) < rate / mean_length):
+    for start in np.flatnonzero(random.random_sample(frames) < rate / 2.5):  # the mean length
         limb = LIMBS[random.randint(4)]  # an arm or a leg
         stop = start + random.randint(1, 5)
         state[start:stop, limb] = 0
@@ -129,8 +127,7 @@ def _drift(frames: int, sensor: Sensor, rate: float, random: np.random.RandomSta
 def _jumps(frames: int, sensor: Sensor, random: np.random.RandomState) -> np.ndarray:
     """Leaps (frames, 25, 3) of a limb, for one to three frames."""
     offsets = np.zeros((frames, JOINTS, 3))
-    mean_length = 2.0
-    for start in np.flatnonzero(random.random_sample(frames) < sensor.jump / mean_length):
+    for start in np.flatnonzero(random.random_sample(frames) < sensor.jump / 2.0):  # mean length
         limb = LIMBS[random.randint(len(LIMBS) - 1)]
         stop = start + random.randint(1, 4)
         offsets[start:stop, limb] += sensor.jump_size * random.normal(size=3)
