@@ -125,7 +125,10 @@ def train_classifier(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     settings = classifiers.settings_of(args.recognise, args.epochs)
     device = command_line.pick_device(args)
     found = classifiers.recognise(args.recognise, sets, settings, args.seed, device, args.quiet)
-    return args.recognise, {**recognition_training.summary(found, args.probe), "settings": settings}
+    return args.recognise, {
+        **recognition_training.summary(found, args.probe),
+        "settings": vars(settings),
+    }
 
 
 def score_model(args: argparse.Namespace, saved: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -3,6 +3,7 @@ cannot do.
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from commands import error_of, run
 from data import Recognition, Sequences
 from data.descriptors import descriptor
 from engine import classifiers
-from engine.classifiers import NAMES, recognise, settings_of
+from engine.classifiers import LSTM, NAMES, AdaBoost, recognise, settings_of
 from reid.recognition import evaluate
 
 CPU = torch.device("cpu")
@@ -38,24 +39,24 @@ def persons_apart(
 @pytest.mark.parametrize("name", NAMES)
 def test_persons_that_lie_apart_are_learned_and_the_same_seed_gives_the_same_numbers(name):
     sets = persons_apart()
-    settings = settings_of(name, epochs=FEW_EPOCHS) | (
-        {"trees": 10} if "trees" in settings_of(name) else {}
-    )
-    if "lr" in settings:
-        settings |= {"lr": 0.005, "batch_size": 16, "hidden": 32}
+    settings = settings_of(name, epochs=FEW_EPOCHS)
+    if isinstance(settings, AdaBoost):
+        settings = replace(settings, trees=10)
+    if isinstance(settings, LSTM):
+        settings = replace(settings, lr=0.005, batch_size=16, hidden=32)
     found = recognise(name, sets, settings, 0, CPU, quiet=True)
     for test in ("A", "B"):
         assert found[test]["best"]["rank1"] == 1.0
         assert found[test]["best"]["nAUC_roc"] == 1.0
         assert np.trace(found[test]["best"]["confusion"]) == len(sets.tests[test])
     assert recognise(name, sets, settings, 0, CPU, quiet=True) == found
-    if "epochs" in settings:
+    if isinstance(settings, LSTM):
         assert recognise(name, sets, settings, 1, CPU, quiet=True) != found
 
 
 def test_nearest_neighbours_vote_by_inverse_distance_in_standardised_descriptors():
     sets = persons_apart(persons=4, windows=6, noise=2.5, seed=1)
-    found = recognise("D-13+KNN", sets, settings_of("D-13+KNN"), 0, CPU)["A"]["best"]
+    found = recognise("D-13+KNN", sets, settings_of("D-13+KNN"), 0, CPU, True)["A"]["best"]
     train, test = (
         descriptor("D-13", s.skeletons).astype(float) for s in (sets.train, sets.tests["A"])
     )
@@ -76,7 +77,7 @@ def test_nearest_neighbours_vote_by_inverse_distance_in_standardised_descriptors
 
 def test_training_ends_after_patience_and_the_last_epoch_stands_beside_the_best():
     sets = persons_apart(noise=1.5)
-    settings = settings_of("LSTM-2", epochs=9) | {"hidden": 8, "patience": 2, "lr": 0.01}
+    settings = replace(settings_of("LSTM-2", epochs=9), hidden=8, patience=2, lr=0.01)
     found = recognise("LSTM-2", sets, settings, 0, CPU, quiet=True)
     newest = max(row["best"]["epoch"] for row in found.values())
     for row in found.values():
@@ -86,7 +87,7 @@ def test_training_ends_after_patience_and_the_last_epoch_stands_beside_the_best(
 
 def test_layers_and_width_are_those_of_the_settings():
     generator = torch.Generator().manual_seed(0)
-    one, two = (classifiers.SequenceClassifier(20, 7, n, 256, generator) for n in (1, 2))
+    one, two = (classifiers.SequenceClassifier(20, 7, LSTM(layers=n), generator) for n in (1, 2))
     gates = 4 * 256
     first, second = gates * (60 + 256 + 2), gates * (256 + 256 + 2)
     assert sum(p.numel() for p in one.parameters()) == first + 257 * 7
@@ -125,7 +126,8 @@ def test_cross_view_has_one_test(tmp_path, write_dataset, capsys):
         tmp_path, "CASIA_B", 20, persons=3, windows=4, rng=np.random.RandomState(0), view=4
     )
     assert run(
-        "evaluate", "--recognise", "LSTM", "--dataset", "CASIA_B", "--view", 4, "--epochs", 1, "--data", tmp_path
+        "evaluate", "--recognise", "LSTM", "--dataset", "CASIA_B", "--view", 4, "--epochs", 1,
+        "--data", tmp_path,
     ) == 0  # fmt: skip
     assert "LSTM test best" in capsys.readouterr().out
 
