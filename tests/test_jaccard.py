@@ -2,8 +2,6 @@
 versions.
 """
 
-import logging
-
 import numba
 import numpy as np
 import pytest
@@ -126,7 +124,6 @@ def test_labels_of_the_plain_way(eps, min_samples):
 
 def test_compiling_is_said_once(caplog, monkeypatch):
     monkeypatch.setattr(jaccard_loops.NOTICE, "said", False)
-    monkeypatch.setattr(logging.getLogger("reid"), "propagate", True)
     with caplog.at_level("INFO", logger="reid"):
         for number in (1, 1.0):  # two types, each compiled
             numba.njit(lambda x: x + 1)(number)
