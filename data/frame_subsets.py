@@ -1,6 +1,4 @@
-"""Which frames SM-SGE reads: random subsets of every size, and the published ways to draw
-others.
-"""
+"""Which frames SM-SGE reads: random subsets of every size, and the published other ways."""
 
 import numpy as np
 
@@ -24,8 +22,7 @@ def draw_subsets(
 
     s_range: only subsets of that size (1, f/2, f-1, f). ord_sample: the first frames instead of
     random ones. bi: as many subsets again, read backwards. pred_margin: leave out the last frames,
-    which have no target. Raises InputError for an unknown s_range, and where no size, or no target
-    for a reversed subset, is left.
+    which have no target. Raises InputError for settings under which there is no subset.
     """
     if s_range not in SUBSET_SIZES:
         raise InputError(f"unknown s_range {s_range!r}; choose one of {', '.join(SUBSET_SIZES)}")
@@ -34,9 +31,8 @@ def draw_subsets(
             "bi reads the frames backwards, pred_margin predicts forwards: use one of them"
         )
     last = f - pred_margin
-    sizes = {"1": [1], "f/2": [f // 2], "f-1": [f - 1], "f": [f], "all": list(range(1, last + 1))}[
-        s_range
-    ]
+    one = {"1": 1, "f/2": f // 2, "f-1": f - 1, "f": f}
+    sizes = [one[s_range]] if s_range in one else list(range(1, last + 1))
     if not sizes or not 1 <= sizes[0] <= last:
         raise InputError(
             f"s_range {s_range} of f = {f} frames, {pred_margin} predicted ahead: no such subset"
@@ -44,10 +40,6 @@ def draw_subsets(
     subsets = []
     for direction in (1, -1) if bi else (1,):
         for size in sizes * sample_num:
-            frames = (
-                np.arange(size)
-                if ord_sample
-                else np.sort(rng.choice(last, size=size, replace=False))
-            )
-            subsets.append(frames[::direction])
+            drawn = range(size) if ord_sample else rng.choice(last, size=size, replace=False)
+            subsets.append(np.sort(drawn)[::direction])
     return subsets

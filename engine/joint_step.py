@@ -37,9 +37,7 @@ class JointStep:
     def __call__(
         self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
     ) -> dict[str, Tensor]:
-        """Train on one batch, with the arguments of SMSGE.losses; returns the losses before the
-        step, detached.
-        """
+        """Train on one batch, as of SMSGE.losses; returns the losses before the step, detached."""
         losses, gradients = self.gradients(graphs, subsets)
         self.optimisers["rest"].step()
         for scale, parameters in self.structure.items():
@@ -51,9 +49,7 @@ class JointStep:
     def gradients(
         self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
     ) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, ...]]]:
-        """The losses, and of each the gradients of `structure`; those of all else are left in
-        .grad.
-        """
+        """The losses, and of each the gradients of `structure`; all others are left in .grad."""
         model = self.model
         model.zero_grad()
         H = model.structural(graphs)

@@ -1,5 +1,4 @@
-"""Direct supervised fine-tuning (DF): a small network, trained with labels, on the frozen features
-of an encoder.
+"""Direct supervised fine-tuning (DF): a small network, trained with labels, on frozen features.
 
 The SimMC paper's tables (Rao and Miao, IJCAI 2022) set "SM-SGE + DF" beside "SM-SGE + SimMC",
 without code. Here it is one hidden ReLU layer for every frame feature and a linear layer for the
@@ -17,17 +16,11 @@ from models.recognition import RecognitionNetwork
 
 
 class DF(RecognitionNetwork):
-    """Logits of the persons from frame features, whatever encoder they are of: (B, f, inputs) ->
-    (B, persons).
-
-    The arguments are those of RecognitionNetwork.
-    """
+    """Logits of the persons from frame features, (B, f, inputs) -> (B, persons)."""
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
-        """Initial weights Glorot-uniform, biases 0: N(0, 1) would bury what the hidden layer
-        learns.
-        """
+        """Glorot-uniform weights: N(0, 1) would bury what the hidden layer learns. Biases 0."""
         for layer in (self.hidden, self.output):
             nn.init.xavier_uniform_(layer.weight, generator=generator)
             nn.init.zeros_(layer.bias)

@@ -62,9 +62,7 @@ def prefix_tree(subsets: Sequence[Sequence[int]], device: torch.device | str = "
 
 
 class PrefixLSTM(nn.Module):
-    """S two-layer LSTMs of D units, the input of LSTM s `inputs[s]` wide; weights 0 until
-    `initialise`.
-    """
+    """S two-layer LSTMs of D units, the input of LSTM s `inputs[s]` wide; weights 0 at first."""
 
     def __init__(self, inputs: Sequence[int], units: int):
         super().__init__()
@@ -78,9 +76,7 @@ class PrefixLSTM(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
-        """Glorot-uniform, a cell's input and recurrent kernels taken as the one matrix that
-        TensorFlow has.
-        """
+        """Glorot-uniform; a cell's input and recurrent kernels are one matrix in TensorFlow."""
         units = self.into_second.shape[1]
         for s, first in enumerate(self.into_first):
             for layer, into in enumerate((first, self.into_second[s])):
@@ -89,7 +85,7 @@ class PrefixLSTM(nn.Module):
                 self.recurrent[layer][s].uniform_(-limit, limit, generator=generator)
 
     def forward(self, x: Sequence[Tensor], tree: PrefixTree) -> Tensor:
-        """x: S inputs (B, f, inputs[s]) -> the second layer's outputs at all nodes, (S, N, B, D)."""
+        """x: S inputs (B, f, inputs[s]) -> the second layer's h at all nodes, (S, N, B, D)."""
         first, second = (bias + self.forget for bias in self.bias)  # (S, 4D)
         frames = [  # once a frame, not once a node: it is the same in every subset
             torch.addmm(bias, each.transpose(0, 1).flatten(0, 1), into)
@@ -102,17 +98,14 @@ class PrefixLSTM(nn.Module):
 
     @staticmethod
     def _layer(inputs: Tensor, recurrent: Tensor, tree: PrefixTree) -> Tensor:
-        """One layer over the tree, from what its inputs and biases add to the gates (S, N, B, 4D):
-        h (S, N, B, D).
-        """
-        outputs, h, c = [], None, None
+        """h (S, N, B, D) of a layer from what its inputs and biases add to the gates."""
+        outputs, h, c = [], None, None  # inputs (S, N, B, 4D)
         depths = inputs.split(tree.sizes, dim=1)
         for gates, parents in zip(depths, (None, *tree.parents), strict=True):
             if parents is not None:
                 h, c = h.index_select(1, parents), c.index_select(1, parents)
-                gates = torch.baddbmm(gates.flatten(1, 2), h.flatten(1, 2), recurrent).view(
-                    gates.shape
-                )
+                shape, state = gates.shape, h.flatten(1, 2)
+                gates = torch.baddbmm(gates.flatten(1, 2), state, recurrent).view(shape)
             i, j, f, o = gates.chunk(4, dim=-1)  # (S, nodes of the depth, B, D)
             c = i.sigmoid() * j.tanh() + (0 if c is None else f.sigmoid() * c)
             h = o.sigmoid() * c.tanh()

@@ -16,16 +16,15 @@ from common.errors import InputError
 def pick(
     variables: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...] | None = None
 ) -> np.ndarray:
-    """The named variable. Raises InputError where it is missing or has another shape than the one
-    asked for.
-    """
+    """The named variable. InputError where it is missing or has another shape than `shape`."""
     if name not in variables:
         raise InputError(
             f"the published weights have no variable {name!r}: not a checkpoint of this model?"
         )
     if shape is not None and tuple(variables[name].shape) != tuple(shape):
         raise InputError(
-            f"published variable {name!r}: expected shape {tuple(shape)}, found {tuple(variables[name].shape)}"
+            f"published variable {name!r}: expected shape {tuple(shape)}, "
+            f"found {tuple(variables[name].shape)}"
         )
     return variables[name]
 
@@ -35,19 +34,15 @@ def tensor(array: np.ndarray) -> torch.Tensor:
     return torch.tensor(np.asarray(array), dtype=torch.float32)
 
 
-def set_linear(layer: torch.nn.Linear, kernel: np.ndarray, bias: np.ndarray | None = None) -> None:
+def set_linear(layer: torch.nn.Linear, kernel: np.ndarray, bias: np.ndarray) -> None:
     """Fill a linear layer from a TensorFlow kernel (inputs, outputs) and bias (outputs,)."""
-    with torch.no_grad():
-        layer.weight.copy_(tensor(kernel).T)
-        if bias is not None:
-            layer.bias.copy_(tensor(bias))
+    layer.weight.data.copy_(tensor(kernel).T)
+    layer.bias.data.copy_(tensor(bias))
 
 
 def lstm_gates_to_torch(array: torch.Tensor) -> torch.Tensor:
-    """Reorder the last axis, 4 * units wide, from TensorFlow's gates i, j, f, o to PyTorch's i, f,
-    g, o.
-
-    The order swaps the two middle gates, so the same function goes either way.
+    """Swap the middle two of four gates in the last axis, 4 * units wide: TensorFlow's i, j, f, o
+    to PyTorch's i, f, g, o, or back.
     """
     i, j, f, o = array.chunk(4, dim=-1)
     return torch.cat([i, f, j, o], dim=-1)

@@ -1,6 +1,4 @@
-"""The recognition network that AGE and SM-SGE train on top of frozen gait features: linear, ReLU,
-linear.
-"""
+"""The recognition network that AGE and SM-SGE train on top of frozen gait features."""
 
 from collections.abc import Mapping
 
@@ -24,12 +22,10 @@ PUBLISHED = (
 
 
 class RecognitionNetwork(nn.Module):
-    """Logits of the persons from gait features, whatever axes stand in front: (..., inputs) ->
-    (..., persons).
+    """Logits from gait features: linear, ReLU, linear, (..., inputs) -> (..., persons).
 
-    inputs: size of a feature (AGE 3H for `ap`, 3fH for `sc`; SM-SGE 4 D_h). persons: number of
-    classes. hidden: hidden units (AGE 256, SM-SGE 4 D_h).
-    generator: draws the weights, N(0, 1); one seeded with 0 unless given. Biases start at 0.
+    inputs: size of a feature (AGE 3H for `ap`, 3fH for `sc`; SM-SGE 4 D_h). hidden: units (AGE 256,
+    SM-SGE 4 D_h). generator: draws the weights; seed 0 by default.
     """
 
     def __init__(
@@ -50,37 +46,26 @@ class RecognitionNetwork(nn.Module):
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray]) -> "RecognitionNetwork":
-        """The network with the weights of a published AGE or SM-SGE recogniser, sizes taken from
-        the arrays.
+        """The network with the weights of a published AGE or SM-SGE recogniser.
 
-        variables: name -> array, names as in the checkpoint without ":0"; others in it are ignored.
-        Raises InputError where neither recogniser is complete among them, or its arrays do not fit
-        together.
+        variables: arrays by the checkpoint's names without ":0"; others in it are ignored. Raises
+        InputError where neither recogniser is complete, or its arrays do not fit together.
         """
-        names = next(
-            (names for names in PUBLISHED if all(name in variables for name in names)), None
-        )
+        names = next((names for names in PUBLISHED if all(n in variables for n in names)), None)
         if names is None:
             raise InputError(
-                f"no recognition network among the published variables: expected {', '.join(PUBLISHED[2])} (AGE) or "
-                f"{_SMSGE}_4 to _7 (SM-SGE), found {', '.join(sorted(variables)[:8]) or 'none'}"
+                f"no recognition network among the published variables: expected "
+                f"{', '.join(PUBLISHED[2])} (AGE) or {_SMSGE}_4 to _7 (SM-SGE), found "
+                f"{', '.join(sorted(variables)[:8]) or 'none'}"
             )
-        kernel_1, bias_1, kernel_2, bias_2 = names
-        inputs, hidden = len(variables[kernel_1]), variables[kernel_1].shape[-1]
-        persons = variables[kernel_2].shape[-1]
+        inputs, hidden = len(variables[names[0]]), variables[names[0]].shape[-1]
+        persons = variables[names[2]].shape[-1]
         network = cls(inputs, persons, hidden)
-        kernel, bias = (
-            pick(variables, kernel_1, (inputs, hidden)),
-            pick(variables, bias_1, (hidden,)),
-        )
-        set_linear(network.hidden, kernel, bias)
-        kernel, bias = (
-            pick(variables, kernel_2, (hidden, persons)),
-            pick(variables, bias_2, (persons,)),
-        )
-        set_linear(network.output, kernel, bias)
+        shapes = ((inputs, hidden), (hidden,), (hidden, persons), (persons,))
+        arrays = [pick(variables, *each) for each in zip(names, shapes, strict=True)]
+        set_linear(network.hidden, *arrays[:2])
+        set_linear(network.output, *arrays[2:])
         return network
 
     def forward(self, features: Tensor) -> Tensor:
-        """(..., inputs) -> logits (..., persons)."""
         return self.output(torch.relu(self.hidden(features)))

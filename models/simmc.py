@@ -25,6 +25,8 @@ from torch.nn import functional
 from common.errors import InputError
 from models.published import set_linear
 
+PREDICTOR = ("Variable", "Variable_1")  # its kernel and bias in the published checkpoints
+
 
 class SimMC(nn.Module):
     """Frame encoder (an MLP) and MIC predictor.
@@ -60,34 +62,25 @@ class SimMC(nn.Module):
         variables: name -> array, names as in the checkpoint (SimMC/dense/kernel ...); optimiser
         slots are ignored. Raises InputError if the encoder or the predictor is not among them.
         """
-        layers: dict[tuple[str, str], np.ndarray] = {}
-        for name, array in variables.items():
-            found = re.search(r"(?:^|/)(dense(?:_\d+)?/(?:kernel|bias)|Variable(?:_1)?)$", name)
-            if found:
-                layer, _, kind = found[1].rpartition("/")
-                layers[layer, kind] = array
-        depth = sum(kind == "kernel" for _, kind in layers)
-        names = ["dense" if n == 0 else f"dense_{n}" for n in range(depth)]
-        wanted = [(n, k) for n in names for k in ("kernel", "bias")] + [
-            ("", "Variable"),
-            ("", "Variable_1"),
-        ]
-        if depth < 2 or any(key not in layers for key in wanted):
+        pattern = re.compile(r"(?:^|/)(dense(?:_\d+)?/(?:kernel|bias)|Variable(?:_1)?)$")
+        matches = ((pattern.search(name), array) for name, array in variables.items())
+        arrays = {match[1]: array for match, array in matches if match}
+        depth = sum(name.endswith("kernel") for name in arrays)
+        dense = ["dense" if n == 0 else f"dense_{n}" for n in range(depth)]
+        names = [(f"{name}/kernel", f"{name}/bias") for name in dense] + [PREDICTOR]
+        if depth < 2 or any(name not in arrays for pair in names for name in pair):
             raise InputError(
-                "expected SimMC's variables (dense/kernel, dense/bias, dense_1/..., Variable, Variable_1), "
-                f"found {', '.join(sorted(variables)) or 'none'}"
+                "expected SimMC's variables (dense/kernel, dense/bias, dense_1/..., Variable, "
+                f"Variable_1), found {', '.join(sorted(variables)) or 'none'}"
             )
-        inputs, H = layers["dense", "kernel"].shape
+        inputs, H = arrays["dense/kernel"].shape
         model = cls(inputs, H, depth - 1)
-        for layer, name in zip(model.encoder, names, strict=True):
-            set_linear(layer, layers[name, "kernel"], layers[name, "bias"])
-        set_linear(model.predictor, layers["", "Variable"], layers["", "Variable_1"])
+        for layer, (kernel, bias) in zip((*model.encoder, model.predictor), names, strict=True):
+            set_linear(layer, arrays[kernel], arrays[bias])
         return model
 
     def encode(self, skeletons: Tensor) -> Tensor:
-        """Frame features. skeletons: (B, f, J, 3), or frame features (B, f, d). Returns (B, f,
-        H).
-        """
+        """Frame features (B, f, H) of skeletons (B, f, J, 3), or of frame features (B, f, d)."""
         h = skeletons.flatten(2)  # (B, f, J * 3)
         for layer in self.encoder[:-1]:
             h = functional.relu(layer(h))
@@ -120,16 +113,12 @@ class SimMC(nn.Module):
         """MIC: -(mean cos(u1, sg(v2)) + mean cos(u2, sg(v1))) / 2 with u = predictor(v). v1, v2:
         (B, H).
         """
-        return (
-            -(_cosine(self.predictor(v1), v2.detach()) + _cosine(self.predictor(v2), v1.detach()))
-            / 2
-        )
+        u1, u2 = self.predictor(v1), self.predictor(v2)
+        return -(_cosine(u1, v2.detach()) + _cosine(u2, v1.detach())) / 2
 
 
 def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
-    """Sequence features: the mean over the frames that the mask keeps. (B, f, H), (f,) bool -> (B,
-    H).
-    """
+    """The mean over the frames that the mask keeps. (B, f, H), (f,) bool -> (B, H)."""
     return frames[:, mask].mean(dim=1)
 
 
@@ -172,13 +161,10 @@ def check_masks(f: int, dropped: Sequence[int]) -> None:
 
 
 def mean_of_clusters(features: Tensor, labels: Tensor) -> Tensor:
-    """Prototypes: the mean feature of each cluster 0 ... K - 1; noise (-1) has none. (N, H), (N,)
-    -> (K, H).
+    """Prototypes (K, H): the mean of the features (N, H) of each cluster 0 ... K - 1 in labels
+    (N,); noise (-1) has none.
     """
     members = labels >= 0
-    clusters = labels[members]
-    counts = torch.bincount(clusters)
-    sums = features.new_zeros(len(counts), features.shape[1]).index_add_(
-        0, clusters, features[members]
-    )
-    return sums / counts[:, None]
+    counts = torch.bincount(labels[members])
+    sums = features.new_zeros(len(counts), features.shape[1])
+    return sums.index_add_(0, labels[members], features[members]) / counts[:, None]

@@ -163,9 +163,7 @@ class SMSGE(nn.Module):
         return node_positions(skeletons.flip(1) if self.reverse else skeletons, self.scales)
 
     def structural(self, graphs: Graphs) -> dict[str, Tensor]:
-        """Structural features H of every scale, (B, f, n, hidden) each. InputError for graphs of
-        other shapes.
-        """
+        """Structural features H by scale, (B, f, n, hidden). InputError for other shapes."""
         for scale, n in self.nodes_of.items():
             shape = tuple(graphs[scale].shape) if scale in graphs else None
             if shape is None or len(shape) != 4 or shape[2:] != (n, 3) or shape[1] < 1:
@@ -189,14 +187,11 @@ class SMSGE(nn.Module):
         return {scale: self.collaborate(scale, H) for scale in self.scales}
 
     def encode(self, nodes: Graphs, tree: PrefixTree) -> Tensor:
-        """LSTM outputs (scales, N, B, D_h) at the nodes of a prefix tree, from the fused node
-        features.
-        """
+        """LSTM outputs (scales, N, B, D_h) at the nodes of a prefix tree, of fused features."""
         return self.dynamics([nodes[scale].flatten(2) for scale in self.scales], tree)
 
     def states(self, graphs: Graphs, prefixes: int | None = None) -> Tensor:
-        """The states I|J|P|B after k = 1 ... f frames, (B, f, 4 D_h), in one pass over the
-        sequence.
+        """The states I|J|P|B after k = 1 ... f frames, (B, f, 4 D_h), in one pass.
 
         prefixes: f + 1 adds the released code's extra one, a step with an all-zero input. Raises
         InputError for another number.
