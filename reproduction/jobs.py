@@ -105,12 +105,10 @@ class Runs:
             words = [path if word == "{source}" else word for word in words]
         words += ["--data", str(self.data), "--device", self.device]
         words += ["--json", str(self._file(job, ".result.json"))]
-        if job.row.script.startswith("train_"):
-            words += ["--out", str(folder)]
-            if resume and "--resume" not in words and any(folder.rglob("*last.pt")):
-                words.append("--resume")
-        if self.epochs and job.row.trained:
-            words += ["--epochs", str(self.epochs)]
+        trains, begun = job.row.script.startswith("train_"), any(folder.rglob("*last.pt"))
+        words += ["--out", str(folder)] * trains
+        words += ["--resume"] * (trains and resume and begun and "--resume" not in words)
+        words += ["--epochs", str(self.epochs)] * bool(self.epochs and job.row.trained)
         words += ["--quiet"] * self.quiet
         return [sys.executable, str(PROJECT / job.row.script), *words]
 
@@ -142,7 +140,6 @@ def make_all(
 
 def overview(tables: Collection[str], work: Collection[Job], outcomes: Outcomes) -> list[str]:
     """Runs counted by table; the runs of one table alone; what is missing."""
-
     names = {type(None): "to run", dict: "done", str: "no data"}
     states = {path: names[type(outcome)] for path, outcome in outcomes.items()}
     lines = [f"{'table':16}" + "".join(f"{name:>10}" for name in names.values())]

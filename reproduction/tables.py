@@ -1,6 +1,5 @@
 """Tables of published figures beside ours, as text, CSV and JSON."""
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -94,11 +93,9 @@ def as_markdown(table: str, entries: Sequence[Entry]) -> str:
     papers = published()[table]
     lines = [
         f"# {papers['title']}\n",
-        f"{' / '.join(papers['metrics'])}, in percent.",
-        f"Published: {papers['source']}.",
+        f"{' / '.join(papers['metrics'])}, in percent. Published: {papers['source']}.",
         "Best: the epoch that is best on the test set, as in the papers; last: the last epoch;",
-        "mean ± standard deviation over the seeds.",
-        "Untrained: the same encoder with its initial weights.",
+        "mean ± standard deviation over the seeds. Untrained: the encoder's initial weights.",
     ]
     if machines := sorted({machine for entry in entries for machine in entry["machines"]}):
         lines.append(f"\nMachine: {'; '.join(machines)}.")
@@ -143,8 +140,7 @@ def _cells(entry: Entry, word: str) -> dict[str, str]:
 
 
 def _words(values: Mapping[str, Any]) -> str:
-    texts = (json.dumps(v) if isinstance(v, dict) else str(v) for v in values.values())
-    return ", ".join(f"{name} {text}" for name, text in zip(values, texts, strict=True))
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _numbers(values: Numbers, spread: Numbers = None, sign: str = "") -> str:
