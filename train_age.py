@@ -23,7 +23,6 @@ side by side: python -m tools.attention.
 
 import argparse
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ from engine.recognisers import Recogniser, Rows, rows_of_test
 from engine.run import Run
 from engine.settings import choose
 from engine.timer import Stages
-from models.age import AGE, AXES, stops
+from models.age import AGE, AXES, CLIP, stops
 from tools import attention
 
 VALIDATE_EVERY = 50  # batches of an epoch
@@ -93,7 +92,9 @@ def new_model(run: Run, joints: int) -> tuple[AGE, torch.Generator]:
     seed.
     """
     generator = torch.Generator().manual_seed(run.args.seed)
-    options = {name: run.settings[name] for name in ("hidden", "decoder_input", "target")}
+    options = {
+        name: run.settings[name] for name in ("hidden", "decoder_input", "target", "attention")
+    }
     options["count_copies"] = run.args.protocol == "released"
     return AGE(joints, **options, generator=generator), generator
 
@@ -104,24 +105,26 @@ def train_encoders(run: Run, model: AGE, skeletons: torch.Tensor, order: np.ndar
     """
     settings = run.settings
     batches = encoder_batches(run, order, skeletons)
-    locality = settings["attention"] == "LA"
-    parameters = list(model.parameters())  # each of shape (3, ...), one slice an axis
-    optimizer = TFAdam(parameters, settings["lr"])
-    backward = partial(model.backward, locality=locality)
+    optimizers = [TFAdam(axis.parameters(), settings["lr"]) for axis in model.axes.values()]
     validation = Validation()
-    parts = {"model": model, "optimizer": optimizer, "validation": validation}
+    parts = {"model": model, "validation": validation}
+    parts |= {f"optimizer_{name}": part for name, part in zip(AXES, optimizers, strict=True)}
     epoch = run.resume(parts, (*recognition_training.CHANGEABLE, "manner", "feature"))
     stages = Stages(settings["pre_epochs"], epoch, run.args.quiet, skeletons.device)
     while epoch < settings["pre_epochs"] and not validation.all_stopped:
         found = []
         with stages("learn"):
             for number, batch in enumerate(batches):
-                losses = backward(skeletons[batch])
-                final = [p.data[validation.stopped] for p in parameters if validation.stopped]
-                optimizer.step()
-                for parameter, weights in zip(parameters, final, strict=False):
-                    parameter.data[validation.stopped] = weights
-                found.append(torch.stack([losses["reconstruction"], losses["locality"]]))
+                model.zero_grad()
+                losses = model.losses(skeletons[batch])
+                losses["total"].sum().backward()
+                torch.nn.utils.clip_grad_value_(model.parameters(), CLIP)
+                for axis, optimizer in enumerate(optimizers):
+                    if axis not in validation.stopped:
+                        optimizer.step()
+                found.append(
+                    torch.stack([losses[name].detach() for name in ("reconstruction", "locality")])
+                )
                 if number % VALIDATE_EVERY == 0 and validation.look(model, skeletons[batches[0]]):
                     break
         epoch += 1
@@ -154,7 +157,7 @@ class Validation:
     @torch.no_grad()
     def look(self, model: AGE, batch: torch.Tensor) -> bool:
         """Validate on a batch (B, f, J, 3). Returns whether every axis has stopped."""
-        for axis, loss in enumerate(model.data_losses(batch)["reconstruction"].tolist()):
+        for axis, loss in enumerate(model.losses(batch)["reconstruction"].tolist()):
             if axis not in self.stopped:
                 self.losses[axis].append(loss)
                 if stops(self.losses[axis]):
@@ -234,7 +237,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = options.training_parser(__doc__)
     two_phases.add_arguments(parser)
     group = parser.add_argument_group("AGE (default: the published setting of the data set)")
-    group.add_argument("--attention", choices=("LA", "BA"), help="locality-aware or basic")
+    group.add_argument(
+        "--attention", choices=("LA", "BA", "MBA"), help="locality-aware, basic, masked"
+    )
     group.add_argument(
         "--manner", choices=("ap", "sc"), help="average the rows' predictions, or join the rows"
     )

@@ -7,11 +7,11 @@ call each.
 
 import torch
 
-from benchmarks import plain_age
 from benchmarks.harness import Options, Report, alternate, compare
 from engine.optimizer import TFAdam
 from engine.settings import AGE_DEFAULT
 from models.age import AGE, AXES, CLIP, PUBLISHED
+from tests.reference import age as plain_age
 
 LR = AGE_DEFAULT["lr"]
 PLAIN, OWN, FLOOR = (
@@ -26,7 +26,7 @@ def run(options: Options) -> Report:
     generator = torch.Generator().manual_seed(0)
     model = AGE(J, H, generator=generator)
     batches = torch.randn(options.rounds + 1, B, f, J, 3, generator=generator)
-    plain = plain_age.Training([variables(model, axis) for axis in range(3)], LR, CLIP)
+    plain = plain_age.Training([variables(model, axis) for axis in AXES], LR, CLIP)
     optimizer = TFAdam(model.parameters(), LR)
     products, flops = step_products(B, f, J, H)
     taken = {PLAIN: 0, OWN: 0}
@@ -36,9 +36,12 @@ def run(options: Options) -> Report:
         return batches[taken[name] - 1]
 
     def own_step() -> dict[str, torch.Tensor]:
-        found = model.backward(next_batch(OWN))
+        optimizer.zero_grad()
+        losses = model.losses(next_batch(OWN))
+        losses["total"].sum().backward()
+        torch.nn.utils.clip_grad_value_(model.parameters(), CLIP)
         optimizer.step()
-        return found
+        return {name: loss.detach() for name, loss in losses.items()}
 
     versions = {PLAIN: lambda: plain.step(next_batch(PLAIN)), OWN: own_step, FLOOR: products}
     alternate(versions, 1)  # the first calls allocate
@@ -60,9 +63,9 @@ def run(options: Options) -> Report:
     return report
 
 
-def variables(model: AGE, axis: int) -> dict[str, torch.Tensor]:
+def variables(model: AGE, axis: str) -> dict[str, torch.Tensor]:
     """The weights of one axis under their TensorFlow names, in TensorFlow's layout."""
-    values = {name: model.get_parameter(own).detach()[axis] for own, name in PUBLISHED.items()}
+    values = {PUBLISHED[own]: p.detach() for own, p in model.axes[axis].named_parameters()}
     return {
         name: (value.T if value.dim() == 2 else value).contiguous()
         for name, value in values.items()
@@ -79,13 +82,13 @@ def check(plain_losses, losses, plain: plain_age.Training, model: AGE, moved: fl
         expected = torch.tensor([terms[name] for terms in plain_losses])
         torch.testing.assert_close(values, expected, rtol=1e-5, atol=0)
     largest = 0.0
-    for axis in range(len(AXES)):
+    for axis, w in zip(AXES, plain.variables, strict=True):
         for name, value in variables(model, axis).items():
-            difference = (value - plain.variables[axis][name].detach()).abs()
+            difference = (value - w[name].detach()).abs()
             largest = max(largest, difference.max().item())
             if difference.mean() > 1e-3 * moved:
                 raise AssertionError(
-                    f"{name} of axis {AXES[axis]} differs by {difference.mean():.1e} on average"
+                    f"{name} of axis {axis} differs by {difference.mean():.1e} on average"
                 )
     return largest
 

@@ -203,6 +203,11 @@ class Run:
         checkpoint.expect(path, content, self.identity)
         wanted = {name: value for name, value in self.settings.items() if name not in changeable}
         checkpoint.expect(path, content["settings"], wanted)
+        if content["state"].keys() != parts.keys():
+            raise InputError(
+                f"{path} holds {', '.join(content['state'])}, expected {', '.join(parts)}: "
+                "train from the start, without --resume"
+            )
         for name, part in parts.items():
             _restore(part, content["state"][name])
         self.history = content["history"]

@@ -6,10 +6,7 @@ Rao, Wang, Hu, Tan, Da, Cheng, Hu. IJCAI 2020. https://www.ijcai.org/proceedings
 An LSTM encoder-decoder rebuilds a skeleton sequence in reverse order. The decoder attends to the
 encoded gait states, and a locality mask pulls its attention towards the frames next to the one
 being rebuilt. The context vectors are the gait feature (attention-based gait encodings, AGEs).
-
-The axes x, y, z have a model each and share nothing. They are alike, so they run here as one
-batched computation (models/axes.py): weights and activations have a leading axis of 3, and the
-numbers are those of three separate models (tests/test_age.py).
+The axes x, y, z have a model each and share nothing.
 
 Shapes: B sequences, f frames, J joints, H units. Symbols as in the paper's Fig. 2.
 """
@@ -21,121 +18,139 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from models.attention_decoder import AttentionDecoder
-from models.axes import AxisLinear, AxisLSTMCell
 from models.published import pick, tensor
 
 AXES = ("x", "y", "z")
 L2_WEIGHT = 0.02  # lambda_l2 of the released code
 CLIP = 5.0  # gradients, by value
+FORGET_BIAS = 1.0  # added when a cell runs, as TensorFlow does
 
-# Parameter here -> variable of the published checkpoints, without the axis. Kernels are our weights
-# transposed.
+# Parameter of an axis -> variable of its published checkpoint. Kernels are our weights transposed.
+_WRAPPER = "decode/decoder/Attention_Wrapper"
 PUBLISHED = {
     "encoder.cells.0.weight": "rnn/multi_rnn_cell/cell_0/lstm_cell/kernel",
     "encoder.cells.0.bias": "rnn/multi_rnn_cell/cell_0/lstm_cell/bias",
     "encoder.cells.1.weight": "rnn/multi_rnn_cell/cell_1/lstm_cell/kernel",
     "encoder.cells.1.bias": "rnn/multi_rnn_cell/cell_1/lstm_cell/bias",
     "decoder.memory.weight": "memory_layer/kernel",
-    "decoder.cells.0.weight": "decode/decoder/Attention_Wrapper/multi_rnn_cell/cell_0/lstm_cell/kernel",
-    "decoder.cells.0.bias": "decode/decoder/Attention_Wrapper/multi_rnn_cell/cell_0/lstm_cell/bias",
-    "decoder.cells.1.weight": "decode/decoder/Attention_Wrapper/multi_rnn_cell/cell_1/lstm_cell/kernel",
-    "decoder.cells.1.bias": "decode/decoder/Attention_Wrapper/multi_rnn_cell/cell_1/lstm_cell/bias",
-    "decoder.attention.weight": "decode/decoder/Attention_Wrapper/attention_layer/kernel",
+    "decoder.cells.0.weight": f"{_WRAPPER}/multi_rnn_cell/cell_0/lstm_cell/kernel",
+    "decoder.cells.0.bias": f"{_WRAPPER}/multi_rnn_cell/cell_0/lstm_cell/bias",
+    "decoder.cells.1.weight": f"{_WRAPPER}/multi_rnn_cell/cell_1/lstm_cell/kernel",
+    "decoder.cells.1.bias": f"{_WRAPPER}/multi_rnn_cell/cell_1/lstm_cell/bias",
+    "decoder.attention.weight": f"{_WRAPPER}/attention_layer/kernel",
     "decoder.output.weight": "decode/decoder/dense/kernel",
     "decoder.output.bias": "decode/decoder/dense/bias",
 }
-# The two variables that the released code never uses, and the parameters that they start as copies
-# of.
+# Variables that the released code never uses, and the parameters that they start as copies of.
 COPIES = {
     "lstm_weights_layer_1": "encoder.cells.0.weight",
     "lstm_weights_layer_2": "encoder.cells.1.bias",
 }
 
+State = tuple[Tensor, Tensor]  # h and c of an LSTM layer, (B, H) each
 
-class GaitEncoder(nn.Module):
-    """Gait encoder: two LSTM layers turn a sequence into encoded gait states h_1 ... h_f."""
 
-    def __init__(self, joints: int, hidden: int):
+class LSTMCell(nn.Module):
+    """TensorFlow's LSTM cell: one weight for input and h, its gates in the order i, j, f, o."""
+
+    def __init__(self, inputs: int, hidden: int):
         super().__init__()
-        self.cells = nn.ModuleList([AxisLSTMCell(joints, hidden), AxisLSTMCell(hidden, hidden)])
+        self.weight = nn.Parameter(torch.empty(4 * hidden, inputs + hidden))
+        self.bias = nn.Parameter(torch.empty(4 * hidden))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """x (3, f, B, J) -> states h (3, f, B, H) and the final (h, c) of each layer, (3, B, H)
-        each.
-        """
-        final = []
-        for cell in self.cells:
-            x, c = cell.sequence(x)
-            final.append((x[:, -1], c))
-        return x, final
+    def forward(self, x: Tensor, state: State) -> State:
+        h, c = state
+        gates = nn.functional.linear(torch.cat([x, h], dim=1), self.weight, self.bias)
+        i, j, f, o = gates.chunk(4, dim=1)
+        c = torch.sigmoid(f + FORGET_BIAS) * c + torch.sigmoid(i) * torch.tanh(j)
+        return torch.sigmoid(o) * torch.tanh(c), c
 
 
-class GaitDecoder(nn.Module):
-    """Gait decoder with basic attention (Luong's general score). The locality mask enters only the
-    loss.
-    """
+class LSTM(nn.Module):
+    """Two LSTM layers."""
 
-    def __init__(self, joints: int, hidden: int):
+    def __init__(self, inputs: int, hidden: int):
         super().__init__()
-        self.joints = joints
-        self.cells = nn.ModuleList(
-            [AxisLSTMCell(joints + hidden, hidden), AxisLSTMCell(hidden, hidden)]
-        )
-        self.memory = AxisLinear(hidden, hidden)  # M
-        self.attention = AxisLinear(2 * hidden, hidden)  # f_att
-        self.output = AxisLinear(hidden, joints, bias=True)  # f_F
+        self.hidden = hidden
+        self.cells = nn.ModuleList([LSTMCell(inputs, hidden), LSTMCell(hidden, hidden)])
 
-    def forward(
-        self, h: Tensor, state: list[tuple[Tensor, Tensor]], inputs: Tensor | None
-    ) -> dict[str, Tensor]:
-        """Decode f steps from the encoder's final state.
+    def step(self, x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+        """One frame x (B, D): the output (B, H) and the new state of each layer."""
+        first = self.cells[0](x, states[0])
+        second = self.cells[1](first[0], states[1])
+        return second[0], [first, second]
 
-        h: encoded gait states (3, f, B, H). state: (h, c) of each layer, (3, B, H) each.
-        inputs: what the decoder is given at each step (3, f, B, J), None for zeros.
-        Returns decoder_outputs, contexts, attention_vectors (3, f, B, H), alignment (3, f, B, f)
-        and reconstruction (3, f, B, J); the second axis counts decoder steps.
+    def forward(self, x: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
+        """A sequence x (B, f, D): the outputs (B, f, H) and the final state of each layer."""
+        zeros = x.new_zeros(len(x), self.hidden)
+        states = states or [(zeros, zeros)] * 2
+        outputs = []
+        for x_t in x.unbind(1):
+            output, states = self.step(x_t, states)
+            outputs.append(output)
+        return torch.stack(outputs, dim=1), states
+
+
+class GaitDecoder(LSTM):
+    """The gait decoder's layers; without attention two LSTM layers and the output."""
+
+    def __init__(self, joints: int, hidden: int, attends: bool):
+        super().__init__(joints + hidden if attends else joints, hidden)
+        self.memory = nn.Linear(hidden, hidden, bias=False) if attends else None  # M
+        self.attention = nn.Linear(2 * hidden, hidden, bias=False) if attends else None  # f_att
+        self.output = nn.Linear(hidden, joints)  # f_F
+
+
+class AxisModel(nn.Module):
+    """The encoder-decoder of one axis, with Luong's attention (general score) or without."""
+
+    def __init__(self, joints: int, hidden: int, attends: bool):
+        super().__init__()
+        self.encoder = LSTM(joints, hidden)
+        self.decoder = GaitDecoder(joints, hidden, attends)
+        self.copies = nn.ParameterDict()
+
+    def forward(self, x: Tensor, inputs: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        """What AGE.encode returns, of this axis.
+
+        x, inputs: what encoder and decoder read, (B, f, J). mask: multiplies the attention, (f, f).
         """
-        f, B, H = h.shape[1:]
-        keys = self.memory(h.flatten(1, 2)).unflatten(1, (f, B))  # k_i = M h_i, once a sequence
-        (h_0, c_0), (h_1, c_1) = state
-        layers = [part for cell in self.cells for part in (cell.weight, cell.bias_in_use())]
-        alignment, joined, a = AttentionDecoder.apply(
-            h.transpose(1, 2),
-            keys.transpose(1, 2),
-            h_0,
-            c_0,
-            h_1,
-            c_1,
-            inputs,
-            *layers,
-            self.attention.weight,
-        )
-        return {
-            "decoder_outputs": joined[..., :H],
-            "contexts": joined[..., H:],
-            "alignment": alignment,
-            "attention_vectors": a,
-            "reconstruction": self.output(a.flatten(1, 2)).unflatten(1, (f, B)),
-        }
+        h, states = self.encoder(x)  # encoded gait states h_1 ... h_f, (B, f, H)
+        decoder = self.decoder
+        if decoder.attention is None:
+            s, _ = decoder(inputs, states)
+            return {"encoder_outputs": h, "decoder_outputs": s, "reconstruction": decoder.output(s)}
+        keys = decoder.memory(h)  # k_i = M h_i, once a sequence
+        a = torch.zeros_like(h[:, 0])  # a_0 = 0
+        steps = []
+        for t, x_t in enumerate(inputs.unbind(1)):
+            s, states = decoder.step(torch.cat([x_t, a], dim=1), states)
+            alignment = (keys @ s[:, :, None]).squeeze(2).softmax(dim=1)  # A[t, i], (B, f)
+            if mask is not None:
+                # Normalised again, so that rows sum to 1; the paper does not say whether to.
+                alignment = alignment * mask[t] / (alignment * mask[t]).sum(dim=1, keepdim=True)
+            context = (alignment[:, None] @ h).squeeze(1)  # c_t = sum_i A[t, i] h_i
+            a = decoder.attention(torch.cat([s, context], dim=1))
+            steps.append((s, alignment, context, a))
+        s, alignment, contexts, a = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))
+        out = {"encoder_outputs": h, "decoder_outputs": s, "alignment": alignment}
+        return out | {
+            "contexts": contexts, "attention_vectors": a, "reconstruction": decoder.output(a)
+        }  # fmt: skip
 
 
 class AGE(nn.Module):
-    """The encoder-decoders of the three axes, trained apart and run together.
+    """The encoder-decoders of the three axes, trained apart.
 
-    joints: J.
-    hidden: units H of every LSTM layer and of the attention (256 in the paper).
-    decoder_input: "zeros" (the released code: every decoder input is zero) or "previous" (the
-    paper's text: the
-        target frame before the one to rebuild; a zero frame at the first step).
-    target: "reverse" (the sequence from its last frame to its first) or "same" (in its own order).
+    joints: J. hidden: units H of every LSTM layer and of the attention.
+    decoder_input: zeros (the released code) or previous (the paper's text: the target frame before
+        the one to rebuild; a zero frame at the first step).
+    target: reverse (the sequence from its last frame to its first) or same (in its own order).
     count_copies: hold the two unused variables of the released code, which enter only the L2 term.
-    generator: source of the initial values (LSTMs uniform in +-0.1, memory and attention layer
-    Glorot uniform,
-        output layer normal 0.1 truncated at two deviations, biases 0); one seeded with 0 unless
-        given.
+    attention: LA (locality-aware), BA (basic), MBA (multiplied by the locality mask) or none.
+    generator: source of the initial values; one seeded with 0 by default.
 
-    Raises InputError for an unknown decoder_input or target.
+    Raises InputError for an unknown decoder_input, target or attention.
     """
 
     def __init__(
@@ -145,55 +160,44 @@ class AGE(nn.Module):
         decoder_input: str = "zeros",
         target: str = "reverse",
         count_copies: bool = False,
+        attention: str = "LA",
         generator: torch.Generator | None = None,
     ):
         super().__init__()
-        if decoder_input not in ("zeros", "previous"):
-            raise InputError(f"unknown decoder input {decoder_input!r}; choose zeros or previous")
-        if target not in ("reverse", "same"):
-            raise InputError(f"unknown target {target!r}; choose reverse or same")
-        self.arguments = {
-            "joints": joints,
-            "hidden": hidden,
-            "decoder_input": decoder_input,
-            "target": target,
-            "count_copies": count_copies,
-        }
-        self.joints, self.decoder_input, self.target = joints, decoder_input, target
-        self.encoder = GaitEncoder(joints, hidden)
-        self.decoder = GaitDecoder(joints, hidden)
+        _check("decoder_input", decoder_input, ("zeros", "previous"))
+        _check("target", target, ("reverse", "same"))
+        _check("attention", attention, ("LA", "BA", "MBA", "none"))
+        self.arguments = {"joints": joints, "hidden": hidden, "decoder_input": decoder_input}
+        self.arguments |= {"target": target, "count_copies": count_copies, "attention": attention}
+        self.joints, self.decoder_input = joints, decoder_input
+        self.target, self.attention = target, attention
+        attends = attention != "none"
+        self.axes = nn.ModuleDict({axis: AxisModel(joints, hidden, attends) for axis in AXES})
         self.reset(generator or torch.Generator().manual_seed(0))
-        self.copies = nn.ParameterDict()
-        if count_copies:
+        for axis in self.axes.values() if count_copies else ():
             for name, source in COPIES.items():
-                self.copies[name] = self.get_parameter(source).detach().clone()
+                axis.copies[name] = axis.get_parameter(source).detach().clone()
 
-    @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
         """Draw the initial weights as the released code does; biases 0."""
-        for name, parameter in self.named_parameters():
+        weights = self.state_dict()
+        for name, weight in weights.items():
             if name.endswith("bias"):
-                parameter.zero_()
-        for cell in [*self.encoder.cells, *self.decoder.cells]:
-            cell.weight.uniform_(-0.1, 0.1, generator=generator)
-        for layer in (self.decoder.memory, self.decoder.attention):
-            limit = (6 / sum(layer.weight.shape[1:])) ** 0.5
-            layer.weight.uniform_(-limit, limit, generator=generator)
-        nn.init.trunc_normal_(
-            self.decoder.output.weight, std=0.1, a=-0.2, b=0.2, generator=generator
-        )
+                weight.zero_()
+            elif name == "decoder.output.weight":  # normal, truncated at two deviations
+                nn.init.trunc_normal_(weight, std=0.1, a=-0.2, b=0.2, generator=generator)
+            else:  # uniform; memory and attention layer as Glorot
+                limit = 0.1 if ".cells." in name else (6 / sum(weight.shape[1:])) ** 0.5
+                weight.uniform_(-limit, limit, generator=generator)
+        self.load_state_dict(weights)
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "AGE":
         """The model with published TensorFlow weights; sizes are taken from the arrays.
 
-        variables: arrays by name: `x/`, `y/` or `z/` and the checkpoint's name without ":0". The
-        two unused
-            copies `lstm_weights_layer_1`, `_2` may be missing; they are read only with
-            count_copies.
-        options: decoder_input, target, count_copies, as above. With count_copies=True the l2 and
-        total losses are
-            the ones that the released code prints; without, every variable in use counts once.
+        variables: arrays by name: `x/`, `y/` or `z/` and the checkpoint's name without ":0"; the
+            unused copies may be missing. options: as above. With count_copies=True the l2 and total
+            losses are those that the released code prints.
 
         Raises InputError where a variable is missing or has another shape than the rest asks for.
         """
@@ -201,117 +205,90 @@ class AGE(nn.Module):
         model = cls(joints, hidden, **options)
         names = dict(PUBLISHED)
         for copy, source in COPIES.items():
-            if copy in model.copies:
-                names[f"copies.{copy}"] = copy if f"x/{copy}" in variables else PUBLISHED[source]
-        for parameter, name in names.items():
-            into = model.get_parameter(parameter).data
-            shape = into.shape[:0:-1]  # of the transposed matrix of one axis
-            stored = torch.stack(
-                [tensor(pick(variables, f"{axis}/{name}", shape)) for axis in AXES]
-            )
-            into.copy_(stored.mT if into.dim() == 3 else stored)
+            names[f"copies.{copy}"] = copy if f"x/{copy}" in variables else PUBLISHED[source]
+        for axis, own in model.axes.items():
+            for parameter, value in own.named_parameters():
+                array = pick(variables, f"{axis}/{names[parameter]}", value.shape[::-1])
+                value.data.copy_(tensor(array.T))
         return model
 
-    def targets(self, skeletons: Tensor) -> Tensor:
-        """What the decoder rebuilds step by step: (B, f, J, 3) -> (3, f, B, J)."""
-        frames = skeletons.permute(3, 1, 0, 2)
-        return frames.flip(1) if self.target == "reverse" else frames
+    def state_dict(self, *args, **kwargs) -> dict[str, Tensor]:
+        """The weights by their names in an axis, those of the three axes stacked: (3, ...) each."""
+        axes = [axis.state_dict(*args, **kwargs) for axis in self.axes.values()]
+        return {name: torch.stack([axis[name] for axis in axes]) for name in axes[0]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], *args, **kwargs) -> None:
+        """Load what state_dict() gave. Raises RuntimeError for other names or shapes."""
+        for number, axis in enumerate(self.axes.values()):
+            weights = {name: value[number] for name, value in state_dict.items()}
+            axis.load_state_dict(weights, *args, **kwargs)
 
     def encode(self, skeletons: Tensor) -> dict[str, Tensor]:
         """Encode and rebuild skeletons (B, f, J, 3), in the data's own unit and origin.
 
-        Returns
-            alignment (3, B, f, f): by axis, sequence, decoder step, frame; rows sum to 1;
-            reconstruction (3, B, f, J): by decoder step;
-            encodings (B, f, 3H): the AGEs, x|y|z; row t is decoder step t (of frame f-1-t for a
-            reverse target); and what they are made of: encoder_outputs, decoder_outputs,
-            attention_vectors (3, B, f, H), and the encoder's final states encoder_h, encoder_c (3,
-            B, 2, H), one for each layer.
+        Returns encodings (B, f, 3H): the AGEs, x|y|z, row t of decoder step t; with attention none
+        the encoder_states. And by axis, sequence and step: reconstruction (3, B, f, J), alignment
+        (3, B, f, f) to each frame, rows sum to 1, encoder_outputs, decoder_outputs, contexts and
+        attention_vectors (3, B, f, H); alignment, contexts and attention_vectors with attention.
 
         Raises InputError where the skeletons are not (B, f, J, 3) with the J of this model.
         """
-        if (
-            skeletons.dim() != 4
-            or skeletons.shape[1] < 1
-            or skeletons.shape[2:] != (self.joints, 3)
-        ):
-            raise InputError(
-                f"AGE expects skeletons of shape (B, f, {self.joints}, 3), found {tuple(skeletons.shape)}"
-            )
-        h, state = self.encoder(skeletons.permute(3, 1, 0, 2))  # (3, f, B, H)
-        inputs = None
+        J, shape = self.joints, tuple(skeletons.shape)
+        if len(shape) != 4 or not shape[1] or shape[2:] != (J, 3):
+            raise InputError(f"AGE expects skeletons of shape (B, f, {J}, 3), found {shape}")
+        inputs = torch.zeros_like(skeletons)
         if self.decoder_input == "previous":
-            inputs = nn.functional.pad(
-                self.targets(skeletons)[:, :-1], (0, 0, 0, 0, 1, 0)
-            )  # (3, f, B, J)
-        out = self.decoder(h, state, inputs)
-        contexts = out.pop("contexts")
-        out = {name: value.transpose(1, 2) for name, value in {**out, "encoder_outputs": h}.items()}
-        out["encoder_h"], out["encoder_c"] = (
-            torch.stack(part, dim=2) for part in zip(*state, strict=True)
-        )
-        out["encodings"] = contexts.permute(2, 1, 0, 3).flatten(2)  # v_t = [c_t^x, c_t^y, c_t^z]
-        return out
+            inputs[:, 1:] = self.targets(skeletons)[:, :-1]
+        mask = self.mask(skeletons) if self.attention == "MBA" else None
+        axes = [
+            axis(skeletons[..., number], inputs[..., number], mask)
+            for number, axis in enumerate(self.axes.values())
+        ]
+        out = {name: torch.stack([axis[name] for axis in axes]) for name in axes[0]}
+        if self.attention == "none":
+            return out | {"encodings": encoder_states(out, self.target)}
+        # v_t = [c_t^x, c_t^y, c_t^z]
+        return out | {"encodings": out["contexts"].permute(1, 2, 0, 3).flatten(2)}
 
-    def data_losses(self, skeletons: Tensor, locality: bool = True) -> dict[str, Tensor]:
-        """The losses reconstruction and locality of each axis, (3,) each: sums over the batch.
+    def targets(self, skeletons: Tensor) -> Tensor:
+        """The frames of skeletons (B, f, J, 3) in the order in which they are rebuilt."""
+        return skeletons.flip(1) if self.target == "reverse" else skeletons
 
-        Without locality (basic attention) that term is 0.
-        """
-        out = self.encode(skeletons)
-        error = out["reconstruction"] - self.targets(skeletons).transpose(1, 2)
-        reconstruction = 0.5 * error.square().sum(dim=(1, 2, 3))  # L_rec
-        local = torch.zeros_like(reconstruction)
-        if locality:
-            a = out["alignment"]
-            mask = locality_mask(a.shape[2], self.target, a.device)
-            objective = a * mask.to(a.dtype)  # not a constant: gradients pass
-            local = 0.5 * (a - objective).square().sum(dim=(1, 2, 3))  # L_A
-        return {"reconstruction": reconstruction, "locality": local}
+    def mask(self, skeletons: Tensor) -> Tensor:
+        """The locality mask for skeletons (B, f, J, 3): (f, f), of their type and device."""
+        f = skeletons.shape[1]
+        return locality_mask(f, self.target, skeletons.device).to(skeletons.dtype)
 
-    def losses(self, skeletons: Tensor, locality: bool = True) -> dict[str, Tensor]:
+    def losses(self, skeletons: Tensor, locality: bool | None = None) -> dict[str, Tensor]:
         """The losses of each axis: reconstruction, locality, l2 and their sum total, (3,) each.
 
-        The first two are sums over the batch, so the batch size weighs them against the L2 term. An
-        axis' weights get gradients from its own total only.
+        The first two are sums over the batch, so the batch size weighs them against the L2 term.
+        locality: whether that term counts; by default with attention LA.
         """
-        losses = self.data_losses(skeletons, locality)
-        # Of every trainable variable, biases included.
-        l2 = L2_WEIGHT * 0.5 * sum(p.square().flatten(1).sum(1) for p in self.parameters())
-        return {**losses, "l2": l2, "total": losses["reconstruction"] + losses["locality"] + l2}
-
-    def backward(
-        self, skeletons: Tensor, locality: bool = True, clip: float = CLIP
-    ) -> dict[str, Tensor]:
-        """Set the gradients to those of the sum of the three totals, clipped by value. Returns
-        data_losses, detached.
-
-        The L2 term's gradient is L2_WEIGHT w: it is added here, which spares the passes over all
-        weights that differentiating the term would take.
-        """
-        for parameter in self.parameters():
-            parameter.grad = None
-        losses = self.data_losses(skeletons, locality)
-        sum(losses.values()).sum().backward()
-        with torch.no_grad():
-            for parameter in self.parameters():
-                if parameter.grad is None:  # the unused copies
-                    parameter.grad = torch.zeros_like(parameter)
-                parameter.grad.add_(parameter, alpha=L2_WEIGHT).clamp_(-clip, clip)
-        return {name: loss.detach() for name, loss in losses.items()}
+        out = self.encode(skeletons)
+        error = out["reconstruction"] - self.targets(skeletons).permute(3, 0, 1, 2)
+        reconstruction = 0.5 * error.square().sum(dim=(1, 2, 3))  # L_rec
+        local = torch.zeros_like(reconstruction)
+        if self.attention == "LA" if locality is None else locality:
+            A = out["alignment"]
+            # The target A * mask is not a constant: gradients pass.
+            local = 0.5 * (A - A * self.mask(skeletons)).square().sum(dim=(1, 2, 3))  # L_A
+        squares = [sum(p.square().sum() for p in axis.parameters()) for axis in self.axes.values()]
+        l2 = L2_WEIGHT * 0.5 * torch.stack(squares)  # biases included
+        total = reconstruction + local + l2
+        return {"reconstruction": reconstruction, "locality": local, "l2": l2, "total": total}
 
 
-def locality_mask(
-    frames: int, target: str = "reverse", device: torch.device | None = None
-) -> Tensor:
-    """The locality mask l_t(k), (f, f) float64: a Gaussian of deviation f/2 around the frame that
-    step t rebuilds.
+def _check(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InputError(f"unknown {name} {value!r}; choose {' or '.join(choices)}")
 
-    Made on the device, because a step that copied it there would wait for the copy.
-    """
-    steps = torch.arange(frames, dtype=torch.float64, device=device)
-    centre = frames - 1 - steps if target == "reverse" else steps
-    return torch.exp(-((steps - centre[:, None]) ** 2) / (2 * (frames / 2) ** 2))
+
+def locality_mask(f: int, target: str = "reverse", device: torch.device | None = None) -> Tensor:
+    """l_t(k), (f, f) float64: a Gaussian of deviation f/2 around the frame that step t rebuilds."""
+    steps = torch.arange(f, dtype=torch.float64, device=device)
+    centre = f - 1 - steps if target == "reverse" else steps
+    return torch.exp(-((steps - centre[:, None]) ** 2) / (2 * (f / 2) ** 2))
 
 
 def encoder_states(out: Mapping[str, Tensor], target: str) -> Tensor:
@@ -324,15 +301,12 @@ def encoder_states(out: Mapping[str, Tensor], target: str) -> Tensor:
 
 
 def concatenated(encodings: Tensor) -> Tensor:
-    """The feature of a sequence for `--manner sc`: (B, f, 3H) -> (B, 3fH), x of all rows, then y,
-    then z.
-    """
+    """The feature of a sequence for `--manner sc`: (B, f, 3H) -> (B, 3fH), all rows of x, y, z."""
     return encodings.unflatten(2, (3, -1)).transpose(1, 2).flatten(1)
 
 
 def stops(losses: Sequence[float]) -> bool:
-    """Whether the released code stops training an axis after these validation losses, the oldest
-    first.
+    """Whether the released code stops training an axis after these validation losses, oldest first.
 
     Once three successive losses have agreed to 5 decimals, it stops at the first later one that is
     not below the largest of the three before it. Its memory of three starts with zeros.

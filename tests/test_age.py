@@ -1,5 +1,5 @@
 """AGE against the released code's numbers (tests/golden/age_*), and against
-benchmarks/plain_age.py.
+tests/reference/age.py.
 """
 
 import json
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import plain_age
 from common.errors import InputError
 from engine.optimizer import TFAdam
 from models.age import (
@@ -22,8 +21,7 @@ from models.age import (
     locality_mask,
     stops,
 )
-from models.attention_decoder import AttentionDecoder
-from models.axes import LSTMLayer, Product
+from tests.reference import age as plain_age
 
 LR = 0.0005
 
@@ -82,15 +80,14 @@ def published_gradients(model, values=lambda p: p.grad):
     """Gradients (or other values) of the parameters under their TensorFlow names, in TensorFlow's
     layout.
     """
-    names = {**PUBLISHED, **{f"copies.{copy}": copy for copy in model.copies}}
-    out = {}
-    for parameter, name in names.items():
-        value = values(model.get_parameter(parameter)).detach()
-        for number, axis in enumerate(AXES):
-            out[f"{axis}/{name}"] = (
-                value[number].mT if value.dim() == 3 else value[number]
-            ).numpy()
-    return out
+    names = {**PUBLISHED, **{f"copies.{copy}": copy for copy in COPIES}}
+    return {
+        f"{axis}/{names[name]}": values(parameter).detach().T.numpy()
+        if parameter.dim() == 2
+        else values(parameter).detach().numpy()
+        for axis, own in model.axes.items()
+        for name, parameter in own.named_parameters()
+    }
 
 
 def weights_of(model):
@@ -98,11 +95,12 @@ def weights_of(model):
 
 
 def training_step(model, optimizer, batch, locality):
-    losses = {name: loss.detach() for name, loss in model.losses(batch, locality).items()}
-    data = model.backward(batch, locality)
-    assert all(torch.equal(loss, losses[name]) for name, loss in data.items())
+    optimizer.zero_grad()
+    losses = model.losses(batch, locality)
+    losses["total"].sum().backward()
+    torch.nn.utils.clip_grad_value_(model.parameters(), CLIP)
     optimizer.step()
-    return losses
+    return {name: loss.detach() for name, loss in losses.items()}
 
 
 @pytest.mark.parametrize("size", ["h32", "h256"])
@@ -125,13 +123,11 @@ def test_golden_forward(size, request):
         for ours, theirs in pairs.items():
             if f"{axis}/{theirs}" in golden:
                 np.testing.assert_allclose(out[ours][number], golden[f"{axis}/{theirs}"], atol=1e-5)
-        for layer in range(2) if size == "h32" else ():
-            np.testing.assert_allclose(
-                out["encoder_h"][number, :, layer], golden[f"{axis}/enc_h{layer}"], atol=1e-5
-            )
-            np.testing.assert_allclose(
-                out["encoder_c"][number, :, layer], golden[f"{axis}/enc_c{layer}"], atol=1e-5
-            )
+        if size == "h32":
+            _, states = model.axes[axis].encoder(skeletons(golden)[..., number])
+            for layer, (h, c) in enumerate(states):
+                np.testing.assert_allclose(h.detach(), golden[f"{axis}/enc_h{layer}"], atol=1e-5)
+                np.testing.assert_allclose(c.detach(), golden[f"{axis}/enc_c{layer}"], atol=1e-5)
 
 
 @pytest.mark.parametrize("size", ["h32", "h256"])
@@ -336,30 +332,84 @@ def test_three_axes_as_one(decoder_input, target, frames, joints):
             )
 
 
-def test_own_gradients():
-    """The hand-written gradients against finite differences."""
-    generator = torch.Generator().manual_seed(2)
+@pytest.mark.parametrize("decoder_input", ["zeros", "previous"])
+@pytest.mark.parametrize("target", ["reverse", "same"])
+@pytest.mark.parametrize("attention", ["MBA", "none"])
+def test_masked_and_no_attention(attention, decoder_input, target):
+    """Each axis against the slow version, in float64; the loss of locality is left out."""
+    generator = torch.Generator().manual_seed(1)
+    model = AGE(4, 7, decoder_input, target, attention=attention, generator=generator).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.uniform_(-0.5, 0.5, generator=generator)
+    x = torch.randn(3, 5, 4, 3, dtype=torch.float64, generator=generator)
+    out, losses, weights = model.encode(x), model.losses(x), weights_of(model)
+    losses["total"].sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+    assert losses["locality"].abs().max() == 0
+    for number, axis in enumerate(AXES):
+        w = {
+            name: torch.tensor(weights[f"{axis}/{name}"])
+            for name in PUBLISHED.values()
+            if f"{axis}/{name}" in weights
+        }
+        one = x[..., number]
+        goal = one.flip(1) if target == "reverse" else one
+        given = torch.cat([torch.zeros_like(goal[:, :1]), goal[:, :-1]], dim=1)
+        given = given if decoder_input == "previous" else None
+        if attention == "MBA":
+            mask = plain_age.locality_mask(5, target == "reverse", x.dtype)
+            alignment, reconstruction, encodings = plain_age.encode(w, one, given, mask)
+            torch.testing.assert_close(out["alignment"][number], alignment, rtol=0, atol=1e-12)
+            torch.testing.assert_close(alignment.sum(2), torch.ones_like(alignment[..., 0]))
+        else:
+            h, reconstruction = plain_age.encode_without_attention(w, one, given)
+            encodings = h.flip(1) if target == "reverse" else h
+        rebuilt, features = out["reconstruction"][number], out["encodings"].chunk(3, dim=2)[number]
+        torch.testing.assert_close(rebuilt, reconstruction, rtol=0, atol=1e-12)
+        torch.testing.assert_close(features, encodings, rtol=0, atol=1e-12)
+        loss = 0.5 * (reconstruction - goal).square().sum()
+        torch.testing.assert_close(losses["reconstruction"][number], loss)
 
-    def draw(*shape):
-        return torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
 
-    x, weight, bias = draw(3, 2, 5), draw(3, 8, 5), draw(3, 1, 8)
-    assert torch.autograd.gradcheck(Product.apply, (x, weight, bias))
-    assert torch.autograd.gradcheck(Product.apply, (x, weight, None))
-    B, f, J, H = 2, 3, 2, 2
-    for frames in (1, f):
-        layer = draw(3, frames, B, J), draw(3, 4 * H, J + H), draw(3, 1, 4 * H)
-        assert torch.autograd.gradcheck(LSTMLayer.apply, layer)
-    parts = [draw(3, B, f, H), draw(3, B, f, H), *(draw(3, B, H) for _ in range(4))]
-    layers = [
-        draw(3, 4 * H, J + 2 * H),
-        draw(3, 1, 4 * H),
-        draw(3, 4 * H, 2 * H),
-        draw(3, 1, 4 * H),
-    ]
-    for inputs in (None, draw(3, f, B, J)):
-        arguments = (*parts, inputs, *layers, draw(3, H, 2 * H))
-        assert torch.autograd.gradcheck(AttentionDecoder.apply, arguments, fast_mode=True)
+def test_no_attention_has_no_parameters_of_it():
+    model = AGE(5, 8, attention="none")
+    assert not {"decoder.memory.weight", "decoder.attention.weight"} & model.state_dict().keys()
+    assert model.axes["x"].decoder.cells[0].weight.shape == (32, 5 + 8)
+    out = model.encode(torch.zeros(2, 6, 5, 3))
+    assert "alignment" not in out and "attention_vectors" not in out
+    again = AGE(**model.arguments, generator=torch.Generator().manual_seed(9))
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(
+        again.encode(torch.ones(1, 2, 5, 3))["encodings"],
+        model.encode(torch.ones(1, 2, 5, 3))["encodings"],
+    )
+
+
+def test_locality_counts_with_la_alone():
+    x = torch.randn(2, 6, 5, 3, generator=torch.Generator().manual_seed(0))
+    for attention in ("LA", "BA", "MBA"):
+        model = AGE(5, 8, attention=attention)
+        assert bool(model.losses(x)["locality"].all()) == (attention == "LA")
+        assert model.losses(x, locality=True)["locality"].all()
+
+
+def test_stored_checkpoint(golden):
+    """Weights, encodings and losses stored after three steps; the names in the file stay."""
+    stored = torch.load(golden("age_checkpoint.pt"), weights_only=True)
+    model = AGE(**stored["arguments"])
+    model.load_state_dict(stored["model"])
+    out, losses = model.encode(stored["skeletons"]), model.losses(stored["skeletons"])
+    for name in ("encodings", "alignment"):
+        torch.testing.assert_close(out[name], stored[name], rtol=0, atol=1e-6)
+    for name, value in stored["losses"].items():
+        torch.testing.assert_close(losses[name], value, rtol=1e-6, atol=0)
+    assert list(model.state_dict()) == list(stored["model"])
+    assert all(torch.equal(value, stored["model"][n]) for n, value in model.state_dict().items())
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        AGE(6, 8, count_copies=True).load_state_dict(stored["model"])
+    with pytest.raises(RuntimeError, match="copies"):
+        AGE(5, 8).load_state_dict(stored["model"])
 
 
 @pytest.mark.parametrize("joints", [14, 20, 25])
@@ -377,16 +427,14 @@ def test_fresh_model(joints, copies):
     assert out["alignment"].shape == (3, 2, 4, 4)
     assert out["reconstruction"].shape == (3, 2, 4, joints)
     assert out["encodings"].shape == (2, 4, 48)
-    assert out["encoder_h"].shape == out["encoder_c"].shape == (3, 2, 2, 16)
     torch.testing.assert_close(out["alignment"].sum(3), torch.ones(3, 2, 4))
     losses = model.losses(x)
     assert all(value.shape == (3,) and value.isfinite().all() for value in losses.values())
     losses["total"].sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
-        assert parameter.grad.abs().sum() > 0 or name == "copies.lstm_weights_layer_2", (
-            name
-        )  # a copy of zeros
+        # A copy of zeros has no gradient.
+        assert parameter.grad.abs().sum() > 0 or name.endswith("lstm_weights_layer_2"), name
 
 
 def test_initial_values():
@@ -399,8 +447,9 @@ def test_initial_values():
         "attention": (6 / 768) ** 0.5,
         "output": 0.2,
     }
-    for name, value in model.named_parameters():
-        assert torch.equal(value, again.get_parameter(name))
+    again, other = again.state_dict(), other.state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again[name])
         if name.endswith("bias"):
             assert value.abs().max() == 0
             continue
@@ -409,19 +458,20 @@ def test_initial_values():
         # Uniform, or normal truncated at two deviations (0.088 for a deviation of 0.1).
         deviation = 0.088 if "output" in name else limit / 3**0.5
         assert abs(value.std() / deviation - 1) < 0.02, name
-        assert not torch.equal(value[0], value[1]) and not torch.equal(
-            value, other.get_parameter(name)
-        )
-    per_axis = sum(p[0].numel() for p in AGE(20, count_copies=True).parameters())
-    assert per_axis == 2_365_460  # as in the released graph
-    assert per_axis - sum(p[0].numel() for p in model.parameters()) == 283_648
+        assert not torch.equal(value[0], value[1]) and not torch.equal(value, other[name])
+    sizes = [
+        sum(p.numel() for p in AGE(20, count_copies=copies).axes["x"].parameters())
+        for copies in (True, False)
+    ]
+    assert sizes == [2_365_460, 2_365_460 - 283_648]  # the first as in the released graph
 
 
 def test_copies_start_equal_and_round_trip():
     model = AGE(5, 8, count_copies=True)
-    for copy, source in COPIES.items():
-        assert torch.equal(model.copies[copy], model.get_parameter(source))
-        assert model.copies[copy] is not model.get_parameter(source)
+    for axis in model.axes.values():
+        for copy, source in COPIES.items():
+            assert torch.equal(axis.copies[copy], axis.get_parameter(source))
+            assert axis.copies[copy] is not axis.get_parameter(source)
     again = AGE(**model.arguments, generator=torch.Generator().manual_seed(9))
     again.load_state_dict(model.state_dict())
     x = torch.randn(2, 3, 5, 3, generator=torch.Generator().manual_seed(4))
@@ -440,7 +490,7 @@ def test_wrong_input(h32):
         AGE.from_published(missing)
     with pytest.raises(InputError, match=r"z/decode/decoder/dense/bias.*\(20,\).*\(25,\)"):
         AGE.from_published({**variables, "z/decode/decoder/dense/bias": np.zeros(25)})
-    for wrong in ({"target": "forward"}, {"decoder_input": "ones"}):
+    for wrong in ({"target": "forward"}, {"decoder_input": "ones"}, {"attention": "MA"}):
         with pytest.raises(InputError, match="choose"):
             AGE(20, 8, **wrong)
 

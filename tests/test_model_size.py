@@ -49,12 +49,8 @@ def test_smsge(D_h):
 def test_age():
     f, J, H = 5, 20, 8
     cell = H * 4 * H
-    encoder = (
-        f * J * 4 * H + f * cell + 2 * (f - 1) * cell
-    )  # no product with the state before the first frame
-    decoder = (
-        f * cell + (f - 1) * cell + f * 2 * cell
-    )  # inputs are 0, and before the first step so is the attention
+    encoder = f * (J * 4 * H + 3 * cell)
+    decoder = f * (J * 4 * H + 4 * cell)
     attention = (
         f * H * H + 2 * f * f * H + f * 2 * H * H + f * H * J
     )  # memory, scores and contexts, layer, output

@@ -30,16 +30,45 @@ def two_layers(x, state, w, scope):
     return x, new
 
 
-def encode(w, x, decoder_inputs=None):
-    """x (B, f, J) -> alignment (B, f, f), reconstruction (B, f, J), encodings (B, f, H)."""
-    B, f, J = x.shape
-    H = w["memory_layer/kernel"].shape[0]
-    state = [(x.new_zeros(B, H), x.new_zeros(B, H)) for _ in range(2)]
+def encoder_states(w, x, H):
+    """x (B, f, J) -> encoded gait states (B, f, H) and the final state."""
+    state = [(x.new_zeros(len(x), H), x.new_zeros(len(x), H)) for _ in range(2)]
     outputs = []
-    for t in range(f):
+    for t in range(x.shape[1]):
         h, state = two_layers(x[:, t], state, w, ENCODER)
         outputs.append(h)
-    h = torch.stack(outputs, dim=1)  # (B, f, H)
+    return torch.stack(outputs, dim=1), state
+
+
+def encode_without_attention(w, x, decoder_inputs=None):
+    """x (B, f, J) -> encoded gait states (B, f, H), reconstruction (B, f, J)."""
+    h, state = encoder_states(w, x, w["decode/decoder/dense/kernel"].shape[0])
+    reconstruction = []
+    for t in range(x.shape[1]):
+        u = torch.zeros_like(x[:, 0]) if decoder_inputs is None else decoder_inputs[:, t]
+        s, state = two_layers(u, state, w, DECODER)
+        reconstruction.append(s @ w["decode/decoder/dense/kernel"] + w["decode/decoder/dense/bias"])
+    return h, torch.stack(reconstruction, dim=1)
+
+
+def locality_mask(f, reverse, dtype):
+    """The Gaussian around the frame that each step rebuilds, (f, f)."""
+    centres = [f - 1 - t if reverse else t for t in range(f)]
+    rows = [
+        [math.exp(-((i - centre) ** 2) / (2 * (f / 2) ** 2)) for i in range(f)]
+        for centre in centres
+    ]
+    return torch.tensor(rows, dtype=dtype)
+
+
+def encode(w, x, decoder_inputs=None, mask=None):
+    """x (B, f, J) -> alignment (B, f, f), reconstruction (B, f, J), encodings (B, f, H).
+
+    mask: rows of what multiplies the attention (MBA), after which each row is made to sum to 1.
+    """
+    B, f, J = x.shape
+    H = w["memory_layer/kernel"].shape[0]
+    h, state = encoder_states(w, x, H)
     keys = h @ w["memory_layer/kernel"]
     a = x.new_zeros(B, H)
     alignment, reconstruction, encodings = [], [], []
@@ -47,6 +76,8 @@ def encode(w, x, decoder_inputs=None):
         u = x.new_zeros(B, J) if decoder_inputs is None else decoder_inputs[:, t]
         s, state = two_layers(torch.cat([u, a], dim=1), state, w, DECODER)
         weights = torch.softmax((keys * s[:, None]).sum(2), dim=1)  # (B, f)
+        if mask is not None:
+            weights = torch.stack([row * mask[t] / (row * mask[t]).sum() for row in weights])
         context = (weights[:, :, None] * h).sum(1)
         a = (
             torch.cat([s, context], dim=1)
@@ -64,12 +95,8 @@ def losses(w, x, locality=True, reverse=True, decoder_inputs=None):
     target = x.flip(1) if reverse else x
     alignment, reconstruction, _ = encode(w, x, decoder_inputs)
     out = {"reconstruction": 0.5 * ((reconstruction - target) ** 2).sum()}
-    centres = [f - 1 - t if reverse else t for t in range(f)]
-    mask = [
-        [math.exp(-((i - centre) ** 2) / (2 * (f / 2) ** 2)) for i in range(f)]
-        for centre in centres
-    ]
-    local = 0.5 * ((alignment - alignment * torch.tensor(mask, dtype=x.dtype)) ** 2).sum()
+    mask = locality_mask(f, reverse, x.dtype)
+    local = 0.5 * ((alignment - alignment * mask) ** 2).sum()
     out["locality"] = local if locality else torch.zeros_like(local)
     out["l2"] = 0.02 * sum(0.5 * (v**2).sum() for v in w.values())
     out["total"] = out["reconstruction"] + out["locality"] + out["l2"]
