@@ -1,5 +1,4 @@
-"""Claim: how many times faster an encoder training step of AGE is than by three models with loops
-of LSTM cells.
+"""Claim: what an encoder training step of AGE takes, beside a plain version of it.
 
 Losses and updated weights must agree. The floor is what the step's matrix products alone take, one
 call each.
@@ -59,7 +58,9 @@ def run(options: Options) -> Report:
         f"the step takes {own['cpu s'] / floor['cpu s']:.2f} times their CPU time",
     ]
     report.numbers = {"flops": flops, "difference": difference}
-    report.require("at least 3 times faster", min(own["wall ratio"], own["cpu ratio"]) >= 3)
+    report.require(
+        "at most 2.5 times the CPU time of its products", own["cpu s"] <= 2.5 * floor["cpu s"]
+    )
     return report
 
 
