@@ -21,6 +21,8 @@ from common.errors import InputError
 from models.published import pick, tensor
 
 AXES = ("x", "y", "z")
+# Of decoder_input, target, attention.
+CHOICES = ("zeros", "previous"), ("reverse", "same"), ("LA", "BA", "MBA", "none")
 L2_WEIGHT = 0.02  # lambda_l2 of the released code
 CLIP = 5.0  # gradients, by value
 FORGET_BIAS = 1.0  # added when a cell runs, as TensorFlow does
@@ -28,15 +30,12 @@ FORGET_BIAS = 1.0  # added when a cell runs, as TensorFlow does
 # Parameter of an axis -> variable of its published checkpoint. Kernels are our weights transposed.
 _WRAPPER = "decode/decoder/Attention_Wrapper"
 PUBLISHED = {
-    "encoder.cells.0.weight": "rnn/multi_rnn_cell/cell_0/lstm_cell/kernel",
-    "encoder.cells.0.bias": "rnn/multi_rnn_cell/cell_0/lstm_cell/bias",
-    "encoder.cells.1.weight": "rnn/multi_rnn_cell/cell_1/lstm_cell/kernel",
-    "encoder.cells.1.bias": "rnn/multi_rnn_cell/cell_1/lstm_cell/bias",
+    f"{ours}.cells.{layer}.{part}": f"{theirs}/multi_rnn_cell/cell_{layer}/lstm_cell/{variable}"
+    for ours, theirs in (("encoder", "rnn"), ("decoder", _WRAPPER))
+    for layer in (0, 1)
+    for part, variable in (("weight", "kernel"), ("bias", "bias"))
+} | {
     "decoder.memory.weight": "memory_layer/kernel",
-    "decoder.cells.0.weight": f"{_WRAPPER}/multi_rnn_cell/cell_0/lstm_cell/kernel",
-    "decoder.cells.0.bias": f"{_WRAPPER}/multi_rnn_cell/cell_0/lstm_cell/bias",
-    "decoder.cells.1.weight": f"{_WRAPPER}/multi_rnn_cell/cell_1/lstm_cell/kernel",
-    "decoder.cells.1.bias": f"{_WRAPPER}/multi_rnn_cell/cell_1/lstm_cell/bias",
     "decoder.attention.weight": f"{_WRAPPER}/attention_layer/kernel",
     "decoder.output.weight": "decode/decoder/dense/kernel",
     "decoder.output.bias": "decode/decoder/dense/bias",
@@ -74,21 +73,18 @@ class LSTM(nn.Module):
         self.hidden = hidden
         self.cells = nn.ModuleList([LSTMCell(inputs, hidden), LSTMCell(hidden, hidden)])
 
-    def step(self, x: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
-        """One frame x (B, D): the output (B, H) and the new state of each layer."""
+    def step(self, x: Tensor, states: list[State]) -> list[State]:
+        """One frame x (B, D): the new state of each layer; the second h is the output."""
         first = self.cells[0](x, states[0])
-        second = self.cells[1](first[0], states[1])
-        return second[0], [first, second]
+        return [first, self.cells[1](first[0], states[1])]
 
     def forward(self, x: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
         """A sequence x (B, f, D): the outputs (B, f, H) and the final state of each layer."""
         zeros = x.new_zeros(len(x), self.hidden)
-        states = states or [(zeros, zeros)] * 2
-        outputs = []
+        steps = [states or [(zeros, zeros)] * 2]
         for x_t in x.unbind(1):
-            output, states = self.step(x_t, states)
-            outputs.append(output)
-        return torch.stack(outputs, dim=1), states
+            steps.append(self.step(x_t, steps[-1]))
+        return torch.stack([states[1][0] for states in steps[1:]], dim=1), steps[-1]
 
 
 class GaitDecoder(LSTM):
@@ -124,7 +120,8 @@ class AxisModel(nn.Module):
         a = torch.zeros_like(h[:, 0])  # a_0 = 0
         steps = []
         for t, x_t in enumerate(inputs.unbind(1)):
-            s, states = decoder.step(torch.cat([x_t, a], dim=1), states)
+            states = decoder.step(torch.cat([x_t, a], dim=1), states)
+            s = states[1][0]
             alignment = (keys @ s[:, :, None]).squeeze(2).softmax(dim=1)  # A[t, i], (B, f)
             if mask is not None:
                 # Normalised again, so that rows sum to 1; the paper does not say whether to.
@@ -132,11 +129,10 @@ class AxisModel(nn.Module):
             context = (alignment[:, None] @ h).squeeze(1)  # c_t = sum_i A[t, i] h_i
             a = decoder.attention(torch.cat([s, context], dim=1))
             steps.append((s, alignment, context, a))
-        s, alignment, contexts, a = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))
-        out = {"encoder_outputs": h, "decoder_outputs": s, "alignment": alignment}
-        return out | {
-            "contexts": contexts, "attention_vectors": a, "reconstruction": decoder.output(a)
-        }  # fmt: skip
+        names = ("decoder_outputs", "alignment", "contexts", "attention_vectors")
+        parts = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))
+        out = {"encoder_outputs": h} | dict(zip(names, parts, strict=True))
+        return out | {"reconstruction": decoder.output(out["attention_vectors"])}
 
 
 class AGE(nn.Module):
@@ -164,9 +160,9 @@ class AGE(nn.Module):
         generator: torch.Generator | None = None,
     ):
         super().__init__()
-        _check("decoder_input", decoder_input, ("zeros", "previous"))
-        _check("target", target, ("reverse", "same"))
-        _check("attention", attention, ("LA", "BA", "MBA", "none"))
+        for value, choices in zip((decoder_input, target, attention), CHOICES, strict=True):
+            if value not in choices:
+                raise InputError(f"AGE: found option {value!r}; choose {' or '.join(choices)}")
         self.arguments = {"joints": joints, "hidden": hidden, "decoder_input": decoder_input}
         self.arguments |= {"target": target, "count_copies": count_copies, "attention": attention}
         self.joints, self.decoder_input = joints, decoder_input
@@ -226,10 +222,10 @@ class AGE(nn.Module):
     def encode(self, skeletons: Tensor) -> dict[str, Tensor]:
         """Encode and rebuild skeletons (B, f, J, 3), in the data's own unit and origin.
 
-        Returns encodings (B, f, 3H): the AGEs, x|y|z, row t of decoder step t; with attention none
-        the encoder_states. And by axis, sequence and step: reconstruction (3, B, f, J), alignment
-        (3, B, f, f) to each frame, rows sum to 1, encoder_outputs, decoder_outputs, contexts and
-        attention_vectors (3, B, f, H); alignment, contexts and attention_vectors with attention.
+        Returns encodings (B, f, 3H), the AGEs, x|y|z, row t of decoder step t (attention none: the
+        encoder_states); reconstruction (3, B, f, J), by step; encoder_outputs, decoder_outputs (3,
+        B, f, H); with attention also alignment (3, B, f, f), by step and frame, rows sum to 1, and
+        contexts, attention_vectors (3, B, f, H).
 
         Raises InputError where the skeletons are not (B, f, J, 3) with the J of this model.
         """
@@ -239,7 +235,9 @@ class AGE(nn.Module):
         inputs = torch.zeros_like(skeletons)
         if self.decoder_input == "previous":
             inputs[:, 1:] = self.targets(skeletons)[:, :-1]
-        mask = self.mask(skeletons) if self.attention == "MBA" else None
+        mask = None
+        if self.attention == "MBA":
+            mask = locality_mask(shape[1], self.target, skeletons.device).to(skeletons.dtype)
         axes = [
             axis(skeletons[..., number], inputs[..., number], mask)
             for number, axis in enumerate(self.axes.values())
@@ -254,11 +252,6 @@ class AGE(nn.Module):
         """The frames of skeletons (B, f, J, 3) in the order in which they are rebuilt."""
         return skeletons.flip(1) if self.target == "reverse" else skeletons
 
-    def mask(self, skeletons: Tensor) -> Tensor:
-        """The locality mask for skeletons (B, f, J, 3): (f, f), of their type and device."""
-        f = skeletons.shape[1]
-        return locality_mask(f, self.target, skeletons.device).to(skeletons.dtype)
-
     def losses(self, skeletons: Tensor, locality: bool | None = None) -> dict[str, Tensor]:
         """The losses of each axis: reconstruction, locality, l2 and their sum total, (3,) each.
 
@@ -271,17 +264,13 @@ class AGE(nn.Module):
         local = torch.zeros_like(reconstruction)
         if self.attention == "LA" if locality is None else locality:
             A = out["alignment"]
+            mask = locality_mask(A.shape[2], self.target, A.device).to(A.dtype)
             # The target A * mask is not a constant: gradients pass.
-            local = 0.5 * (A - A * self.mask(skeletons)).square().sum(dim=(1, 2, 3))  # L_A
+            local = 0.5 * (A - A * mask).square().sum(dim=(1, 2, 3))  # L_A
         squares = [sum(p.square().sum() for p in axis.parameters()) for axis in self.axes.values()]
         l2 = L2_WEIGHT * 0.5 * torch.stack(squares)  # biases included
         total = reconstruction + local + l2
         return {"reconstruction": reconstruction, "locality": local, "l2": l2, "total": total}
-
-
-def _check(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise InputError(f"unknown {name} {value!r}; choose {' or '.join(choices)}")
 
 
 def locality_mask(f: int, target: str = "reverse", device: torch.device | None = None) -> Tensor:
