@@ -17,10 +17,9 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from common.command_line import pick_device, positive_int, script_parser
 from common.errors import InputError, run_command
+from common.files import hold
 from data import datasets
 from preprocess import preprocess
 from reproduction.experiments import COLUMNS, METHODS, jobs, plan
@@ -38,13 +37,11 @@ def main() -> None:
         reproduce(args, out)
         return
     pick_device(args)  # refuses one that is not there before every run would
-    out.mkdir(parents=True, exist_ok=True)
+    lock = hold(out / "reproduce.lock")
     try:
-        with FileLock(out / "reproduce.lock", timeout=0):
-            reproduce(args, out)
-    except Timeout as error:
-        busy = f"another reproduce.py is at work in {out}"
-        raise InputError(f"{busy}: wait until it is done, or choose another --out") from error
+        reproduce(args, out)
+    finally:
+        lock.release()
 
 
 def reproduce(args: argparse.Namespace, out: Path) -> None:

@@ -66,7 +66,7 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cpu", help="of the epoch (%(default)s)")
     parsed = parser.parse_args()
-    pick_device(parsed)
+    pick_device(parsed.device)
     check_paths(parsed)
     args = vars(parsed)
     names = args.pop("names") or NAMES

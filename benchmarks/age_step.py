@@ -8,11 +8,11 @@ import torch
 
 from benchmarks.harness import Options, Report, alternate, compare
 from engine.optimizer import TFAdam
-from engine.settings import AGE_DEFAULT
+from engine.settings import AGESettings
 from models.age import AGE, AXES, CLIP, PUBLISHED
 from tests.reference import age as plain_age
 
-LR = AGE_DEFAULT["lr"]
+LR = AGESettings.lr
 PLAIN, OWN, FLOOR = (
     "three models, loops of cells",
     "train_age.py's step",

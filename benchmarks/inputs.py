@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.harness import Options, run_script
 from common.errors import InputError
-from engine.features import read_arrays
+from engine.features import read
 
 
 def features(file: Path | None, size: int) -> tuple[np.ndarray, str]:
@@ -17,10 +17,7 @@ def features(file: Path | None, size: int) -> tuple[np.ndarray, str]:
     """
     if file is None:
         return clustered(size), "random clustered features, as dense as KGBD's"
-    found = read_arrays(file, ("features",)).get("features")  # not the frames, which are many
-    if found is None or found.ndim != 2 or found.dtype.kind != "f":
-        raise InputError(f"{file}: expected an array 'features' (N, d) of numbers, found none")
-    found = found[:size].astype(np.float32)
+    found = read(file).features[:size]
     if len(found) < size:
         raise InputError(f"{file}: expected at least {size} features, found {len(found)}")
     return found, f"the first {size:,} features of {file.name}"

@@ -11,8 +11,8 @@ import torch
 
 from benchmarks.harness import Options, Report, alternate, compare, timed
 from engine.optimizer import TFAdam
-from engine.recognisers import Recogniser
-from engine.recognition_training import learn_batch
+from engine.recogniser import Recogniser
+from engine.optimizer import train_batch
 from engine.settings import choose
 from models.smsge import SMSGE
 from tests.reference.smsge import states as plain_states
@@ -26,8 +26,8 @@ PLAIN, AGAIN, ONCE = (
 
 
 def run(options: Options) -> Report:
-    chosen = choose("SM-SGE", "full", "KS20", "probe", {})
-    size, D_h = (4, 8) if options.quick else (chosen["batch_size"], chosen["D_h"])
+    settings = choose("SM-SGE", "full", "KS20", "probe", {})
+    size, D_h = (4, 8) if options.quick else (settings.batch_size, settings.D_h)
     generator = torch.Generator().manual_seed(0)
     model = SMSGE(JOINTS, D_h).requires_grad_(False)
     skeletons = torch.randn(BATCHES * size, LENGTH, JOINTS, 3, generator=generator)
@@ -47,12 +47,12 @@ def run(options: Options) -> Report:
         name: Recogniser(width, PERSONS, width, "sum") for name in encoders
     }  # the same initial weights
     adams = {
-        name: TFAdam(each.parameters(), chosen["recognition_lr"]) for name, each in networks.items()
+        name: TFAdam(each.parameters(), settings.recognition_lr) for name, each in networks.items()
     }
 
     def epoch(name: str) -> None:
         found = [
-            learn_batch(networks[name], adams[name], encoders[name](b), labels[b]) for b in batches
+            train_batch(networks[name], adams[name], encoders[name](b), labels[b]) for b in batches
         ]
         losses[name].append(torch.stack(found).mean().item())
 

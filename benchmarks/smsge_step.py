@@ -23,14 +23,14 @@ PLAIN, OURS = "plain", "engine.joint_step"
 
 
 def run(options: Options) -> Report:
-    chosen = choose("SM-SGE", "full", "KS20", "probe", {})
-    batch, D_h = (4, 8) if options.quick else (chosen["batch_size"], chosen["D_h"])
+    settings = choose("SM-SGE", "full", "KS20", "probe", {})
+    batch, D_h = (4, 8) if options.quick else (settings.batch_size, settings.D_h)
     model = SMSGE(JOINTS, D_h)
     slow = copy.deepcopy(model)
     graphs = model.graphs(
         torch.randn(batch, LENGTH, JOINTS, 3, generator=torch.Generator().manual_seed(0))
     )
-    steps = {PLAIN: PlainStep(slow, chosen["lr"]), OURS: JointStep(model, chosen["lr"])}
+    steps = {PLAIN: PlainStep(slow, settings.lr), OURS: JointStep(model, settings.lr)}
     subsets = {name: np.random.RandomState(0) for name in steps}  # each draws the same
     losses = {name: [] for name in steps}
 

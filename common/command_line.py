@@ -1,12 +1,11 @@
-"""Command line, seeds, devices and log files: what every script begins with."""
+"""Command lines: parsers, types of options, options declared as fields of a dataclass, devices."""
 
 import argparse
-import logging
 import math
 import os
-import sys
-import warnings
 from collections.abc import Callable
+from dataclasses import Field, field
+from inspect import get_annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +14,10 @@ from common.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger("reid")
 
-
-def script_parser(doc: str) -> argparse.ArgumentParser:
-    """A parser whose --help begins with the script's docstring; wrong use ends in one line and exit
-    code 2.
-    """
-    return _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+def script_parser(doc: str, **words: Any) -> argparse.ArgumentParser:
+    """A parser whose --help begins with the script's docstring; wrong use is an InputError."""
+    return _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,12 +25,49 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
-def number(words: str, allowed: Callable[[Any], bool], kind: type = float) -> Callable[[str], Any]:
-    """An argparse type: a finite number of a kind, float or int, that is `allowed`, as `words`
-    say.
-    """
+def option(default: Any, text: str, *names: str, shown: bool = True, **words: Any) -> Any:
+    """A field of a dataclass of options that is also an option of the command line.
 
-    def parse(text: str) -> Any:
+    default: its value when it is not given. text: one line of help; the default is added to it if
+    `shown`. names: further names. words: as of argparse's add_argument; the option's own name is
+    that of the field.
+    """
+    metadata = {"text": text, "names": names, "shown": shown, "words": words}
+    return field(default=default, metadata=metadata)
+
+
+SWITCH = {"type": int, "choices": (0, 1), "nargs": "?", "const": 1}  # --x, --x 1, --x 0
+
+
+def add_options(parser, declared: type, title: str = "", defaults: Any = None) -> None:
+    """Add the options that a dataclass declares, in a group for it and for each class it extends.
+
+    title: of the group, the first line of the class's docstring by default. defaults: an instance
+    with the values that --help shows. What is not on the command line is absent after parsing.
+    """
+    for kind in reversed(declared.__mro__[:-1]):
+        own = [kind.__dataclass_fields__[name] for name in get_annotations(kind)]
+        own = [each for each in own if "text" in each.metadata]
+        if own:
+            group = parser.add_argument_group(title or kind.__doc__.partition("\n")[0].rstrip("."))
+        for each in own:
+            _add_option(group, each, getattr(defaults, each.name, each.default))
+
+
+def _add_option(group, declared: Field, default: Any) -> None:
+    text, words = declared.metadata["text"], declared.metadata["words"]
+    if declared.metadata["shown"] and default is not None and words.get("action") != "store_true":
+        text += f" ({default})"
+    names = (f"--{declared.name}", *declared.metadata["names"])
+    group.add_argument(*names, help=text, default=argparse.SUPPRESS, **words)
+
+
+def number(
+    words: str, allowed: Callable[[Any], bool], kind: type = float
+) -> Callable[[str], int | float]:
+    """An argparse type: a finite number, float or int, that is `allowed`, as `words` say."""
+
+    def parse(text: str) -> int | float:
         try:
             value = kind(text)
         except ValueError:
@@ -70,72 +102,26 @@ def output_file(text: str) -> Path:
     return path
 
 
-def pick_device(args: argparse.Namespace) -> "torch.device":
-    """The device of --device and --gpu. Raises InputError if it is not there."""
+def device_name(text: str) -> str:
+    """argparse type: --gpu 1 is short for --device cuda:1."""
+    return f"cuda:{text}" if text.isdecimal() else text
+
+
+def pick_device(name: str) -> "torch.device":
+    """The device of --device: auto, cpu, cuda or cuda:N. Raises InputError if it is not there."""
     import torch  # here, so that scripts without a model start at once
 
-    gpu = getattr(args, "gpu", None)  # not all scripts have it
-    name = f"cuda:{gpu}" if gpu else args.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device {name} asked for, {torch.cuda.device_count()} CUDA devices found; use --device cpu"
-        )
-    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index is not None):
-        raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N")
+        if device.type not in ("cpu", "cuda") or (
+            device.type == "cpu" and device.index is not None
+        ):
+            raise RuntimeError
+    except RuntimeError:
+        raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N") from None
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise InputError(f"device {name} asked for, {count} CUDA devices found; use --device cpu")
     return device
-
-
-def start_log(quiet: bool, file: Path | None = None) -> None:
-    """Send the log to the terminal (unless quiet) and to the end of a file; warnings become one
-    line each.
-    """
-    log.setLevel(logging.INFO)
-    log.handlers.clear()
-    log.propagate = False
-    if not quiet:
-        log.addHandler(logging.StreamHandler(sys.stdout))
-    if file is not None:
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(
-                file, encoding="utf-8", errors="backslashreplace"
-            )  # adds to the end
-        except OSError as error:
-            raise InputError(f"could not write {file}: {error}") from error
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        log.addHandler(handler)
-    for handler in log.handlers:
-        handler.handleError = _raise
-    warnings.showwarning = _one_line_warnings()
-
-
-def _raise(record: logging.LogRecord) -> None:
-    """In place of logging's traceback: what went wrong with a line of the log ends the command as
-    anything else.
-    """
-    raise  # the exception that the handler has caught
-
-
-def _one_line_warnings() -> Callable[..., None]:
-    """In place of warnings.showwarning: one line each, the same one once, also if the data are read
-    again.
-    """
-    shown = set()
-
-    def show(message, category, filename, lineno, file=None, line=None) -> None:
-        if str(message) not in shown:
-            print(f"warning: {message}", file=sys.stderr)
-        shown.add(str(message))
-
-    return show
-
-
-def describe(settings: dict[str, Any]) -> str:
-    """Settings as one readable line."""
-    return "  ".join(f"{name} {value}" for name, value in settings.items())

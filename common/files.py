@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock, Timeout
+
 from common.errors import InputError
 
 
@@ -57,3 +59,23 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     finally:
         with suppress(OSError):  # where nothing can be written there is nothing to remove
             temporary.unlink(missing_ok=True)
+
+
+def hold(path: Path) -> FileLock:
+    """Keep other processes out of a folder until the returned lock on the file `path` is released.
+
+    The system releases it with the process, however that ends. Raises InputError if another process
+    holds it, or the file cannot be written.
+    """
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"another process is at work in {path.parent} (it holds {path.name}): wait until it is "
+            "done or stop it, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise InputError(f"could not write {path}: {error}") from error
+    return lock

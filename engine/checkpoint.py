@@ -2,12 +2,16 @@
 running code.
 """
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import BadZipFile, ZipFile
 
+import numpy as np
 import torch
+from torch import nn
 
 from common.errors import InputError
 from common.files import write_whole
@@ -15,53 +19,80 @@ from common.files import write_whole
 FORMAT = "skeleton-reid 1"
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint of tensors and plain values, whole or not at all. Raises InputError if it
-    cannot be.
-    """
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint of tensors and plain values, whole or not at all (InputError)."""
     write_whole(path, lambda file: torch.save({"format": FORMAT, **content}, file))
 
 
 def load(path: Path, method: str | None = None) -> dict[str, Any]:
     """Read a checkpoint that this project wrote, onto the CPU.
 
-    method: the method it must be of, if given. Raises InputError if the file is missing, damaged,
-    not a checkpoint of this project, or of another method.
+    method: the method it must be of, if any. Raises InputError if the file is missing, damaged, not
+    a checkpoint of this project, or of another method.
     """
     if not path.is_file():
-        found = " (it is a folder)" if path.is_dir() else ""
-        raise InputError(f"no checkpoint at {path}{found}; train first, or name another place")
+        folder = " (it is a folder)" if path.is_dir() else ""
+        raise InputError(f"no checkpoint at {path}{folder}; train first, or name another place")
     try:
-        with path.open("rb") as file:
-            whole = is_zipfile(file)
-    except OSError as error:
-        raise InputError(f"{path} is not a readable checkpoint: {error.strerror}") from error
-    if not whole:  # PyTorch would take it for an old pickle
-        raise InputError(
-            f"{path} is not a readable checkpoint: it is truncated or damaged, or another kind of file"
-        )
-    try:
+        with path.open("rb") as file, ZipFile(file) as archive:  # else an old pickle to PyTorch
+            if archive.testzip() is not None:
+                raise BadZipFile("a checksum is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:  # whose message advises to run the code
         reason = "it holds more than tensors and plain values, and code is not run"
         raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
     except Exception as error:  # other bytes than a checkpoint's can raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{path} is not a readable checkpoint (truncated or damaged?): {reason}"
+            f"{path} is not a readable checkpoint, but truncated or damaged or another kind of "
+            f"file: {reason}"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} is not a checkpoint of this project: expected format {FORMAT!r}")
+        raise InputError(f"{path} is no checkpoint of this project: expected format {FORMAT!r}")
     if method is not None and content["method"] != method:
         raise InputError(f"{path} holds a {content['method']} model, expected {method}")
     return content
 
 
-def expect(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def expect(path: Path, content: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Refuse a checkpoint whose values differ from those of the run, naming the first that does."""
     for name, value in wanted.items():
-        if found.get(name) != value:
+        if content.get(name) != value:
             raise InputError(
-                f"{path} was made with {name} = {found.get(name)}, but this run has {name} = {value}; "
-                "use the same value, or another --out for another run"
+                f"{path} was made with {name} = {content.get(name)}, but this run has {name} = "
+                f"{value}; use the same value, or another --out for another run"
             )
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: Path) -> None:
+    """Put weights into a model. Raises InputError if their names or shapes are not the model's."""
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, TypeError) as error:
+        raise InputError(f"the weights in {source} do not fit the model: {error}") from error
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 of a model's weights, in hexadecimal digits: equal weights, equal digests."""
+    digest = hashlib.sha256()
+    for value in model.state_dict().values():
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def state_of(part: Any) -> Any:
+    """Tensors and plain values of a model, an optimiser or a RandomState, for `restore`."""
+    if not isinstance(part, np.random.RandomState):
+        return part.state_dict()
+    _, keys, position, has_gauss, gauss = part.get_state()
+    keys = torch.from_numpy(keys.astype(np.int64))
+    return {"keys": keys, "position": position, "gauss": [has_gauss, gauss]}
+
+
+def restore(part: Any, state: Any) -> None:
+    """Put a state that `state_of` has made back into its part."""
+    if isinstance(part, np.random.RandomState):
+        keys = state["keys"].numpy().astype(np.uint32)
+        part.set_state(("MT19937", keys, state["position"], *state["gauss"]))
+    else:
+        part.load_state_dict(state)

@@ -18,12 +18,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from common.command_line import log
+from common.log import log
 from data import Recognition
 from data.descriptors import descriptor
 from engine import recognition_training, results
-from engine.optimizer import TFAdam
-from engine.recognition_training import learn_batch as train_batch
+from engine.optimizer import TFAdam, train_batch
 from reid.recognition import evaluate
 
 

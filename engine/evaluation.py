@@ -1,32 +1,64 @@
-"""Retrieval on a data set, and what --protocol full | released changes in it (docs/FIDELITY.md)."""
+"""Retrieval on a data set, and what --protocol released changes (docs/FIDELITY.md)."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from torch import nn
 
+import data
 from common.errors import InputError
-from data import Retrieval, Sequences
+from data import Retrieval
 from data.descriptors import DESCRIPTORS, descriptor
+from engine.encoding import encode_set
+from engine.options import DataOptions
+from engine.settings import AGESettings
 from reid import ranking
 
 
+def load_retrieval(
+    options: DataOptions,
+    batch_size: int,
+    rng: np.random.RandomState | None = None,
+    balance: bool = False,
+    centred: bool = True,
+) -> Retrieval:
+    """The data set of a command line; the training set only with a stream to draw its order from.
+
+    balance: resample it to equal class shares. For the released protocol every set is cut to whole
+    batches of batch_size.
+    """
+    sets = data.load(
+        options.dataset,
+        options.probe,
+        options.length,
+        options.data,
+        rng=rng,
+        batch_size=batch_size,
+        balance=balance,
+        train=rng is not None,
+        centred=centred,
+    )
+    return cut(sets, batch_size, options.protocol)
+
+
+def load_in_order(options: DataOptions, centred: bool = True, train: bool = True) -> Retrieval:
+    """The data set of a command line, all of it in the order of its files."""
+    where = options.dataset, options.probe, options.length, options.data
+    return data.load(*where, balance=False, shuffle=False, centred=centred, train=train)
+
+
 def cut(sets: Retrieval, batch_size: int, protocol: str) -> Retrieval:
-    """The sets, for the released protocol without their incomplete last batches (line 1)."""
+    """The sets, for the released protocol without their incomplete last batches."""
     if protocol == "full":
         return sets
-    return replace(
-        sets,
-        train=whole_batches(sets.train, batch_size, "training") if sets.train is not None else None,
-        probe=whole_batches(sets.probe, batch_size, "probe"),
-        gallery=whole_batches(sets.gallery, batch_size, "gallery"),
-    )
-
-
-def whole_batches(sequences: Sequences, batch_size: int, name: str) -> Sequences:
-    """The sequences without the incomplete last batch. Raises InputError if no batch is
-    complete.
-    """
-    return sequences.take(np.arange(released_size(len(sequences), batch_size, name)))
+    parts = {"train": "training", "probe": "probe", "gallery": "gallery"}
+    whole = {
+        name: part.take(np.arange(released_size(len(part), batch_size, words)))
+        for name, words in parts.items()
+        if (part := getattr(sets, name)) is not None
+    }
+    return replace(sets, **whole)
 
 
 def released_size(sequences: int, batch_size: int, name: str) -> int:
@@ -34,42 +66,54 @@ def released_size(sequences: int, batch_size: int, name: str) -> int:
     kept = sequences // batch_size * batch_size
     if kept == 0:
         raise InputError(
-            f"--protocol released drops incomplete batches, and the {name} set has only {sequences} sequences "
-            f"for batches of {batch_size}: use --protocol full or a smaller --batch_size"
+            f"--protocol released drops incomplete batches, and the {name} set has only "
+            f"{sequences} sequences for batches of {batch_size}: use --protocol full or a smaller "
+            "--batch_size"
         )
     return kept
 
 
+def released_test(settings: Any, labels: np.ndarray, f: int) -> np.ndarray:
+    """Numbers of the test windows that a released recogniser is scored on.
+
+    settings: of AGE or SM-SGE. labels: (N,) of all windows, of f frames each.
+    """
+    if isinstance(settings, AGESettings):  # whose rows are frames for `ap`
+        rows = f if settings.manner == "ap" else 1
+        return tested_batches(labels, settings.batch_size, rows)
+    return np.arange(released_size(len(labels), settings.batch_size, "test"))
+
+
 def padded_batches(labels: np.ndarray, batch_size: int) -> np.ndarray:
-    """The training windows that AGE's released recogniser sees: whole batches of every person (line
-    21).
+    """The training windows that AGE's released recogniser sees: whole batches of every person.
 
     labels (N,) -> window numbers, by person: cut to a multiple of batch_size or, where there are
     fewer, filled up with the person's first window.
     """
-    chosen = []
+    windows = []
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
         missing = np.repeat(own[0], max(0, batch_size - len(own)))
-        chosen.append(np.concatenate([own, missing])[: max(len(own) // batch_size, 1) * batch_size])
-    return np.concatenate(chosen)
+        whole = max(len(own) // batch_size, 1) * batch_size
+        windows.append(np.concatenate([own, missing])[:whole])
+    return np.concatenate(windows)
 
 
 def tested_batches(labels: np.ndarray, batch_size: int, rows: int) -> np.ndarray:
-    """The test windows that AGE's released recogniser is scored on (lines 1 and 21).
+    """The test windows that AGE's released recogniser is scored on.
 
     labels (N,) -> window numbers, by person: cut to a multiple of batch_size, all where there are
     fewer; then only those of which every one of the `rows` feature rows lies in a whole batch of
     rows, if there is one.
     """
     own = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    chosen = np.concatenate([w[: max(len(w) // batch_size, 1) * batch_size] for w in own])
-    total = len(chosen) * rows
+    windows = np.concatenate([w[: max(len(w) // batch_size, 1) * batch_size] for w in own])
+    total = len(windows) * rows
     used = total // batch_size * batch_size if total >= batch_size else total
-    return chosen[: used // rows]
+    return windows[: used // rows]
 
 
-def score(sets: Retrieval, probe_features, gallery_features, protocol: str) -> dict:
+def score(sets: Retrieval, probe_features, gallery_features, protocol: str) -> dict[str, Any]:
     """Retrieval figures of features (N, d) of a data set's probe and gallery."""
     return ranking.evaluate(
         probe_features,
@@ -81,24 +125,24 @@ def score(sets: Retrieval, probe_features, gallery_features, protocol: str) -> d
     )
 
 
-def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict:
-    """Retrieval figures of a hand-made descriptor; names in data.descriptors.DESCRIPTORS."""
-    return score(
-        sets,
-        descriptor(name, sets.probe.skeletons),
-        descriptor(name, sets.gallery.skeletons),
-        protocol,
-    )
+def score_encoder(model: nn.Module, sets: Retrieval, protocol: str) -> dict[str, Any]:
+    """Retrieval figures of a model on a data set."""
+    parts = (sets.probe, sets.gallery)
+    return score(sets, *(encode_set(model, part.skeletons) for part in parts), protocol)
 
 
-def baselines(sets: Retrieval, protocol: str) -> dict[str, dict]:
-    """Retrieval figures of every descriptor that these joints allow: what a trained model has to
-    beat.
-    """
-    found = {}
+def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any]:
+    """Retrieval figures of a descriptor; names in data.descriptors.DESCRIPTORS."""
+    parts = (sets.probe, sets.gallery)
+    return score(sets, *(descriptor(name, part.skeletons) for part in parts), protocol)
+
+
+def baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
+    """Retrieval figures of every descriptor that these joints allow: what a model has to beat."""
+    figures = {}
     for name in DESCRIPTORS:
         try:
-            found[name] = score_descriptor(sets, name, protocol)
+            figures[name] = score_descriptor(sets, name, protocol)
         except InputError:
             continue  # D-13 and D-16 are not defined for the joints of every data set
-    return found
+    return figures

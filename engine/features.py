@@ -1,23 +1,43 @@
-"""Feature files: .npz without pickles; arrays `features` (N, d), `labels` (N,) and optionally
-`frames` (N, f, d).
+"""Feature files, and frame features of another model in place of coordinates (--source).
+
+A feature file is an .npz without pickles: arrays `features` (N, d), `labels` (N,) and optionally
+`frames` (N, f, d). A source is a trained encoder (AGE, SM-SGE or a checkpoint FILE.pt) or the
+feature files FILE.train.npz, FILE.probe.npz and FILE.gallery.npz of any model, in the order of the
+data files.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zipfile import is_zipfile
 
 import numpy as np
+import torch
+from torch import nn
 
 from common.errors import InputError
 from common.files import write_whole
+from common.log import log
+from data import Retrieval, Sequences, datasets
+from data.resample import training_order
+from engine import checkpoint, evaluation
+from engine.encoding import encode_frames, is_centred, load_model, method_of, settings_of
+from engine.options import TrainingOptions
+from engine.settings import AGESettings, SMSGESettings
+
+PARTS = ("train", "probe", "gallery")
+# The method's script and the variant whose encoder is looked for.
+NAMED = {
+    "AGE": ("train_age.py", AGESettings.attention),
+    "SM-SGE": ("train_smsge.py", SMSGESettings.scales),
+}
 
 
 @dataclass(frozen=True)
 class Features:
-    """Sequence features (N, d) float32, labels (N,) int64, and frame features (N, f, d) where they
-    are kept.
-    """
+    """Sequence features (N, d) float32, labels (N,) int64, and frame features (N, f, d) or None."""
 
     features: np.ndarray
     labels: np.ndarray
@@ -29,71 +49,237 @@ def part_path(path: Path, part: str) -> Path:
     return path.with_name(f"{path.name.removesuffix('.npz')}.{part}.npz")
 
 
+def encode(model: nn.Module, sequences: Sequences) -> Features:
+    """Sequence and frame features of a set by a model."""
+    frames = encode_frames(model, sequences.skeletons)  # (N, f, d)
+    whole = method_of(model).sequence(frames)
+    return Features(whole.cpu().numpy(), sequences.labels, frames.cpu().numpy())
+
+
 def write(path: Path, features: Features) -> None:
     """Write one feature file, whole or not at all. Raises InputError if it cannot be."""
-    arrays = {
-        "features": features.features.astype(np.float32),
-        "labels": features.labels.astype(np.int64),
-    }
+    arrays = {"features": features.features.astype(np.float32)}
+    arrays["labels"] = features.labels.astype(np.int64)
     if features.frames is not None:
         arrays["frames"] = features.frames.astype(np.float32)
     write_whole(path, lambda file: np.savez(file, **arrays))
 
 
-def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The arrays of these names that a feature file has, as they are.
+def write_features(path: Path, model: nn.Module, sets: Mapping[str, Sequences]) -> None:
+    """Write the sequence and frame features of some sets, a file each."""
+    for part, sequences in sets.items():
+        write(part_path(path, part), encode(model, sequences))
+        log.info(f"wrote {part_path(path, part)}")
 
-    Raises InputError if the file is missing, damaged, or no .npz, and for pickled arrays.
-    """
+
+def read(path: Path) -> Features:
+    """Read one feature file. Raises InputError if it is missing, damaged, pickled or misshapen."""
     if not path.is_file():
         folder = " (it is a folder)" if path.is_dir() else ""
         raise InputError(
-            f"no feature file at {path}{folder}; a training script writes it with --save_features FILE.npz"
+            f"no feature file at {path}{folder}; a training script writes it with "
+            "--save_features FILE.npz"
         )
     try:
         with path.open("rb") as file:
             if not is_zipfile(file):
                 raise ValueError("it is no .npz archive")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names if name in file.files}
+            arrays = {n: file[n] for n in ("features", "labels", "frames") if n in file.files}
     except Exception as error:  # other bytes than those of such a file can raise anything
         reason = "it holds pickled objects" if "pickle" in str(error) else error
         raise InputError(
             f"{path} is not a readable feature file (.npz without pickles): {reason}"
         ) from error
-
-
-def read(path: Path) -> Features:
-    """Read one feature file. Raises InputError if it is missing, damaged, pickled or of the wrong
-    shape.
-    """
-    arrays = read_arrays(path, ("features", "labels", "frames"))
-    for name, axes in (("features", 2), ("labels", 1)):
-        if name not in arrays or arrays[name].ndim != axes:
-            found = tuple(arrays[name].shape) if name in arrays else "none"
-            raise InputError(f"{path}: expected an array {name!r} with {axes} axes, found {found}")
-    sizes = {name: len(array) for name, array in arrays.items()}
-    if len(set(sizes.values())) > 1:
-        raise InputError(f"{path}: arrays of different lengths: {sizes}")
+    _check(path, arrays)
     frames = arrays.get("frames")
-    if frames is not None and frames.ndim != 3:
-        raise InputError(
-            f"{path}: expected an array 'frames' (N, f, d), found shape {frames.shape}"
-        )
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiu":
-            raise InputError(
-                f"{path}: expected numbers in {name!r}, found values of type {array.dtype}"
-            )
-    if (np.mod(arrays["labels"], 1) != 0).any():
-        raise InputError(f"{path}: expected whole numbers in 'labels', found others")
-    if len(arrays["labels"]) == 0:
-        raise InputError(f"{path}: expected features of sequences, found none")
-    for name in arrays.keys() - {"labels"}:
-        if not np.isfinite(arrays[name]).all():
-            raise InputError(f"{path}: the {name} hold NaN or infinite values")
     return Features(
         arrays["features"].astype(np.float32),
         arrays["labels"].astype(np.int64),
         None if frames is None else frames.astype(np.float32),
     )
+
+
+def _check(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    for name, axes in (("features", 2), ("labels", 1), ("frames", 3)):
+        shape = arrays[name].shape if name in arrays else None
+        if len(shape or ()) != axes and (shape or name != "frames"):
+            raise InputError(
+                f"{path}: expected an array {name!r} with {axes} axes, found {shape or 'none'}"
+            )
+    sizes = {name: len(array) for name, array in arrays.items()}
+    if len(set(sizes.values())) > 1:
+        raise InputError(f"{path}: expected arrays of one length, found {sizes}")
+    if not len(arrays["labels"]):
+        raise InputError(f"{path}: expected features of sequences, found none")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: expected numbers in {name!r}, found type {array.dtype}")
+        if name == "labels" and (np.mod(array, 1) != 0).any():
+            raise InputError(f"{path}: expected whole numbers in 'labels', found others")
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: the {name} hold NaN or infinite values")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where frame features come from.
+
+    name: as results call it. file: what they are made by or read from. note: what the log says of
+    it. digest: of the encoder's weights or of the training frames. size: numbers d in a frame.
+    centred: the skeletons that the encoder takes. features: a part's name and its sequences in the
+    order of the files -> its features, with frames.
+    """
+
+    name: str
+    file: Path
+    note: str
+    digest: str
+    size: int
+    centred: bool
+    features: Callable[[str, Sequences], Features]
+
+    def frames(self, sets: Retrieval) -> Retrieval:
+        """The sets, in the order of the files, with frame features (N, f, d) for skeletons."""
+        parts = {name: part for name in PARTS if (part := getattr(sets, name)) is not None}
+        frames = {name: self.features(name, part).frames for name, part in parts.items()}
+        return replace(sets, **{n: replace(p, skeletons=frames[n]) for n, p in parts.items()})
+
+
+def find_source(name: str | None, options: TrainingOptions, device: torch.device) -> Source | None:
+    """The source that --source names; None without a name.
+
+    Raises InputError if it is not there, damaged, or made for other data.
+    """
+    if name is None:
+        return None
+    path = encoder_path(name, options) if name in NAMED else Path(name)
+    if path.suffix == ".npz":
+        return _source_of_files(path, options)
+    if path.suffix == ".pt":
+        return _source_of_encoder(path, options, device)
+    raise InputError(f"--source: expected {', '.join(NAMED)}, FILE.pt or FILE.npz, found {name!r}")
+
+
+def encoder_path(method: str, options: TrainingOptions) -> Path:
+    """The saved encoder of a method that has seen the training split alone.
+
+    Raises InputError, with the command that trains it, if there is none.
+    """
+    script, variant = NAMED[method]
+    row, folder = datasets.get(options.dataset), options.out / method / options.dataset
+    variants = [f"{variant}_retrieval"]
+    if row.recognition and not row.recognition_train and not row.recognition_tested_only:
+        variants.append(variant)  # recognition has the same training set
+    places = [folder / name / "encoder" / "best.pt" for name in variants]
+    for path in places:
+        if path.is_file():
+            return path
+    raise InputError(
+        f"--source {method}: expected an encoder at {' or '.join(map(str, places))}, found none; "
+        f"train it: python {script} --dataset {row.name} --task retrieval --length "
+        f"{options.length} --data {options.data} --out {options.out}"
+    )
+
+
+def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.device) -> Source:
+    row = datasets.get(options.dataset)
+    model, content = load_model(path, row.joints, options.length, device)
+    pose = np.zeros((1, options.length, row.joints, 3), dtype=np.float32)
+    seen = row.recognition_train if content.get("task") == "recognition" else ()
+    trained = " + ".join(("train", *seen))
+    return Source(
+        content["method"],
+        path,
+        f"{content['method']}, epoch {content['epoch']}, trained on {trained}",
+        f"weights {checkpoint.weights_digest(model)}",
+        encode_frames(model, pose).shape[2],
+        is_centred(settings_of(content)),
+        lambda part, sequences: encode(model, sequences),
+    )
+
+
+def _source_of_files(path: Path, options: TrainingOptions) -> Source:
+    """Feature files of any model; checked against the data's labels where they are used."""
+    files = {part: part_path(path, part) for part in PARTS}
+    if missing := [file.name for file in files.values() if not file.is_file()]:
+        raise InputError(
+            f"--source {path} stands for {', '.join(file.name for file in files.values())} in "
+            f"{path.parent}, found no {', '.join(missing)}; a training script writes them with "
+            f"--save_features {path}"
+        )
+    contents = {part: read(file) for part, file in files.items()}
+    shapes = {}
+    for part, features in contents.items():
+        if features.frames is None:
+            raise InputError(
+                f"{files[part]}: expected frame features `frames` (N, f, d), found none"
+            )
+        shapes[part] = features.frames.shape[1:]
+        if shapes[part][0] != options.length:
+            raise InputError(
+                f"{files[part]}: expected {options.length} frames in a sequence, "
+                f"found {shapes[part][0]}"
+            )
+    if len(set(shapes.values())) > 1:
+        raise InputError(f"{path}: expected frame features of one size, found (f, d) {shapes}")
+
+    def look_up(part: str, sequences: Sequences) -> Features:
+        labels = contents[part].labels
+        if not np.array_equal(labels, sequences.labels):
+            raise InputError(
+                f"{files[part]}: expected the {len(sequences)} labels of {options.dataset}'s "
+                f"{part} windows in the order of the data files, found {len(labels)}, others or in "
+                "another order"
+            )
+        return contents[part]
+
+    digest = hashlib.sha256(np.ascontiguousarray(contents["train"].frames)).hexdigest()
+    size = shapes["train"][1]
+    return Source(path.stem, path, "feature files", f"frames {digest}", size, True, look_up)
+
+
+def load(
+    options: TrainingOptions,
+    settings: Any,
+    source: Source | None = None,
+    rng: np.random.RandomState | None = None,
+) -> Retrieval:
+    """The data set of a command line, with frame features (N, f, d) for skeletons if from a source.
+
+    settings: have batch_size and balance. The training set is there only if there is a stream to
+    draw its order from: the same rows are drawn, whether they are skeletons or features.
+    """
+    size = settings.batch_size
+    if source is None:
+        return evaluation.load_retrieval(options, size, rng, rng is not None and settings.balance)
+    sets = source.frames(evaluation.load_in_order(options, source.centred, rng is not None))
+    if rng is not None:
+        balance = settings.balance and datasets.get(options.dataset).balanced
+        order = training_order(sets.train.labels, size, rng, balance)
+        sets = replace(sets, train=sets.train.take(order), order=order)
+    return evaluation.cut(sets, size, options.protocol)
+
+
+def baselines(
+    options: TrainingOptions, batch_size: int, source: Source | None = None
+) -> dict[str, dict[str, Any]]:
+    """Retrieval figures of what a model has to beat: descriptors, and the source's own features."""
+    protocol = options.protocol
+    rows = evaluation.baselines(evaluation.load_retrieval(options, batch_size), protocol)
+    if source is None:
+        return rows
+    sets = evaluation.load_in_order(options, source.centred, train=False)
+    features = [source.features(part, getattr(sets, part)) for part in ("probe", "gallery")]
+    sets = evaluation.cut(sets, batch_size, protocol)
+
+    def score(arrays: list[np.ndarray]) -> dict[str, Any]:
+        sizes = len(sets.probe), len(sets.gallery)
+        cut = (x[:n] for x, n in zip(arrays, sizes, strict=True))
+        return evaluation.score(sets, *cut, protocol)
+
+    rows[source.name] = score([x.features for x in features])
+    means = [x.frames.mean(axis=1) for x in features]
+    if not all(np.allclose(m, x.features, atol=1e-5) for m, x in zip(means, features, strict=True)):
+        rows[f"{source.name}, mean frame"] = score(means)
+    return rows

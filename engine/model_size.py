@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from common.command_line import log
+from common.log import log
 from engine.encoding import encode_set
 
 # Published parameters and operations (one set for all data sets), and whose parameters they are.
@@ -47,9 +47,7 @@ def describe(method: str, encoder: nn.Module, sequences: np.ndarray) -> None:
         "(matrix products, 2 a multiply-add)"
     )
     if method in PUBLISHED:
-        log.info(
-            f"published: {PUBLISHED[method]}; the operations by a profiler over a whole training graph"
-        )
+        log.info(f"published: {PUBLISHED[method]}; operations of a whole training graph")
 
 
 def _sum_and_product(into: torch.Size, a: torch.Size, b: torch.Size, *_: Any, **__: Any) -> int:

@@ -1,113 +1,166 @@
-"""The options of the scripts: which data, how to run, how to learn."""
+"""The options that scripts share, a typed field each, and how a training script parses its own.
 
-import argparse
+Parsing gives one frozen object, in which data set, probe, length and settings are resolved.
+"""
 
-from common.command_line import output_file, positive, positive_int, script_parser, seed_number
-from data.datasets import DATASETS
-from engine.settings import PROTOCOLS
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from common.command_line import (
+    add_options,
+    device_name,
+    option,
+    output_file,
+    positive_int,
+    script_parser,
+    seed_number,
+)
+from common.errors import InputError
+from data import datasets
+from engine.settings import PROTOCOLS, SETTINGS, choose
 
 
-def training_parser(doc: str) -> argparse.ArgumentParser:
-    """The parser of a training script, with the options that all of them have."""
-    parser = script_parser(doc)
-    add_data_arguments(parser)
-    add_run_arguments(parser)
-    return parser
+@dataclass(frozen=True)
+class DataOptions:
+    """Data.
 
+    view: the test view of the cross-view protocol, where a data set has views.
+    """
 
-def add_data_arguments(parser: argparse.ArgumentParser, dataset_required: bool = True) -> None:
-    """Which data to use: shared by training and evaluation."""
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--dataset", choices=DATASETS, required=dataset_required, help="name of the data set"
-    )
-    group.add_argument(
-        "--probe",
+    dataset: str | None = option(None, "name of the data set", choices=tuple(datasets.DATASETS))
+    probe: str | None = option(
+        None,
+        "test split to look for in the gallery: probe (KS20, KGBD), A or B (IAS), Walking or "
+        "Still (BIWI), nm.nm, cl.cl, bg.bg, cl.nm or bg.nm (CASIA_B); default: the first",
         "--split",
         "--probe_type",
-        help="test split whose sequences are looked for in the gallery: probe (KS20, KGBD; default), A or B (IAS), "
-        "Walking or Still (BIWI), nm.nm, cl.cl, bg.bg, cl.nm or bg.nm (CASIA_B)",
     )
-    group.add_argument(
-        "--length", type=positive_int, help="frames f in a sequence (default: 6; CASIA_B 40)"
+    length: int | None = option(
+        None, "frames f in a sequence (6; CASIA_B 40, with --view 20)", type=positive_int
     )
-    group.add_argument(
-        "--data",
-        default="Datasets",
-        metavar="DIR",
-        help="folder that preprocess.py wrote (%(default)s)",
+    data: Path = option(
+        Path("Datasets"), "folder that preprocess.py wrote", type=Path, metavar="DIR"
     )
-    group.add_argument(
-        "--protocol",
+    protocol: str = option(
+        "full",
+        "full: every sequence counts; released: as in the published code, docs/FIDELITY.md",
         choices=PROTOCOLS,
-        default="full",
-        help="full: every sequence counts (default); released: as in the published code (docs/FIDELITY.md)",
     )
+    view: int | None = None
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """How to run: shared by the training scripts."""
-    group = parser.add_argument_group("run")
-    group.add_argument(
-        "--mode",
-        choices=("Train", "Eval"),
-        default="Train",
-        help="Eval: score the saved best model",
+@dataclass(frozen=True)
+class MachineOptions:
+    """Seed, device and output."""
+
+    seed: int = option(0, "the same seed on a CPU gives the same numbers", type=seed_number)
+    device: str = option(
+        "auto", "auto, cpu, cuda or cuda:N; N alone is cuda:N", "--gpu", type=device_name
     )
-    group.add_argument(
-        "--out", default="ReID_Models", metavar="DIR", help="folder of checkpoints (%(default)s)"
+    json: Path | None = option(None, "write the results as JSON", type=output_file, metavar="FILE")
+    quiet: bool = option(False, "print the results only", action="store_true")
+
+
+@dataclass(frozen=True)
+class TrainingOptions(MachineOptions, DataOptions):
+    """Run.
+
+    task: what the encoder is trained for, recognition or retrieval. settings: those of the method.
+    overrides: the values that the command line gives, by name.
+    """
+
+    mode: str = option("Train", "Eval: score the saved best model", choices=("Train", "Eval"))
+    out: Path = option(Path("ReID_Models"), "folder of checkpoints", type=Path, metavar="DIR")
+    epochs: int | None = option(
+        None, "stop after N epochs (default: early stopping)", type=positive_int, metavar="N"
     )
-    group.add_argument(
-        "--epochs",
-        type=positive_int,
-        metavar="N",
-        help="stop after N epochs (default: early stopping)",
-    )
-    group.add_argument(
-        "--resume", action="store_true", help="continue from the last finished epoch"
-    )
-    group.add_argument(
-        "--save_features",
+    resume: bool = option(False, "continue from the last finished epoch", action="store_true")
+    save_features: Path | None = option(
+        None,
+        "write features of the best model: FILE.train.npz, FILE.probe.npz, FILE.gallery.npz, after "
+        "recognition FILE.test.npz too; .npz may be left out",
         type=output_file,
         metavar="FILE.npz",
-        help="write features of the best model: FILE.train.npz, FILE.probe.npz, FILE.gallery.npz, after recognition "
-        "FILE.test.npz too; .npz may be left out",
     )
-    group.add_argument(
-        "--model_size", type=int, choices=(0, 1), default=0, help="1: print parameters and FLOPs"
+    model_size: int = option(0, "1: print parameters and FLOPs", type=int, choices=(0, 1))
+    task: str = "retrieval"
+    settings: Any = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PhaseOptions(TrainingOptions):
+    """Phases: an encoder without labels, then a recogniser on its features."""
+
+    task: str | None = option(
+        None,
+        "recognition: encoder and recogniser (default, but for CASIA_B without --view); "
+        "retrieval: the encoder from the training split alone",
+        choices=("recognition", "retrieval"),
     )
-    add_machine_arguments(group)
+    view: int | None = option(
+        None, "test view of the cross-view protocol (CASIA_B)", type=int, metavar="V"
+    )
 
 
-def add_learning_arguments(group, phase: str, better: str, balance: str) -> None:
-    """How a method learns: shared by the training scripts, in each one's own group.
+Options = TypeVar("Options", bound=TrainingOptions)
 
-    phase: what --lr is of, where not of all. better: what --patience waits for. balance: what the
-    help adds to --balance.
+
+def parse_training(doc: str, method: str, declared: type[Options]) -> Options:
+    """The options of a training script: those declared, and the settings of its method.
+
+    --help shows the published settings of the data set that is named. Raises InputError for
+    options that do not go together, or that the data set does not have.
     """
-    group.add_argument("--lr", type=positive, help="learning rate" + phase)
-    group.add_argument("--batch_size", type=positive_int, help="sequences in a batch")
-    group.add_argument(
-        "--patience",
-        type=positive_int,
-        help=f"epochs without a better {better} until training stops",
-    )
-    group.add_argument(
-        "--balance",
-        action=argparse.BooleanOptionalAction,
-        help=f"resample training sequences to equal class shares, {balance}",
-    )
+    early = script_parser("", add_help=False)  # what decides the published settings
+    early.add_argument("--dataset")
+    early.add_argument("--probe", "--split", "--probe_type")
+    early.add_argument("--protocol", default="full")
+    named, _ = early.parse_known_args()
+    published = choose(method, named.protocol, named.dataset, named.probe, {})
+    of = f" of {named.dataset}" if named.dataset else "; name a --dataset for its own"
+    parser = script_parser(doc)
+    add_options(parser, declared)
+    add_options(parser, SETTINGS[method], f"{method} (published settings{of})", published)
+    return resolve(method, declared, vars(parser.parse_args()))
 
 
-def add_machine_arguments(group) -> None:
-    """Seed, device and output: shared by all scripts that compute."""
-    group.add_argument(
-        "--seed",
-        type=seed_number,
-        default=0,
-        help="the same seed on a CPU gives the same numbers (%(default)s)",
+def resolve(method: str, declared: type[Options], words: Mapping[str, Any]) -> Options:
+    """Options from the values of the command line, by name, with what follows from the data set."""
+    if "dataset" not in words:
+        raise InputError(
+            f"expected --dataset with one of {', '.join(datasets.DATASETS)}, found none"
+        )
+    row, view = datasets.get(words["dataset"]), words.get("view")
+    has_phases = issubclass(declared, PhaseOptions)
+    default = "recognition" if has_phases and (view is not None or row.recognition) else "retrieval"
+    task = words.get("task", default)
+    if view is not None and ("probe" in words or task == "retrieval"):
+        raise InputError(
+            "--view is a recognition protocol with one test set: "
+            "leave out --probe and --task retrieval"
+        )
+    if view is None and not row.recognition and task == "recognition":
+        raise InputError(
+            f"recognition on {row.name} needs --view 0 to {row.views - 1}; "
+            "without one, --task retrieval"
+        )
+    probe = "test" if view is not None else words.get("probe") or next(iter(row.gallery_of))
+    if view is None:
+        row.pair(probe)
+    length = words.get("length", row.default_length if view is None else row.view_length)
+    phases = ("pre_epochs", "recognition_epochs") if "epochs" in words else ()
+    settings = choose(
+        method,
+        words.get("protocol", "full"),
+        row.name,
+        probe,
+        dict.fromkeys(phases, words.get("epochs")) | dict(words),
     )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
-    group.add_argument("--gpu", metavar="N", help="short for --device cuda:N")
-    group.add_argument("--json", type=output_file, metavar="FILE", help="write the results as JSON")
-    group.add_argument("--quiet", action="store_true", help="print the results only")
+    names = {each.name for each in fields(declared)}
+    own = {name: value for name, value in words.items() if name in names}
+    resolved = {"probe": probe, "length": length, "task": task, "settings": settings}
+    resolved["overrides"] = words
+    return declared(**(own | resolved))

@@ -1,122 +1,83 @@
 """Runs of AGE and SM-SGE: encoders without labels, then a recogniser on their frozen features.
 
 --task recognition trains both, on the recognition training set, and shows retrieval by the same
-encoders beside it. --task retrieval trains encoders only, on the training split alone, as the
-retrieval tables ask. Phases of a run: "encoder", and the recogniser's, which the script names.
+encoders beside it. --task retrieval trains encoders only, on the training split alone. Phases of a
+run: "encoder", and the recogniser's, which the script names.
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-import data
-from common import command_line
-from common.command_line import log
+from common.command_line import pick_device
 from common.errors import InputError
-from data import datasets
-from engine import checkpoint, model_size, recognisers, results
-from engine import encoding as saved
-from engine import evaluation as protocol
-from engine.run import Run, load_weights
+from common.log import log, start_log
+from data import Recognition, Retrieval, datasets
+from engine import checkpoint, evaluation, features, model_size, recogniser, results
+from engine.encoding import is_centred, load_model, settings_of
+from engine.options import PhaseOptions
+from engine.run import Run, execute
+
+SAVE_SECONDS = 30  # between two states of the encoders, 70 MB each
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of both scripts, beside those of all scripts (reid.cli)."""
-    group = parser.add_argument_group("phases")
-    group.add_argument(
-        "--task",
-        choices=("recognition", "retrieval"),
-        help="recognition: encoders and recogniser (default, but for CASIA_B without --view); retrieval: encoders "
-        "from the training split alone",
-    )
-    group.add_argument(
-        "--view", type=int, metavar="V", help="test view of the cross-view protocol (CASIA_B)"
-    )
-    group.add_argument(
-        "--pre_epochs",
-        type=command_line.positive_int,
-        metavar="N",
-        help="epochs of the encoders (or --epochs)",
-    )
-    group.add_argument(
-        "--recognition_epochs",
-        type=command_line.positive_int,
-        metavar="N",
-        help="of the recogniser (or --epochs)",
-    )
-
-
-def check(args: argparse.Namespace) -> None:
-    """Fill in what follows from the data set. Raises InputError for options that do not go
-    together.
-    """
-    row = datasets.get(args.dataset)
-    if args.task is None:
-        args.task = "recognition" if args.view is not None or row.recognition else "retrieval"
-    if args.view is not None and (args.probe or args.task == "retrieval"):
-        raise InputError(
-            "--view is a recognition protocol with one test set: leave out --probe and --task retrieval"
-        )
-    if args.view is None and not row.recognition and args.task == "recognition":
-        raise InputError(
-            f"recognition on {row.name} needs --view 0 to {row.views - 1}; without one, --task retrieval"
-        )
-    args.probe = "test" if args.view is not None else args.probe or next(iter(row.gallery_of))
-    if args.view is None:
-        row.pair(args.probe)
-    args.length = args.length or (row.default_length if args.view is None else row.view_length)
-    args.pre_epochs = args.pre_epochs or args.epochs
-    args.recognition_epochs = args.recognition_epochs or args.epochs
-
-
-def carry_out(
+def run_phases(
     method: str,
-    args: argparse.Namespace,
-    settings: dict[str, Any],
+    options: PhaseOptions,
     variant: str,
-    recogniser: str,
+    phase: str,
     train: Callable[[Run, torch.device], None],
 ) -> None:
-    """What the command line asks for: train, or score the saved best models; then write features if
-    wanted.
+    """Train, or score the saved best models; then write features if wanted.
 
-    variant: names the run's folder. recogniser: name of its phase.
+    variant: names the folder <out>/<method>/<dataset>/<variant>, where a view stands before it and
+    the task after it. phase: the recogniser's name.
     """
-    device = command_line.pick_device(args)
-    run = start(method, args, settings, variant)
-    with run.lock:
-        if args.mode == "Train":
-            train(run, device)
-        else:
-            evaluate(run, recogniser, device)
-        if args.save_features:
-            write_features(run, device)
+    device = pick_device(options.device)
+    start_log(options.quiet)
+    view = "" if options.view is None else f"view_{options.view}_"
+    task = "_retrieval" if options.task == "retrieval" else ""
+    folder = options.out / method / options.dataset / f"{view}{variant}{task}"
+    run = Run(method, options, folder)
+    execute(run, device, train, partial(evaluate, phase=phase), write_features)
 
 
-def start(method: str, args: argparse.Namespace, settings: dict[str, Any], variant: str) -> Run:
-    """The run in <out>/<method>/<dataset>/<variant>, where a view stands before the variant and the
-    task after.
+def load(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
+    """The data of the task, the training set in the order of the files.
+
+    Raises InputError, before training, also for tests smaller than the released protocol's batches.
     """
-    view = "" if args.view is None else f"view_{args.view}_"
-    task = "_retrieval" if args.task == "retrieval" else ""
-    return Run(
-        method,
-        args,
-        settings,
-        args.probe,
-        Path(args.out) / method / args.dataset / f"{view}{variant}{task}",
-    )
+    centred, released = is_centred(settings), options.protocol == "released"
+    if options.task == "recognition":
+        sets = recogniser.load(options, centred)
+        for test in sets.tests.values() if released else ():
+            evaluation.released_test(settings, test.labels, options.length)
+        return sets
+    sets = evaluation.load_in_order(options, centred)
+    evaluation.cut(replace(sets, train=None), settings.batch_size, options.protocol)
+    return sets
 
 
-def phase(run: Run, name: str) -> Run:
-    """One of the two phases. Its checkpoints say what they were trained for."""
-    return run.part(name, task=run.args.task, view=run.args.view)
+def tests_of(run: Run, sets: Recognition | Retrieval) -> dict[str, Any]:
+    """The test sets of the task by name, that of --probe, if it is one, first."""
+    probe = run.options.probe
+    if run.options.task == "retrieval":
+        return {probe: sets.probe}
+    return {name: sets.tests[name] for name in sorted(sets.tests, key=lambda name: name != probe)}
+
+
+def describe(run: Run, model: nn.Module, order: np.ndarray, sets: Recognition | Retrieval) -> None:
+    """Log how many sequences there are (training ones as resampled), and the model's size."""
+    sizes = "  ".join(f"{name} {len(test)}" for name, test in tests_of(run, sets).items())
+    parameters = model_size.count_parameters(model)
+    log.info(f"train {len(order)}  {sizes} sequences  {parameters:,} parameters")
+    if run.options.model_size:
+        model_size.describe(run.method, model, sets.train.skeletons)
 
 
 def reload_encoder(run: Run, model: nn.Module) -> None:
@@ -129,71 +90,33 @@ def reload_encoder(run: Run, model: nn.Module) -> None:
     names = ("dataset", "length", "protocol", "task", "view")
     checkpoint.expect(path, content, {name: run.identity[name] for name in names})
     checkpoint.expect(path, content["arguments"], model.arguments)
-    load_weights(model, content["model"], path)
+    checkpoint.load_weights(model, content["model"], path)
     log.info(f"encoder of {path}, epoch {content['epoch']}")
 
 
-def load(run: Run) -> data.Recognition | data.Retrieval:
-    """The data of the task, the training set in the order of the files.
-
-    Raises InputError, before training, also for test sets that are smaller than the released
-    protocol's batches.
-    """
-    args, centred = run.args, run.settings.get("centred", True)
-    if args.task == "recognition":
-        sets = recognisers.load(args, centred)
-        for test in sets.tests.values() if args.protocol == "released" else ():
-            saved.METHODS[run.method].released_test(test.labels, run.settings, args.length)
-        return sets
-    sets = saved.load_stored(args, centred)
-    protocol.cut(replace(sets, train=None), run.settings["batch_size"], args.protocol)
-    return sets
-
-
-def evaluate(run: Run, recogniser: str, device: torch.device) -> None:
-    """Score the saved best models, by recognition and by retrieval (--mode Eval). recogniser: name
-    of the phase.
-    """
-    args, found = run.args, {}
-    if args.task == "retrieval":
-        run.adopt(phase(run, "encoder").path("best.pt"))
+def evaluate(run: Run, device: torch.device, phase: str) -> None:
+    """Score the saved best models, by recognition and by retrieval (--mode Eval)."""
+    options, figures = run.options, {}
+    if options.task == "retrieval":
+        run = run.load_settings_from(run.phase("encoder").path("best.pt"))
     else:
-        tests = datasets.get(args.dataset).recognition or ("test",)
-        run.adopt(phase(run, recogniser).path(f"best_{headline(args, dict.fromkeys(tests))}.pt"))
-        sets = load(run)
-        for name, test in sets.tests.items():
-            path = phase(run, recogniser).path(f"best_{name}.pt")
-            found |= recognisers.score_saved(
-                path, replace(sets, tests={name: test}), device, args.protocol
-            )
-        rows = [(f"{run.method} {name}", figures) for name, figures in found.items()]
+        names = datasets.get(options.dataset).recognition or ("test",)
+        first = options.probe if options.probe in names else names[0]
+        folder = run.phase(phase)
+        run = run.load_settings_from(folder.path(f"best_{first}.pt"))
+        sets = load(options, run.settings)
+        for name, test in tests_of(run, sets).items():
+            path, own = folder.path(f"best_{name}.pt"), replace(sets, tests={name: test})
+            figures |= recogniser.score_saved(path, own, device, options.protocol)
+        rows = [(f"{run.method} {name}", row) for name, row in figures.items()]
         print(f"{run.title}\n" + results.recognition_table(rows))
     retrieval = score_retrieval(run, device)
-    if found:
-        shown = found[headline(args, found)]
-        run.write_results({"kind": "recognition", **shown, "tests": found, "retrieval": retrieval})
+    if figures:
+        first = next(iter(figures.values()))
+        content = {"kind": "recognition", **first, "tests": figures, "retrieval": retrieval}
+        run.write_results(content)
     else:
         run.write_results(retrieval)
-
-
-def describe(
-    run: Run, model: nn.Module, order: np.ndarray, sets: data.Recognition | data.Retrieval
-) -> None:
-    """Log how many sequences there are (training ones as resampled) and how large the encoder is
-    (--model_size).
-    """
-    tests = sets.tests if run.args.task == "recognition" else {run.args.probe: sets.probe}
-    sizes = "  ".join(f"{name} {len(test)}" for name, test in tests.items())
-    log.info(
-        f"train {len(order)}  {sizes} sequences  {model_size.count_parameters(model):,} parameters"
-    )
-    if run.args.model_size:
-        model_size.describe(run.method, model, sets.train.skeletons)
-
-
-def headline(args: argparse.Namespace, tests: dict[str, Any]) -> str:
-    """The test split that the results begin with: --probe, if it is one."""
-    return args.probe if args.probe in tests else next(iter(tests))
 
 
 def score_retrieval(
@@ -204,62 +127,63 @@ def score_retrieval(
     untrained: encoders with their initial weights, which stand beside them with the descriptors. A
     recognition run on data without probes and gallery gives {} and a line in the log.
     """
-    args, row = run.args, datasets.get(run.args.dataset)
-    if args.view is not None:
+    options, row = run.options, datasets.get(run.options.dataset)
+    if options.view is not None:
         return {}
-    batch_size, centred = run.settings["batch_size"], run.settings.get("centred", True)
+    size, protocol = run.settings.batch_size, options.protocol
     try:
-        sets = saved.load_retrieval(args, batch_size, centred=centred)
+        sets = evaluation.load_retrieval(options, size, centred=is_centred(run.settings))
     except InputError as error:
-        if args.task == "retrieval":
+        if options.task == "retrieval":
             raise
         log.info(f"no retrieval figures: {error}")
         return {}
-    figures = saved.score_checkpoint(
-        phase(run, "encoder").path("best.pt"), sets, args.protocol, device
-    )
-    trained = ["train", *(row.recognition_train if args.task == "recognition" else ())]
+    path = run.phase("encoder").path("best.pt")
+    model, saved = load_model(path, sets.joints, sets.length, device)
+    figures = {**evaluation.score_encoder(model, sets, protocol), "epoch": saved["epoch"]}
+    trained = ["train", *(row.recognition_train if options.task == "recognition" else ())]
     content = {"kind": "retrieval", **figures, "trained_on": trained}
     rows = {run.method: figures}
     if untrained is not None:
-        rows = {"untrained encoder": saved.score_encoder(untrained, sets, args.protocol), **rows}
-        rows = protocol.baselines(saved.load_retrieval(args, batch_size), args.protocol) | rows
+        rows = {"untrained encoder": evaluation.score_encoder(untrained, sets, protocol), **rows}
+        rows = features.baselines(options, size) | rows
         # The last weights count: no epoch is chosen by its figures.
-        content |= {
-            "best": figures,
-            "last": figures,
-            "untrained": rows["untrained encoder"],
-            "baselines": rows,
-        }
-    print(f"retrieval of {args.probe}, encoders trained on {' + '.join(trained)}")
+        content |= {"best": figures, "last": figures, "baselines": rows}
+        content["untrained"] = rows["untrained encoder"]
+    print(f"retrieval of {options.probe}, encoders trained on {' + '.join(trained)}")
     print(results.retrieval_table(rows.items()))
     return content
 
 
+def report(run: Run, device: torch.device, untrained: nn.Module, content: dict[str, Any]) -> None:
+    """Write the results: content, the task's own, with retrieval by the saved encoders."""
+    retrieval = score_retrieval(run, device, untrained.to(device))
+    is_part = run.options.task == "recognition"
+    run.write_results(content | ({"retrieval": retrieval} if is_part else retrieval))
+
+
 def write_features(run: Run, device: torch.device) -> None:
-    """Write the encoders' features of train, probe and gallery; after recognition those of the
-    test, too.
+    """Write the encoders' features of train, probe and gallery; after recognition of the test, too.
 
     The test is the split that the results begin with. Data without probes and gallery (a view, a
     download with one test set) have train and test alone.
     """
-    args, row, parts = run.args, datasets.get(run.args.dataset), {}
-    if args.view is None:
+    options, row, parts = run.options, datasets.get(run.options.dataset), {}
+    path = run.phase("encoder").path("best.pt")
+    model, saved = load_model(path, row.joints, options.length, device)
+    settings = settings_of(saved)
+    if options.view is None:
         try:
-            stored = saved.load_stored(args, run.settings.get("centred", True))
-            parts = {"train": stored.train, "probe": stored.probe, "gallery": stored.gallery}
+            stored = evaluation.load_in_order(options, is_centred(settings))
+            parts = {name: getattr(stored, name) for name in features.PARTS}
         except InputError as error:
-            if args.task == "retrieval":
+            if options.task == "retrieval":
                 raise
             log.info(f"no features of probe and gallery: {error}")
-    if args.task == "recognition":
-        sets = load(run)
-        found = {"train": sets.train, "test": sets.tests[headline(args, sets.tests)]}
+    if options.task == "recognition":
+        sets = load(options, settings)
+        own = {"train": sets.train, "test": next(iter(tests_of(run, sets).values()))}
         # Classes back to the labels of the data files.
-        parts = {
-            name: replace(part, labels=sets.persons[part.labels]) for name, part in found.items()
-        } | parts
-    model, _ = saved.load_model(
-        phase(run, "encoder").path("best.pt"), row.joints, args.length, device
-    )
-    saved.write_features(args.save_features, model, parts)
+        own = {n: replace(part, labels=sets.persons[part.labels]) for n, part in own.items()}
+        parts = own | parts
+    features.write_features(options.save_features, model, parts)

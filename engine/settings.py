@@ -1,151 +1,222 @@
-"""The settings of each method. A value on the command line wins over the table, the table over the
-default.
+"""The settings of each method: typed fields, each with its default, its check and a line of help.
 
-A table maps a data set, or a data set and a probe, to what differs from the method's default; the
-longer key wins.
+PUBLISHED holds what the papers set otherwise, by data set and by (data set, probe); RELEASED what
+the released code does otherwise (--protocol released, docs/FIDELITY.md). The command line wins.
 """
 
+import argparse
+from argparse import BooleanOptionalAction
 from collections.abc import Mapping
+from dataclasses import InitVar, asdict, dataclass
 from typing import Any
 
-PROTOCOLS = ("full", "released")  # docs/FIDELITY.md
+from common.command_line import (
+    SWITCH,
+    below_one,
+    not_negative,
+    option,
+    positive,
+    positive_int,
+    share,
+)
+from common.errors import InputError
+from data.frame_subsets import SUBSET_SIZES
 
-SIMMC_DEFAULT = {
-    "H": 256,  # feature size
-    "D": 1,  # hidden layers
-    "t": 0.08,  # temperature
-    "lr": 0.00035,
-    "eps": 0.8,  # DBSCAN's radius
-    "min_samples": 2,  # DBSCAN's core points
-    "mask_lambda": 0.5,  # weight of MIC
-    "mask_x": 2,  # frames left out by the first mask
-    "mask_x_2": None,  # by the second; None: as many as by the first
-    "batch_size": 256,
-    "patience": 100,  # epochs without a better top-1
-    "balance": True,  # resample the training set to equal class shares
+PROTOCOLS = ("full", "released")
+
+
+def scale_letters(text: str) -> str:
+    """argparse type: some of the letters I, J, P, B, each once, put from fine to coarse."""
+    if not text or set(text) - set("IJPB") or len(set(text)) < len(text):
+        raise argparse.ArgumentTypeError(
+            f"expected some of the letters IJPB, each once, found {text!r}"
+        )
+    return "".join(sorted(text, key="IJPB".index))
+
+
+def _balance(default: bool, text: str) -> Any:
+    return option(
+        default,
+        f"resample training sequences to equal class shares, {text}",
+        action=BooleanOptionalAction,
+    )
+
+
+@dataclass(frozen=True)
+class SimMCSettings:
+    """SimMC (models/simmc.py)."""
+
+    H: int = option(256, "feature size", type=positive_int)
+    D: int = option(1, "hidden layers of the encoder", type=positive_int)
+    mask_x: int = option(2, "frames that the first mask leaves out", type=int)
+    mask_x_2: int | None = option(None, "by the second mask (as many as by the first)", type=int)
+    mask_lambda: float = option(0.5, "weight of MIC, MPC has the rest", "--lambda", type=share)
+    t: float = option(0.08, "temperature", type=positive)
+    eps: float = option(
+        0.8, "DBSCAN: Jaccard distance within which sequences are neighbours", type=below_one
+    )
+    min_samples: int = option(2, "DBSCAN: neighbours that make a core sequence", type=positive_int)
+    lr: float = option(0.00035, "learning rate", type=positive)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
+    patience: int = option(
+        100, "epochs without a better top-1 until training stops", type=positive_int
+    )
+    balance: bool = _balance(True, "as published (uses labels)")
+
+    def __post_init__(self):
+        if self.mask_x_2 is None:
+            object.__setattr__(self, "mask_x_2", self.mask_x)
+
+
+@dataclass(frozen=True)
+class DFSettings:
+    """DF (models/df.py)."""
+
+    H: int = option(640, "units of the hidden layer", type=positive_int)
+    lr: float = option(0.0005, "learning rate", type=positive)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
+    patience: int = option(
+        20, "epochs without a better top-1 until training stops", type=positive_int
+    )
+    balance: bool = _balance(True, "as for the other methods")
+
+
+@dataclass(frozen=True)
+class AGESettings:
+    """AGE (models/age.py)."""
+
+    attention: str = option("LA", "locality-aware, basic, multiplied by the locality mask, or none", choices=("LA", "BA", "MBA", "none"))
+    manner: str = option(
+        "ap", "average the rows' predictions, or join the rows", choices=("ap", "sc")
+    )
+    feature: str = option(
+        "encodings", "what is recognised; states: the encoder's h", choices=("encodings", "states")
+    )
+    decoder_input: str = option(
+        "zeros", "previous: the target frame before", choices=("zeros", "previous")
+    )
+    target: str = option(
+        "reverse", "order in which sequences are rebuilt", choices=("reverse", "same")
+    )
+    centred: bool = option(False, "hip centre as the origin", action=BooleanOptionalAction)
+    two_thirds: bool = option(
+        False, "encoders train on the first two thirds", action=BooleanOptionalAction
+    )
+    hidden: int = option(256, "units of every layer", type=positive_int)
+    lr: float = option(0.0005, "learning rate", type=positive)
+    batch_size: int = option(128, "sequences in a batch", type=positive_int)
+    pre_epochs: int = option(400, "epochs of the encoders (or --epochs)", type=positive_int)
+    recognition_epochs: int = option(
+        300, "epochs of the recogniser (or --epochs)", type=positive_int
+    )
+    patience: int | None = option(
+        None,
+        "epochs without a better test in recognition until it stops (never)",
+        type=positive_int,
+    )
+    balance: bool = _balance(False, "which the released AGE does not (uses labels)")
+
+
+@dataclass(frozen=True)
+class SMSGESettings:
+    """SM-SGE (models/smsge.py)."""
+
+    scales: str = option(
+        "IJPB", "some of hyper-joint I, joint J, part P, body B", type=scale_letters
+    )
+    D_h: int = option(256, "units of every LSTM layer", type=positive_int)
+    P: int = option(8, "heads of the graph attention", type=positive_int)
+    n_hood: int = option(1, "edges up to which joints are neighbours", type=positive_int)
+    global_att: int = option(0, "every two nodes are neighbours", **SWITCH)
+    fusion_lambda: float = option(1.0, "weight of the collaborative relations", type=not_negative)
+    struct_only: int = option(0, "no collaborative relations", **SWITCH)
+    single_level: InitVar[int] = option(0, "collaborative relations of weight 0", **SWITCH)
+    loss: str = option("l1", "of the rebuilt skeletons", choices=("l1", "l2", "MSE"))
+    pred_margin: int = option(0, "frames ahead that are predicted; 0: reconstruction", type=int)
+    sample_num: int = option(1, "rounds of frame subsets", type=positive_int)
+    s_range: str = option("all", "sizes of the subsets", choices=SUBSET_SIZES)
+    ord_sample: int = option(0, "the first frames instead of random subsets", **SWITCH)
+    bi: int = option(0, "also subsets that are read backwards", **SWITCH)
+    reverse: int = option(0, "windows that are read backwards", **SWITCH)
+    subsets: str = option(
+        "resample", "drawn for every batch, or once", choices=("resample", "fixed")
+    )
+    lr: float = option(0.0025, "learning rate of the encoder", type=positive)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
+    pre_epochs: int = option(120, "epochs of the encoder (or --epochs)", type=positive_int)
+    prefixes: str = option("f", "f+1: with the released code's extra one", choices=("f", "f+1"))
+    last_pre: int = option(0, "recognise by the last prefix alone", **SWITCH)
+    recognition_lr: float = option(0.0025, "learning rate of the recogniser", type=positive)
+    recognition_epochs: int = option(
+        100_000, "epochs of the recogniser (or --epochs)", type=positive_int
+    )
+    patience: int = option(
+        100, "epochs without a better test in recognition until it stops", type=positive_int
+    )
+    best_from: int = option(1, "epoch from which the best recogniser is kept", type=positive_int)
+    balance: bool = _balance(True, "as published (uses labels)")
+
+    def __post_init__(self, single_level: int):
+        if single_level:
+            if self.fusion_lambda not in (0, SMSGESettings.fusion_lambda):
+                raise InputError("--single_level is a --fusion_lambda of 0: use one of them")
+            object.__setattr__(self, "fusion_lambda", 0.0)
+
+
+SETTINGS = {"SimMC": SimMCSettings, "DF": DFSettings, "AGE": AGESettings, "SM-SGE": SMSGESettings}
+PUBLISHED: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
+    "SimMC": {
+        ("KGBD",): {"t": 0.06, "eps": 0.6, "min_samples": 4},
+        ("IAS", "A"): {"mask_lambda": 0.75},
+        ("BIWI",): {"t": 0.07, "mask_lambda": 0.25},
+        ("BIWI", "Still"): {"eps": 0.6},
+        ("CASIA_B",): {"t": 0.075, "eps": 0.75, "mask_lambda": 0.25, "mask_x": 10},
+    },
+    "AGE": {("KGBD",): {"recognition_epochs": 150}, ("BIWI",): {"two_thirds": True}},
+    "SM-SGE": {
+        ("KS20",): {"batch_size": 64, "lr": 0.0005, "pre_epochs": 200},
+        ("IAS",): {"batch_size": 64, "best_from": 11},  # 10 in the released code, counted from 0
+        ("IAS", "A"): {"batch_size": 128},
+        ("KGBD",): {"D_h": 128, "pre_epochs": 160},
+        ("BIWI",): {"lr": 0.005},
+        ("CASIA_B",): {
+            "batch_size": 128,
+            "lr": 0.0005,
+            "pre_epochs": 200,
+            "recognition_lr": 0.0005,
+        },
+        ("CASIA_B", "test"): {"pre_epochs": 160},  # cross-view
+    },
 }
-
-SIMMC = {
-    ("KS20",): {},
-    ("KGBD",): {"t": 0.06, "eps": 0.6, "min_samples": 4},
-    ("IAS",): {},
-    ("IAS", "A"): {"mask_lambda": 0.75},
-    ("BIWI",): {"t": 0.07, "mask_lambda": 0.25},
-    ("BIWI", "Still"): {"eps": 0.6},
-    ("CASIA_B",): {"t": 0.075, "eps": 0.75, "mask_lambda": 0.25, "mask_x": 10},
-}
-
-
-DF_DEFAULT = {
-    "H": 640,  # hidden units (models/df.py)
-    "lr": 0.0005,  # that of AGE's recognition network
-    "batch_size": 256,
-    "patience": 20,  # epochs without a better top-1
-    "balance": True,  # resample the training set to equal class shares
-}
-
-
-AGE_DEFAULT = {
-    "attention": "LA",  # LA: locality-aware, BA: basic
-    "manner": "ap",  # ap: the logits of the rows are averaged, sc: the rows are joined to one feature
-    "feature": "encodings",  # what is recognised: the encodings, or states: the encoder's plain ones
-    "decoder_input": "zeros",  # or previous: the target frame before (docs/FIDELITY.md, line 18)
-    "target": "reverse",  # or same: the sequence in its own order
-    "centred": False,  # whether the hip centre is the origin of every frame
-    "hidden": 256,  # units of every LSTM layer and of the recognition network
-    "lr": 0.0005,
-    "batch_size": 128,
-    "pre_epochs": 400,  # of the encoders
-    "recognition_epochs": 300,
-    "patience": None,  # epochs without a better test that end recognition; None: never, as published
-    "two_thirds": False,  # whether the encoders train on the first two thirds of the windows (line 22)
-    "balance": False,  # resample the training set to equal class shares
-}
-
-AGE_TABLE = {("KGBD",): {"recognition_epochs": 150}, ("BIWI",): {"two_thirds": True}}
-
-
-SMSGE_DEFAULT = {
-    "scales": "IJPB",  # graphs in use: hyper-joint, joint, part, body
-    "D_h": 256,  # units of every LSTM layer
-    "P": 8,  # heads of the graph attention
-    "n_hood": 1,  # edges up to which joints are neighbours
-    "global_att": 0,  # 1: every two nodes are
-    "fusion_lambda": 1.0,  # weight of the collaborative relations
-    "struct_only": 0,  # 1: without them
-    "loss": "l1",  # or l2, MSE
-    "pred_margin": 0,  # frames ahead that are predicted; 0: reconstruction
-    "sample_num": 1,  # rounds of frame subsets
-    "s_range": "all",  # sizes of the subsets
-    "ord_sample": 0,  # 1: the first frames instead of random ones
-    "bi": 0,  # 1: as many subsets again, read backwards
-    "reverse": 0,  # 1: windows are read backwards
-    "subsets": "resample",  # for every batch, or fixed: once (docs/FIDELITY.md, line 14)
-    "batch_size": 256,
-    "lr": 0.0025,  # of the encoder
-    "pre_epochs": 120,  # of the encoder
-    "prefixes": "f",  # states that the recogniser is given, f or f+1 (line 15)
-    "last_pre": 0,  # 1: only the last of them
-    "recognition_lr": 0.0025,
-    "recognition_epochs": 100_000,  # as released: patience ends it
-    "patience": 100,  # epochs of the recogniser without a better Rank-1 or loss
-    "best_from": 1,  # epoch from which the best recogniser is kept
-    "balance": True,  # resample the training set to equal class shares
-}
-
-SMSGE_TABLE = {
-    ("KS20",): {"batch_size": 64, "lr": 0.0005, "pre_epochs": 200},
-    ("IAS",): {
-        "batch_size": 64,
-        "best_from": 11,
-    },  # epoch 10 of the released code, which counts from 0
-    ("IAS", "A"): {"batch_size": 128},
-    ("KGBD",): {"D_h": 128, "pre_epochs": 160},
-    ("BIWI",): {"lr": 0.005},
-    ("CASIA_B",): {"batch_size": 128, "lr": 0.0005, "pre_epochs": 200, "recognition_lr": 0.0005},
-    ("CASIA_B", "test"): {"pre_epochs": 160},  # cross-view
-}
-
-# By protocol: default and table. The released code trains IAS A with B's settings (line 16).
-SMSGE = {
-    "full": (SMSGE_DEFAULT, SMSGE_TABLE),
-    "released": (
-        SMSGE_DEFAULT | {"subsets": "fixed", "prefixes": "f+1"},
-        SMSGE_TABLE | {("IAS", "A"): {}},
-    ),
+RELEASED: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
+    "SM-SGE": {
+        (): {"subsets": "fixed", "prefixes": "f+1"},
+        ("IAS", "A"): {"batch_size": 64},  # the released code trains A with B's settings
+    }
 }
 
 
 def choose(
-    method: str, protocol: str, dataset: str, probe: str, given: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The settings of one run of a method: SimMC, DF, AGE or SM-SGE. given: as of `resolve`."""
-    tables = {
-        "SimMC": (SIMMC_DEFAULT, SIMMC),
-        "DF": (DF_DEFAULT, {}),
-        "AGE": (AGE_DEFAULT, AGE_TABLE),
-        "SM-SGE": SMSGE[protocol],
-    }
-    settings = resolve(*tables[method], (dataset, probe), given)
-    if method == "SimMC" and settings["mask_x_2"] is None:
-        settings["mask_x_2"] = settings["mask_x"]
-    return settings
+    method: str, protocol: str, dataset: str | None, probe: str | None, options: Mapping[str, Any]
+) -> Any:
+    """The settings of one run of a method: an instance of its class in SETTINGS.
 
-
-def resolve(
-    default: Mapping[str, Any],
-    table: Mapping[tuple, Mapping[str, Any]],
-    key: tuple,
-    given: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The settings of one run.
-
-    default: every setting of the method. table: what differs, by data set and by (data set, probe).
-    key: (data set, probe). given: command line values; None means not given. Returns a new dict
-    with the keys of `default`.
+    options: values of the command line by name; names that are no settings are ignored.
     """
-    settings = dict(default)
-    for depth in range(1, len(key) + 1):
-        settings.update(table.get(key[:depth], {}))
-    settings.update({name: given[name] for name in default if given.get(name) is not None})
-    return settings
+    values: dict[str, Any] = {}
+    for table in (PUBLISHED, RELEASED) if protocol == "released" else (PUBLISHED,):
+        for key in ((), (dataset,), (dataset, probe)):
+            values |= table.get(method, {}).get(key, {})
+    named = {name: value for name, value in options.items() if value is not None}
+    return from_values(method, values | named)
+
+
+def from_values(method: str, values: Mapping[str, Any]) -> Any:
+    """Settings with these values by name, such as those of a checkpoint; defaults for the rest."""
+    names = SETTINGS[method].__dataclass_fields__
+    return SETTINGS[method](**{name: values[name] for name in names if name in values})
+
+
+def describe(settings: Any) -> str:
+    """Settings as one readable line."""
+    return "  ".join(f"{name} {value}" for name, value in asdict(settings).items())

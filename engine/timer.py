@@ -1,42 +1,46 @@
-"""Seconds spent in the named stages of an epoch, with the current one on a progress bar."""
+"""Seconds spent in the stages of an epoch, and a progress bar over the epochs."""
 
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from tqdm import tqdm
 
 
-class Stages:
-    """A progress bar over epochs and a clock for each stage.
+class Timer:
+    """A clock for each stage, `with timer("learn"): ...`, and a bar moved by `end_epoch`.
 
-    total: epochs in all, None if unknown. first: epochs already done. quiet: no bar. device: waited
-    for at the end of a stage, so that the seconds are those of the work and not of its launch.
+    epochs: in all, None if unknown. first: epochs already done. quiet: no bar; without a terminal
+    there is none either. device: waited for at the end of a stage, so that the seconds are those of
+    the work and not of its launch.
     """
 
-    def __init__(self, total: int | None, first: int, quiet: bool, device: torch.device):
+    def __init__(self, epochs: int | None, first: int, quiet: bool, device: torch.device):
         self.seconds: dict[str, float] = defaultdict(float)
         self.device = device
-        # disable=None shows the bar on a terminal only.
-        self.bar = tqdm(
-            total=total, initial=first, unit="epoch", disable=True if quiet else None, leave=False
-        )
+        options = {"unit": "epoch", "disable": True if quiet else None, "leave": False}
+        self.bar = tqdm(total=epochs, initial=first, **options)
 
     @contextmanager
-    def __call__(self, name: str):
+    def __call__(self, stage: str) -> Iterator[None]:
         """Time one stage."""
-        self.bar.set_postfix_str(name)
+        self.bar.set_postfix_str(stage)
         start = time.perf_counter()
         yield
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        self.seconds[name] += time.perf_counter() - start
+        self.seconds[stage] += time.perf_counter() - start
 
-    def end_epoch(self) -> dict[str, float]:
-        """Advance the bar. Returns the seconds of the stages since the last call and sets them to
-        0.
-        """
-        self.bar.update()
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Show that `epoch` epochs are done. Returns the seconds of the last one's stages."""
+        self.bar.update(epoch - self.bar.n)
         seconds, self.seconds = dict(self.seconds), defaultdict(float)
         return seconds
+
+    def __enter__(self) -> "Timer":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.bar.close()

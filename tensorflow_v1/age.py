@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from common.errors import InputError
-from engine.recognisers import Recogniser
+from engine.recogniser import Recogniser
 from models.age import AXES
 from reid.recognition import evaluate
 from tensorflow_v1 import bundle

@@ -3,20 +3,21 @@
 Its variables tell what it is and its sizes; the command line and the published settings the rest.
 """
 
-import argparse
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from common.command_line import log, output_file
+from common.command_line import option, output_file, positive_int
 from common.errors import InputError
+from common.log import log
 from data import datasets
 from engine import checkpoint, settings
+from engine.options import DataOptions, MachineOptions
 from models.age import AGE
 from models.recognition import RecognitionNetwork
 from models.simmc import SimMC
@@ -47,35 +48,30 @@ UNTOLD = {
 
 
 @dataclass(frozen=True)
-class PublishedOptions:
-    """What the command line tells of a published checkpoint; None where it does not."""
+class PublishedOptions(MachineOptions, DataOptions):
+    """Published TensorFlow checkpoints (docs/FORMATS.md)."""
 
-    dataset: str
-    probe: str | None
-    view: int | None
-    length: int | None
-    protocol: str
-    seed: int
-    batch_size: int | None
-    encoder: Path | None  # of AGE's recogniser
-    set: list[str] | None  # settings as NAME=VALUE
-    export: Path | None  # the file to write
-
-    @classmethod
-    def of(cls, arguments: object) -> "PublishedOptions":
-        """Those among the parsed arguments of a command."""
-        return cls(**{field.name: getattr(arguments, field.name) for field in fields(cls)})
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that only published checkpoints take."""
-    group = parser.add_argument_group("published TensorFlow checkpoints (docs/FORMATS.md)")
-    place = "the encoders of AGE's recogniser, without _x, _y, _z (default: those beside it)"
-    group.add_argument("--encoder", type=Path, metavar="FOLDER", help=place)
-    untold = "settings that its variables do not tell: prefixes=f fusion_lambda=0.5 centred=1 ..."
-    group.add_argument("--set", nargs="+", metavar="NAME=VALUE", help=untold)
-    export = "write it as a checkpoint of this project"
-    group.add_argument("--export", type=output_file, metavar="FILE", help=export)
+    view: int | None = option(
+        None, "cross-view test set (CASIA_B), also with --recognise", type=int, metavar="V"
+    )
+    batch_size: int | None = option(
+        None, "only --protocol released needs it", type=positive_int, metavar="N"
+    )
+    encoder: Path | None = option(
+        None,
+        "encoders of AGE's recogniser, without _x, _y, _z (default: those beside it)",
+        type=Path,
+        metavar="FOLDER",
+    )
+    set: list[str] | None = option(
+        None,
+        "settings that variables do not tell: prefixes=f fusion_lambda=0.5 centred=1 ...",
+        nargs="+",
+        metavar="NAME=VALUE",
+    )
+    export: Path | None = option(
+        None, "write it as a checkpoint of this project", type=output_file, metavar="FILE"
+    )
 
 
 def refuse_options(
@@ -97,6 +93,8 @@ def open_checkpoint(path: Path, options: PublishedOptions) -> tuple[Path, dict[s
     if prefix is None:
         refuse_options(options, path)
         return path, checkpoint.load(path)
+    if options.dataset is None:
+        raise InputError(f"expected --dataset with the published checkpoint {path}, found none")
     content = convert(prefix, options)
     if options.export and "model" not in content:
         raise InputError(f"--export needs the encoders of {prefix}: name them with --encoder")
@@ -191,7 +189,7 @@ def settings_of(method: str, probe: str, options: PublishedOptions) -> dict[str,
             known = (f"{n}={'|'.join(k) if isinstance(k, dict) else 'NUMBER'}" for n, k in untold)
             known = ", ".join(known) or "nothing, its variables tell all"
             raise InputError(f"--set {text}: expected for {method} {known}") from error
-    return settings.choose(method, options.protocol, options.dataset, probe, values)
+    return asdict(settings.choose(method, options.protocol, options.dataset, probe, values))
 
 
 def recogniser_part(

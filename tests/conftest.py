@@ -11,10 +11,10 @@ import pytest
 import torch
 from training import Training
 
-from common.command_line import log
+from common.log import log
 from data import datasets
 from data.layouts import Part, layouts, part_of
-from tools import pictures
+from tools import attention
 
 # Small matrices: a second thread costs more than it brings, several times so on a busy machine.
 torch.set_num_threads(1)
@@ -50,7 +50,7 @@ def no_pictures(monkeypatch) -> None:
 
 
 def _draw_nothing(monkeypatch) -> None:
-    monkeypatch.setattr(pictures, "alignment", lambda path, *_: path.touch())
+    monkeypatch.setattr(attention, "picture", lambda path, *_: path.touch())
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from commands import error_of, run
 
 from models.age import AGE, locality_mask
-from tools import attention, pictures
+from tools import attention
 
 SMALL = ("--hidden", 8, "--batch_size", 16, "--epochs", 1, "--quiet")
 
@@ -29,7 +29,7 @@ def drawn(monkeypatch):
         found[path.name] = matrices, target, title
         path.touch()
 
-    monkeypatch.setattr(pictures, "alignment", draw)
+    monkeypatch.setattr(attention, "picture", draw)
     return found
 
 
@@ -75,7 +75,7 @@ def test_mean_alignment(monkeypatch):
 def test_picture(tmp_path, models, suffix, begins):
     path = tmp_path / "new" / f"alignment.{suffix}"
     matrices = {f"model {number}": np.full((3, 6, 6), 1 / 6) for number in range(models)}
-    pictures.alignment(path, matrices, locality_mask(6).numpy(), "uniform attention")
+    attention.picture(path, matrices, locality_mask(6).numpy(), "uniform attention")
     assert path.read_bytes().startswith(begins)
 
 

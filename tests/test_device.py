@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_leaves
 
 from data.frame_subsets import draw_subsets
 from engine.joint_step import JointStep
-from engine.recognisers import Recogniser
-from engine.recognition_training import learn_batch
+from engine.optimizer import train_batch
+from engine.recogniser import Recogniser
 from models.age import AGE
 from models.smsge import SMSGE
 
@@ -104,4 +104,4 @@ def test_recogniser(combine):
         torch.empty(4, 6, 12, device="meta"),
         torch.empty(4, dtype=torch.long, device="meta"),
     )
-    assert copies(lambda: learn_batch(recogniser, optimizer, rows, labels)) == []
+    assert copies(lambda: train_batch(recogniser, optimizer, rows, labels)) == []

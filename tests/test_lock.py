@@ -3,26 +3,27 @@ behind.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from argparse import Namespace
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from commands import error_of, run
 
 from common.errors import InputError
-from engine.lock import hold
+from common.files import hold
+from engine.options import TrainingOptions
 from engine.run import Run
+from engine.settings import SimMCSettings
 
 HOLD = """
 import sys
 from pathlib import Path
-from engine.lock import hold
-file = hold(Path(sys.argv[1]))
+from common.files import hold
+lock = hold(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -49,22 +50,18 @@ def test_the_second_process_is_refused_until_the_first_is_dead(tmp_path):
             with pytest.raises(InputError) as error:
                 hold(path)
         message = str(error.value)
-        assert f"process {process.pid} " in message
+        assert "another process is at work" in message
         assert str(path.parent) in message
         assert "--out" in message
         assert "\n" not in message
     assert process.returncode == -signal.SIGKILL
     assert path.is_file()  # the dead one's file bars nobody
-    with hold(path):
-        assert path.read_text().startswith(f"process {os.getpid()} ")
+    hold(path).release()
 
 
-def test_one_process_may_hold_a_lock_twice_and_gives_it_back(tmp_path):
+def test_a_process_gives_a_lock_back(tmp_path):
     path = tmp_path / "run.lock"
-    first = hold(path)
-    with hold(path):
-        pass
-    first.close()
+    hold(path).release()
     with other_process(path), pytest.raises(InputError):
         hold(path)
 
@@ -95,10 +92,10 @@ def test_training_is_refused_in_a_folder_in_use_and_evaluation_is_not(
     result = json.loads((tmp_path / "r.json").read_text())
     folder = tmp_path / "out" / "KS20" / "probe"
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "run.lock"}
-    with other_process(folder / "run.lock") as process:
+    with other_process(folder / "run.lock"):
         for options in (("--epochs", 2), ("--epochs", 2, "--resume")):
             error = error_of(capsys, "train_simmc", *words, *options)
-            assert f"process {process.pid} " in error
+            assert "another process is at work" in error
             assert str(folder) in error
         assert run("train_simmc", *words, "--mode", "Eval") == 0
     assert json.loads((tmp_path / "r.json").read_text())["top1"] == result["top1"]
@@ -108,12 +105,31 @@ def test_training_is_refused_in_a_folder_in_use_and_evaluation_is_not(
 
 def test_probes_that_share_a_folder_do_not_wait_for_each_other(tmp_path):
     """CASIA_B's probe types are prefixes of the files of one folder."""
-    args = Namespace(
-        **{"dataset": "CASIA_B", "length": 40, "protocol": "full", "seed": 0, "mode": "Train"},
-        **{"data": tmp_path, "out": tmp_path / "out", "resume": False, "quiet": True},
-    )
+    options = TrainingOptions("CASIA_B", "nm.nm", 40, tmp_path, settings=SimMCSettings())
+    folder = tmp_path / "out" / "CASIA_B"
     with other_process(tmp_path / "out" / "CASIA_B" / "nm.nm_run.lock"):
         with pytest.raises(InputError, match="at work"):
-            Run("SimMC", args, {}, "nm.nm")
-        with Run("SimMC", args, {}, "cl.nm").lock:
-            pass
+            Run("SimMC", options, folder, "nm.nm_").open()
+        run = Run("SimMC", replace(options, probe="cl.nm"), folder, "cl.nm_")
+        run.open()
+        run.close()
+
+
+def test_reproduce_is_refused_in_a_folder_in_use_and_its_list_is_not(tmp_path, capsys):
+    words = (
+        "--out",
+        tmp_path / "out",
+        "--data",
+        tmp_path,
+        "--tables",
+        "retrieval",
+        "--methods",
+        "D-13",
+    )
+    with other_process(tmp_path / "out" / "reproduce.lock"):
+        error = error_of(capsys, "reproduce", *words)
+        assert "another process is at work" in error
+        assert str(tmp_path / "out") in error
+        assert run("reproduce", *words, "--list") == 0
+    assert run("reproduce", *words) == 0
+    assert (tmp_path / "out" / "retrieval.md").is_file()

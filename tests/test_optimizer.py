@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
 from engine.optimizer import TFAdam
 
 
@@ -74,12 +73,3 @@ def test_parameters_without_gradients_stay():
     give_gradients(weights, 2)  # its bias correction would not be that of the others
     with pytest.raises(ValueError, match="same parameters"):
         optimizer.step()
-
-
-def test_state_of_an_earlier_version_is_refused():
-    (weight,) = parameters(2)
-    optimizer = TFAdam([weight], 0.01)
-    state = {"step": torch.ones(()), "m": torch.zeros(2), "v": torch.zeros(2)}
-    group = {"lr": 0.01, "betas": (0.9, 0.999), "eps": 1e-8, "params": [0]}
-    with pytest.raises(InputError, match="earlier version"):
-        optimizer.load_state_dict({"state": {0: state}, "param_groups": [group]})

@@ -320,8 +320,8 @@ def test_letters_that_the_terminal_does_not_know(data):
 def test_a_reader_that_has_gone_ends_a_command_quietly(tmp_path):
     """As `command | head -1` does."""
     code = (
-        "import logging, sys\nfrom common import command_line\nfrom common.errors import run_command\n"
-        "def main():\n    command_line.start_log(False)\n    for n in range(10**5): command_line.log.info('a line')\nrun_command(main)"
+        "import logging, sys\nfrom common.log import log, start_log\nfrom common.errors import run_command\n"
+        "def main():\n    start_log(False)\n    for n in range(10**5): log.info('a line')\nrun_command(main)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],

@@ -19,7 +19,7 @@ from test_smsge import Golden
 from training import RETRIEVAL, pick
 
 from data import load, load_recognition
-from engine import evaluation as protocol
+from engine import evaluation
 from engine.encoding import encode_set
 from models.age import AGE, AXES, concatenated
 from models.recognition import RecognitionNetwork
@@ -153,7 +153,7 @@ def test_age_encoders_are_scored_by_retrieval(tmp_path, data, age):
     stem = write_encoders(tmp_path, age[0])
     model = AGE.from_published(age[0])
     sets = load("IAS", "B", 6, tmp_path / "Datasets", centred=False, train=False)
-    expected = protocol.score(
+    expected = evaluation.score(
         sets,
         encode_set(model, sets.probe.skeletons),
         encode_set(model, sets.gallery.skeletons),
@@ -255,7 +255,7 @@ def test_pre_trained_smsge_is_scored_by_retrieval(tmp_path, data, smsge):
     found = evaluate("--checkpoint", tmp_path / "Pre-Trained", *data, "--probe", "B")
     model = SMSGE.from_published(smsge)
     sets = load("IAS", "B", 6, tmp_path / "Datasets", train=False)
-    expected = protocol.score(
+    expected = evaluation.score(
         sets,
         encode_set(model, sets.probe.skeletons),
         encode_set(model, sets.gallery.skeletons),

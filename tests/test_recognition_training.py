@@ -2,8 +2,6 @@
 early stop.
 """
 
-import argparse
-
 import numpy as np
 import pytest
 import torch
@@ -12,9 +10,11 @@ from torch.nn.functional import cross_entropy
 from common.errors import InputError
 from engine import recognition_training
 from engine.optimizer import TFAdam
-from engine.recognisers import Recogniser, Rows
-from engine.recognition_training import Plan, Watch, train
+from engine.options import TrainingOptions
+from engine.recogniser import Recogniser, Rows
+from engine.recognition_training import BestNetworks, Plan, train
 from engine.run import Run
+from engine.settings import AGESettings
 
 
 class Encoder(torch.nn.Module):
@@ -49,12 +49,12 @@ def scripted(correct, confidence, N=10, **rules):
     epoch.
     """
     sets = {"A": Rows(torch.zeros(N, 1, 1), torch.zeros(N, dtype=torch.int64))}
-    tests = Watch(sets, Plan(epochs=99, batch_size=1, lr=1, **rules))
+    tests = BestNetworks(sets, Plan(epochs=99, batch_size=1, lr=1, **rules))
     network = Scripted(correct, confidence)
     for epoch in range(1, len(correct) + 1):
-        tests.look(network, epoch, epoch)
+        tests.test(network, epoch, epoch)
         tests.end_epoch()
-        if tests.exhausted:
+        if tests.stopping.exhausted:
             break
     return epoch, tests.best["A"]["figures"]["epoch"] if tests.best else None
 
@@ -64,18 +64,17 @@ def start(tmp_path):
     """start(**options): a run to train in."""
 
     def call(resume=False):
-        args = argparse.Namespace(
-            out=tmp_path,
-            data=tmp_path,
+        options = TrainingOptions(
             dataset="IAS",
+            probe="A",
             length=6,
-            protocol="full",
-            seed=0,
-            mode="Train",
+            data=tmp_path,
+            task="recognition",
             quiet=True,
             resume=resume,
+            settings=AGESettings(patience=3),
         )
-        return Run("AGE", args, {"patience": 3}, "A").part("ap")
+        return Run("AGE", options, tmp_path).phase("ap")
 
     return call
 

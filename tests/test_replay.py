@@ -14,15 +14,16 @@ from archives import unpack
 
 import data
 import train_simmc
-from engine import evaluation as protocol
+from engine import evaluation
 from engine.encoding import encode_set
 from engine.optimizer import TFAdam
+from engine.settings import SimMCSettings
 from models.simmc import SimMC
 from reid import cluster_quality
 from reid.jaccard import cluster
 
 FOLDER = Path(__file__).parents[2] / "shared" / "golden" / "replay_KS20"
-SETTINGS = {"batch_size": 80, "mask_x": 2, "mask_x_2": 2, "t": 0.08, "mask_lambda": 0.5}
+SETTINGS = SimMCSettings(batch_size=80)
 
 pytestmark = pytest.mark.skipif(
     not FOLDER.is_dir(), reason=f"the released runs are not at {FOLDER}"
@@ -57,7 +58,7 @@ def replay(root, seed: int, epochs: int) -> tuple[list[dict], list[dict]]:
         masks = train_simmc.draw_batch_masks(rng, len(skeletons), 6, SETTINGS)
         whole, first, second = train_simmc.encode_masked(model, skeletons, masks, 80)
         features = [encode_set(model, part.skeletons) for part in (sets.probe, sets.gallery)]
-        row = protocol.score(sets, *features, "released")
+        row = evaluation.score(sets, *features, "released")
         labels = [cluster(v, 0.8, 2) for v in (first, second)]
         row |= cluster_quality.figures(labels, whole, sets.train.labels, False)
         row |= train_simmc.learn(

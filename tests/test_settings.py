@@ -4,45 +4,67 @@ on --resume.
 
 import importlib
 import sys
+from dataclasses import FrozenInstanceError, fields, replace
 
 import numpy as np
 import pytest
 from commands import error_of, run
 
 from data.datasets import DATASETS
-from engine import settings
+from engine import options, settings
 
 SCRIPTS = {
-    "SimMC": ("train_simmc", settings.SIMMC_DEFAULT),
-    "DF": ("train_df", settings.DF_DEFAULT),
-    "AGE": ("train_age", settings.AGE_DEFAULT),
-    "SM-SGE": ("train_smsge", settings.SMSGE_DEFAULT),
+    "SimMC": ("train_simmc", "Options"),
+    "DF": ("train_df", "RetrievalOptions"),
+    "AGE": ("train_age", "PhaseOptions"),
+    "SM-SGE": ("train_smsge", "Options"),
 }
 
 
 @pytest.mark.parametrize("method", SCRIPTS)
-def test_options_that_are_not_given_leave_the_table_alone(method, monkeypatch):
-    script, default = SCRIPTS[method]
-    words = ("--dataset", "KS20") + (("--source", "X.npz") if method == "DF" else ())
+def test_the_command_line_wins_over_the_published_settings(method, monkeypatch):
+    script, declared = SCRIPTS[method]
+    declared = getattr(importlib.import_module(script), declared)
+    words = ("--dataset", "KS20")
     monkeypatch.setattr(sys, "argv", [script, *words])
-    args = vars(importlib.import_module(script).parse_arguments())
-    assert {name: args.get(name) for name in default} == dict.fromkeys(default)
-    chosen = settings.choose(method, "full", "KS20", args["probe"], args)
+    published = options.parse_training("", method, declared).settings
+    assert published == settings.choose(method, "full", "KS20", "probe", {})
     monkeypatch.setattr(sys, "argv", [script, *words, "--lr", "0.25", "--no-balance"])
-    given = vars(importlib.import_module(script).parse_arguments())
-    assert settings.choose(method, "full", "KS20", given["probe"], given) == chosen | {
-        "lr": 0.25,
-        "balance": False,
-    }
+    parsed = options.parse_training("", method, declared)
+    assert parsed.settings == replace(published, lr=0.25, balance=False)
+    with pytest.raises(FrozenInstanceError):
+        parsed.seed = 1
+
+
+@pytest.mark.parametrize("method", SCRIPTS)
+@pytest.mark.parametrize("protocol", settings.PROTOCOLS)
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_published_setting_is_a_field(method, protocol, name):
+    for probe in (*DATASETS[name].gallery_of, "test"):
+        settings.choose(method, protocol, name, probe, {})
+    names = {each.name for each in fields(settings.SETTINGS[method])}
+    for table in (settings.PUBLISHED, settings.RELEASED):
+        assert all(set(row) <= names for row in table.get(method, {}).values())
+
+
+def test_help_shows_the_published_value_of_the_data_set(monkeypatch, capsys):
+    for name, value in (("KS20", "0.8"), ("KGBD", "0.6")):
+        monkeypatch.setattr(sys, "argv", ["train_simmc.py", "--dataset", name, "--help"])
+        with pytest.raises(SystemExit):
+            options.parse_training("What it does.", "SimMC", options.TrainingOptions)
+        said = " ".join(capsys.readouterr().out.split())
+        assert said.count("What it does.") == 1
+        assert f"published settings of {name}" in said
+        assert f"within which sequences are neighbours ({value})" in said
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_the_second_mask_of_simmc_is_the_first_one_s_size_unless_given(name):
     probe = next(iter(DATASETS[name].gallery_of))
-    chosen = settings.choose("SimMC", "full", name, probe, {})
-    assert chosen["mask_x_2"] == chosen["mask_x"] == (10 if name == "CASIA_B" else 2)
-    assert settings.choose("SimMC", "full", name, probe, {"mask_x": 3})["mask_x_2"] == 3
-    assert settings.choose("SimMC", "full", name, probe, {"mask_x_2": 0})["mask_x_2"] == 0
+    published = settings.choose("SimMC", "full", name, probe, {})
+    assert published.mask_x_2 == published.mask_x == (10 if name == "CASIA_B" else 2)
+    assert settings.choose("SimMC", "full", name, probe, {"mask_x": 3}).mask_x_2 == 3
+    assert settings.choose("SimMC", "full", name, probe, {"mask_x_2": 0}).mask_x_2 == 0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from training import RETRIEVAL, pick, without_time
 
 import data
 import train_simmc
-from engine import checkpoint, features, sources
+from engine import checkpoint, features
 from engine.encoding import encode_set
 from models.simmc import SimMC
 
@@ -131,8 +131,8 @@ def test_the_same_rows_are_resampled(encoder, train, tmp_path, monkeypatch):
         frames[..., 0], frames[..., 1] = labels[:, None], np.arange(len(labels))[:, None]
         features.write(tmp_path / f"n.{part}.npz", features.Features(frames[:, 0], labels, frames))
     seen = []
-    load = sources.load
-    monkeypatch.setattr(sources, "load", lambda *args: seen.append(load(*args)) or seen[-1])
+    load = features.load
+    monkeypatch.setattr(features, "load", lambda *args: seen.append(load(*args)) or seen[-1])
     for options in ((), ("--no-balance",), ("--protocol", "released")):
         seen.clear()
         monkeypatch.setattr(train_simmc, "cluster", lambda v, *_: np.arange(len(v)) % 3)
@@ -246,7 +246,7 @@ def test_missing_encoder_names_the_command(ias, capsys, tmp_path):
         ),
         (lambda x: {name: array[:-1] for name, array in x.items()}, "expected the 40 labels"),
         (lambda x: {**x, "frames": x["frames"] * np.nan}, "the frames hold NaN"),
-        (lambda x: {**x, "frames": x["frames"][..., 0]}, "expected an array 'frames' (N, f, d)"),
+        (lambda x: {**x, "frames": x["frames"][..., 0]}, "expected an array 'frames' with 3 axes"),
     ],
 )
 def test_wrong_feature_files(ias, tmp_path, capsys, change, message):

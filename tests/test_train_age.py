@@ -8,10 +8,10 @@ import torch
 from training import RECOGNITION, history, pick, same, without_time
 
 import train_age
-from engine import checkpoint
-from engine import evaluation as protocol
+from engine import checkpoint, pretraining
+from engine import evaluation
 from engine.run import Run
-from engine.settings import AGE_DEFAULT, AGE_TABLE, resolve
+from engine.settings import choose
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def train(training):
 def test_losses_and_attention_of_a_run(train):
     result = train("--epochs", 3)
     rows = train.history("encoder")
-    assert all(float(rows[0][f"rec_{axis}"]) > float(rows[2][f"rec_{axis}"]) for axis in "xyz")
+    assert all(float(rows[0][f"reconstruction_{axis}"]) > float(rows[2][f"reconstruction_{axis}"]) for axis in "xyz")
     np.testing.assert_allclose(np.sum(result["attention"]["alignment"], axis=-1), 1, rtol=1e-5)
     assert train.path("alignment.png").is_file()
 
@@ -49,7 +49,7 @@ def test_locality_pulls_the_attention(train):
 
 def test_an_axis_that_stops_keeps_its_weights(train, monkeypatch):
     """The stop rule works axis by axis, and training ends when all three have stopped."""
-    monkeypatch.setattr(train_age, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(pretraining, "SAVE_SECONDS", 0)
     after = {}  # epoch -> weights
     save_last, seen = Run.save_last, {}
 
@@ -128,7 +128,7 @@ def test_attention_option_has_its_own_folder(train):
     local = train.history("encoder")
     train("--epochs", 2, "--attention", "BA")
     basic = history(train.path().with_name("BA") / "encoder" / "history.csv")
-    assert float(local[0]["loc_x"]) > 0 and float(basic[0]["loc_x"]) == 0
+    assert float(local[0]["locality_x"]) > 0 and float(basic[0]["locality_x"]) == 0
     assert local[1]["near_x"] != basic[1]["near_x"]
     assert train.history("encoder") == local
 
@@ -137,10 +137,10 @@ def test_attention_option_has_its_own_folder(train):
     ("name", "epochs", "part"), [("IAS", 300, False), ("KGBD", 150, False), ("BIWI", 300, True)]
 )
 def test_published_settings(name, epochs, part):
-    settings = resolve(AGE_DEFAULT, AGE_TABLE, (name,), {})
-    assert (settings["pre_epochs"], settings["recognition_epochs"]) == (400, epochs)
-    assert settings["two_thirds"] == part
-    assert (settings["batch_size"], settings["lr"], settings["hidden"]) == (128, 0.0005, 256)
+    settings = choose("AGE", "full", name, "", {})
+    assert (settings.pre_epochs, settings.recognition_epochs) == (400, epochs)
+    assert settings.two_thirds == part
+    assert (settings.batch_size, settings.lr, settings.hidden) == (128, 0.0005, 256)
 
 
 # Data sets
@@ -180,7 +180,7 @@ def test_older_layout_without_a_gallery(train, write_dataset):
 
 def test_padded_batches():
     labels = np.array([7, 3, 3, 7, 7, 3, 7, 7, 9])
-    found = protocol.padded_batches(labels, 4)  # 3 has 3 windows, 7 has 5, 9 has 1
+    found = evaluation.padded_batches(labels, 4)  # 3 has 3 windows, 7 has 5, 9 has 1
     assert found.tolist() == [1, 2, 5, 1, 0, 3, 4, 6, 8, 8, 8, 8]
 
 
@@ -190,7 +190,7 @@ def test_tested_batches(rows):
     whatever the rows.
     """
     labels = np.array([7, 3, 3, 7, 7, 3, 7, 7, 9])
-    assert protocol.tested_batches(labels, 4, rows).tolist() == [1, 2, 5, 0, 3, 4, 6, 8]
+    assert evaluation.tested_batches(labels, 4, rows).tolist() == [1, 2, 5, 0, 3, 4, 6, 8]
 
 
 def test_batches_of_the_released_code():
@@ -198,16 +198,16 @@ def test_batches_of_the_released_code():
     window.
     """
     trained, tested = np.repeat(range(3), [3, 6, 8]), np.repeat(range(3), [2, 5, 4])
-    assert np.bincount(trained[protocol.padded_batches(trained, 4)]).tolist() == [4, 4, 8]
-    assert np.bincount(tested[protocol.tested_batches(tested, 4, 6)]).tolist() == [2, 4, 4]
+    assert np.bincount(trained[evaluation.padded_batches(trained, 4)]).tolist() == [4, 4, 8]
+    assert np.bincount(tested[evaluation.tested_batches(tested, 4, 6)]).tolist() == [2, 4, 4]
 
 
 def test_tested_batches_drops_incomplete_batches_of_rows():
     labels = np.repeat([0, 1, 2], 3)  # 9 windows
-    assert protocol.tested_batches(labels, 4, 1).tolist() == list(range(8))
+    assert evaluation.tested_batches(labels, 4, 1).tolist() == list(range(8))
     # 54 rows, 52 used, 8 whole windows
-    assert protocol.tested_batches(labels, 4, 6).tolist() == list(range(8))
-    assert protocol.tested_batches(labels, 100, 1).tolist() == list(
+    assert evaluation.tested_batches(labels, 4, 6).tolist() == list(range(8))
+    assert evaluation.tested_batches(labels, 100, 1).tolist() == list(
         range(9)
     )  # one incomplete batch stays
 

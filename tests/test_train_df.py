@@ -9,9 +9,8 @@ from commands import error_of, score_files
 from training import RETRIEVAL, pick, same, without_time
 
 import data
-import train_df
 from engine import features
-from engine.optimizer import TFAdam
+from engine.optimizer import TFAdam, train_batch
 from models.df import DF
 
 D = 9
@@ -76,7 +75,7 @@ def test_a_step_is_adam_s_on_the_cross_entropy():
     )
     model = DF(5, 3, 8, torch.Generator().manual_seed(0))
     weights = [p.detach().double().requires_grad_() for p in model.parameters()]  # hidden, output
-    loss = train_df.learn(model, TFAdam(model.parameters(), 0.01), frames, classes, batch_size=7)
+    loss = train_batch(model, TFAdam(model.parameters(), 0.01), frames, classes).item()
     hidden = torch.clamp(frames.double() @ weights[0].T + weights[1], min=0)
     logits = (hidden @ weights[2].T + weights[3]).mean(dim=1)  # the mean of the frames' logits
     expected = -logits.log_softmax(dim=1)[torch.arange(7), classes].mean()

@@ -9,8 +9,7 @@ from training import RECOGNITION, history, pick, same, without_time
 
 from engine import features
 from engine.encoding import encode_frames, encode_rows, encode_set
-from engine.settings import SMSGE as SETTINGS
-from engine.settings import resolve
+from engine.settings import choose
 from models.smsge import SMSGE
 
 
@@ -169,13 +168,13 @@ def test_scales_have_their_own_folder(train, tmp_path):
     ],
 )
 def test_published_settings(key, protocol, expected):
-    settings = resolve(*SETTINGS[protocol], key, {})
+    settings = choose("SM-SGE", protocol, *key, {})
     names = ("batch_size", "D_h", "lr", "pre_epochs", "recognition_lr")
-    assert tuple(settings[name] for name in names) == expected
+    assert tuple(getattr(settings, name) for name in names) == expected
     released = protocol == "released"
-    assert settings["subsets"] == ("fixed" if released else "resample")
-    assert settings["prefixes"] == ("f+1" if released else "f")
-    assert (settings["patience"], settings["P"], settings["fusion_lambda"]) == (100, 8, 1)
+    assert settings.subsets == ("fixed" if released else "resample")
+    assert settings.prefixes == ("f+1" if released else "f")
+    assert (settings.patience, settings.P, settings.fusion_lambda) == (100, 8, 1)
 
 
 def test_kgbd_is_not_resampled(train, write_dataset):

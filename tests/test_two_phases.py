@@ -9,9 +9,7 @@ from commands import run, score_files
 from training import RECOGNITION, RETRIEVAL, pick, without_time
 
 import data
-import train_age
-import train_smsge
-from engine import features
+from engine import features, pretraining
 from engine.encoding import encode_frames, load_model
 from engine.run import Run
 
@@ -122,8 +120,7 @@ def test_resume_gives_the_same_numbers(train, once, monkeypatch, epochs, done, o
             raise KeyboardInterrupt
         end_epoch(self, *arguments)
 
-    for script in (train_age, train_smsge):
-        monkeypatch.setattr(script, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(pretraining, "SAVE_SECONDS", 0)
     with monkeypatch.context() as patch:
         patch.setattr(Run, "end_epoch", interrupted)
         assert run(train.script.name, *train.words(*arguments)) == 130

@@ -9,28 +9,30 @@ that of its own run.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from common import command_line
+from common.command_line import add_options, option, output_file, pick_device, script_parser
 from common.errors import InputError, run_command
+from common.files import write_whole
+from common.log import log, start_log
 from data import datasets
-from engine import encoding as saved
-from engine import options, recognisers, results
+from engine import checkpoint, evaluation, recogniser, results
+from engine.encoding import load_model, settings_of
+from engine.options import DataOptions, MachineOptions
 from models.age import AGE, locality_mask
-from tools import pictures
 
 BATCH = 512  # sequences; bounds memory
 
 
 def near_target(alignment: Tensor, target: str) -> Tensor:
-    """Share of the attention within one frame of the frame that the step rebuilds: (3, f, f) ->
-    (3,).
-    """
+    """Share of the attention within one frame of the one rebuilt: (3, f, f) -> (3,)."""
     f = alignment.shape[2]
     rebuilt = locality_mask(f, target).argmax(dim=1)
     near = (torch.arange(f) - rebuilt[:, None]).abs() <= 1
@@ -39,9 +41,7 @@ def near_target(alignment: Tensor, target: str) -> Tensor:
 
 @torch.no_grad()
 def mean_alignment(model: AGE, skeletons: np.ndarray | Tensor) -> Tensor:
-    """The alignment of each axis averaged over skeletons (N, f, J, 3): (3, f, f) on the model's
-    device.
-    """
+    """Alignment of each axis averaged over skeletons (N, f, J, 3): (3, f, f)."""
     device = next(model.parameters()).device
     parts = torch.as_tensor(skeletons).split(BATCH)
     sums = [model.encode(part.to(device))["alignment"].sum(dim=1) for part in parts]
@@ -50,98 +50,126 @@ def mean_alignment(model: AGE, skeletons: np.ndarray | Tensor) -> Tensor:
 
 def draw(
     path: Path, models: Mapping[str, AGE], skeletons: np.ndarray, title: str
-) -> dict[str, dict]:
+) -> dict[str, dict[str, Any]]:
     """Draw the mean alignment of models by name over a test set beside the locality mask.
 
-    Returns for each model the mean alignment and its share near the frames that are rebuilt, by
-    axis.
+    Returns for each model the mean alignment and its share near the frames rebuilt, by axis.
     """
     means = {name: mean_alignment(model, skeletons) for name, model in models.items()}
     target = next(iter(models.values())).target
     mask = locality_mask(skeletons.shape[1], target).numpy()
     matrices = {name: mean.cpu().numpy() for name, mean in means.items()}
-    pictures.alignment(path, matrices, mask, f"{title}, mean of {len(skeletons)} sequences")
+    picture(path, matrices, mask, f"{title}, mean of {len(skeletons)} sequences")
     return {
         name: {"near_target": near_target(mean, target).tolist(), "alignment": mean.tolist()}
         for name, mean in means.items()
     }
 
 
+def picture(path: Path, matrices: Mapping[str, np.ndarray], mask: np.ndarray, title: str) -> None:
+    """Draw matrices (3, f, f) by model, rows are decoder steps, beside the locality mask (f, f).
+
+    The file's suffix chooses the format. Raises InputError if the file cannot be written.
+    """
+    from matplotlib.figure import Figure  # here, because it is slow to load
+
+    figure = Figure(figsize=(13, 0.5 + 3.1 * len(matrices)), layout="constrained")
+    figure.suptitle(title)
+    # One colour scale for all models and axes, so that they compare; the mask is not normalised.
+    top = max(matrix.max() for matrix in matrices.values())
+    rows = figure.subplots(len(matrices), 4, squeeze=False)
+    for places, (model, axes) in zip(rows, matrices.items(), strict=True):
+        panels = {f"{model}, axis {a}": (m, top) for a, m in zip("xyz", axes, strict=True)}
+        panels["locality mask"] = mask, 1
+        for place, (name, (matrix, most)) in zip(places, panels.items(), strict=True):
+            image = place.imshow(matrix, vmin=0, vmax=most)
+            place.set(title=name, xlabel="frame", ylabel="decoder step")
+            figure.colorbar(image, ax=place, fraction=0.046)
+    write_whole(path, lambda file: figure.savefig(file, format=_format(path), dpi=110))
+
+
+def picture_file(text: str) -> Path:
+    """argparse type: a file that can be written, with a suffix that matplotlib knows."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    path, known = output_file(text), sorted(FigureCanvasBase.get_supported_filetypes())
+    if _format(path) not in known:
+        raise argparse.ArgumentTypeError(
+            f"expected a picture file that ends in .{', .'.join(known)}, found {text!r}"
+        )
+    return path
+
+
+def _format(path: Path) -> str:
+    return path.suffix.lower().removeprefix(".")
+
+
+@dataclass(frozen=True)
+class Options(MachineOptions, DataOptions):
+    """Picture."""
+
+    out: Path = option(Path("alignment.png"), "the picture", type=picture_file, metavar="FILE")
+    checkpoints: Sequence[Path] = ()
+
+
 def main() -> None:
-    args = parse_arguments()
-    command_line.start_log(args.quiet)
-    headers = [saved.read_header(path) for path in args.checkpoints]
+    parser = script_parser(__doc__, prog="python -m tools.attention")
+    text = "models of AGE: encoder/best.pt, or any other"
+    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="FILE", help=text)
+    add_options(parser, Options)
+    options = Options(**vars(parser.parse_args()))
+    start_log(options.quiet)
+    headers = [checkpoint.load(path, "AGE") for path in options.checkpoints]
     first = headers[0]
-    for path, header in zip(args.checkpoints, headers, strict=True):
-        if header["method"] != "AGE":
-            raise InputError(f"{path}: expected a model of AGE, found {header['method']}")
-        if header["dataset"] != args.dataset:
+    options = replace(options, dataset=options.dataset or first["dataset"], view=first["view"])
+    options = replace(options, length=options.length or first["length"])
+    check(options, headers)
+    device, (sets, name, test) = pick_device(options.device), load_test(options, first)
+    models: dict[str, AGE] = {}
+    for path, header in zip(options.checkpoints, headers, strict=True):
+        model, _ = load_model(path, sets.joints, sets.length, device, content=header)
+        attention = header["settings"]["attention"]
+        models[f"{attention} ({len(models) + 1})" if attention in models else attention] = model
+    title = f"Attention of AGE on {options.dataset} {name}"
+    figures = draw(options.out, models, test.skeletons, title)
+    print("share of the attention within one frame of the one that is rebuilt: x, y, z")
+    for name, row in figures.items():
+        print(f"{name:<6}  " + "  ".join(f"{share:.3f}" for share in row["near_target"]))
+    log.info(f"wrote {options.out}")
+    if options.json:
+        content = {"kind": "attention", "dataset": options.dataset, "models": figures}
+        results.write_json(options.json, content)
+
+
+def check(options: Options, headers: Sequence[Mapping[str, Any]]) -> None:
+    """Raises InputError unless the models are of the same test sequences and target."""
+    for path, header in zip(options.checkpoints, headers, strict=True):
+        if header["dataset"] != options.dataset:
             raise InputError(
-                f"{path} was trained on {header['dataset']}, found --dataset {args.dataset}: attention is drawn on "
-                "the data set that the model has learned"
+                f"{path} was trained on {header['dataset']}, found --dataset {options.dataset}: "
+                "attention is drawn on the data set that the model has learned"
             )
         for name in ("length", "view", "task", "target", "centred"):
-            wanted, found = ({**h, **h["settings"]}.get(name) for h in (first, header))
-            if found != wanted:
+            wanted, value = ({**h, **h["settings"]}.get(name) for h in (headers[0], header))
+            if value != wanted:
                 raise InputError(
-                    f"{path} has {name} = {found}, {args.checkpoints[0]} has {wanted}: "
+                    f"{path} has {name} = {value}, {options.checkpoints[0]} has {wanted}: "
                     "only models of the same test sequences and target compare"
                 )
-    args.length, args.view = args.length or first["length"], first["view"]
-    device, sets, test = command_line.pick_device(args), *_test_set(args, first)
-    models = {}
-    for path, header in zip(args.checkpoints, headers, strict=True):
-        name = header["settings"]["attention"]
-        name = name if name not in models else f"{name} ({len(models) + 1})"
-        models[name], _ = saved.load_model(path, sets.joints, sets.length, device)
-    found = draw(
-        args.out, models, test.skeletons, f"Attention of AGE on {args.dataset} {args.probe}"
-    )
-    rows = {
-        name: "  ".join(f"{share:.3f}" for share in row["near_target"])
-        for name, row in found.items()
-    }
-    print("share of the attention within one frame of the one that is rebuilt: x, y, z")
-    print("\n".join(f"{name:<6}  {row}" for name, row in rows.items()))
-    command_line.log.info(f"wrote {args.out}")
-    if args.json:
-        results.write_json(
-            args.json, {"kind": "attention", "dataset": args.dataset, "models": found}
-        )
 
 
-def _test_set(args: argparse.Namespace, header: Mapping) -> tuple:
-    """The data of a checkpoint's task, and the test set --probe of it, which is filled in."""
-    centred = header["settings"]["centred"]
+def load_test(options: Options, header: Mapping[str, Any]) -> tuple:
+    """The data of a checkpoint's task, and the name and the sequences of the test set --probe."""
+    settings = settings_of(header)
     if header["task"] == "retrieval":
-        args.probe = args.probe or next(iter(datasets.get(args.dataset).gallery_of))
-        sets = saved.load_retrieval(args, header["settings"]["batch_size"], centred=centred)
-        return sets, sets.probe
-    sets = recognisers.load(args, centred)
-    recognisers.pick_test(args, sets.tests)
-    return sets, sets.tests[args.probe]
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = command_line.script_parser(__doc__)
-    parser.prog = "python -m tools.attention"
-    parser.add_argument(
-        "checkpoints",
-        nargs="+",
-        type=Path,
-        metavar="FILE",
-        help="models of AGE: encoder/best.pt, or any other",
-    )
-    options.add_data_arguments(parser)
-    parser.add_argument(
-        "--out",
-        type=pictures.picture_file,
-        default="alignment.png",
-        metavar="FILE",
-        help="the picture (%(default)s); the suffix chooses the format",
-    )
-    options.add_machine_arguments(parser.add_argument_group("run"))
-    return parser.parse_args()
+        probe = options.probe or next(iter(datasets.get(options.dataset).gallery_of))
+        options = replace(options, probe=probe)
+        size, centred = settings.batch_size, settings.centred
+        sets = evaluation.load_retrieval(options, size, centred=centred)
+        return sets, probe, sets.probe
+    sets = recogniser.load(options, settings.centred)
+    name = recogniser.pick_test(options.probe, sets.tests)
+    return sets, name, sets.tests[name]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,5 @@
-"""Recognisers: an encoder and a recognition network on its frozen features, their data, scores and
-checkpoints.
-"""
+"""Recognisers: a recognition network on the frozen features of an encoder, data and scores."""
 
-import argparse
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,8 +13,11 @@ from torch import Tensor, nn
 import data
 from common.errors import InputError
 from data import DataWarning, Recognition
-from engine.encoding import encode_rows, load_model, method_of
-from engine.run import Run, load_weights
+from engine import checkpoint
+from engine.encoding import encode_rows, load_model, settings_of
+from engine.evaluation import released_test
+from engine.options import DataOptions
+from engine.run import Run
 from models.recognition import RecognitionNetwork
 from reid.recognition import evaluate
 
@@ -30,8 +30,7 @@ COMBINE = {
 
 
 class Recogniser(nn.Module):
-    """A recognition network, and how the logits of a sequence's rows become one score for each
-    person.
+    """A recognition network, and how the logits of a sequence's rows become scores of persons.
 
     inputs, persons, hidden, generator: as of RecognitionNetwork. combine: mean (AGE), sum or last
     (SM-SGE).
@@ -62,12 +61,21 @@ class Recogniser(nn.Module):
 
 @dataclass(frozen=True)
 class Rows:
-    """What the network is given: R feature rows a sequence (N, R, d), and the class of each (N,),
-    on one device.
-    """
+    """What the network is given: R feature rows a sequence (N, R, d), and classes (N,)."""
 
     rows: Tensor
     labels: Tensor
+
+
+def rows_of_test(
+    model: nn.Module, skeletons: np.ndarray, labels: np.ndarray, settings: Any, protocol: str
+) -> Rows:
+    """A test set for the recogniser; labels (N,) are classes. Released: not all of it."""
+    if protocol == "released":
+        kept = released_test(settings, labels, skeletons.shape[1])
+        skeletons, labels = skeletons[kept], labels[kept]
+    rows = encode_rows(model, skeletons, settings)
+    return Rows(rows, torch.from_numpy(labels).to(rows.device))
 
 
 def save(
@@ -79,12 +87,10 @@ def save(
     weights: Mapping[str, Tensor],
     figures: dict[str, Any],
 ) -> None:
-    """Write encoder and network as one checkpoint, from which skeletons can be recognised without
-    flags.
+    """Write encoder and network as one checkpoint, from which skeletons can be recognised.
 
     test: the test that they are the best of, best_<test>.pt; None for the last ones, final.pt.
-    persons: the data files' label of each class. weights: the network's. figures: with epoch and
-    step.
+    persons: the data files' label of each class. figures: with epoch and step.
     """
     part = {"model": dict(weights), "arguments": recogniser.arguments, "test": test}
     part["persons"] = [int(person) for person in persons]
@@ -99,85 +105,58 @@ def score_saved(
     protocol: str,
     content: dict[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Figures of a saved recogniser on each test set, with the epoch and step that it was saved at.
+    """Figures of a saved recogniser on each test set, with the epoch and step it was saved at.
 
-    content: what is in the checkpoint, if it has been read already.
-    Raises InputError for a damaged file, a model of other data, or test persons that it was not
-    trained on.
+    content: of the checkpoint, if it has been read already. Raises InputError for a damaged file, a
+    model of other data, or test persons that it was not trained on.
     """
     model, content = load_model(path, sets.joints, sets.length, device, content=content)
     if "recogniser" not in content:
         raise InputError(
             f"{path} holds an encoder alone, expected one with a recogniser, such as best_<test>.pt"
         )
-    part = content["recogniser"]
+    part, settings = content["recogniser"], settings_of(content)
     recogniser = Recogniser(**part["arguments"])
-    load_weights(recogniser, part["model"], path)
+    checkpoint.load_weights(recogniser, part["model"], path)
     recogniser.to(device)
     known = np.array(part["persons"])
     figures = {}
     for name, test in sets.tests.items():
         labels = sets.persons[test.labels]
         refuse_unknown(name, labels, known)
-        rows = rows_of_test(
-            model, test.skeletons, np.searchsorted(known, labels), content["settings"], protocol
-        )
+        classes = np.searchsorted(known, labels)
+        rows = rows_of_test(model, test.skeletons, classes, settings, protocol)
         where = {key: content["figures"][key] for key in ("epoch", "step")}
         figures[name] = {**evaluate(recogniser.scores(rows.rows), rows.labels), **where}
     return figures
 
 
-def rows_of_test(
-    model: nn.Module,
-    skeletons: np.ndarray,
-    labels: np.ndarray,
-    settings: Mapping[str, Any],
-    protocol: str,
-) -> Rows:
-    """A test set as the recogniser is given it; labels (N,) are classes. The released protocol
-    leaves some out.
-    """
-    if protocol == "released":
-        kept = method_of(model).released_test(labels, settings, skeletons.shape[1])
-        skeletons, labels = skeletons[kept], labels[kept]
-    rows = encode_rows(model, skeletons, settings)
-    return Rows(rows, torch.from_numpy(labels).to(rows.device))
-
-
-def load(args: argparse.Namespace, centred: bool = True) -> Recognition:
-    """The recognition sets that a command line names, the training set in stored order.
+def load(options: DataOptions, centred: bool = True) -> Recognition:
+    """The recognition sets of a command line, the training set in the order of its files.
 
     Raises InputError if data are missing or damaged, or a test holds persons that are not trained.
     """
+    where = options.dataset, None, options.length, options.data
+    how = {"view": options.view, "balance": False, "shuffle": False, "centred": centred}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # of the persons that are refused below
-        sets = data.load_recognition(
-            args.dataset,
-            None,
-            args.length,
-            args.data,
-            view=args.view,
-            balance=False,
-            shuffle=False,
-            centred=centred,
-        )
+        sets = data.load_recognition(*where, **how)
     trained = sets.persons[np.unique(sets.train.labels)]
     if len(trained) < 2:
         raise InputError(
-            f"recognition needs at least two persons to tell apart, found {len(trained)} in training"
+            f"recognition needs at least two persons to tell apart, found {len(trained)}"
         )
     for name, test in sets.tests.items():
         refuse_unknown(name, sets.persons[test.labels], trained)
     return sets
 
 
-def pick_test(args: argparse.Namespace, tests: Collection[str], own: str | None = None) -> None:
-    """Make --probe the name of a test split: by default a checkpoint's own, or the first.
-    InputError for others.
-    """
-    args.probe = args.probe or own or next(iter(tests))
-    if args.probe not in tests:
-        raise InputError(f"unknown test split {args.probe!r}; choose one of {', '.join(tests)}")
+def pick_test(probe: str | None, tests: Collection[str], own: str | None = None) -> str:
+    """The test split of --probe, or a checkpoint's own, or the first. InputError for others."""
+    test = probe or own or next(iter(tests))
+    if test not in tests:
+        raise InputError(f"unknown test split {test!r}; choose one of {', '.join(tests)}")
+    return test
 
 
 def refuse_unknown(name: str, labels: np.ndarray, known: np.ndarray) -> None:
@@ -186,6 +165,7 @@ def refuse_unknown(name: str, labels: np.ndarray, known: np.ndarray) -> None:
     if lost:
         shown = ", ".join(map(str, lost[:10])) + ", ..." * (len(lost) > 10)
         raise InputError(
-            f"test split {name}: expected persons that were trained, found {len(lost)} others: labels {shown}; "
-            "recognition cannot name them: use the data that belong together, or retrieval"
+            f"test split {name}: expected persons that were trained, found {len(lost)} others: "
+            f"labels {shown}; recognition cannot name them: use the data that belong together, or "
+            "retrieval"
         )

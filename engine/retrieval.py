@@ -1,0 +1,117 @@
+"""Runs scored by retrieval before every epoch: what train_simmc.py and train_df.py share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from common.command_line import option, pick_device
+from common.log import log, start_log
+from data import Retrieval
+from engine import evaluation, features, model_size, results
+from engine.early_stopping import EarlyStopping
+from engine.encoding import load_model
+from engine.features import Source
+from engine.options import TrainingOptions
+from engine.run import Run, execute
+
+SOURCE_HELP = (
+    "train on frame features in place of skeletons: of the encoder that train_age.py or "
+    "train_smsge.py has trained with --task retrieval, of a checkpoint FILE.pt, or of the files "
+    "FILE.train.npz, FILE.probe.npz and FILE.gallery.npz for FILE.npz"
+)
+
+
+@dataclass(frozen=True)
+class RetrievalOptions(TrainingOptions):
+    """Frame features."""
+
+    source: str | None = option(None, SOURCE_HELP, metavar="AGE|SM-SGE|FILE")
+
+
+def run_retrieval(
+    method: str,
+    options: RetrievalOptions,
+    train: Callable[[Run, Source | None, torch.device], None],
+) -> None:
+    """Train, or score the saved best model; then write its features if wanted.
+
+    The run's folder is <out>/<dataset>/<probe>, on features of a source
+    <out>/<source>+<method>/<dataset>/<probe>. Names with a dot (CASIA_B's probes) become a prefix
+    of the file names, as published.
+    """
+    device = pick_device(options.device)
+    start_log(options.quiet)
+    source = features.find_source(options.source, options, device)
+    if source is None:
+        dotted, folder = "." in options.probe, options.out / options.dataset
+        prefix = f"{options.probe}_" if dotted else ""
+        run = Run(method, options, folder if dotted else folder / options.probe, prefix)
+    else:
+        folder = options.out / f"{source.name}+{method}" / options.dataset / options.probe
+        identity = {"source": source.name, "source_digest": source.digest}
+        notes = {"source_file": str(source.file)}
+        run = Run(f"{source.name} + {method}", options, folder, "", identity, notes)
+    steps = (partial(step, source=source) for step in (train, evaluate, write_features))
+    execute(run, device, *steps)
+
+
+def describe(run: Run, model: nn.Module, sets: Retrieval, source: Source | None) -> None:
+    """Log the source, the sizes of the sets and, with --model_size, of the model."""
+    if source is not None:
+        log.info(f"{source.size} numbers a frame from {source.file} ({source.note})")
+    sizes = {"train": sets.train, "probe": sets.probe, "gallery": sets.gallery}
+    log.info("  ".join(f"{name} {len(part)}" for name, part in sizes.items()) + " sequences")
+    if run.options.model_size:
+        model_size.describe(run.method, model, sets.train.skeletons)
+
+
+def stop_reason(epoch: int, epochs: int | None, stopping: EarlyStopping) -> str | None:
+    """Why training ends before this epoch's learning, or None."""
+    if epochs is not None and epoch >= epochs:  # more, if a longer run was resumed
+        return f"{epoch} epochs done"
+    return f"no better top-1 for {stopping.patience} epochs" if stopping.exhausted else None
+
+
+def report(
+    run: Run,
+    source: Source | None,
+    best: dict[str, Any],
+    last: dict[str, Any],
+    epoch: int,
+    reason: str,
+) -> None:
+    """Print and write best and last figures, with those of the untrained model and baselines."""
+    untrained = {key: run.history[0][key] for key in last}
+    rows = features.baselines(run.options, run.settings.batch_size, source) | {
+        "untrained encoder": untrained,
+        f"{run.method} best": best,
+        f"{run.method} last": {**last, "epoch": epoch},
+    }
+    print(f"{run.title}: stopped, {reason}\n" + results.retrieval_table(rows.items()))
+    content = {**best, "best": best, "last": rows[f"{run.method} last"], "untrained": untrained}
+    run.write_results(content | {"baselines": rows, "epochs": epoch, "stopped": reason})
+
+
+def evaluate(run: Run, device: torch.device, source: Source | None) -> None:
+    """Score the saved best model (--mode Eval)."""
+    path = run.path("best.pt")
+    run = run.load_settings_from(path)
+    sets = features.load(run.options, run.settings, source)
+    model, content = load_model(path, sets.joints, sets.length, device, source)
+    figures = evaluation.score_encoder(model, sets, run.options.protocol)
+    figures["epoch"] = content["epoch"]
+    print(f"{run.title}\n" + results.retrieval_table([(run.method, figures)]))
+    run.write_results(figures)
+
+
+def write_features(run: Run, device: torch.device, source: Source | None) -> None:
+    """Write the best model's features of train, probe and gallery, in the order of the files."""
+    sets = evaluation.load_in_order(run.options, source.centred if source else True)
+    model, _ = load_model(run.path("best.pt"), sets.joints, sets.length, device, source)
+    sets = source.frames(sets) if source else sets
+    parts = {name: getattr(sets, name) for name in features.PARTS}
+    features.write_features(run.options.save_features, model, parts)
