@@ -193,7 +193,7 @@ def train_classifier(options: Options) -> Scores:
     device = pick_device(options.device)
     figures = classifiers.recognise(name, sets, settings, options.seed, device, options.quiet)
     summary = recognition_training.summary(figures, options.probe)
-    return options, name, {**summary, "settings": settings}
+    return options, name, {**summary, "settings": vars(settings)}
 
 
 def score_model(options: Options, saved: dict[str, Any]) -> Scores:

@@ -36,7 +36,7 @@ def main() -> None:
     if args.list:
         reproduce(args, out)
         return
-    pick_device(args)  # refuses one that is not there before every run would
+    pick_device(args.device)  # refuses one that is not there before every run would
     lock = hold(out / "reproduce.lock")
     try:
         reproduce(args, out)

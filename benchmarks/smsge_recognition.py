@@ -10,9 +10,8 @@ joints, D_h = 256, 20 persons.
 import torch
 
 from benchmarks.harness import Options, Report, alternate, compare, timed
-from engine.optimizer import TFAdam
+from engine.optimizer import TFAdam, train_batch
 from engine.recogniser import Recogniser
-from engine.optimizer import train_batch
 from engine.settings import choose
 from models.smsge import SMSGE
 from tests.reference.smsge import states as plain_states

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +15,6 @@ from models.age import AGE, concatenated, encoder_states
 from models.df import DF
 from models.simmc import SimMC
 from models.smsge import SMSGE
-
-if TYPE_CHECKING:
-    from engine.features import Source
 
 
 def age_rows(model: AGE, skeletons: Tensor, options: settings.AGESettings) -> Tensor:
@@ -110,12 +107,12 @@ def load_model(
     joints: int,
     length: int,
     device: torch.device,
-    source: "Source | None" = None,
+    source: Any = None,
     content: dict[str, Any] | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The model of a checkpoint and the checkpoint's content.
 
-    source: whose frame features the model is given, if not skeletons. content: of the checkpoint,
+    source: the engine.features.Source that the model is given, if not skeletons. content: of the checkpoint,
     if it has been read already. Raises InputError for a damaged file, or one made for another
     source, or another number of joints or frames than the data's.
     """
@@ -145,7 +142,7 @@ def load_model(
     return model.to(device), content
 
 
-def _check_source(path: Path, content: Mapping[str, Any], source: "Source | None") -> None:
+def _check_source(path: Path, content: Mapping[str, Any], source: Any) -> None:
     """Raises InputError unless a checkpoint was trained on frame features of this source."""
     trained = content.get("source")
     if trained is None or source is None:

@@ -85,7 +85,11 @@ class DFSettings:
 class AGESettings:
     """AGE (models/age.py)."""
 
-    attention: str = option("LA", "locality-aware, basic, multiplied by the locality mask, or none", choices=("LA", "BA", "MBA", "none"))
+    attention: str = option(
+        "LA",
+        "locality-aware, basic, multiplied by the locality mask, or none",
+        choices=("LA", "BA", "MBA", "none"),
+    )
     manner: str = option(
         "ap", "average the rows' predictions, or join the rows", choices=("ap", "sc")
     )

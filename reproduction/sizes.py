@@ -8,7 +8,7 @@ import torch
 from engine.encoding import encode_set
 from engine.model_size import count_operations, count_parameters
 from engine.results import write_csv, write_json, write_text
-from engine.settings import AGE_DEFAULT, DF_DEFAULT, SIMMC_DEFAULT, SMSGE_DEFAULT
+from engine.settings import AGESettings, DFSettings, SimMCSettings, SMSGESettings
 from models.age import AGE
 from models.df import DF
 from models.recognition import RecognitionNetwork
@@ -26,14 +26,14 @@ def measure() -> list[dict[str, Any]]:
     encoder, network: parameters of the encoder and of the network on top. operations: to encode one
     sequence. published: millions of parameters, billions of operations of a whole training graph.
     """
-    D_h, hidden = SMSGE_DEFAULT["D_h"], AGE_DEFAULT["hidden"]
-    simmc = SIMMC_DEFAULT["H"], SIMMC_DEFAULT["D"]
+    D_h, hidden = SMSGESettings.D_h, AGESettings.hidden
+    simmc = SimMCSettings.H, SimMCSettings.D
     smsge, states = SMSGE(JOINTS), 4 * D_h
     models = {
         "SimMC": (SimMC(3 * JOINTS, *simmc), None),
         "AGE": (AGE(JOINTS), RecognitionNetwork(3 * hidden, PERSONS, hidden)),
         "SM-SGE": (smsge, RecognitionNetwork(states, PERSONS, states)),
-        "SM-SGE + DF": (smsge, DF(states, PERSONS, DF_DEFAULT["H"])),
+        "SM-SGE + DF": (smsge, DF(states, PERSONS, DFSettings.H)),
         "SM-SGE + SimMC": (smsge, SimMC(states, *simmc)),
     }
     skeletons = torch.zeros(1, LENGTH, JOINTS, 3).numpy()

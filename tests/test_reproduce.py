@@ -157,9 +157,7 @@ def test_the_list_of_every_table_fits_a_screen(tmp_path, capsys):
 def test_reproduce_is_refused_in_a_folder_in_use_and_its_list_is_not(tmp_path, capsys):
     words = ("--out", tmp_path, "--data", tmp_path, "--tables", "retrieval", "--methods", "D-13")
     with FileLock(tmp_path / "reproduce.lock"):
-        assert f"another reproduce.py is at work in {tmp_path}" in error_of(
-            capsys, "reproduce", *words
-        )
+        assert f"another process is at work in {tmp_path}" in error_of(capsys, "reproduce", *words)
         assert run("reproduce", *words, "--list") == 0
     assert run("reproduce", *words) == 0
     assert (tmp_path / "retrieval.md").is_file()

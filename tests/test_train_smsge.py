@@ -9,7 +9,7 @@ from training import RECOGNITION, history, pick, same, without_time
 
 from engine import features
 from engine.encoding import encode_frames, encode_rows, encode_set
-from engine.settings import choose
+from engine.settings import SMSGESettings, choose
 from models.smsge import SMSGE
 
 
@@ -210,7 +210,9 @@ def test_features_of_a_model():
     torch.testing.assert_close(encode_set(model, skeletons), states[:, 4])
     for prefixes, number in (("f", 5), ("f+1", 6)):
         for last_pre in (0, 1):
-            rows = encode_rows(model, skeletons, {"prefixes": prefixes, "last_pre": last_pre})
+            rows = encode_rows(
+                model, skeletons, SMSGESettings(prefixes=prefixes, last_pre=last_pre)
+            )
             torch.testing.assert_close(rows, states[:, (number - 1) * last_pre : number])
 
 
