@@ -4,7 +4,7 @@
     python train_age.py --dataset BIWI --attention LA --manner ap    the published options
     python train_age.py --dataset IAS --resume --manner sc           the same encoders
     python train_age.py --dataset IAS --mode Eval                    score the saved best models
-    python train_age.py --dataset KS20 --task retrieval              encoders from the training split
+    python train_age.py --dataset KS20 --task retrieval              encoders alone
     python train_age.py --dataset CASIA_B --view 3 --length 20       cross-view recognition
 
 Data come from preprocess.py. Settings not given are the published ones (engine/settings.py). --task

@@ -112,7 +112,7 @@ def load_model(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The model of a checkpoint and the checkpoint's content.
 
-    source: the engine.features.Source that the model is given, if not skeletons. content: of the checkpoint,
+    source: engine.features.Source that the model reads, if not skeletons. content: of the checkpoint,
     if it has been read already. Raises InputError for a damaged file, or one made for another
     source, or another number of joints or frames than the data's.
     """

@@ -8,8 +8,7 @@ import torch
 from training import RECOGNITION, history, pick, same, without_time
 
 import train_age
-from engine import checkpoint, pretraining
-from engine import evaluation
+from engine import checkpoint, evaluation, pretraining
 from engine.run import Run
 from engine.settings import choose
 
@@ -25,7 +24,10 @@ def train(training):
 def test_losses_and_attention_of_a_run(train):
     result = train("--epochs", 3)
     rows = train.history("encoder")
-    assert all(float(rows[0][f"reconstruction_{axis}"]) > float(rows[2][f"reconstruction_{axis}"]) for axis in "xyz")
+    assert all(
+        float(rows[0][f"reconstruction_{axis}"]) > float(rows[2][f"reconstruction_{axis}"])
+        for axis in "xyz"
+    )
     np.testing.assert_allclose(np.sum(result["attention"]["alignment"], axis=-1), 1, rtol=1e-5)
     assert train.path("alignment.png").is_file()
 
