@@ -153,8 +153,8 @@ def learn(
     """One Adam step a batch, over the sequences that are noise in neither clustering, in order.
 
     views: two (N, H), features under either mask; labels: two (N,). The masks of a batch are those
-    that its number had in the encoding, although noise has moved the sequences (docs/FIDELITY.md).
-    Returns the mean losses.
+    that its number had in the encoding, although noise has moved the sequences
+    (docs/5-fidelity.md, mask-of-batch-number). Returns the mean losses.
     """
     size = settings.batch_size
     y = torch.from_numpy(np.stack(labels)).to(skeletons.device)  # (2, N)

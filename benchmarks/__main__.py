@@ -1,4 +1,4 @@
-"""Measure what docs/PERFORMANCE.md claims.
+"""Measure what docs/7-performance.md claims.
 
     python -m benchmarks                                     all that run without data and within minutes
     python -m benchmarks --features FILE.train.npz           clustering on features that --save_features wrote

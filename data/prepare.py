@@ -63,7 +63,9 @@ def warn_short(
 
 
 def warn_duplicates(name: str, recordings: Sequence[Recording], arrangement: Arrangement) -> None:
-    """Log identical recordings in different splits (docs/FIDELITY.md, line 12); they are kept."""
+    """Log identical recordings in different splits; they are kept (docs/5-fidelity.md,
+    copied-walks).
+    """
     seen: dict[bytes, tuple[str, str]] = {}
     for recording, split in zip(recordings, arrangement.splits, strict=True):
         key = hashlib.sha1(np.ascontiguousarray(recording.frames), usedforsecurity=False).digest()

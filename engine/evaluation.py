@@ -1,4 +1,4 @@
-"""Retrieval on a data set, and what --protocol released changes (docs/FIDELITY.md)."""
+"""Retrieval on a data set, and what --protocol released changes (docs/5-fidelity.md)."""
 
 from dataclasses import replace
 from typing import Any

@@ -45,7 +45,7 @@ class DataOptions:
     )
     protocol: str = option(
         "full",
-        "full: every sequence counts; released: as in the published code, docs/FIDELITY.md",
+        "full: every sequence counts; released: as in the published code, docs/5-fidelity.md",
         choices=PROTOCOLS,
     )
     view: int | None = None

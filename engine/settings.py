@@ -1,7 +1,7 @@
 """The settings of each method: typed fields, each with its default, its check and a line of help.
 
 PUBLISHED holds what the papers set otherwise, by data set and by (data set, probe); RELEASED what
-the released code does otherwise (--protocol released, docs/FIDELITY.md). The command line wins.
+the released code does otherwise (--protocol released, docs/5-fidelity.md). The command line wins.
 """
 
 import argparse

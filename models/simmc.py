@@ -129,7 +129,7 @@ def prototype_contrast(v: Tensor, labels: Tensor, prototypes: Tensor, temperatur
     """
     logits = _normalise(v) @ _normalise(prototypes.detach()).T / temperature  # (B, K)
     loss = functional.cross_entropy(logits, labels)
-    # As released (docs/FIDELITY.md, line 6); a product keeps the decision on the device.
+    # As released (docs/5-fidelity.md, all-zero-labels); a product keeps the decision on the device.
     return loss * labels.any()
 
 

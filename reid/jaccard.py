@@ -3,8 +3,8 @@
 The encoding V of a feature has tens of entries, and two features that share none of them are at
 distance 1. Only pairs that share an entry are looked at, a block of rows at a time: memory is
 linear in the number of features. The arithmetic is float32 in the order of the released code,
-because DBSCAN's radius often falls exactly on a distance that many pairs have (see
-docs/FIDELITY.md).
+because DBSCAN's radius often falls exactly on a distance that many pairs have
+(docs/5-fidelity.md, eps-on-a-lattice).
 """
 
 from collections.abc import Callable

@@ -31,7 +31,7 @@ def evaluate(
 
     probe: (P, d), gallery: (G, d), arrays or tensors; probe_ids: (P,), gallery_ids: (G,) person
     labels. exclude_self: probe and gallery are one set, and a sequence never matches itself.
-    same_set_as_released: the released figures for one set instead (docs/FIDELITY.md, line 13).
+    same_set_as_released: the released figures for one set instead (docs/5-fidelity.md, self-match).
     Returns a dict with top1, top5, top10, mAP (shares in [0, 1]), probes and gallery (counts).
     Probes whose person is not in the gallery count as misses in top-k and are left out of mAP.
     Raises InputError for NaN, empty sets or sizes that do not agree.

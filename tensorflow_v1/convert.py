@@ -49,7 +49,7 @@ UNTOLD = {
 
 @dataclass(frozen=True)
 class PublishedOptions(MachineOptions, DataOptions):
-    """Published TensorFlow checkpoints (docs/FORMATS.md)."""
+    """Published TensorFlow checkpoints (docs/6-formats.md)."""
 
     view: int | None = option(
         None, "cross-view test set (CASIA_B), also with --recognise", type=int, metavar="V"

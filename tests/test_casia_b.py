@@ -99,8 +99,8 @@ def full_figures(probe, gallery, same):
 
 
 def released_figures(probe, gallery):
-    """Line 13: top-k without whatever ranks first; mAP with the self match, from the second probe
-    on.
+    """self-match: top-k without whatever ranks first; mAP with the self match, from the second
+    probe on.
     """
     hits, precisions = [], []
     for _, d, matches, order in ranked(probe, gallery):

@@ -35,8 +35,8 @@ def read_ias(root: Path, joint_order: str) -> list[Recording]:
     """The recordings of `root/{Training,TestingA,TestingB}/<person>/`; frames are (n, 20, 3).
 
     The label is the place of the folder's name among the names of all three sets, sorted as text: a
-    person has one label in all sets, also where one set lacks somebody (docs/FIDELITY.md, line 8).
-    Errors as in `read_biwi`.
+    person has one label in all sets, also where one set lacks somebody (docs/5-fidelity.md,
+    ias-folder-order). Errors as in `read_biwi`.
     """
     folders = _person_folders(root, IAS_SETS)
     names = sorted({folder.name for _, folder in folders})

@@ -1,4 +1,4 @@
-"""The writers of the five raw formats (docs/FORMATS.md)."""
+"""The writers of the five raw formats (docs/6-formats.md)."""
 
 from dataclasses import replace
 from pathlib import Path
