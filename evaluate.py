@@ -39,7 +39,7 @@ from engine.encoding import is_centred, load_model, settings_of
 from engine.settings import SimMCSettings
 from models.simmc import SimMC
 from reid import ranking
-from tensorflow_v1 import age, convert
+from tensorflow_v1 import convert
 
 WHAT = ("checkpoint", "features", "recognise", "gallery")
 
@@ -117,7 +117,7 @@ def check(options: Options) -> None:
             + (" and ".join(named) or "none")
         )
     if not options.checkpoint:
-        convert.refuse_options(options, view_allowed=options.recognise is not None)
+        convert.refuse_options(options, view=options.recognise is not None)
     if options.gallery and not options.probe:
         raise InputError("--gallery FILE needs --probe FILE")
     if (options.features or options.recognise) and options.dataset is None:
@@ -175,9 +175,8 @@ def score_recogniser(options: Options, saved: dict[str, Any]) -> Scores:
             convert.name_persons(saved, path, sets.persons)
         figures = recogniser.score_saved(path, sets, device, options.protocol, saved)
     else:  # AGE's published recogniser without its encoders
-        tests = age.read_rows(path, datasets.get(options.dataset).recognition)
-        test = recogniser.pick_test(options.probe, tests, part["test"])
-        figures = age.score_rows(saved, path, tests, options.protocol, device)
+        figures = convert.score_rows(saved, path, options.protocol, device)
+        test = recogniser.pick_test(options.probe, figures, part["test"])
     options = replace(options, probe=test)
     return options, saved["method"], {**figures[test], "tests": figures}
 

@@ -1,3 +1,1 @@
-"""The authors' TensorFlow 1 checkpoints: read (bundle) and made content of this project's own
-(convert), which for AGE is in several files (age).
-"""
+"""The authors' TensorFlow 1 checkpoints: read (bundle) and converted (convert)."""

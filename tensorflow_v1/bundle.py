@@ -12,6 +12,7 @@ below the empty key, a BundleEntryProto below the name of each variable.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from math import prod
 from operator import index
 from pathlib import Path
@@ -45,12 +46,12 @@ def find(path: Path) -> Path | None:
     path: the prefix itself, one of its files, or a folder with one checkpoint in it.
     """
     folder = path if path.is_dir() else path.parent
-    name = None if path.is_dir() else FILE.sub(r"\1", path.name)
-    matches = (FILE.fullmatch(file.name) for file in folder.glob("*"))
-    names = sorted({match[1] for match in matches if match and name in (None, match[1])})
+    names = {match[1] for file in folder.glob("*") if (match := FILE.fullmatch(file.name))}
+    if not path.is_dir():
+        names &= {FILE.sub(r"\1", path.name)}
     if len(names) > 1:
-        raise InputError(f"{path} holds the checkpoints {', '.join(names)}: name one of them")
-    return folder / names[0] if names else None
+        raise InputError(f"{path} holds {', '.join(sorted(names))}: name one of them")
+    return folder / names.pop() if names else None
 
 
 def load(prefix: Path) -> dict[str, Entry]:
@@ -59,12 +60,10 @@ def load(prefix: Path) -> dict[str, Entry]:
     content = _content(path)
     try:
         table = _table(content)
-        shards = _number(_fields(table.pop(b"", b"")), 1)
+        shards = index(dict(_fields(table.pop(b"", b""))).get(1, 0))
         return {name.decode(): _entry(value, prefix, shards) for name, value in table.items()}
-    except (ValueError, TypeError) as error:  # TypeError: a number where bytes belong, or bytes
-        raise InputError(
-            f"{path} is not a TensorFlow checkpoint's index, or is truncated or damaged: {error}"
-        ) from error
+    except (ValueError, IndexError, OverflowError, TypeError) as error:
+        raise InputError(f"{path} is damaged or no TensorFlow index: {error}") from error
 
 
 def read(entries: Mapping[str, Entry]) -> dict[str, np.ndarray]:
@@ -83,10 +82,8 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); "
-            "a checkpoint is its .index and .data files together"
-        ) from error
+        need = "a checkpoint is its .index and .data files together"
+        raise InputError(f"{path} cannot be read ({error.strerror}); {need}") from error
 
 
 def _array(name: str, entry: Entry, shard: bytes) -> np.ndarray:
@@ -97,102 +94,72 @@ def _array(name: str, entry: Entry, shard: bytes) -> np.ndarray:
     wanted = prod(entry.shape) * np.dtype(entry.dtype).itemsize
     data = shard[entry.offset : entry.offset + entry.size]
     if not len(data) == entry.size == wanted:
-        raise InputError(
-            f"{variable} of shape {list(entry.shape)} needs {wanted} bytes, found {len(data)}; "
-            "the file is truncated or belongs to another .index"
-        )
+        raise InputError(f"{variable} needs {wanted} bytes, found {len(data)}: truncated?")
     if masked_crc32c(data) != entry.checksum:
         raise InputError(f"{variable} has a wrong checksum; the file is damaged")
     return np.frombuffer(data, entry.dtype).reshape(entry.shape).copy()
-
-
-class _Reader:
-    """Bytes that are read from the front; ValueError where they end too early."""
-
-    def __init__(self, data: bytes):
-        self.rest = data
-
-    def take(self, size: int) -> bytes:
-        if size > len(self.rest):
-            raise ValueError("an entry reaches beyond its end")
-        taken, self.rest = self.rest[:size], self.rest[size:]
-        return taken
-
-    def varint(self) -> int:
-        """A number of 7 bits a byte, the lowest first; the last byte is below 128."""
-        value = 0
-        for shift in range(0, 64, 7):
-            byte = self.take(1)[0]
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-        raise ValueError("a number without an end")
 
 
 def _table(data: bytes) -> dict[bytes, bytes]:
     """Keys and values of a table file."""
     if data[-8:] != MAGIC:
         raise ValueError("the mark at its end is missing")
-    footer, table = _Reader(data[-48:-8]), {}
+    footer, table = BytesIO(data[-48:-8]), {}
     _block(data, footer)  # the meta index, which is empty
     for handle in _block(data, footer).values():
-        table |= _block(data, _Reader(handle))
+        table |= _block(data, BytesIO(handle))
     return table
 
 
-def _block(data: bytes, handle: _Reader) -> dict[bytes, bytes]:
+def _block(data: bytes, handle: BytesIO) -> dict[bytes, bytes]:
     """Keys and values of the block whose offset and size a handle holds.
 
     Entries (lengths of the prefix shared with the key before, of the rest of the key and of the
     value; both), restart points and their number; behind it a byte for compression and a checksum.
     """
-    start = handle.varint()
-    end = start + handle.varint()
+    start = _varint(handle)
+    end = start + _varint(handle)
     if masked_crc32c(data[start : end + 1]) != int.from_bytes(data[end + 1 : end + 5], "little"):
         raise ValueError("the checksum of a block is wrong or lost")
     if data[end] != 0:
         raise ValueError("a block is compressed, as TensorFlow's never are")
     restarts = int.from_bytes(data[end - 4 : end], "little")
-    reader = _Reader(data[start : max(start, end - 4 * (restarts + 1))])
-    entries, key = {}, b""
-    while reader.rest:
-        shared, rest, size = (reader.varint() for _ in range(3))
-        key = key[:shared] + reader.take(rest)
-        entries[key] = reader.take(size)
+    size = end - 4 * (restarts + 1) - start
+    stream, entries, key = BytesIO(data[start:end]), {}, b""
+    while stream.tell() < size:
+        shared, rest, length = (_varint(stream) for _ in range(3))
+        key = key[:shared] + stream.read(rest)
+        entries[key] = stream.read(length)
     return entries
 
 
-def _fields(message: bytes) -> dict[int, list]:
-    """The fields of a protocol buffer, by number: whole numbers, and bytes of inner messages."""
-    reader, fields = _Reader(message), {}
-    while reader.rest:
-        field, kind = divmod(reader.varint(), 8)
-        if kind == 0:
-            value = reader.varint()
-        elif kind == 2:
-            value = reader.take(reader.varint())
-        elif kind in (1, 5):
-            value = int.from_bytes(reader.take(8 if kind == 1 else 4), "little")
-        else:
+def _varint(stream: BytesIO) -> int:
+    """A number of 7 bits a byte, the lowest first; the last byte is below 128."""
+    byte = stream.read(1)[0]  # IndexError at the end
+    return byte if byte < 128 else byte - 128 + (_varint(stream) << 7)
+
+
+def _fields(message: bytes) -> list[tuple[int, int | bytes]]:
+    """Number and value of each field of a protocol buffer: a whole number, or an inner message."""
+    stream, fields = BytesIO(message), []
+    while stream.tell() < len(message):
+        field, kind = divmod(_varint(stream), 8)
+        if kind not in (0, 2, 5):
             raise ValueError(f"a field of unknown kind {kind}")
-        fields.setdefault(field, []).append(value)
+        value = int.from_bytes(stream.read(4), "little") if kind == 5 else _varint(stream)
+        fields.append((field, stream.read(value) if kind == 2 else value))
     return fields
 
 
-def _number(fields: dict[int, list], field: int) -> int:
-    """A number of a message; 0 if it is left out."""
-    return index(fields.get(field, [0])[-1])
-
-
 def _entry(message: bytes, prefix: Path, shards: int) -> Entry:
-    """A BundleEntryProto."""
-    fields = _fields(message)
-    shape = _fields(fields.get(2, [b""])[-1])
+    """A BundleEntryProto; a number that is 0 is left out in it."""
+    fields = {2: b"", 3: 0, 4: 0, 5: 0, 6: 0} | dict(_fields(message))
+    sizes = [dict(_fields(size)).get(1, 0) for field, size in _fields(fields[2]) if field == 2]
     return Entry(
-        path=Path(f"{prefix}.data-{_number(fields, 3):05d}-of-{shards:05d}"),
-        dtype=None if 7 in fields else DTYPES.get(_number(fields, 1)),  # 7: the slices
-        shape=tuple(_number(_fields(dimension), 1) for dimension in shape.get(2, [])),
-        offset=_number(fields, 4),
-        size=_number(fields, 5),
-        checksum=_number(fields, 6),
+        path=Path(f"{prefix}.data-{index(fields[3]):05d}-of-{shards:05d}"),
+        dtype=None if 7 in fields else DTYPES.get(fields.get(1)),  # 7: the slices
+        shape=tuple(map(index, sizes)),
+        offset=index(fields[4]),
+        size=index(fields[5]),
+        checksum=index(fields[6]),
     )

@@ -1,6 +1,12 @@
 """A published checkpoint as content of this project's own (engine/checkpoint.py).
 
 Its variables tell what it is and its sizes; the command line and the published settings the rest.
+AGE is in several files:
+
+Models/Gait_Encoding_models/IAS_LA_x/trained_model.ckpt, ..._y/..., ..._z/...    encoders
+Models/AGEs_RN_models/IAS_LA_RN_ap/trained_model.ckpt                            recogniser
+Models/AGEs_RN_models/IAS_LA_RN_ap/val_X.npy, val_y.npy                          rows of its test A
+Models/AGEs_RN_models/IAS_LA_RN_ap/val_2_X.npy, val_2_y.npy                      of its test B
 """
 
 import re
@@ -10,19 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
 
 from common.command_line import option, output_file, positive_int
 from common.errors import InputError
 from common.log import log
 from data import datasets
 from engine import checkpoint, settings
+from engine.encoding import METHODS
 from engine.options import DataOptions, MachineOptions
-from models.age import AGE
+from engine.recogniser import Recogniser
+from models.age import AXES
 from models.recognition import RecognitionNetwork
-from models.simmc import SimMC
-from models.smsge import SMSGE
-from tensorflow_v1 import age, bundle
+from reid.recognition import evaluate
+from tensorflow_v1 import bundle
 
 # Variables that each kind has, as regular expressions; the first kind that has all of its own is
 # taken. A pre-trained SM-SGE holds a recogniser that was never trained (Variable to _3); a finished
@@ -37,35 +44,31 @@ KINDS = {
 OPTIMISER = re.compile(r"(.*/)?(Adam\d*(_\d+)?|beta[12]_power(_\d+)?|learning_rate|global_step)")
 
 # What --set can give, by method: settings that change the figures and that no variable tells, with
-# the texts that stand for their values, or a type.
-SWITCH = {"0": False, "1": True}
+# the texts that stand for their values.
+SWITCH, NUMBER, COUNT = {"0": False, "1": True}, {"NUMBER": float}, {"NUMBER": int}
 UNTOLD = {
     "SimMC": {},
-    "SM-SGE": {"prefixes": {"f": "f", "f+1": "f+1"}, "fusion_lambda": float, "n_hood": int}
+    "SM-SGE": {"prefixes": {"f": "f", "f+1": "f+1"}, "fusion_lambda": NUMBER, "n_hood": COUNT}
     | dict.fromkeys(("last_pre", "struct_only", "global_att", "reverse"), SWITCH),
     "AGE": {"centred": SWITCH, "decoder_input": {"zeros": "zeros", "previous": "previous"}},
 }
+OF_EVALUATION = ("prefixes", "last_pre", "centred")  # the others are options of the models
 
 
 @dataclass(frozen=True)
 class PublishedOptions(MachineOptions, DataOptions):
     """Published TensorFlow checkpoints (docs/6-formats.md)."""
 
-    view: int | None = option(
-        None, "cross-view test set (CASIA_B), also with --recognise", type=int, metavar="V"
-    )
+    view: int | None = option(None, "view (CASIA_B), also for --recognise", type=int, metavar="V")
     batch_size: int | None = option(
         None, "only --protocol released needs it", type=positive_int, metavar="N"
     )
     encoder: Path | None = option(
-        None,
-        "encoders of AGE's recogniser, without _x, _y, _z (default: those beside it)",
-        type=Path,
-        metavar="FOLDER",
+        None, "encoders of AGE's recogniser, if not beside it", type=Path, metavar="FOLDER"
     )
     set: list[str] | None = option(
         None,
-        "settings that variables do not tell: prefixes=f fusion_lambda=0.5 centred=1 ...",
+        "what variables do not tell: prefixes=f centred=1 ...",
         nargs="+",
         metavar="NAME=VALUE",
     )
@@ -74,13 +77,11 @@ class PublishedOptions(MachineOptions, DataOptions):
     )
 
 
-def refuse_options(
-    options: PublishedOptions, path: Path | None = None, view_allowed: bool = False
-) -> None:
-    """InputError for an option that only a published checkpoint takes. path: what is no such."""
-    for name in ("encoder", "set", "export", *(() if view_allowed else ("view",))):
+def refuse_options(options: PublishedOptions, found: Any = "none", view: bool = False) -> None:
+    """InputError for an option that only a published checkpoint takes, but for --view if `view`."""
+    for name in ("encoder", "set", "export", *(() if view else ("view",))):
         if getattr(options, name) is not None:
-            raise InputError(f"--{name} goes with a TensorFlow checkpoint, found {path or 'none'}")
+            raise InputError(f"--{name} goes with a TensorFlow checkpoint, found {found}")
 
 
 def open_checkpoint(path: Path, options: PublishedOptions) -> tuple[Path, dict[str, Any]]:
@@ -104,9 +105,8 @@ def open_checkpoint(path: Path, options: PublishedOptions) -> tuple[Path, dict[s
 def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
     """The content of a published checkpoint as engine.checkpoint.load would give it.
 
-    Nothing tells its epoch, which is None; so are the "persons" of a recogniser until
-    `name_persons`. Without the encoders of an AGE recogniser there is no "model". Raises InputError
-    for damaged files and other models.
+    Nothing tells its epoch, which is None, nor the "persons" of a recogniser (name_persons). An AGE
+    recogniser without encoders has no "model". Raises InputError for damaged and other files.
     """
     kind, variables = read_variables(prefix)
     method, row = kind.removesuffix(" recogniser"), datasets.get(options.dataset)
@@ -114,42 +114,31 @@ def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
     if options.view is not None:
         probe, length = "test", row.view_length
     values = settings_of(method, probe, options)
-    content = {
-        "method": method,
-        "dataset": options.dataset,
-        "length": options.length or length,
-        "protocol": options.protocol,
-        "seed": options.seed,
-        "settings": values,
-        "epoch": None,
-        "figures": {"epoch": None, "step": None},
-    }
+    content = {"method": method, "dataset": options.dataset, "length": options.length or length}
+    content |= {"protocol": options.protocol, "seed": options.seed, "settings": values}
+    content |= {"epoch": None, "figures": {"epoch": None, "step": None}}
     if kind == method:
-        content["probe"] = probe
-    else:
-        part = recogniser_part(method, variables, values)
-        content |= {"task": "recognition", "view": options.view, "recogniser": part}
-    encoders = prefix
-    if kind == "AGE recogniser":
-        frames = part["arguments"]["inputs"] // (3 * part["arguments"]["hidden"])  # in a row
-        values["manner"] = "ap" if frames == 1 else "sc"
-        content["length"] = frames if frames > 1 else content["length"]
-        encoders = options.encoder or age.encoders_beside(prefix)
-        if encoders is None:
-            return content
-    model = build(method, encoders, variables, values)
-    if kind == "AGE recogniser" and model.arguments["hidden"] != part["arguments"]["hidden"]:
-        raise InputError(
-            f"{prefix} needs encoders of {part['arguments']['hidden']} units, {encoders} have "
-            f"{model.arguments['hidden']}: name others with --encoder"
-        )
-    sizes = {**model.arguments, "P": model.arguments.get("heads")}
-    values.update({name: sizes[name] for name in values if name in sizes})
-    return content | {"model": model.state_dict(), "arguments": model.arguments}
+        return content | {"probe": probe} | encoder_part(method, prefix, variables, values)
+    part = recogniser_part(method, variables, values)
+    content |= {"task": "recognition", "view": options.view, "recogniser": part}
+    if method == "SM-SGE":
+        return content | encoder_part(method, prefix, variables, values)
+    hidden = part["arguments"]["hidden"]
+    frames = part["arguments"]["inputs"] // (3 * hidden)  # in a row
+    values["manner"] = "ap" if frames == 1 else "sc"
+    content["length"] = frames if frames > 1 else content["length"]
+    stem = re.sub("_RN_(ap|sc)$", "", prefix.parent.name)
+    beside = prefix.parent.parent.parent / "Gait_Encoding_models" / stem
+    if not options.encoder and not beside.with_name(f"{stem}_x").is_dir():
+        return content
+    encoder = encoder_part(method, options.encoder or beside, variables, values)
+    if (units := encoder["arguments"]["hidden"]) != hidden:
+        raise InputError(f"{prefix} needs an --encoder of {hidden} units, found {units}")
+    return content | encoder
 
 
 def read_variables(prefix: Path) -> tuple[str, dict[str, np.ndarray]]:
-    """The kind of a checkpoint and its variables, without the optimiser's and those not of numbers.
+    """The kind of a checkpoint and its variables that are numbers, without the optimiser's.
 
     Raises InputError for a damaged checkpoint, and for one of another model.
     """
@@ -160,11 +149,9 @@ def read_variables(prefix: Path) -> tuple[str, dict[str, np.ndarray]]:
     }
     kind = detect(entries)
     if kind is None:
-        names = [f"{name} {list(entry.shape)}" for name, entry in entries.items()]
-        raise InputError(
-            f"{prefix} is no checkpoint of SimMC, SM-SGE or AGE: found {len(names)} variables: "
-            f"{', '.join(names[:8])}"
-        )
+        names = ", ".join(f"{name} {list(entry.shape)}" for name, entry in entries.items())
+        found = f"found {len(entries)} variables: {names:.300}"
+        raise InputError(f"{prefix} is no checkpoint of SimMC, SM-SGE or AGE: {found}")
     return kind, bundle.read(entries)
 
 
@@ -183,13 +170,35 @@ def settings_of(method: str, probe: str, options: PublishedOptions) -> dict[str,
         name, _, value = text.partition("=")
         try:
             kind = UNTOLD[method][name]
-            values[name] = kind[value] if isinstance(kind, dict) else kind(value)
+            values[name] = kind["NUMBER"](value) if "NUMBER" in kind else kind[value]
         except (KeyError, ValueError) as error:
-            untold = UNTOLD[method].items()
-            known = (f"{n}={'|'.join(k) if isinstance(k, dict) else 'NUMBER'}" for n, k in untold)
-            known = ", ".join(known) or "nothing, its variables tell all"
+            known = ", ".join(f"{n}={'|'.join(kind)}" for n, kind in UNTOLD[method].items())
+            known = known or "nothing, its variables tell all"
             raise InputError(f"--set {text}: expected for {method} {known}") from error
     return asdict(settings.choose(method, options.protocol, options.dataset, probe, values))
+
+
+def encoder_part(
+    method: str, path: Path, variables: Mapping[str, np.ndarray], values: dict[str, Any]
+) -> dict[str, Any]:
+    """The encoder in the content of a checkpoint; its sizes go into `values`, the settings.
+
+    path: of AGE's encoders: a checkpoint or the folder of any axis, or the folders without _x, _y,
+    _z at their end. Raises InputError if an axis is missing.
+    """
+    if method == "AGE":
+        prefix = bundle.find(path)
+        stem, variables = re.sub("_[xyz]$", "", str(prefix.parent if prefix else path)), {}
+        for axis in AXES:
+            if (prefix := bundle.find(Path(f"{stem}_{axis}"))) is None:
+                raise InputError(f"AGE has encoders in {stem}_x, _y and _z, found none in _{axis}")
+            own = read_variables(prefix)[1]
+            variables |= {f"{axis}/{name}": array for name, array in own.items()}
+    untold = {name: values[name] for name in UNTOLD[method] if name not in OF_EVALUATION}
+    model = METHODS[method].model.from_published(variables, **untold)
+    sizes = {**model.arguments, "P": model.arguments.get("heads")}
+    values.update({name: sizes[name] for name in values if name in sizes})
+    return {"model": model.state_dict(), "arguments": model.arguments}
 
 
 def recogniser_part(
@@ -197,46 +206,62 @@ def recogniser_part(
 ) -> dict[str, Any]:
     """The recogniser in the content of a checkpoint. values: the settings."""
     if method == "SM-SGE" and values["prefixes"] == "f":
-        log.info(
-            "published recognisers of SM-SGE were trained with f+1 prefixes and lose points with "
-            "f: --protocol released, or --set prefixes=f+1"
-        )
+        log.info("published SM-SGE recognisers know f+1 prefixes, not f: --set prefixes=f+1")
     network = RecognitionNetwork.from_published(variables)
     combine = "mean" if method == "AGE" else "last" if values["last_pre"] else "sum"
-    return {
-        "model": {f"network.{name}": tensor for name, tensor in network.state_dict().items()},
-        "arguments": {**network.arguments, "combine": combine},
-        "test": None,
-        "persons": None,
-    }
-
-
-def build(
-    method: str, path: Path, variables: Mapping[str, np.ndarray], values: Mapping[str, Any]
-) -> nn.Module:
-    """The encoder of a checkpoint. path: of AGE's encoders. values: the settings."""
-    if method == "SimMC":
-        return SimMC.from_published(variables)
-    if method == "SM-SGE":
-        names = ("n_hood", "fusion_lambda", "loss", "pred_margin")
-        switches = {name: bool(values[name]) for name in ("global_att", "struct_only", "reverse")}
-        return SMSGE.from_published(variables, **{name: values[name] for name in names}, **switches)
-    variables = {
-        f"{axis}/{name}": array
-        for axis, prefix in age.encoder_prefixes(path).items()
-        for name, array in read_variables(prefix)[1].items()
-    }
-    return AGE.from_published(variables, decoder_input=values["decoder_input"])
+    weights = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    arguments = {**network.arguments, "combine": combine}
+    return {"model": weights, "arguments": arguments, "test": None, "persons": None}
 
 
 def name_persons(content: dict[str, Any], path: Path, persons: np.ndarray) -> None:
-    """Say which person each class of the recogniser is: the data's labels, from the lowest, as
-    released. Raises InputError if the data have another number of persons.
+    """Say which person each class of the recogniser is: the data's labels, from the lowest.
+
+    Raises InputError if the data have another number of persons.
     """
     part = content["recogniser"]
-    if part["arguments"]["persons"] != len(persons):
-        raise InputError(
-            f"{path} recognises {part['arguments']['persons']} persons, these data have "
-            f"{len(persons)}: use the data that belong to it"
-        )
+    if (known := part["arguments"]["persons"]) != len(persons):
+        raise InputError(f"{path} recognises {known} persons, these data have {len(persons)}")
     part["persons"] = [int(person) for person in persons]
+
+
+def score_rows(
+    content: Mapping[str, Any], prefix: Path, protocol: str, device: torch.device
+) -> dict[str, dict[str, Any]]:
+    """Figures of AGE's recogniser on the feature rows kept beside it, by test split (the authors'
+    evaluate.py): val_*.npy are of the first, val_2_*.npy of the second.
+
+    Full: every sequence. Released: those in whole batches of rows. Raises InputError if there are
+    no rows, they cannot be read (Git LFS pointers, for example) or are not this recogniser's.
+    """
+    part, settings = content["recogniser"], content["settings"]
+    recogniser = Recogniser(**part["arguments"]).to(device)
+    recogniser.load_state_dict(part["model"])
+    f = content["length"] if settings["manner"] == "ap" else 1  # rows of a sequence
+    size = settings["batch_size"] if protocol == "released" else 1
+    d, persons = part["arguments"]["inputs"], part["arguments"]["persons"]
+    tests, figures = datasets.get(content["dataset"]).recognition, {}
+    for test, name in zip(tests, ("val", "val_2"), strict=False):
+        files = [prefix.with_name(f"{name}_{part}.npy") for part in "Xy"]
+        if not all(file.is_file() for file in files):
+            continue
+        try:
+            rows, labels = (np.load(file, allow_pickle=False) for file in files)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{files[0]} is no array (a Git LFS pointer?): {error}") from error
+        M = len(rows)
+        fits = rows.shape == (M, d) and labels.shape[:-1] == (M,) and f <= M
+        if not fits or labels.shape[-1] > persons:
+            wanted = f"at least {f} rows of {d} numbers with labels of {persons} persons"
+            found = f"{rows.shape} with {labels.shape}"
+            raise InputError(f"{files[0]}: expected {wanted}, found {found}")
+        used = (M // size * size or M) // f * f
+        rows = rows[:used].reshape(-1, f, d).astype(np.float32)
+        labels = labels.argmax(axis=1)[:used].reshape(-1, f)
+        one = (labels == labels[:, :1]).all(axis=1)  # as released, should a sequence be cut
+        scores = recogniser.scores(torch.from_numpy(rows[one]).to(device))
+        figures[test] = {**evaluate(scores, labels[one, 0]), "epoch": None, "step": None}
+    if not figures:
+        need = "name its encoders with --encoder FOLDER, or put its val_X.npy and val_y.npy beside"
+        raise InputError(f"{prefix} is AGE's recogniser alone: {need} it")
+    return figures
