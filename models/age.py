@@ -6,9 +6,8 @@ Rao, Wang, Hu, Tan, Da, Cheng, Hu. IJCAI 2020. https://www.ijcai.org/proceedings
 An LSTM encoder-decoder rebuilds a skeleton sequence in reverse order. The decoder attends to the
 encoded gait states, and a locality mask pulls its attention towards the frames next to the one
 being rebuilt. The context vectors are the gait feature (attention-based gait encodings, AGEs).
-The axes x, y, z have a model each and share nothing.
-
-Shapes: B sequences, f frames, J joints, H units. Symbols as in the paper's Fig. 2.
+The axes x, y, z have a model each and share nothing. B sequences, f frames, J joints, H units;
+symbols as in the paper's Fig. 2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from models.published import pick, tensor
+from models.published import lstm_cell, pick, tensor
 
 AXES = ("x", "y", "z")
 # Of decoder_input, target, attention.
 CHOICES = ("zeros", "previous"), ("reverse", "same"), ("LA", "BA", "MBA", "none")
 L2_WEIGHT = 0.02  # lambda_l2 of the released code
 CLIP = 5.0  # gradients, by value
-FORGET_BIAS = 1.0  # added when a cell runs, as TensorFlow does
 
 # Parameter of an axis -> variable of its published checkpoint. Kernels are our weights transposed.
 _WRAPPER = "decode/decoder/Attention_Wrapper"
@@ -49,34 +47,21 @@ COPIES = {
 State = tuple[Tensor, Tensor]  # h and c of an LSTM layer, (B, H) each
 
 
-class LSTMCell(nn.Module):
-    """TensorFlow's LSTM cell: one weight for input and h, its gates in the order i, j, f, o."""
-
-    def __init__(self, inputs: int, hidden: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(4 * hidden, inputs + hidden))
-        self.bias = nn.Parameter(torch.empty(4 * hidden))
-
-    def forward(self, x: Tensor, state: State) -> State:
-        h, c = state
-        gates = nn.functional.linear(torch.cat([x, h], dim=1), self.weight, self.bias)
-        i, j, f, o = gates.chunk(4, dim=1)
-        c = torch.sigmoid(f + FORGET_BIAS) * c + torch.sigmoid(i) * torch.tanh(j)
-        return torch.sigmoid(o) * torch.tanh(c), c
-
-
 class LSTM(nn.Module):
-    """Two LSTM layers."""
+    """Two LSTM layers. A layer is one linear map of its input and h to TensorFlow's gates."""
 
     def __init__(self, inputs: int, hidden: int):
         super().__init__()
         self.hidden = hidden
-        self.cells = nn.ModuleList([LSTMCell(inputs, hidden), LSTMCell(hidden, hidden)])
+        self.cells = nn.ModuleList(nn.Linear(n + hidden, 4 * hidden) for n in (inputs, hidden))
 
     def step(self, x: Tensor, states: list[State]) -> list[State]:
         """One frame x (B, D): the new state of each layer; the second h is the output."""
-        first = self.cells[0](x, states[0])
-        return [first, self.cells[1](first[0], states[1])]
+        new = []
+        for gates, (h, c) in zip(self.cells, states, strict=True):
+            x, c = lstm_cell(gates(torch.cat([x, h], dim=1)), c)
+            new.append((x, c))
+        return new
 
     def forward(self, x: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
         """A sequence x (B, f, D): the outputs (B, f, H) and the final state of each layer."""
@@ -87,33 +72,25 @@ class LSTM(nn.Module):
         return torch.stack([states[1][0] for states in steps[1:]], dim=1), steps[-1]
 
 
-class GaitDecoder(LSTM):
-    """The gait decoder's layers; without attention two LSTM layers and the output."""
-
-    def __init__(self, joints: int, hidden: int, attends: bool):
-        super().__init__(joints + hidden if attends else joints, hidden)
-        self.memory = nn.Linear(hidden, hidden, bias=False) if attends else None  # M
-        self.attention = nn.Linear(2 * hidden, hidden, bias=False) if attends else None  # f_att
-        self.output = nn.Linear(hidden, joints)  # f_F
-
-
 class AxisModel(nn.Module):
     """The encoder-decoder of one axis, with Luong's attention (general score) or without."""
 
     def __init__(self, joints: int, hidden: int, attends: bool):
         super().__init__()
+        self.attends = attends
         self.encoder = LSTM(joints, hidden)
-        self.decoder = GaitDecoder(joints, hidden, attends)
+        self.decoder = LSTM(joints + hidden if attends else joints, hidden)
+        if attends:
+            self.decoder.memory = nn.Linear(hidden, hidden, bias=False)  # M
+            self.decoder.attention = nn.Linear(2 * hidden, hidden, bias=False)  # f_att
+        self.decoder.output = nn.Linear(hidden, joints)  # f_F
         self.copies = nn.ParameterDict()
 
     def forward(self, x: Tensor, inputs: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
-        """What AGE.encode returns, of this axis.
-
-        x, inputs: what encoder and decoder read, (B, f, J). mask: multiplies the attention, (f, f).
-        """
+        """AGE.encode's output for one axis. x and the decoder's inputs: (B, f, J). mask: (f, f)."""
         h, states = self.encoder(x)  # encoded gait states h_1 ... h_f, (B, f, H)
         decoder = self.decoder
-        if decoder.attention is None:
+        if not self.attends:
             s, _ = decoder(inputs, states)
             return {"encoder_outputs": h, "decoder_outputs": s, "reconstruction": decoder.output(s)}
         keys = decoder.memory(h)  # k_i = M h_i, once a sequence
@@ -138,15 +115,11 @@ class AxisModel(nn.Module):
 class AGE(nn.Module):
     """The encoder-decoders of the three axes, trained apart.
 
-    joints: J. hidden: units H of every LSTM layer and of the attention.
-    decoder_input: zeros (the released code) or previous (the paper's text: the target frame before
-        the one to rebuild; a zero frame at the first step).
-    target: reverse (the sequence from its last frame to its first) or same (in its own order).
+    decoder_input: zeros (as released) or previous (the paper's text: the target frame before the
+    one to rebuild, zeros at first). target: reverse (rebuild the last frame first) or same.
     count_copies: hold the two unused variables of the released code, which enter only the L2 term.
     attention: LA (locality-aware), BA (basic), MBA (multiplied by the locality mask) or none.
-    generator: source of the initial values; one seeded with 0 by default.
-
-    Raises InputError for an unknown decoder_input, target or attention.
+    generator: source of the initial values; seed 0 by default. InputError for an unknown choice.
     """
 
     def __init__(
@@ -189,13 +162,11 @@ class AGE(nn.Module):
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "AGE":
-        """The model with published TensorFlow weights; sizes are taken from the arrays.
+        """The model with published weights, sizes taken from the arrays.
 
-        variables: arrays by name: `x/`, `y/` or `z/` and the checkpoint's name without ":0"; the
-            unused copies may be missing. options: as above. With count_copies=True the l2 and total
-            losses are those that the released code prints.
-
-        Raises InputError where a variable is missing or has another shape than the rest asks for.
+        variables: arrays by name, `x/`, `y/` or `z/` and the checkpoint's name without ":0"; the
+        unused copies may be missing. With count_copies the losses l2 and total are those that the
+        released code prints. Raises InputError where a variable is missing or of another shape.
         """
         hidden, joints = pick(variables, f"x/{PUBLISHED['decoder.output.weight']}").shape
         model = cls(joints, hidden, **options)
@@ -214,7 +185,7 @@ class AGE(nn.Module):
         return {name: torch.stack([axis[name] for axis in axes]) for name in axes[0]}
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], *args, **kwargs) -> None:
-        """Load what state_dict() gave. Raises RuntimeError for other names or shapes."""
+        """Load such weights. Raises RuntimeError for other names or shapes."""
         for number, axis in enumerate(self.axes.values()):
             weights = {name: value[number] for name, value in state_dict.items()}
             axis.load_state_dict(weights, *args, **kwargs)
@@ -222,12 +193,10 @@ class AGE(nn.Module):
     def encode(self, skeletons: Tensor) -> dict[str, Tensor]:
         """Encode and rebuild skeletons (B, f, J, 3), in the data's own unit and origin.
 
-        Returns encodings (B, f, 3H), the AGEs, x|y|z, row t of decoder step t (attention none: the
-        encoder_states); reconstruction (3, B, f, J), by step; encoder_outputs, decoder_outputs (3,
-        B, f, H); with attention also alignment (3, B, f, f), by step and frame, rows sum to 1, and
-        contexts, attention_vectors (3, B, f, H).
-
-        Raises InputError where the skeletons are not (B, f, J, 3) with the J of this model.
+        Returns encodings (B, f, 3H), the AGEs, x|y|z, by decoder step (attention none: the
+        encoder_states); reconstruction (3, B, f, J); encoder_outputs, decoder_outputs (3, B, f, H);
+        with attention also alignment (3, B, f, f), by step and frame, and contexts,
+        attention_vectors (3, B, f, H). Raises InputError for skeletons of another shape.
         """
         J, shape = self.joints, tuple(skeletons.shape)
         if len(shape) != 4 or not shape[1] or shape[2:] != (J, 3):
@@ -235,9 +204,8 @@ class AGE(nn.Module):
         inputs = torch.zeros_like(skeletons)
         if self.decoder_input == "previous":
             inputs[:, 1:] = self.targets(skeletons)[:, :-1]
-        mask = None
-        if self.attention == "MBA":
-            mask = locality_mask(shape[1], self.target, skeletons.device).to(skeletons.dtype)
+        mask = locality_mask(shape[1], self.target, skeletons.device).to(skeletons.dtype)
+        mask = mask if self.attention == "MBA" else None
         axes = [
             axis(skeletons[..., number], inputs[..., number], mask)
             for number, axis in enumerate(self.axes.values())
@@ -255,8 +223,7 @@ class AGE(nn.Module):
     def losses(self, skeletons: Tensor, locality: bool | None = None) -> dict[str, Tensor]:
         """The losses of each axis: reconstruction, locality, l2 and their sum total, (3,) each.
 
-        The first two are sums over the batch, so the batch size weighs them against the L2 term.
-        locality: whether that term counts; by default with attention LA.
+        The first two are summed over the batch. locality: whether it counts; by default with LA.
         """
         out = self.encode(skeletons)
         error = out["reconstruction"] - self.targets(skeletons).permute(3, 0, 1, 2)
@@ -265,8 +232,8 @@ class AGE(nn.Module):
         if self.attention == "LA" if locality is None else locality:
             A = out["alignment"]
             mask = locality_mask(A.shape[2], self.target, A.device).to(A.dtype)
-            # The target A * mask is not a constant: gradients pass.
-            local = 0.5 * (A - A * mask).square().sum(dim=(1, 2, 3))  # L_A
+            # L_A; the target A * mask is not a constant: gradients pass.
+            local = 0.5 * (A - A * mask).square().sum(dim=(1, 2, 3))
         squares = [sum(p.square().sum() for p in axis.parameters()) for axis in self.axes.values()]
         l2 = L2_WEIGHT * 0.5 * torch.stack(squares)  # biases included
         total = reconstruction + local + l2
@@ -281,10 +248,7 @@ def locality_mask(f: int, target: str = "reverse", device: torch.device | None =
 
 
 def encoder_states(out: Mapping[str, Tensor], target: str) -> Tensor:
-    """The encoded gait states h as frame features, of what AGE.encode returned: (B, f, 3H), x|y|z.
-
-    Row t is of the frame that decoder step t rebuilds, as is row t of the encodings.
-    """
+    """The encoder's states in AGE.encode's output: (B, f, 3H), x|y|z, in the target's order."""
     h = out["encoder_outputs"].permute(1, 2, 0, 3).flatten(2)
     return h.flip(1) if target == "reverse" else h
 

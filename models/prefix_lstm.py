@@ -6,8 +6,7 @@ about 14 steps in place of 21, the six of `--ord_sample` 6, and a whole sequence
 branches. All nodes of one depth are one step.
 
 The scales' LSTMs have the same width and run side by side, with a leading axis S on weights and
-activations. Weights keep TensorFlow's layout: kernels are (inputs, outputs), the gates stand in the
-order i, j, f, o, and the forget bias of 1 is added when the cell runs.
+activations. Weights keep TensorFlow's layout (models/published.py).
 
 Shapes: S scales, N nodes of the tree, B sequences, f frames, D units.
 """
@@ -20,8 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-
-FORGET_BIAS = 1.0
+from models.published import lstm_cell
 
 
 class PrefixTree(NamedTuple):
@@ -71,8 +69,6 @@ class PrefixLSTM(nn.Module):
         self.into_second = nn.Parameter(torch.zeros(S, units, 4 * units))
         self.recurrent = nn.ParameterList([torch.zeros(S, units, 4 * units) for _ in range(2)])
         self.bias = nn.ParameterList([torch.zeros(S, 4 * units) for _ in range(2)])
-        forget = torch.tensor([0, 0, FORGET_BIAS, 0]).repeat_interleave(units)
-        self.register_buffer("forget", forget, persistent=False)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
@@ -86,14 +82,13 @@ class PrefixLSTM(nn.Module):
 
     def forward(self, x: Sequence[Tensor], tree: PrefixTree) -> Tensor:
         """x: S inputs (B, f, inputs[s]) -> the second layer's h at all nodes, (S, N, B, D)."""
-        first, second = (bias + self.forget for bias in self.bias)  # (S, 4D)
         frames = [  # once a frame, not once a node: it is the same in every subset
             torch.addmm(bias, each.transpose(0, 1).flatten(0, 1), into)
-            for each, into, bias in zip(x, self.into_first, first, strict=True)
+            for each, into, bias in zip(x, self.into_first, self.bias[0], strict=True)
         ]
         frames = torch.stack(frames).unflatten(1, (x[0].shape[1], -1))  # (S, f, B, 4D)
         h = self._layer(frames.index_select(1, tree.frames), self.recurrent[0], tree)
-        gates = torch.baddbmm(second[:, None], h.flatten(1, 2), self.into_second)
+        gates = torch.baddbmm(self.bias[1][:, None], h.flatten(1, 2), self.into_second)
         return self._layer(gates.view(*h.shape[:3], -1), self.recurrent[1], tree)
 
     @staticmethod
@@ -106,8 +101,6 @@ class PrefixLSTM(nn.Module):
                 h, c = h.index_select(1, parents), c.index_select(1, parents)
                 shape, state = gates.shape, h.flatten(1, 2)
                 gates = torch.baddbmm(gates.flatten(1, 2), state, recurrent).view(shape)
-            i, j, f, o = gates.chunk(4, dim=-1)  # (S, nodes of the depth, B, D)
-            c = i.sigmoid() * j.tanh() + (0 if c is None else f.sigmoid() * c)
-            h = o.sigmoid() * c.tanh()
+            h, c = lstm_cell(gates, c)  # (S, nodes of the depth, B, D)
             outputs.append(h)
         return torch.cat(outputs, dim=1)

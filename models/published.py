@@ -9,8 +9,19 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from common.errors import InputError
+
+FORGET_BIAS = 1.0
+
+
+def lstm_cell(gates: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+    """New h and c (..., H) of TensorFlow's LSTM cell. gates: (..., 4H); c: the old one, None: 0."""
+    i, j, f, o = gates.chunk(4, dim=-1)
+    kept = 0 if c is None else torch.sigmoid(f + FORGET_BIAS) * c
+    c = kept + torch.sigmoid(i) * torch.tanh(j)
+    return torch.sigmoid(o) * torch.tanh(c), c
 
 
 def pick(
@@ -18,31 +29,19 @@ def pick(
 ) -> np.ndarray:
     """The named variable. InputError where it is missing or has another shape than `shape`."""
     if name not in variables:
-        raise InputError(
-            f"the published weights have no variable {name!r}: not a checkpoint of this model?"
-        )
-    if shape is not None and tuple(variables[name].shape) != tuple(shape):
-        raise InputError(
-            f"published variable {name!r}: expected shape {tuple(shape)}, "
-            f"found {tuple(variables[name].shape)}"
-        )
-    return variables[name]
+        raise InputError(f"no variable {name!r}: not a checkpoint of this model?")
+    array = variables[name]
+    if shape is not None and array.shape != tuple(shape):
+        raise InputError(f"variable {name!r}: expected shape {tuple(shape)}, found {array.shape}")
+    return array
 
 
-def tensor(array: np.ndarray) -> torch.Tensor:
+def tensor(array: np.ndarray) -> Tensor:
     """A float32 copy of an array."""
     return torch.tensor(np.asarray(array), dtype=torch.float32)
 
 
-def set_linear(layer: torch.nn.Linear, kernel: np.ndarray, bias: np.ndarray) -> None:
-    """Fill a linear layer from a TensorFlow kernel (inputs, outputs) and bias (outputs,)."""
-    layer.weight.data.copy_(tensor(kernel).T)
-    layer.bias.data.copy_(tensor(bias))
-
-
-def lstm_gates_to_torch(array: torch.Tensor) -> torch.Tensor:
-    """Swap the middle two of four gates in the last axis, 4 * units wide: TensorFlow's i, j, f, o
-    to PyTorch's i, f, g, o, or back.
-    """
-    i, j, f, o = array.chunk(4, dim=-1)
-    return torch.cat([i, f, j, o], dim=-1)
+def set_linear(layer: nn.Linear, variables: Mapping[str, np.ndarray], kernel: str, bias: str):
+    """Fill a linear layer from a named kernel (inputs, outputs) and bias (outputs,)."""
+    layer.weight.data.copy_(tensor(pick(variables, kernel, layer.weight.shape[::-1])).T)
+    layer.bias.data.copy_(tensor(pick(variables, bias, layer.bias.shape)))

@@ -1,16 +1,15 @@
 """SimMC: A Simple Masked Contrastive Learning Framework for Unsupervised Skeleton-Based Person
 Re-Identification.
 
-Haocong Rao and Chunyan Miao, IJCAI 2022, https://arxiv.org/abs/2204.09826. Released code
-(TensorFlow 1): https://github.com/Kali-Hac/SimMC.
+Rao, Miao. IJCAI 2022. https://arxiv.org/abs/2204.09826
+(TensorFlow code: https://github.com/Kali-Hac/SimMC)
 
 Section 3.1, masked prototype contrastive learning (MPC): the mean feature of the frames that a
 random mask keeps is drawn to the prototype of its cluster. Section 3.2, masked intra-sequence
 contrastive learning (MIC): the features of two masks of one sequence are drawn together through a
 predictor, without gradient through the target.
 
-Letters: B sequences, f frames, J joints, H features, K prototypes, t temperature, lambda weight of
-MIC.
+B sequences, f frames, J joints, H features, K prototypes, t temperature, lambda weight of MIC.
 """
 
 import itertools
@@ -25,15 +24,12 @@ from torch.nn import functional
 from common.errors import InputError
 from models.published import set_linear
 
-PREDICTOR = ("Variable", "Variable_1")  # its kernel and bias in the published checkpoints
-
 
 class SimMC(nn.Module):
     """Frame encoder (an MLP) and MIC predictor.
 
-    inputs: numbers in a frame, J * 3 for skeletons, d for another model's frame features.
-    H: feature size. D: hidden layers. generator: draws the initial weights; None leaves them to
-    from_published.
+    inputs: numbers in a frame, J * 3 for skeletons, d for another model's frame features. H:
+    feature size. D: hidden layers. generator: draws the initial weights.
     """
 
     def __init__(
@@ -57,26 +53,23 @@ class SimMC(nn.Module):
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray]) -> "SimMC":
-        """The model with the weights of a published checkpoint, sizes taken from the arrays.
-
-        variables: name -> array, names as in the checkpoint (SimMC/dense/kernel ...); optimiser
-        slots are ignored. Raises InputError if the encoder or the predictor is not among them.
-        """
+        """Model of published variables, name -> array (SimMC/dense/kernel ...), or InputError."""
         pattern = re.compile(r"(?:^|/)(dense(?:_\d+)?/(?:kernel|bias)|Variable(?:_1)?)$")
         matches = ((pattern.search(name), array) for name, array in variables.items())
         arrays = {match[1]: array for match, array in matches if match}
         depth = sum(name.endswith("kernel") for name in arrays)
         dense = ["dense" if n == 0 else f"dense_{n}" for n in range(depth)]
-        names = [(f"{name}/kernel", f"{name}/bias") for name in dense] + [PREDICTOR]
+        names = [(f"{name}/kernel", f"{name}/bias") for name in dense]
+        names += [("Variable", "Variable_1")]  # the predictor
         if depth < 2 or any(name not in arrays for pair in names for name in pair):
             raise InputError(
                 "expected SimMC's variables (dense/kernel, dense/bias, dense_1/..., Variable, "
-                f"Variable_1), found {', '.join(sorted(variables)) or 'none'}"
+                f"Variable_1), found {', '.join(sorted(variables)[:8]) or 'none'}"
             )
         inputs, H = arrays["dense/kernel"].shape
         model = cls(inputs, H, depth - 1)
         for layer, (kernel, bias) in zip((*model.encoder, model.predictor), names, strict=True):
-            set_linear(layer, arrays[kernel], arrays[bias])
+            set_linear(layer, arrays, kernel, bias)
         return model
 
     def encode(self, skeletons: Tensor) -> Tensor:
@@ -95,11 +88,10 @@ class SimMC(nn.Module):
         temperature: float,
         mask_lambda: float,
     ) -> dict[str, Tensor]:
-        """The paper's objective on a batch.
+        """The scalars MPC_1, MPC_2, MPC, MIC and total = lambda MIC + (1 - lambda) MPC of a batch.
 
         skeletons: (B, f, J, 3). masks: (2, f) bool, the frames that each mask keeps. labels: (2, B)
-        cluster of each sequence in the two clusterings. prototypes: two tensors (K, H). Returns
-        scalars MPC_1, MPC_2, MPC, MIC and total = lambda MIC + (1 - lambda) MPC.
+        cluster of each sequence in the two clusterings. prototypes: two tensors (K, H).
         """
         frames = self.encode(skeletons)  # (B, f, H)
         v1, v2 = (masked_mean(frames, mask) for mask in masks)  # (B, H)
@@ -110,9 +102,7 @@ class SimMC(nn.Module):
         return {"MPC_1": mpc_1, "MPC_2": mpc_2, "MPC": mpc_1 + mpc_2, "MIC": mic, "total": total}
 
     def intra_sequence_contrast(self, v1: Tensor, v2: Tensor) -> Tensor:
-        """MIC: -(mean cos(u1, sg(v2)) + mean cos(u2, sg(v1))) / 2 with u = predictor(v). v1, v2:
-        (B, H).
-        """
+        """MIC = -(mean cos(u1, sg(v2)) + mean cos(u2, sg(v1))) / 2, u = predictor(v); v: (B, H)."""
         u1, u2 = self.predictor(v1), self.predictor(v2)
         return -(_cosine(u1, v2.detach()) + _cosine(u2, v1.detach())) / 2
 
@@ -125,12 +115,11 @@ def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
 def prototype_contrast(v: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
     """MPC: cross entropy of softmax(cos(v, c) / t) with the cluster labels; 0 if every label is 0.
 
-    v: (B, H), labels: (B,), prototypes: (K, H), constants.
+    v: (B, H). labels: (B,). prototypes c: (K, H), constants.
     """
     logits = _normalise(v) @ _normalise(prototypes.detach()).T / temperature  # (B, K)
-    loss = functional.cross_entropy(logits, labels)
     # As released (docs/5-fidelity.md, all-zero-labels); a product keeps the decision on the device.
-    return loss * labels.any()
+    return functional.cross_entropy(logits, labels) * labels.any()
 
 
 def _normalise(x: Tensor) -> Tensor:
@@ -144,7 +133,7 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def draw_masks(rng: np.random.RandomState, f: int, dropped: Sequence[int]) -> np.ndarray:
-    """Masks that keep f - x random frames for each x in dropped. Returns (len(dropped), f) bool."""
+    """Masks (len(dropped), f) bool, each of which keeps f - x random frames, x from dropped."""
     masks = np.zeros((len(dropped), f), dtype=bool)
     for mask, x in zip(masks, dropped, strict=True):
         mask[rng.choice(f, f - x, replace=False)] = True
@@ -152,18 +141,14 @@ def draw_masks(rng: np.random.RandomState, f: int, dropped: Sequence[int]) -> np
 
 
 def check_masks(f: int, dropped: Sequence[int]) -> None:
-    """Raises InputError unless each mask leaves out at least 0 and keeps at least 1 of f frames."""
+    """Raises InputError unless each mask keeps 1 to f frames."""
     for x in dropped:
         if not 0 <= x < f:
-            raise InputError(
-                f"a mask leaves out 0 to {f - 1} of {f} frames, found {x}: give another --mask_x"
-            )
+            raise InputError(f"--mask_x: a mask leaves out 0 to {f - 1} of {f} frames, found {x}")
 
 
 def mean_of_clusters(features: Tensor, labels: Tensor) -> Tensor:
-    """Prototypes (K, H): the mean of the features (N, H) of each cluster 0 ... K - 1 in labels
-    (N,); noise (-1) has none.
-    """
+    """Prototypes (K, H): means of the features (N, H) of each cluster in labels (N,); -1: noise."""
     members = labels >= 0
     counts = torch.bincount(labels[members])
     sums = features.new_zeros(len(counts), features.shape[1])

@@ -41,17 +41,13 @@ Subsets = Sequence[Sequence[int]]
 
 
 def relation(fine: Tensor, coarse: Tensor) -> Tensor:
-    """Collaborative relations A_sr = softmax over r's nodes of H_s H_r^T, (..., n_s, n_r), of
-    structural features (..., n_s, hidden) and (..., n_r, hidden).
-    """
+    """Collaborative relations A_sr = softmax_r(H_s H_r^T), (..., n_s, n_r). H: (..., n, hidden)."""
     # Transposed: a softmax over a short last dimension is several times slower on a CPU.
     return (coarse @ fine.mT).softmax(dim=-2).mT
 
 
 class ReconstructionHead(nn.Module):
-    """Rebuilds the skeletons of one scale from the LSTM outputs of another (MSR):
-    relu(h W_1 + b_1) W_2 + b_2, (..., D_h) -> (..., nodes * 3).
-    """
+    """Rebuilds a scale from states, relu(h W_1 + b_1) W_2 + b_2, (..., D_h) -> (..., nodes * 3)."""
 
     def __init__(self, units: int, nodes: int):
         super().__init__()
@@ -98,9 +94,7 @@ class SMSGE(nn.Module):
     ):
         super().__init__()
         if not scales or set(scales) - set(SCALES) or len(set(scales)) < len(scales):
-            raise InputError(
-                f"unknown scales {scales!r}; choose some of the letters {', '.join(SCALES)}"
-            )
+            raise InputError(f"unknown scales {scales!r}; choose letters of {', '.join(SCALES)}")
         if loss not in LOSSES:
             raise InputError(f"unknown loss {loss!r}; choose one of {', '.join(LOSSES)}")
         if pred_margin < 0:
@@ -127,9 +121,7 @@ class SMSGE(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
-        """Initial values as released: plain matrices N(0, 1), attention and LSTM kernels
-        Glorot-uniform, biases 0.
-        """
+        """As released: matrices N(0, 1), attention and LSTM kernels Glorot-uniform, biases 0."""
         for layer in (*self.structure.values(), self.dynamics):
             layer.initialise(generator)
         for matrix in self.relation.values():
@@ -167,10 +159,7 @@ class SMSGE(nn.Module):
         for scale, n in self.nodes_of.items():
             shape = tuple(graphs[scale].shape) if scale in graphs else None
             if shape is None or len(shape) != 4 or shape[2:] != (n, 3) or shape[1] < 1:
-                raise InputError(
-                    f"SM-SGE expects scale {scale} as (B, f, {n}, 3), found {shape}; "
-                    f"check the data set (joints) that the model was trained on"
-                )
+                raise InputError(f"SM-SGE expects scale {scale} as (B, f, {n}, 3), found {shape}")
         return {scale: self.structure[scale](graphs[scale]) for scale in self.scales}
 
     def collaborate(self, scale: str, H: Graphs) -> Tensor:
@@ -200,9 +189,7 @@ class SMSGE(nn.Module):
         f = nodes[self.scales[0]].shape[1]
         prefixes = f if prefixes is None else prefixes
         if prefixes not in (f, f + 1):
-            raise InputError(
-                f"expected {f} or {f + 1} prefixes of a sequence of {f} frames, found {prefixes}"
-            )
+            raise InputError(f"expected {f} or {f + 1} prefixes of {f} frames, found {prefixes}")
         if prefixes > f:
             nodes = {scale: pad(x, (0, 0, 0, 0, 0, 1)) for scale, x in nodes.items()}
         tree = prefix_tree([range(prefixes)], nodes[self.scales[0]].device)
@@ -236,13 +223,11 @@ class SMSGE(nn.Module):
     def losses(
         self, graphs: Graphs, subsets: Subsets, H: Mapping[str, Graphs] | None = None
     ) -> dict[str, Tensor]:
-        """The loss of each source scale: summed over the rebuilt scales, averaged over the frame
-        subsets.
+        """The loss of each source scale, summed over the rebuilt scales, averaged over the subsets.
 
-        subsets: frame numbers in the order of reading, as draw_subsets gives them. H: for each
-        source scale the structural features to start from (engine.joint_step gives each its own
-        copy). Raises InputError for frames that the sequences, or with pred_margin their targets,
-        do not have.
+        subsets: frame numbers in the order of reading (data.frame_subsets). H: structural features
+        for each source scale (engine.joint_step gives each its own copy). Raises InputError for
+        frames that the sequences, or with pred_margin their targets, do not have.
         """
         H = H or dict.fromkeys(self.scales, self.structural(graphs))
         terms = self.loss_terms(graphs, subsets, H)
@@ -251,15 +236,13 @@ class SMSGE(nn.Module):
     def loss_terms(
         self, graphs: Graphs, subsets: Subsets, H: Mapping[str, Graphs]
     ) -> dict[str, dict[str, Tensor]]:
-        """The loss of each source and target scale on each subset, dict source -> target -> (M,);
-        the arguments of `losses`.
-        """
+        """The loss on each subset, (M,), by source and target scale; arguments as of `losses`."""
         length, device = graphs[self.scales[0]].shape[1], graphs[self.scales[0]].device
         read = {int(frame) for frames in subsets for frame in frames}
         if read and (min(read) < 0 or max(read) + self.pred_margin >= length):
             raise InputError(
-                f"frame subsets reach from {min(read)} to {max(read)} (+ {self.pred_margin} frames "
-                f"predicted ahead), but the sequences have frames 0 to {length - 1}"
+                f"frame subsets reach from {min(read)} to {max(read)} (+ {self.pred_margin} ahead),"
+                f" but the sequences have frames 0 to {length - 1}"
             )
         tree = prefix_tree(subsets, device)
         h = self.encode({scale: self.collaborate(scale, H[scale]) for scale in self.scales}, tree)
@@ -280,11 +263,10 @@ class SMSGE(nn.Module):
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "SMSGE":
-        """The model with published TensorFlow weights; sizes are taken from the arrays.
+        """The model with published weights, sizes taken from the arrays.
 
-        variables: arrays by the checkpoint's names without ":0"; others in it are ignored. options:
-        n_hood, global_att, fusion_lambda, struct_only, loss, pred_margin, which no array tells.
-        Raises InputError where a variable is missing or has another size than the rest asks for.
+        variables: arrays by the checkpoint's names without ":0". options: those that no array
+        tells. Raises InputError where a variable is missing or of another size.
         """
         D_h, width = pick(variables, "MSR/MSR/J_pred/J_pred/Variable_2").shape
         hidden = pick(variables, "Multi_Scale/Multi_Scale/Variable").shape[1]
@@ -296,17 +278,14 @@ class SMSGE(nn.Module):
             sizes = [part.numel() for part in parts]
             if len(array) != sum(sizes):
                 raise InputError(
-                    f"published variable {name!r}: expected {sum(sizes)} numbers, "
-                    f"found {len(array)}"
+                    f"variable {name!r}: expected {sum(sizes)} numbers, found {len(array)}"
                 )
             for part, values in zip(parts, array.split(sizes), strict=True):
                 part.data.copy_(values.view_as(part))
         return model
 
     def _published(self) -> Iterator[tuple[str, list[Tensor]]]:
-        """Each published variable and the parts of this model's parameters that it fills, one below
-        the other.
-        """
+        """Each published variable and the parameters, one below the other, that it fills."""
         for order, scale in enumerate("JPBI"):
             layer, heads = self.structure[scale], len(self.structure[scale].b)
             yield _numbered("Multi_Scale/Multi_Scale/Variable", 2 * order), [layer.W_in]

@@ -6,7 +6,6 @@ import torch
 
 from common.errors import InputError
 from engine.optimizer import TFAdam
-from models.published import lstm_gates_to_torch
 from models.simmc import SimMC, check_masks, draw_masks, mean_of_clusters, prototype_contrast
 from reid.cluster_quality import tightness
 
@@ -203,12 +202,6 @@ def test_tightness_against_the_definition():
     found = tightness(torch.from_numpy(features), torch.from_numpy(persons))
     assert found["mACT"] == pytest.approx(np.mean(D) / np.mean(np.diag(D)))
     assert found["mRCL"] == pytest.approx(np.mean(between) / np.mean(D))
-
-
-def test_lstm_gate_order_goes_either_way():
-    gates = torch.arange(8.0)[None]
-    assert lstm_gates_to_torch(gates).tolist() == [[0, 1, 4, 5, 2, 3, 6, 7]]
-    assert torch.equal(lstm_gates_to_torch(lstm_gates_to_torch(gates)), gates)
 
 
 def test_bad_input():

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from models.prefix_lstm import FORGET_BIAS
-from models.published import lstm_gates_to_torch
+from models.published import FORGET_BIAS
 from models.smsge import SMSGE
 
 
@@ -31,6 +30,14 @@ def nodes(model: SMSGE, graphs: Mapping[str, Tensor]) -> dict[str, Tensor]:
             gained = gained + A @ H[coarse] @ model.relation[fine + coarse]
         fused[fine] = H[fine] + model.fusion_lambda * gained
     return fused
+
+
+def lstm_gates_to_torch(array: Tensor) -> Tensor:
+    """TensorFlow's gates i, j, f, o in the last axis, 4 * units wide, in PyTorch's order i, f, g, o
+    (g = j), or back.
+    """
+    i, j, f, o = array.chunk(4, dim=-1)
+    return torch.cat([i, f, j, o], dim=-1)
 
 
 def lstms(model: SMSGE) -> dict[str, Callable[[Tensor], Tensor]]:
