@@ -14,7 +14,6 @@ the others; if any has, the exit code is 2 at the end.
 
 import argparse
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from pathlib import Path
 
 from common.command_line import pick_device, positive_int, script_parser
@@ -28,6 +27,7 @@ from reproduction.quick import make_data
 from reproduction.tables import write_all
 
 SIZES = "sizes"  # the table that needs neither data nor runs
+KNOWN = {"tables": (*COLUMNS, SIZES), "datasets": tuple(datasets.DATASETS), "methods": METHODS}
 
 
 def main() -> None:
@@ -51,12 +51,11 @@ def reproduce(args: argparse.Namespace, out: Path) -> None:
     if tables and not cells:
         raise InputError("no table has a row and a column for these methods and data sets")
     data = args.data or (out / "Datasets" if args.quick else Path("Datasets"))
-    runs = Runs(data, out / "runs", args.device, args.epochs, args.quiet)
+    epochs = args.epochs or (1 if args.quick else None)
+    runs = Runs(data, out / "runs", args.device, epochs, args.quiet or args.quick, args.quick)
     if args.quick:
         make_data(cells, out / "raw", data, preprocess)
-        runs = replace(runs, epochs=args.epochs or 1, quiet=True, small=True)
     work = jobs(cells)
-    # By path of the run: its record if it is done, why it cannot be made, or None.
     outcomes = {job.path: runs.record(job) or runs.obstacle(job) for job in work}
     print("\n".join(overview(args.tables, work, outcomes)), flush=True)
     if args.list:
@@ -81,8 +80,7 @@ def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
         words = {word.strip() for word in text.lower().split(",")}
         names = [name for name in known if name.lower() in words]
         if len(names) < len(words):
-            expected = f"some of {', '.join(known)}, with commas"
-            raise argparse.ArgumentTypeError(f"expected {expected}, found {text!r}")
+            raise argparse.ArgumentTypeError(f"expected {', '.join(known)}, found {text!r}")
         return names
 
     return parse
@@ -90,8 +88,7 @@ def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
 
 def parse_arguments() -> argparse.Namespace:
     parser = script_parser(__doc__)
-    choices = (*COLUMNS, SIZES), tuple(datasets.DATASETS), METHODS
-    for name, known in zip(("tables", "datasets", "methods"), choices, strict=True):
+    for name, known in KNOWN.items():
         text = f"some of {', '.join(known)} (all)"
         kind = {"type": names_of(known), "default": list(known), "metavar": "A,B"}
         parser.add_argument(f"--{name}", help=text, **kind)
@@ -108,8 +105,9 @@ def parse_arguments() -> argparse.Namespace:
     if args.quick and args.data:
         raise InputError("--quick makes its own simulated data: leave out --data")
     if args.data and not args.data.is_dir():  # else tables would be replaced by empty ones
-        expected = "expected a folder that preprocess.py wrote"
-        raise InputError(f"--data: {expected}, found none at {args.data}")
+        raise InputError(
+            f"--data: expected a folder that preprocess.py wrote, found no {args.data}"
+        )
     return args
 
 

@@ -1,8 +1,7 @@
 """The papers' tables as experiments: which command gives which figure.
 
-COLUMNS and ROWS are the whole declaration: to add a row, add a line. What the papers print for it
-stands in published_results.json, under the same table, row and column. Rows that stand only there
-are shown as published, and not run.
+COLUMNS and ROWS are the whole declaration: to add a row, add a line. What the papers print stands
+in published_results.json by table, row and column; rows that stand only there are not run.
 """
 
 import json
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data import datasets
+from data.descriptors import DESCRIPTORS
 
 PUBLISHED_ONLY = "published"  # what --methods calls the rows without a command
 VIEW_DEGREES = 18
@@ -43,22 +43,27 @@ class Row:
     method: str  # what --methods calls it
     script: str = ""  # none: published figures only
     options: str = ""  # but for data, seed and files
-    trained: bool = True  # in epochs
-    seeded: bool = True  # whether the seed matters
     of_dataset: bool = False  # one run has the figures of every column of a data set
     again: str = ""  # columns of a data set share an encoder: options of those after the first
     source: str = ""  # the row whose encoder takes the place of {source} in the options
 
+    @property
+    def trained(self) -> bool:
+        """Whether it is trained in epochs."""
+        return self.script.startswith("train_") or self.method.startswith("LSTM")
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the seed matters."""
+        return self.method not in (*DESCRIPTORS, "D-13+KNN")
+
 
 def _descriptor(name: str) -> Row:
-    options, seeded = f"--features {name}", name == "untrained"
-    return Row(name, name, "evaluate.py", options, trained=False, seeded=seeded)
+    return Row(name, name, "evaluate.py", f"--features {name}")
 
 
 def _classifier(name: str, method: str) -> Row:
-    trained, seeded = method.startswith("LSTM"), method != "D-13+KNN"
-    options = f"--recognise {method}"
-    return Row(name, method, "evaluate.py", options, trained, seeded, of_dataset=True)
+    return Row(name, method, "evaluate.py", f"--recognise {method}", of_dataset=True)
 
 
 def _age(name: str, options: str = "") -> Row:
@@ -99,15 +104,9 @@ _MODELS = (
 _LSTMS = (_classifier("Single-layer LSTM", "LSTM"), _classifier("Multi-layer LSTM", "LSTM-2"))
 ROWS = {
     "retrieval": (
-        _descriptor("D-13"),
-        _descriptor("D-16"),
-        _descriptor("mean-pose"),
-        _descriptor("untrained"),
+        *(_descriptor(name) for name in (*DESCRIPTORS, "untrained")),
         *_MODELS,
-        _on_features("AGE", "SimMC"),
-        _on_features("SM-SGE", "SimMC"),
-        _on_features("AGE", "DF"),
-        _on_features("SM-SGE", "DF"),
+        *(_on_features(source, own) for own in ("SimMC", "DF") for source in ("AGE", "SM-SGE")),
     ),
     "recognition": (
         _classifier("D-13 + KNN", "D-13+KNN"),
@@ -120,9 +119,14 @@ ROWS = {
     "matching": (_descriptor("mean-pose"), _descriptor("untrained"), *_MODELS),
     "ablation_age": (
         _classifier("GE", "LSTM-2"),
+        _age("GE + GD", "--attention none --target same"),
+        _age("GE + GD + Rev", "--attention none"),
         _age("GE + GD + BAS + AGEs", "--attention BA --target same"),
         _age("GE + GD + Rev + BAS", "--attention BA --feature states"),
         _age("GE + GD + Rev + BAS + AGEs", "--attention BA"),
+        _age("GE + GD + Rev + MBAS", "--attention MBA --feature states"),
+        _age("GE + GD + MBAS + AGEs", "--attention MBA --target same"),
+        _age("GE + GD + Rev + MBAS + AGEs", "--attention MBA"),
         _age("GE + GD + Rev + LAS", "--feature states"),
         _age("GE + GD + LAS + AGEs", "--target same"),
         _age("GE + GD + Rev + LAS + AGEs"),
@@ -164,24 +168,18 @@ class Job:
         elif not self.row.of_dataset:
             words += ["--probe", column.probe]
         words += ["--length", str(column.length), "--seed", str(self.seed)]
-        again = self.row.again.split() if self != self.first else []
-        return words + self.row.options.split() + again
-
-    @property
-    def first(self) -> "Job":
-        """The run of the first column that shares its encoder; itself where none does."""
-        if not self.row.again or self.column.view is not None:
-            return self
-        same = (c for c in COLUMNS[self.table] if c.dataset == self.column.dataset)
-        return Job(self.table, self.row, next(same), self.seed)
+        return words + self.row.options.split() + self.row.again.split() * bool(self.needs)
 
     @property
     def needs(self) -> "list[Job]":
         """The run whose encoder this one uses, which comes before it, if there is one."""
-        if not self.row.source:
-            return [self.first] if self.first != self else []
-        row = next(row for row in ROWS[self.table] if row.name == self.row.source)
-        return [Job(self.table, row, self.column, self.seed).first]
+        row, column = self.row, self.column
+        if row.source:
+            row = next(row for row in ROWS[self.table] if row.name == self.row.source)
+        if row.again and column.view is None:  # the first of the data set trains the encoder
+            column = next(c for c in COLUMNS[self.table] if c.dataset == column.dataset)
+        job = Job(self.table, row, column, self.seed)
+        return [job] if job != self else []
 
 
 @dataclass(frozen=True)
@@ -220,8 +218,7 @@ def rows_of(table: str) -> list[Row]:
 
 
 def jobs(cells: Collection[Cell]) -> list[Job]:
-    """Every run that the cells need, once, each after the runs whose encoders it uses."""
-    # What is needed needs nothing itself.
+    """Every run that the cells need, once, each after the one it needs, which needs nothing."""
     ordered = [j for cell in cells for job in cell.jobs for j in (*job.needs, job)]
     return list({job.path: job for job in ordered}.values())
 

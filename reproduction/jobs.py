@@ -1,8 +1,7 @@
 """Runs of the experiments: what is done, what is missing, and how a run is made and kept.
 
-Files of a run, in its folder: what the script leaves there, <name>.started.json (its key, and the
-seconds spent so far) and, once it is done, <name>.json with key, result, seconds and machine. It
-counts as done if the key is the one wanted.
+A run has a record, <name>.json in its folder: its key, seconds and machine, and once it is done the
+script's result. It counts as done if the key is the one wanted.
 """
 
 import json
@@ -31,7 +30,8 @@ from reproduction.quick import SMALL
 PROJECT = Path(__file__).resolve().parent.parent
 FAILED = "failed: "
 Record = dict[str, Any]
-Outcomes = dict[Path, Record | str | None]  # done, why it cannot be or has failed, or not yet
+Outcome = Record | str | None  # done, why it cannot be or has failed, or not yet
+Outcomes = dict[Path, Outcome]  # by the path of the run
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,16 @@ class Runs:
 
     def key(self, job: Job) -> Record:
         """What decides a run's figures: command, cap of epochs, data, and those of its encoders."""
-        column = job.column
-        key = {
-            "script": job.row.script,
-            "words": self._words(job),
-            "epochs": self.epochs if job.row.trained else None,
-            "data": provenance.describe(column.dataset, column.length, self.data, column.view),
-        }
-        return key | ({"needs": [self.key(needed) for needed in job.needs]} if job.needs else {})
+        row, column = job.row, job.column
+        epochs, needs = self.epochs if row.trained else None, [self.key(each) for each in job.needs]
+        data = provenance.describe(column.dataset, column.length, self.data, column.view)
+        key = {"script": row.script, "words": self._words(job), "epochs": epochs, "data": data}
+        return key | ({"needs": needs} if needs else {})
 
     def record(self, job: Job) -> Record | None:
         """The record of a run that is done; None if it is not."""
-        record = _read(self._file(job, ".json"))
-        return record if record and record.get("key") == self.key(job) else None
+        record = self._read(job)
+        return record if "result" in record and record["key"] == self.key(job) else None
 
     def obstacle(self, job: Job) -> str | None:
         """Why a run cannot be: where its data were looked for, and how they can be had; or None."""
@@ -69,7 +66,7 @@ class Runs:
         try:
             locate(row, splits, column.length, self.data, column.view, optional=others)
         except InputError as error:
-            return f"{error}; the real data: {RAW[row.name].source}, their terms: docs/1-data.md"
+            return f"{error}; the real data: {RAW[row.name].source}, their terms: docs/DATA.md"
         return None
 
     def make(self, job: Job) -> Record:
@@ -78,36 +75,33 @@ class Runs:
         Raises InputError with the reason, in one line, if the script fails, and KeyboardInterrupt
         if it is interrupted; its state is then saved.
         """
-        key, folder = self.key(job), self.folder / job.folder
-        begun = _read(self._file(job, ".started.json")) or {}
+        begun, key = self._read(job), self.key(job)
         resume = begun.get("key") == key
         if not resume and all(needed.folder != job.folder for needed in job.needs):
-            shutil.rmtree(folder, ignore_errors=True)  # a run of other settings or data
-        spent, start = begun["seconds"] if resume else 0.0, time.time()
-        write_json(self._file(job, ".started.json"), {"key": key, "seconds": spent})
+            shutil.rmtree(self.folder / job.folder, ignore_errors=True)  # other settings or data
+        record = {"key": key, "seconds": begun["seconds"] if resume else 0.0}
+        record["made_by"] = {"machine": machine(), "device": self.device}
+        start = time.time() - record["seconds"]
+        write_json(self._file(job), record)
         try:
             _call(self.command(job, resume), self.quiet)
+            record["result"] = json.loads(self._file(job, ".result.json").read_text())
         finally:
-            seconds = round(spent + time.time() - start, 1)
-            write_json(self._file(job, ".started.json"), {"key": key, "seconds": seconds})
-        result = json.loads(self._file(job, ".result.json").read_text())
-        made_by = {"machine": machine(), "device": self.device}
-        record = {"key": key, "seconds": seconds, "made_by": made_by, "result": result}
-        write_json(self._file(job, ".json"), record)
+            record["seconds"] = round(time.time() - start, 1)
+            write_json(self._file(job), record)
         return record
 
     def command(self, job: Job, resume: bool = False) -> list[str]:
         """The command line of a job. resume: go on, if there are files to go on from."""
         folder, words = self.folder / job.folder, self._words(job)
-        if job.row.source:
-            encoders = (self.folder / job.needs[0].folder).rglob("encoder/best.pt")
-            path = str(next(encoders, "encoder/best.pt"))
-            words = [path if word == "{source}" else word for word in words]
         words += ["--data", str(self.data), "--device", self.device]
         words += ["--json", str(self._file(job, ".result.json"))]
-        trains, begun = job.row.script.startswith("train_"), any(folder.rglob("*last.pt"))
-        words += ["--out", str(folder)] * trains
-        words += ["--resume"] * (trains and resume and begun and "--resume" not in words)
+        if job.row.source:
+            encoders = (self.folder / job.needs[0].folder).rglob("encoder/best.pt")
+            words[words.index("{source}")] = str(next(encoders, "encoder/best.pt"))
+        if job.row.script.startswith("train_"):
+            begun = resume and any(folder.rglob("*last.pt"))
+            words += ["--out", str(folder)] + ["--resume"] * (begun and "--resume" not in words)
         words += ["--epochs", str(self.epochs)] * bool(self.epochs and job.row.trained)
         words += ["--quiet"] * self.quiet
         return [sys.executable, str(PROJECT / job.row.script), *words]
@@ -115,8 +109,15 @@ class Runs:
     def _words(self, job: Job) -> list[str]:
         return job.words + SMALL.get(job.row.script, []) * self.small
 
-    def _file(self, job: Job, suffix: str) -> Path:
+    def _file(self, job: Job, suffix: str = ".json") -> Path:
         return self.folder / f"{job.path}{suffix}"
+
+    def _read(self, job: Job) -> Record:
+        """The record of a run; {} if it cannot be read, so that the run is made again."""
+        try:
+            return json.loads(self._file(job).read_text())
+        except (OSError, ValueError):
+            return {}
 
 
 def make_all(
@@ -150,7 +151,7 @@ def overview(tables: Collection[str], work: Collection[Job], outcomes: Outcomes)
         words = f"{job.column.name:7} seed {job.seed}  {job.row.script} {job.row.options}"
         lines.append(f"{states[job.path]:8} {job.row.name:27} {words}"[:100])
     reasons = dict.fromkeys(shorten(text) for text in outcomes.values() if isinstance(text, str))
-    return [*lines, *reasons, *["(where data come from: docs/1-data.md)"] * bool(reasons)]
+    return [*lines, *reasons, *["(where data come from: docs/DATA.md)"] * bool(reasons)]
 
 
 def shorten(reason: str) -> str:
@@ -177,25 +178,13 @@ def _call(words: list[str], quiet: bool) -> None:
     print(*lines, sep="\n", end="\n" * bool(lines), file=sys.stderr)  # warnings
 
 
-def _read(path: Path) -> Record | None:
-    """A JSON file's content; None if it cannot be read, so that the run is made again."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
 @cache
 def machine() -> str:
-    """Processor, number of processors, and GPU if there is one."""
+    """Processor and number of them, GPU if there is one, and PyTorch's version."""
     import torch  # here, so that --list starts at once
 
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{processor()} x {os.cpu_count()}{gpu}, torch {torch.__version__}"
-
-
-def processor() -> str:
-    """The processor's name, as the system gives it."""
     info = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
-    return model[1] if model else platform.processor() or platform.machine()
+    processor = model[1] if model else platform.processor() or platform.machine()
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{processor} x {os.cpu_count()}{gpu}, torch {torch.__version__}"

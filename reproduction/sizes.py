@@ -26,9 +26,8 @@ def measure() -> list[dict[str, Any]]:
     encoder, network: parameters of the encoder and of the network on top. operations: to encode one
     sequence. published: millions of parameters, billions of operations of a whole training graph.
     """
-    D_h, hidden = SMSGESettings.D_h, AGESettings.hidden
-    simmc = SimMCSettings.H, SimMCSettings.D
-    smsge, states = SMSGE(JOINTS), 4 * D_h
+    simmc, hidden = (SimMCSettings.H, SimMCSettings.D), AGESettings.hidden
+    smsge, states = SMSGE(JOINTS), 4 * SMSGESettings.D_h
     models = {
         "SimMC": (SimMC(3 * JOINTS, *simmc), None),
         "AGE": (AGE(JOINTS), RecognitionNetwork(3 * hidden, PERSONS, hidden)),
@@ -36,30 +35,28 @@ def measure() -> list[dict[str, Any]]:
         "SM-SGE + DF": (smsge, DF(states, PERSONS, DFSettings.H)),
         "SM-SGE + SimMC": (smsge, SimMC(states, *simmc)),
     }
-    skeletons = torch.zeros(1, LENGTH, JOINTS, 3).numpy()
-    papers = published()["sizes"]["rows"]
-    sizes = []
+    skeletons, sizes = torch.zeros(1, LENGTH, JOINTS, 3).numpy(), []
     for name, (encoder, network) in models.items():
         counts = count_parameters(encoder), count_parameters(network) if network else 0
         size = {"row": name, "encoder": counts[0], "network": counts[1], "all": sum(counts)}
         size["operations"] = count_operations(lambda: encode_set(encoder, skeletons))  # noqa: B023
-        sizes.append(size | {"published": papers.get(name, {}).get("size", "-")})
+        sizes.append(
+            size | {"published": published()["sizes"]["rows"].get(name, {}).get("size", "-")}
+        )
     return sizes
-
-
-def _text(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def write(folder: Path) -> None:
     """Write sizes.md, sizes.csv and sizes.json."""
     sizes, source = measure(), published()["sizes"]["source"]
+    numbers = ("encoder", "network", "all", "operations")
+    rows = [{n: f"{x:,}" if n in numbers else str(x) for n, x in row.items()} for row in sizes]
     lines = [
         "# Sizes\n",
         f"{JOINTS} joints, {LENGTH} frames, {PERSONS} persons (IAS). Operations: the encoder's",
         "matrix products for one sequence, two a multiply-add. The published ones differ:",
         f"those of a whole training graph, by a profiler. Published: {source}.\n",
-        *markdown_table([{name: _text(x) for name, x in size.items()} for size in sizes]),
+        *markdown_table(rows),
     ]
     write_text(folder / "sizes.md", "\n".join(lines) + "\n")
     write_csv(folder / "sizes.csv", sizes)

@@ -2,40 +2,46 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
+from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from engine.results import write_csv, write_json, write_text
 from reproduction.experiments import Cell, published
-from reproduction.jobs import Outcomes, shorten
+from reproduction.jobs import Outcome, Outcomes, shorten
 
 NOT_RUN = "published, not run here"
 FIGURES = ("published", "best", "spread", "last", "difference", "untrained")
-Numbers = list[float] | None
 Entry = dict[str, Any]
 
 
-def compare(cell: Cell, records: Mapping[int, Any], missing: Sequence[str]) -> Entry:
+def compare(cell: Cell, outcomes: Mapping[int, Outcome]) -> Entry:
     """A row of a column of a table; figures in percent, one for each metric of the table.
 
-    records: by seed, those that are done. missing: why the others are not.
+    outcomes: of its runs, by seed.
     """
-    papers, results = published()[cell.table], [r["result"] for r in records.values()]
+    papers = published()[cell.table]
+    done = {seed: run for seed, run in outcomes.items() if isinstance(run, dict)}
+    missing = [
+        f"seed {seed}: " * bool(done) + (reason or "not run yet")
+        for seed, reason in outcomes.items()
+        if seed not in done
+    ]
+    results = [run["result"] for run in done.values()]
     ours = [figures(result, cell.column.probe) for result in results]
 
-    def over_seeds(statistic: Callable, kind: str, least: int = 1) -> Numbers:
+    def over_seeds(statistic: Callable, kind: str, least: int = 1) -> list[float] | None:
         if len(ours) < least or not all(run[kind] for run in ours):
             return None
         return [statistic([100 * run[kind][name] for run in ours]) for name in papers["metrics"]]
 
     target = papers["rows"].get(cell.row.name, {}).get(cell.column.name)
-    best = over_seeds(fmean, "best")
+    best, newest = over_seeds(fmean, "best"), results[-1] if results else {}
     simulated = any(result.get("data", {}).get("simulated") for result in results)
     comparable = best and target and not simulated
-    newest = list(records.values())[-1] if records else {"key": {}, "result": {}}
-    capped = newest["key"].get("epochs")
-    notes = [*map(shorten, missing), f"epochs capped at {capped}" if capped else ""]
+    capped = next((run["key"]["epochs"] for run in done.values()), None)
+    notes = [*map(shorten, missing), *[f"epochs capped at {capped}"] * bool(capped)]
     return {
         "table": cell.table,
         "row": cell.row.name,
@@ -48,14 +54,14 @@ def compare(cell: Cell, records: Mapping[int, Any], missing: Sequence[str]) -> E
         "difference": [a - b for a, b in zip(best, target, strict=True)] if comparable else None,
         "untrained": over_seeds(fmean, "untrained"),  # the same encoder with its initial weights
         "epochs": [run["best"].get("epoch") for run in ours],  # of the best, by seed
-        "seeds": list(records),
-        "seconds": sum(record["seconds"] for record in records.values()),
+        "seeds": list(done),
+        "seconds": sum(run["seconds"] for run in done.values()),
         "simulated": simulated,
         "capped": capped,  # the most epochs that were allowed
-        "machines": sorted({record["made_by"]["machine"] for record in records.values()}),
-        "settings": newest["result"].get("settings", {}),
-        "data": newest["result"].get("data", {}),
-        "note": "; ".join(filter(None, dict.fromkeys(notes))) if cell.jobs else NOT_RUN,
+        "machines": sorted({run["made_by"]["machine"] for run in done.values()}),
+        "settings": newest.get("settings", {}),
+        "data": newest.get("data", {}),
+        "note": "; ".join(dict.fromkeys(notes)) if cell.jobs else NOT_RUN,
         "missing": "; ".join(dict.fromkeys(missing)),
     }
 
@@ -68,29 +74,21 @@ def figures(result: Mapping[str, Any], probe: str) -> dict[str, Any]:
 
 
 def write_all(out: Path, cells: Collection[Cell], outcomes: Outcomes) -> None:
-    """Write every table with what is done so far."""
+    """Write <table>.md, .csv and .json of every table with what is done so far."""
     tables: dict[str, list[Entry]] = {}
     for cell in cells:
-        by_seed = {job.seed: outcomes[job.path] for job in cell.jobs}
-        done = {seed: outcome for seed, outcome in by_seed.items() if isinstance(outcome, dict)}
-        rest = {seed: by_seed[seed] or "not run yet" for seed in by_seed if seed not in done}
-        missing = [f"seed {seed}: {text}" if done else text for seed, text in rest.items()]
-        tables.setdefault(cell.table, []).append(compare(cell, done, missing))
+        entry = compare(cell, {job.seed: outcomes[job.path] for job in cell.jobs})
+        tables.setdefault(cell.table, []).append(entry)
     for table, entries in tables.items():
-        write(out, table, entries)
+        content = {"table": table, "source": published()[table]["source"], "entries": entries}
+        write_text(out / f"{table}.md", as_markdown(entries))
+        write_csv(out / f"{table}.csv", as_rows(entries))
+        write_json(out / f"{table}.json", content)
 
 
-def write(folder: Path, table: str, entries: Sequence[Entry]) -> None:
-    """Write <table>.md, <table>.csv and <table>.json."""
-    content = {"table": table, "source": published()[table]["source"], "entries": entries}
-    write_text(folder / f"{table}.md", as_markdown(table, entries))
-    write_csv(folder / f"{table}.csv", as_rows(entries))
-    write_json(folder / f"{table}.json", content)
-
-
-def as_markdown(table: str, entries: Sequence[Entry]) -> str:
-    """A section for each column of the table."""
-    papers = published()[table]
+def as_markdown(entries: Sequence[Entry]) -> str:
+    """The entries of a table, a section for each column."""
+    papers = published()[entries[0]["table"]]
     lines = [
         f"# {papers['title']}\n",
         f"{' / '.join(papers['metrics'])}, in percent. Published: {papers['source']}.",
@@ -100,21 +98,17 @@ def as_markdown(table: str, entries: Sequence[Entry]) -> str:
     if machines := sorted({machine for entry in entries for machine in entry["machines"]}):
         lines.append(f"\nMachine: {'; '.join(machines)}.")
     for column in dict.fromkeys(entry["column"] for entry in entries):
-        lines += _section(column, [entry for entry in entries if entry["column"] == column])
+        own = [entry for entry in entries if entry["column"] == column]
+        simulated = any(entry["simulated"] for entry in own)
+        warning = " (simulated data: not comparable with published figures)" * simulated
+        rows = [_cells(entry, ", simulated" * simulated) for entry in own]
+        lines += [f"\n## {column}{warning}\n", *markdown_table(rows), ""]
+        lines += [f"Data: {_words(entry['data'])}." for entry in own if entry["data"]][:1]
+        missing = dict.fromkeys(entry["missing"] for entry in own)
+        lines += [f"Missing: {reason}." for reason in missing if shorten(reason) != reason]
+        settings = [f"- {e['row']}: {_words(e['settings'])}" for e in own if e["settings"]]
+        lines += ["\nSettings:\n", *settings] * bool(settings)
     return "\n".join(lines) + "\n"
-
-
-def _section(column: str, entries: Sequence[Entry]) -> list[str]:
-    simulated = any(entry["simulated"] for entry in entries)
-    warning = " (simulated data: not comparable with published figures)" * simulated
-    rows = [_cells(entry, ", simulated" * simulated) for entry in entries]
-    lines = [f"\n## {column}{warning}\n", *markdown_table(rows), ""]
-    if data := next((entry["data"] for entry in entries if entry["data"]), {}):
-        lines.append(f"Data: {_words(data)}.")
-    long = dict.fromkeys(e["missing"] for e in entries if shorten(e["missing"]) != e["missing"])
-    lines += [f"Missing: {reason}." for reason in long]
-    settings = [f"- {e['row']}: {_words(e['settings'])}" for e in entries if e["settings"]]
-    return lines + ["\nSettings:\n", *settings] * bool(settings)
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]]) -> list[str]:
@@ -143,12 +137,13 @@ def _words(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _numbers(values: Numbers, spread: Numbers = None, sign: str = "") -> str:
+def _numbers(values: Sequence[float] | None, spread: Any = None, sign: str = "") -> str:
     """66.4/80.7, or with a spread 66.4±0.3/80.7±0.1; a dash where there are none."""
-    if values is None:
-        return "-"
-    errors = [f"±{error:.1f}" for error in spread] if spread else [""] * len(values)
-    return "/".join(f"{v:{sign}.1f}{error}" for v, error in zip(values, errors, strict=True))
+    values, spread = values or [], spread or []
+    texts = zip_longest(
+        (f"{x:{sign}.1f}" for x in values), (f"±{x:.1f}" for x in spread), fillvalue=""
+    )
+    return "/".join(map("".join, texts)) or "-"
 
 
 def as_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def test_an_interrupted_run_goes_on_to_the_same_figures(runs, in_process, monkey
     assert "--resume" in in_process[-1] and "--resume" not in in_process[-2]
     for name in ("best", "last", "untrained"):
         assert record["result"][name] == whole["result"][name]
-    spent = json.loads((three.folder / job.folder / "IAS-A.started.json").read_text())["seconds"]
+    spent = json.loads((three.folder / job.folder / "IAS-A.json").read_text())["seconds"]
     assert record["seconds"] == spent > 0
 
 
@@ -215,7 +215,7 @@ def test_wrong_use(capsys):
     assert "found 'SimCML'" in error_of(capsys, "reproduce", "--methods", "SimCML")
     assert "leave out --data" in error_of(capsys, "reproduce", "--quick", "--data", "x")
     said = error_of(capsys, "reproduce", "--data", "nowhere")
-    assert "--data: expected a folder that preprocess.py wrote, found none at nowhere" in said
+    assert "--data: expected a folder that preprocess.py wrote, found no nowhere" in said
     assert "no table has" in error_of(
         capsys, "reproduce", "--tables", "matching", "--datasets", "KS20"
     )
