@@ -1,7 +1,7 @@
 """SM-SGE: A Self-Supervised Multi-Scale Skeleton Graph Encoding Framework for Person
 Re-Identification.
 
-Rao, Hu, Cheng, Hu. ACM Multimedia 2021. https://dl.acm.org/doi/10.1145/3474085.3475330
+Rao, Xu, Hu, Cheng, Hu. ACM Multimedia 2021. https://dl.acm.org/doi/10.1145/3474085.3475330
 (https://arxiv.org/abs/2107.01903; TensorFlow code: https://github.com/Kali-Hac/SM-SGE)
 
 A skeleton is a graph at four scales: hyper-joint I, joint J, part P, body B, from fine to coarse.
