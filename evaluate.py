@@ -26,15 +26,8 @@ from common.log import start_log
 from data import Retrieval, datasets, provenance
 from data.descriptors import DESCRIPTORS
 from data.loader import LOST, warn_of_lost
-from engine import (
-    checkpoint,
-    classifiers,
-    evaluation,
-    features,
-    recogniser,
-    recognition_training,
-    results,
-)
+from engine import checkpoint, classifiers, evaluation, features, recogniser, results
+from engine import recognition_training as training
 from engine.encoding import is_centred, load_model, settings_of
 from engine.settings import SimMCSettings
 from models.simmc import SimMC
@@ -48,30 +41,17 @@ WHAT = ("checkpoint", "features", "recognise", "gallery")
 class Options(convert.PublishedOptions):
     """What to evaluate (one of the first four)."""
 
-    checkpoint: Path | None = option(
-        None,
-        "of a training script, or a published one (.index and .data)",
-        type=Path,
-        metavar="FILE",
-    )
+    checkpoint: Path | None = option(None, "ours or TensorFlow's", type=Path, metavar="FILE")
     features: str | None = option(None, "a baseline", choices=(*DESCRIPTORS, "untrained"))
     recognise: str | None = option(
         None, "a baseline of recognition, trained on the labels", choices=classifiers.NAMES
     )
     gallery: Path | None = option(
-        None, "gallery feature file (.npz), with --probe FILE", type=Path, metavar="FILE"
+        None, "feature file (.npz), with --probe FILE", type=Path, metavar="FILE"
     )
-    exclude_self: bool = option(
-        False, "the two feature files are one set: no self matches", action="store_true"
-    )
-    source: str | None = option(
-        None,
-        "frame features that a checkpoint was trained on, if not those that it names: AGE, SM-SGE, "
-        "FILE.pt or FILE.npz",
-    )
-    out: Path = option(
-        Path("ReID_Models"), "where --source AGE or SM-SGE is", type=Path, metavar="DIR"
-    )
+    exclude_self: bool = option(False, "the two files are one set", action="store_true")
+    source: str | None = option(None, "AGE, SM-SGE, FILE.pt or FILE.npz, where it has moved")
+    out: Path = option(Path("ReID_Models"), "where --source is", type=Path, metavar="DIR")
     epochs: int | None = option(
         None, "--recognise: at most so many, for the LSTMs", type=positive_int, metavar="N"
     )
@@ -103,40 +83,32 @@ def main() -> None:
         checkpoint.save(options.export, {**saved, "figures": figures})
     if options.json:
         kind = "recognition" if "rank" in figures else "retrieval"
-        results.write_json(
-            options.json, {"kind": kind, "method": name, **describe(options), **figures}
-        )
+        content = {"kind": kind, "method": name, **describe(options), **figures}
+        results.write_json(options.json, content)
 
 
 def check(options: Options) -> None:
     """Raises InputError for options that do not go together, and where one is missing."""
-    named = [f"--{name}" for name in WHAT if getattr(options, name)]
-    if len(named) != 1:
-        raise InputError(
-            "expected one of --checkpoint, --features, --recognise, --gallery, found "
-            + (" and ".join(named) or "none")
-        )
+    names = [f"--{name}" for name in WHAT if getattr(options, name)]
+    if len(names) != 1:
+        words = " and ".join(names) or "none"
+        raise InputError(f"expected one of --{', --'.join(WHAT)}, found {words}")
     if not options.checkpoint:
         convert.refuse_options(options, view=options.recognise is not None)
-    if options.gallery and not options.probe:
-        raise InputError("--gallery FILE needs --probe FILE")
-    if (options.features or options.recognise) and options.dataset is None:
-        raise InputError(f"expected --dataset with {named[0]}, found none (see evaluate.py --help)")
-    if options.epochs and not options.recognise:
-        raise InputError("--epochs go with --recognise")
-    if options.recognise and options.protocol == "released":
-        raise InputError(
-            "--protocol released: no code was released for the baselines of --recognise"
-        )
-    if options.source and not options.checkpoint:
-        raise InputError(
-            "--source goes with --checkpoint: it is what the checkpoint's model is given"
-        )
-    if options.exclude_self and not options.gallery:
-        raise InputError(
-            "--exclude_self goes with feature files; "
-            "data sets know where probe and gallery are one set"
-        )
+    needs_dataset = (options.features or options.recognise) and options.dataset is None
+    for is_wrong, message in (
+        (options.gallery and not options.probe, "--gallery FILE needs --probe FILE"),
+        (needs_dataset, f"expected --dataset with {names[0]} (see --help)"),
+        (options.epochs and not options.recognise, "--epochs go with --recognise"),
+        (
+            options.recognise and options.protocol == "released",
+            "--protocol released: no code was released for the baselines of --recognise",
+        ),
+        (options.source and not options.checkpoint, "--source goes with --checkpoint"),
+        (options.exclude_self and not options.gallery, "--exclude_self goes with feature files"),
+    ):
+        if is_wrong:
+            raise InputError(message)
 
 
 Scores = tuple[Options, str, dict[str, Any]]  # options as resolved, name and figures
@@ -148,7 +120,7 @@ def score_files(options: Options, saved: dict[str, Any]) -> Scores:
     if not np.isin(probe.labels, gallery.labels).any():
         raise InputError(
             f"expected persons of {options.probe} in {options.gallery}, found no label that both "
-            "have; give files of one data set"
+            "have"
         )
     warn_of_lost(probe.labels, gallery.labels, LOST)
     sets = (probe.features, probe.labels, gallery.features, gallery.labels)
@@ -160,8 +132,8 @@ def score_recogniser(options: Options, saved: dict[str, Any]) -> Scores:
     path, part = options.checkpoint, saved["recogniser"]
     if saved["dataset"] != options.dataset:
         raise InputError(
-            f"{path} names persons of {saved['dataset']}, found --dataset {options.dataset}; of "
-            "another data set an encoder alone can be scored: encoder/best.pt"
+            f"{path} names persons of {saved['dataset']}, found --dataset {options.dataset}; "
+            "score its encoder/best.pt there"
         )
     length = options.length or saved["length"]
     options, device = (
@@ -191,7 +163,7 @@ def train_classifier(options: Options) -> Scores:
     settings = classifiers.settings_of(name, options.epochs)
     device = pick_device(options.device)
     figures = classifiers.recognise(name, sets, settings, options.seed, device, options.quiet)
-    summary = recognition_training.summary(figures, options.probe)
+    summary = training.summary(figures, options.probe)
     return options, name, {**summary, "settings": vars(settings)}
 
 

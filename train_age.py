@@ -7,17 +7,11 @@
     python train_age.py --dataset KS20 --task retrieval              encoders alone
     python train_age.py --dataset CASIA_B --view 3 --length 20       cross-view recognition
 
-Data come from preprocess.py. Settings not given are the published ones (engine/settings.py). --task
-recognition trains on the recognition training set (with KGBD's and KS20's gallery, without BIWI's
-untested persons) and shows retrieval by the same encoders beside it; --task retrieval trains as the
-retrieval tables ask. --probe names the test split that the results begin with and the probes of
-retrieval; it does not enter recognition training.
-
-Files of a run, in <out>/AGE/<dataset>/<attention> (of a view .../view_<v>_<attention>; with --task
-retrieval .../<attention>_retrieval): log.txt, results.json, alignment.png, the encoders
-encoder/best.pt, encoders and recogniser <manner>/best_<split>.pt and final.pt (--feature states:
-<manner>_states/...); in both folders last.pt (to resume) and history.csv. Attention of several runs
-side by side: python -m tools.attention.
+Data come from preprocess.py; settings not given are the published ones (engine/settings.py). --task
+recognition also shows retrieval by the same encoders; --task retrieval trains on the training split
+alone. --probe names the test split that the results begin with. Files of a run, in <out>/AGE/
+<dataset>/<attention>[_retrieval]/: encoder/best.pt, <manner>/best_<split>.pt and final.pt, last.pt
+and history.csv of both phases, log.txt, results.json, alignment.png.
 """
 
 from collections import defaultdict
@@ -35,7 +29,7 @@ from engine import evaluation, pretraining, recognition_training
 from engine.encoding import encode_rows
 from engine.optimizer import TFAdam
 from engine.options import PhaseOptions, parse_training
-from engine.recogniser import Recogniser, Rows, rows_of_test
+from engine.recogniser import Recogniser, Rows, rows_of_tests
 from engine.run import Run
 from engine.settings import AGESettings
 from engine.timer import Timer
@@ -50,77 +44,74 @@ def main() -> None:
     options = parse_training(__doc__, "AGE", PhaseOptions)
     settings = options.settings
     if options.length < 2:
-        raise InputError(
-            f"AGE's attention needs windows of at least 2 frames, found --length {options.length}"
-        )
+        raise InputError(f"AGE needs windows of at least 2 frames, found {options.length}")
     if settings.balance and options.protocol == "released":
-        raise InputError(
-            "the released AGE does not resample: leave out --balance or --protocol released"
-        )
+        raise InputError("the released AGE does not resample: leave out --balance")
     pretraining.run_phases("AGE", options, settings.attention, recogniser_name(settings), train)
 
 
-def train(run: Run, device: torch.device) -> None:
+def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     """Self-supervised gait encoding, then recognition on the frozen encodings (Section 3)."""
-    options, settings = run.options, run.settings
+    settings = options.settings
     sets = pretraining.load(options, settings)
     rng = np.random.RandomState(options.seed)
     order = training_order(sets.train.labels, settings.batch_size, rng, settings.balance)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
-    batches = encoder_batches(run, order, skeletons)  # permuted once
+    batches = encoder_batches(options, order, skeletons)  # permuted once
     run.open()
-    model, generator = new_model(run, sets.joints)
+    model, generator = new_model(options, sets.joints)
     model.to(device)
-    pretraining.describe(run, model, order, sets)
-    train_encoders(run.phase("encoder"), model, skeletons, batches)
-    name, test = next(iter(pretraining.tests_of(run, sets).items()))
+    pretraining.describe(options, model, order, sets)
+    train_encoders(run.phase("encoder"), options, model, skeletons, batches)
+    name, test = next(iter(pretraining.tests_of(options.probe, sets).items()))
     title = f"Attention of AGE on {options.dataset} {name}"
     models = {settings.attention: model}
     drawn = attention.draw(run.path("alignment.png"), models, test.skeletons, title)
     content = {"attention": drawn[settings.attention]}
+    figures = {}
     if options.task == "recognition":
-        figures = train_recogniser(run, model, sets, order, rng, generator)
-        content |= recognition_training.summary(figures, name)
-        print(f"{run.title}\n" + recognition_training.table(figures, "AGE"))
-    untrained, _ = new_model(run, sets.joints)
-    pretraining.report(run, device, untrained, content)
+        figures = train_recogniser(run, options, model, sets, order, rng, generator)
+    untrained, _ = new_model(options, sets.joints)
+    pretraining.report(run, options, device, untrained.to(device), figures, content)
 
 
-def new_model(run: Run, joints: int) -> tuple[AGE, torch.Generator]:
+def new_model(options: PhaseOptions, joints: int) -> tuple[AGE, torch.Generator]:
     """The encoders with their initial weights, and the generator that has drawn them."""
-    settings, generator = run.settings, torch.Generator().manual_seed(run.options.seed)
+    settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
     model = AGE(
         joints,
         settings.hidden,
         decoder_input=settings.decoder_input,
         target=settings.target,
         attention=settings.attention,
-        count_copies=run.options.protocol == "released",
+        count_copies=options.protocol == "released",
         generator=generator,
     )
     return model, generator
 
 
-def encoder_batches(run: Run, order: np.ndarray, skeletons: Tensor) -> list[Tensor]:
+def encoder_batches(options: PhaseOptions, order: np.ndarray, skeletons: Tensor) -> list[Tensor]:
     """Sequence numbers of each batch. Raises InputError if there is no batch."""
     N = len(skeletons)
-    if run.settings.two_thirds:
+    if options.settings.two_thirds:
         order = order[order < N - -(-N // 3)]  # first in the order of the files
-    whole = run.options.protocol == "released"
+    whole = options.protocol == "released"
     return recognition_training.split_batches(
-        order, run.settings.batch_size, whole, "sequences", skeletons.device
+        order, options.settings.batch_size, whole, "sequences", skeletons.device
     )
 
 
-def train_encoders(run: Run, model: AGE, skeletons: Tensor, batches: list[Tensor]) -> None:
+def train_encoders(
+    run: Run, options: PhaseOptions, model: AGE, skeletons: Tensor, batches: list[Tensor]
+) -> None:
     """Rebuild the sequences (N, f, J, 3) of fixed batches; the last weights count."""
-    settings = run.settings
+    settings = options.settings
     optimizers = {axis: TFAdam(own.parameters(), settings.lr) for axis, own in model.axes.items()}
     validation = Validation()
     parts = {"model": model, "validation": validation}
     parts |= {f"optimizer_{axis}": optimizer for axis, optimizer in optimizers.items()}
     epoch = run.resume(parts, (*recognition_training.CHANGEABLE, "manner", "feature"))
-    with Timer(settings.pre_epochs, epoch, run.options.quiet, skeletons.device) as timer:
+    with Timer(settings.pre_epochs, epoch, options.quiet, skeletons.device) as timer:
         while epoch < settings.pre_epochs and not validation.all_stopped:
             steps = defaultdict(list)
             with timer("learn"):
@@ -182,6 +173,7 @@ class Validation:
 
 def train_recogniser(
     run: Run,
+    options: PhaseOptions,
     model: AGE,
     sets: Recognition,
     order: np.ndarray,
@@ -189,17 +181,14 @@ def train_recogniser(
     generator: torch.Generator,
 ) -> dict[str, dict[str, Any]]:
     """Train the recognition network on the encodings of `order`. Returns best and last by test."""
-    settings, protocol = run.settings, run.options.protocol
+    settings, protocol = options.settings, options.protocol
     rows = encode_rows(model, sets.train.skeletons, settings)  # (N, f or 1, d)
     R = rows.shape[1]
     if protocol == "released":
         order = evaluation.padded_batches(sets.train.labels, settings.batch_size)
     numbers = rng.permutation((order[:, None] * R + np.arange(R)).ravel())  # rows, permuted once
     labels = torch.from_numpy(sets.train.labels).to(rows.device).repeat_interleave(R)
-    tests = {
-        name: rows_of_test(model, test.skeletons, test.labels, settings, protocol)
-        for name, test in sets.tests.items()
-    }
+    tests = rows_of_tests(model, sets, settings, protocol)
     persons = len(sets.persons)
     recogniser = Recogniser(rows.shape[2], persons, settings.hidden, "mean", generator)
     plan = recognition_training.Plan(

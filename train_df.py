@@ -35,9 +35,9 @@ def main() -> None:
     run_retrieval("DF", options, train)
 
 
-def train(run: Run, device: torch.device, source: Source) -> None:
+def train(run: Run, options: RetrievalOptions, device: torch.device, source: Source) -> None:
     """Evaluate and learn, until the best top-1 is `patience` epochs old."""
-    options, settings = run.options, run.settings
+    settings = options.settings
     sets = features.load(options, settings, source, np.random.RandomState(options.seed))
     run.open()
     frames = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, d)
@@ -49,7 +49,7 @@ def train(run: Run, device: torch.device, source: Source) -> None:
     best = EarlyStopping(settings.patience)
     parts = {"model": model, "optimizer": optimizer, "best": best}
     epoch = run.resume(parts)
-    describe(run, model, sets, source)
+    describe(options, model, sets, source)
     with Timer(options.epochs, epoch, options.quiet, device) as timer:
         while True:
             with timer("evaluate"):
@@ -69,7 +69,7 @@ def train(run: Run, device: torch.device, source: Source) -> None:
                 break
             epoch += 1
             run.save_last(epoch, parts)
-    report(run, source, best.figures, figures, epoch, reason)
+    report(run, options, source, best.figures, figures, epoch, reason)
 
 
 if __name__ == "__main__":

@@ -58,12 +58,12 @@ def main() -> None:
     run_retrieval("SimMC", options, train)
 
 
-def train(run: Run, device: torch.device, source: Source | None) -> None:
+def train(run: Run, options: Options, device: torch.device, source: Source | None) -> None:
     """Encode, evaluate, cluster, learn, until the best top-1 is `patience` epochs old (Section 3).
 
     source: where frame features come from, which the encoder is given in place of skeletons.
     """
-    options, settings = run.options, run.settings
+    settings = options.settings
     rng = np.random.RandomState(options.seed)
     sets = features.load(options, settings, source, rng)
     check_masks(sets.length, (settings.mask_x, settings.mask_x_2))
@@ -75,7 +75,7 @@ def train(run: Run, device: torch.device, source: Source | None) -> None:
     best = EarlyStopping(settings.patience)
     parts = {"model": model, "optimizer": optimizer, "rng": rng, "best": best}
     epoch = run.resume(parts)
-    describe(run, model, sets, source)
+    describe(options, model, sets, source)
     with Timer(options.epochs, epoch, options.quiet, device) as timer:
         while True:
             with timer("encode"):
@@ -114,7 +114,7 @@ def train(run: Run, device: torch.device, source: Source | None) -> None:
         )
     if options.save_flag:
         run.save_arrays()
-    report(run, source, best.figures, figures, epoch, reason)
+    report(run, options, source, best.figures, figures, epoch, reason)
 
 
 def draw_batch_masks(

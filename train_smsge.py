@@ -9,16 +9,11 @@
     python train_smsge.py --dataset CASIA_B --view 0              cross-view recognition, 20 frames
     python train_smsge.py --dataset KS20 --task retrieval         encoder from the training split
 
-Data come from preprocess.py. Settings not given are the published ones (engine/settings.py). --task
-recognition trains on the recognition training set (with KGBD's and KS20's gallery, without BIWI's
-untested persons) and shows retrieval by the same encoder beside it; --task retrieval trains as the
-retrieval tables ask. --split names the setting, the test split that the results begin with, and the
-probes of retrieval.
-
-Files of a run, in <out>/SM-SGE/<dataset>/<scales> (of a view .../view_<v>_<scales>; with --task
-retrieval .../<scales>_retrieval): log.txt, results.json, the encoder encoder/best.pt, encoder and
-recogniser recogniser_<split>/best_<test>.pt and final.pt; in both folders last.pt (to resume) and
-history.csv.
+Data come from preprocess.py; settings not given are the published ones (engine/settings.py). --task
+recognition also shows retrieval by the same encoder; --task retrieval trains on the training split
+alone. --split names the setting and the test split that the results begin with. Files of a run, in
+<out>/SM-SGE/<dataset>/<scales>[_retrieval]/: encoder/best.pt, recogniser_<split>/best_<test>.pt and
+final.pt, last.pt and history.csv of both phases, log.txt, results.json.
 """
 
 from dataclasses import dataclass
@@ -37,20 +32,14 @@ from engine import pretraining, recognition_training
 from engine.encoding import encode_rows
 from engine.joint_step import JointStep
 from engine.options import PhaseOptions, parse_training
-from engine.recogniser import Recogniser, Rows, rows_of_test
+from engine.recogniser import Recogniser, Rows, rows_of_tests
 from engine.run import Run, mean_losses
 from engine.settings import SMSGESettings
 from engine.timer import Timer
 from models.smsge import SMSGE
 
 # Settings of the recogniser: a run of the encoder can be gone on with under others.
-RECOGNISER = (
-    "prefixes",
-    "last_pre",
-    "recognition_lr",
-    "best_from",
-    *recognition_training.CHANGEABLE,
-)
+RECOGNISER = ("prefixes", "last_pre", "recognition_lr", "best_from")
 
 
 @dataclass(frozen=True)
@@ -69,9 +58,9 @@ def main() -> None:
     pretraining.run_phases("SM-SGE", options, settings.scales, phase, train)
 
 
-def train(run: Run, device: torch.device) -> None:
+def train(run: Run, options: Options, device: torch.device) -> None:
     """Multi-scale graph encoding without labels, then recognition on frozen states (Section 3)."""
-    options, settings = run.options, run.settings
+    settings = options.settings
     sets = pretraining.load(options, settings)
     rng = np.random.RandomState(options.seed)
     balance = settings.balance and datasets.get(options.dataset).balanced
@@ -80,27 +69,24 @@ def train(run: Run, device: torch.device) -> None:
     whole, size = options.protocol == "released", settings.batch_size
     batches = recognition_training.split_batches(order, size, whole, "sequences", device)
     run.open()
-    model, generator = new_model(run, sets.joints)
+    model, generator = new_model(options, sets.joints)
     model.to(device)
-    pretraining.describe(run, model, order, sets)
+    pretraining.describe(options, model, order, sets)
     phase = run.phase("encoder")
     if options.pre_train:
-        train_encoder(phase, model, skeletons, batches, rng)
+        train_encoder(phase, options, model, skeletons, batches, rng)
     else:
         pretraining.reload_encoder(phase, model)
-    content = {}
+    figures = {}
     if options.task == "recognition":
-        figures = train_recogniser(run, model, sets, order, generator)
-        headline = next(iter(pretraining.tests_of(run, sets)))
-        content = recognition_training.summary(figures, headline)
-        print(f"{run.title}\n" + recognition_training.table(figures, "SM-SGE"))
-    untrained, _ = new_model(run, sets.joints)
-    pretraining.report(run, device, untrained, content)
+        figures = train_recogniser(run, options, model, sets, order, generator)
+    untrained, _ = new_model(options, sets.joints)
+    pretraining.report(run, options, device, untrained.to(device), figures)
 
 
-def new_model(run: Run, joints: int) -> tuple[SMSGE, torch.Generator]:
+def new_model(options: Options, joints: int) -> tuple[SMSGE, torch.Generator]:
     """The encoder with its initial weights, and the generator that has drawn them."""
-    settings, generator = run.settings, torch.Generator().manual_seed(run.options.seed)
+    settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
     model = SMSGE(
         joints,
         settings.D_h,
@@ -119,19 +105,24 @@ def new_model(run: Run, joints: int) -> tuple[SMSGE, torch.Generator]:
 
 
 def train_encoder(
-    run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tensor], rng: np.random.RandomState
+    run: Run,
+    options: Options,
+    model: SMSGE,
+    skeletons: Tensor,
+    batches: list[Tensor],
+    rng: np.random.RandomState,
 ) -> None:
     """Rebuild the graphs of the sequences (N, f, J, 3) of fixed batches from frame subsets.
 
     The subsets come from rng. The last weights count.
     """
-    settings, f = run.settings, skeletons.shape[1]
+    settings, f = options.settings, skeletons.shape[1]
     graphs = model.graphs(skeletons)  # by scale, (N, f, nodes, 3)
     step = JointStep(model, settings.lr)
     fixed = draw(rng, f, settings) if settings.subsets == "fixed" else None
     parts = {"model": model, "step": step, "rng": rng}
-    epoch = run.resume(parts, RECOGNISER)
-    with Timer(settings.pre_epochs, epoch, run.options.quiet, skeletons.device) as timer:
+    epoch = run.resume(parts, (*recognition_training.CHANGEABLE, *RECOGNISER))
+    with Timer(settings.pre_epochs, epoch, options.quiet, skeletons.device) as timer:
         while epoch < settings.pre_epochs:
             steps = []
             with timer("learn"):
@@ -153,15 +144,17 @@ def draw(rng: np.random.RandomState, f: int, settings: SMSGESettings) -> list[np
 
 
 def train_recogniser(
-    run: Run, model: SMSGE, sets: Recognition, order: np.ndarray, generator: torch.Generator
+    run: Run,
+    options: Options,
+    model: SMSGE,
+    sets: Recognition,
+    order: np.ndarray,
+    generator: torch.Generator,
 ) -> dict[str, dict[str, Any]]:
     """Train the recognition network on the states of `order`. Returns best and last by test."""
-    options, settings = run.options, run.settings
+    settings = options.settings
     rows = encode_rows(model, sets.train.skeletons, settings)  # (N, prefixes, 4 D_h), once
-    tests = {
-        name: rows_of_test(model, test.skeletons, test.labels, settings, options.protocol)
-        for name, test in sets.tests.items()
-    }
+    tests = rows_of_tests(model, sets, settings, options.protocol)
     width, combine = rows.shape[2], "last" if settings.last_pre else "sum"
     recogniser = Recogniser(width, len(sets.persons), width, combine, generator).to(rows.device)
     plan = recognition_training.Plan(

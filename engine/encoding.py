@@ -34,18 +34,13 @@ def smsge_rows(model: SMSGE, skeletons: Tensor, options: settings.SMSGESettings)
 
 @dataclass(frozen=True)
 class Method:
-    """How the models of a method are used.
-
-    model: its class. frames: model and skeletons (B, f, J, 3) -> frame features (B, f, d).
-    sequence: these -> the feature of the sequence (B, d). rows: model, skeletons and settings ->
-    what its recogniser is given, (B, R, d'). batch: frames encoded at a time; bounds memory.
-    """
+    """How the models of a method are used."""
 
     model: type[nn.Module]
-    frames: Callable[[nn.Module, Tensor], Tensor]
-    sequence: Callable[[Tensor], Tensor] = lambda frames: frames.mean(dim=1)
-    rows: Callable[[nn.Module, Tensor, Any], Tensor] | None = None
-    batch: int = 24_576  # 4,096 sequences of 6
+    frames: Callable[[nn.Module, Tensor], Tensor]  # skeletons (B, f, J, 3) -> features (B, f, d)
+    sequence: Callable[[Tensor], Tensor] = lambda frames: frames.mean(dim=1)  # these -> (B, d)
+    rows: Callable[[nn.Module, Tensor, Any], Tensor] | None = None  # for the recogniser, (B, R, d')
+    batch: int = 24_576  # frames encoded at a time: 4,096 sequences of 6
 
 
 METHODS = {
@@ -110,20 +105,17 @@ def load_model(
     source: Any = None,
     content: dict[str, Any] | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The model of a checkpoint and the checkpoint's content.
+    """The model of a checkpoint and the checkpoint's content, which may have been read already.
 
-    source: engine.features.Source that the model reads, if not skeletons. content: of the checkpoint,
-    if it has been read already. Raises InputError for a damaged file, or one made for another
-    source, or another number of joints or frames than the data's.
+    source: the engine.features.Source that the model reads, if not skeletons. Raises InputError for
+    a damaged file, or one made for another source or another number of joints or frames.
     """
     content = content or checkpoint.load(path)
     name = content["method"].rpartition(" + ")[2]  # "AGE + SimMC" is a SimMC
     if name not in METHODS:
         raise InputError(f"{path} holds a model of unknown method {content['method']!r}")
     if "model" not in content:
-        raise InputError(
-            f"{path} holds a state to --resume from, expected a model: name best.pt beside it"
-        )
+        raise InputError(f"{path} holds a state to --resume from: name best.pt beside it")
     arguments = content["arguments"]
     model = METHODS[name].model(**arguments)
     checkpoint.load_weights(model, content["model"], path)
@@ -149,16 +141,11 @@ def _check_source(path: Path, content: Mapping[str, Any], source: Any) -> None:
         words = "skeletons" if trained is None else f"frame features of {trained}"
         other = "no --source" if source is None else f"--source {source.name}"
         raise InputError(f"{path}: expected {words}, on which it was trained, found {other}")
-    digests = content["source_digest"], source.digest
-    # Weights tell encoders apart. Feature files of other data come from the same model: only their
-    # size can be compared.
-    if all(digest.startswith("weights") for digest in digests) and digests[0] != digests[1]:
+    # Weights tell encoders apart. Feature files of other data come from the same model.
+    digests, size = (content["source_digest"], source.digest), content["arguments"]["inputs"]
+    is_other = all(digest.startswith("weights") for digest in digests) and digests[0] != digests[1]
+    if is_other or source.size != size:
         raise InputError(
-            f"{path}: expected the encoder that it was trained on, {trained} with "
-            f"{digests[0][:16]}, found {source.file}, {source.name} with {digests[1][:16]}"
-        )
-    if source.size != content["arguments"]["inputs"]:
-        raise InputError(
-            f"{path}: expected frame features of {trained} with {content['arguments']['inputs']} "
-            f"numbers a frame, found {source.name} with {source.size}"
+            f"{path}: expected the features that it was trained on, {trained} with {size} numbers "
+            f"and {digests[0][:16]}, found {source.file} with {source.size} and {digests[1][:16]}"
         )

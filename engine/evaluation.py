@@ -23,22 +23,13 @@ def load_retrieval(
     balance: bool = False,
     centred: bool = True,
 ) -> Retrieval:
-    """The data set of a command line; the training set only with a stream to draw its order from.
+    """The data set; the training set only with a stream to draw its order from.
 
-    balance: resample it to equal class shares. For the released protocol every set is cut to whole
-    batches of batch_size.
+    balance: resample it to equal class shares. Released: whole batches of batch_size only.
     """
-    sets = data.load(
-        options.dataset,
-        options.probe,
-        options.length,
-        options.data,
-        rng=rng,
-        batch_size=batch_size,
-        balance=balance,
-        train=rng is not None,
-        centred=centred,
-    )
+    where = options.dataset, options.probe, options.length, options.data
+    draw = {"rng": rng, "batch_size": batch_size, "train": rng is not None}
+    sets = data.load(*where, balance=balance, centred=centred, **draw)
     return cut(sets, batch_size, options.protocol)
 
 
@@ -67,17 +58,13 @@ def released_size(sequences: int, batch_size: int, name: str) -> int:
     if kept == 0:
         raise InputError(
             f"--protocol released drops incomplete batches, and the {name} set has only "
-            f"{sequences} sequences for batches of {batch_size}: use --protocol full or a smaller "
-            "--batch_size"
+            f"{sequences} sequences: use --protocol full or a --batch_size below {batch_size}"
         )
     return kept
 
 
 def released_test(settings: Any, labels: np.ndarray, f: int) -> np.ndarray:
-    """Numbers of the test windows that a released recogniser is scored on.
-
-    settings: of AGE or SM-SGE. labels: (N,) of all windows, of f frames each.
-    """
+    """Test windows that the released AGE or SM-SGE is scored on, from labels (N,) and f frames."""
     if isinstance(settings, AGESettings):  # whose rows are frames for `ap`
         rows = f if settings.manner == "ap" else 1
         return tested_batches(labels, settings.batch_size, rows)
@@ -85,10 +72,9 @@ def released_test(settings: Any, labels: np.ndarray, f: int) -> np.ndarray:
 
 
 def padded_batches(labels: np.ndarray, batch_size: int) -> np.ndarray:
-    """The training windows that AGE's released recogniser sees: whole batches of every person.
+    """Training windows of AGE's released recogniser, from labels (N,): whole batches a person.
 
-    labels (N,) -> window numbers, by person: cut to a multiple of batch_size or, where there are
-    fewer, filled up with the person's first window.
+    Fewer than a batch are filled up with the person's first window.
     """
     windows = []
     for label in np.unique(labels):
@@ -100,11 +86,10 @@ def padded_batches(labels: np.ndarray, batch_size: int) -> np.ndarray:
 
 
 def tested_batches(labels: np.ndarray, batch_size: int, rows: int) -> np.ndarray:
-    """The test windows that AGE's released recogniser is scored on.
+    """The test windows of AGE's released recogniser, from labels (N,): whole batches a person.
 
-    labels (N,) -> window numbers, by person: cut to a multiple of batch_size, all where there are
-    fewer; then only those of which every one of the `rows` feature rows lies in a whole batch of
-    rows, if there is one.
+    Fewer than a batch all count; then only those whose `rows` feature rows all lie in a whole batch
+    of rows, if there is one.
     """
     own = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     windows = np.concatenate([w[: max(len(w) // batch_size, 1) * batch_size] for w in own])
@@ -138,7 +123,7 @@ def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any
 
 
 def baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
-    """Retrieval figures of every descriptor that these joints allow: what a model has to beat."""
+    """Retrieval figures of every descriptor that these joints allow."""
     figures = {}
     for name in DESCRIPTORS:
         try:

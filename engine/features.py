@@ -76,10 +76,7 @@ def read(path: Path) -> Features:
     """Read one feature file. Raises InputError if it is missing, damaged, pickled or misshapen."""
     if not path.is_file():
         folder = " (it is a folder)" if path.is_dir() else ""
-        raise InputError(
-            f"no feature file at {path}{folder}; a training script writes it with "
-            "--save_features FILE.npz"
-        )
+        raise InputError(f"no feature file at {path}{folder}; --save_features FILE.npz writes one")
     try:
         with path.open("rb") as file:
             if not is_zipfile(file):
@@ -88,56 +85,43 @@ def read(path: Path) -> Features:
             arrays = {n: file[n] for n in ("features", "labels", "frames") if n in file.files}
     except Exception as error:  # other bytes than those of such a file can raise anything
         reason = "it holds pickled objects" if "pickle" in str(error) else error
-        raise InputError(
-            f"{path} is not a readable feature file (.npz without pickles): {reason}"
-        ) from error
-    _check(path, arrays)
-    frames = arrays.get("frames")
-    return Features(
-        arrays["features"].astype(np.float32),
-        arrays["labels"].astype(np.int64),
-        None if frames is None else frames.astype(np.float32),
-    )
+        raise InputError(f"{path} is not a readable feature file (.npz): {reason}") from error
+    if problem := _problem(arrays):
+        raise InputError(f"{path}: expected {problem}")
+    types = {"features": np.float32, "labels": np.int64, "frames": np.float32}
+    return Features(**{name: array.astype(types[name]) for name, array in arrays.items()})
 
 
-def _check(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def _problem(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """What the arrays of a feature file should be and are not; None if they are right."""
     for name, axes in (("features", 2), ("labels", 1), ("frames", 3)):
         shape = arrays[name].shape if name in arrays else None
         if len(shape or ()) != axes and (shape or name != "frames"):
-            raise InputError(
-                f"{path}: expected an array {name!r} with {axes} axes, found {shape or 'none'}"
-            )
+            return f"an array {name!r} with {axes} axes, found {shape or 'none'}"
     sizes = {name: len(array) for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
-        raise InputError(f"{path}: expected arrays of one length, found {sizes}")
+        return f"arrays of one length, found {sizes}"
     if not len(arrays["labels"]):
-        raise InputError(f"{path}: expected features of sequences, found none")
+        return "features of sequences, found none"
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu":
-            raise InputError(f"{path}: expected numbers in {name!r}, found type {array.dtype}")
-        if name == "labels" and (np.mod(array, 1) != 0).any():
-            raise InputError(f"{path}: expected whole numbers in 'labels', found others")
+            return f"numbers in {name!r}, found type {array.dtype}"
         if not np.isfinite(array).all():
-            raise InputError(f"{path}: the {name} hold NaN or infinite values")
+            return f"finite {name}, found NaN or infinite values"
+    return "whole numbers in 'labels'" if (np.mod(arrays["labels"], 1) != 0).any() else None
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where frame features come from.
+    """Where frame features come from."""
 
-    name: as results call it. file: what they are made by or read from. note: what the log says of
-    it. digest: of the encoder's weights or of the training frames. size: numbers d in a frame.
-    centred: the skeletons that the encoder takes. features: a part's name and its sequences in the
-    order of the files -> its features, with frames.
-    """
-
-    name: str
-    file: Path
-    note: str
-    digest: str
-    size: int
-    centred: bool
-    features: Callable[[str, Sequences], Features]
+    name: str  # as results call it
+    file: Path  # what they are made by or read from
+    note: str  # for the log
+    digest: str  # of the encoder's weights or of the training frames
+    size: int  # numbers d in a frame
+    centred: bool  # the skeletons that the encoder takes
+    features: Callable[[str, Sequences], Features]  # of a part (its name) in the order of the files
 
     def frames(self, sets: Retrieval) -> Retrieval:
         """The sets, in the order of the files, with frame features (N, f, d) for skeletons."""
@@ -147,10 +131,7 @@ class Source:
 
 
 def find_source(name: str | None, options: TrainingOptions, device: torch.device) -> Source | None:
-    """The source that --source names; None without a name.
-
-    Raises InputError if it is not there, damaged, or made for other data.
-    """
+    """The source that --source names, if any. Raises InputError if it is not there or of no use."""
     if name is None:
         return None
     path = encoder_path(name, options) if name in NAMED else Path(name)
@@ -158,28 +139,25 @@ def find_source(name: str | None, options: TrainingOptions, device: torch.device
         return _source_of_files(path, options)
     if path.suffix == ".pt":
         return _source_of_encoder(path, options, device)
-    raise InputError(f"--source: expected {', '.join(NAMED)}, FILE.pt or FILE.npz, found {name!r}")
+    raise InputError(f"--source: expected AGE, SM-SGE, FILE.pt or FILE.npz, found {name!r}")
 
 
 def encoder_path(method: str, options: TrainingOptions) -> Path:
-    """The saved encoder of a method that has seen the training split alone.
-
-    Raises InputError, with the command that trains it, if there is none.
-    """
+    """The saved encoder of a method that has seen the training split alone; InputError if none."""
     script, variant = NAMED[method]
     row, folder = datasets.get(options.dataset), options.out / method / options.dataset
-    variants = [f"{variant}_retrieval"]
+    names = [f"{variant}_retrieval"]
     if row.recognition and not row.recognition_train and not row.recognition_tested_only:
-        variants.append(variant)  # recognition has the same training set
-    places = [folder / name / "encoder" / "best.pt" for name in variants]
-    for path in places:
-        if path.is_file():
-            return path
-    raise InputError(
-        f"--source {method}: expected an encoder at {' or '.join(map(str, places))}, found none; "
-        f"train it: python {script} --dataset {row.name} --task retrieval --length "
-        f"{options.length} --data {options.data} --out {options.out}"
-    )
+        names.append(variant)  # recognition has the same training set
+    places = [folder / name / "encoder" / "best.pt" for name in names]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        raise InputError(
+            f"--source {method}: expected an encoder at {' or '.join(map(str, places))}, found "
+            f"none; train it: python {script} --dataset {row.name} --task retrieval "
+            f"--length {options.length} --data {options.data} --out {options.out}"
+        )
+    return path
 
 
 def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.device) -> Source:
@@ -204,38 +182,32 @@ def _source_of_files(path: Path, options: TrainingOptions) -> Source:
     files = {part: part_path(path, part) for part in PARTS}
     if missing := [file.name for file in files.values() if not file.is_file()]:
         raise InputError(
-            f"--source {path} stands for {', '.join(file.name for file in files.values())} in "
-            f"{path.parent}, found no {', '.join(missing)}; a training script writes them with "
-            f"--save_features {path}"
+            f"--source {path} stands for {', '.join(file.name for file in files.values())}, "
+            f"found no {', '.join(missing)}; --save_features {path} writes them"
         )
     contents = {part: read(file) for part, file in files.items()}
-    shapes = {}
-    for part, features in contents.items():
-        if features.frames is None:
+    for part, content in contents.items():
+        if content.frames is None or content.frames.shape[1] != options.length:
+            shape = None if content.frames is None else content.frames.shape
             raise InputError(
-                f"{files[part]}: expected frame features `frames` (N, f, d), found none"
+                f"{files[part]}: expected frame features `frames` (N, {options.length}, d), "
+                f"found {shape}"
             )
-        shapes[part] = features.frames.shape[1:]
-        if shapes[part][0] != options.length:
-            raise InputError(
-                f"{files[part]}: expected {options.length} frames in a sequence, "
-                f"found {shapes[part][0]}"
-            )
-    if len(set(shapes.values())) > 1:
-        raise InputError(f"{path}: expected frame features of one size, found (f, d) {shapes}")
+    sizes = {part: content.frames.shape[2] for part, content in contents.items()}
+    if len(set(sizes.values())) > 1:
+        raise InputError(f"{path}: expected frame features of one size, found {sizes}")
 
     def look_up(part: str, sequences: Sequences) -> Features:
         labels = contents[part].labels
         if not np.array_equal(labels, sequences.labels):
             raise InputError(
                 f"{files[part]}: expected the {len(sequences)} labels of {options.dataset}'s "
-                f"{part} windows in the order of the data files, found {len(labels)}, others or in "
-                "another order"
+                f"{part} windows in the order of the files, found {len(labels)} others"
             )
         return contents[part]
 
     digest = hashlib.sha256(np.ascontiguousarray(contents["train"].frames)).hexdigest()
-    size = shapes["train"][1]
+    size = sizes["train"]
     return Source(path.stem, path, "feature files", f"frames {digest}", size, True, look_up)
 
 
@@ -247,8 +219,8 @@ def load(
 ) -> Retrieval:
     """The data set of a command line, with frame features (N, f, d) for skeletons if from a source.
 
-    settings: have batch_size and balance. The training set is there only if there is a stream to
-    draw its order from: the same rows are drawn, whether they are skeletons or features.
+    settings: have batch_size and balance. rng: the stream from which the order of the training set
+    is drawn, the same for skeletons and features; without one there is no training set.
     """
     size = settings.batch_size
     if source is None:

@@ -32,22 +32,16 @@ class DataOptions:
     dataset: str | None = option(None, "name of the data set", choices=tuple(datasets.DATASETS))
     probe: str | None = option(
         None,
-        "test split to look for in the gallery: probe (KS20, KGBD), A or B (IAS), Walking or "
-        "Still (BIWI), nm.nm, cl.cl, bg.bg, cl.nm or bg.nm (CASIA_B); default: the first",
+        "test split: probe (KS20, KGBD), A or B (IAS), Walking or Still (BIWI), nm.nm, cl.cl, "
+        "bg.bg, cl.nm or bg.nm (CASIA_B); default: the first",
         "--split",
         "--probe_type",
     )
     length: int | None = option(
         None, "frames f in a sequence (6; CASIA_B 40, with --view 20)", type=positive_int
     )
-    data: Path = option(
-        Path("Datasets"), "folder that preprocess.py wrote", type=Path, metavar="DIR"
-    )
-    protocol: str = option(
-        "full",
-        "full: every sequence counts; released: as in the published code, docs/5-fidelity.md",
-        choices=PROTOCOLS,
-    )
+    data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
+    protocol: str = option("full", "released: as in the published code", choices=PROTOCOLS)
     view: int | None = None
 
 
@@ -56,9 +50,7 @@ class MachineOptions:
     """Seed, device and output."""
 
     seed: int = option(0, "the same seed on a CPU gives the same numbers", type=seed_number)
-    device: str = option(
-        "auto", "auto, cpu, cuda or cuda:N; N alone is cuda:N", "--gpu", type=device_name
-    )
+    device: str = option("auto", "auto, cpu, cuda or cuda:N, or N", "--gpu", type=device_name)
     json: Path | None = option(None, "write the results as JSON", type=output_file, metavar="FILE")
     quiet: bool = option(False, "print the results only", action="store_true")
 
@@ -79,8 +71,7 @@ class TrainingOptions(MachineOptions, DataOptions):
     resume: bool = option(False, "continue from the last finished epoch", action="store_true")
     save_features: Path | None = option(
         None,
-        "write features of the best model: FILE.train.npz, FILE.probe.npz, FILE.gallery.npz, after "
-        "recognition FILE.test.npz too; .npz may be left out",
+        "write the best model's features: FILE.{train,probe,gallery,test}.npz",
         type=output_file,
         metavar="FILE.npz",
     )
@@ -96,13 +87,10 @@ class PhaseOptions(TrainingOptions):
 
     task: str | None = option(
         None,
-        "recognition: encoder and recogniser (default, but for CASIA_B without --view); "
-        "retrieval: the encoder from the training split alone",
+        "retrieval: the encoder alone, from the training split (CASIA_B without --view)",
         choices=("recognition", "retrieval"),
     )
-    view: int | None = option(
-        None, "test view of the cross-view protocol (CASIA_B)", type=int, metavar="V"
-    )
+    view: int | None = option(None, "test view, cross-view (CASIA_B)", type=int, metavar="V")
 
 
 Options = TypeVar("Options", bound=TrainingOptions)
@@ -130,37 +118,25 @@ def parse_training(doc: str, method: str, declared: type[Options]) -> Options:
 def resolve(method: str, declared: type[Options], words: Mapping[str, Any]) -> Options:
     """Options from the values of the command line, by name, with what follows from the data set."""
     if "dataset" not in words:
-        raise InputError(
-            f"expected --dataset with one of {', '.join(datasets.DATASETS)}, found none"
-        )
+        raise InputError(f"expected --dataset with one of {', '.join(datasets.DATASETS)}")
     row, view = datasets.get(words["dataset"]), words.get("view")
     has_phases = issubclass(declared, PhaseOptions)
     default = "recognition" if has_phases and (view is not None or row.recognition) else "retrieval"
     task = words.get("task", default)
     if view is not None and ("probe" in words or task == "retrieval"):
-        raise InputError(
-            "--view is a recognition protocol with one test set: "
-            "leave out --probe and --task retrieval"
-        )
+        raise InputError("--view is recognition with one test set: leave out --probe and --task")
     if view is None and not row.recognition and task == "recognition":
         raise InputError(
-            f"recognition on {row.name} needs --view 0 to {row.views - 1}; "
-            "without one, --task retrieval"
+            f"recognition on {row.name} needs --view 0 to {row.views - 1}; or --task retrieval"
         )
     probe = "test" if view is not None else words.get("probe") or next(iter(row.gallery_of))
     if view is None:
         row.pair(probe)
     length = words.get("length", row.default_length if view is None else row.view_length)
-    phases = ("pre_epochs", "recognition_epochs") if "epochs" in words else ()
-    settings = choose(
-        method,
-        words.get("protocol", "full"),
-        row.name,
-        probe,
-        dict.fromkeys(phases, words.get("epochs")) | dict(words),
-    )
+    epochs = dict.fromkeys(("pre_epochs", "recognition_epochs"), words.get("epochs"))
+    protocol = words.get("protocol", "full")
+    settings = choose(method, protocol, row.name, probe, epochs | dict(words))
     names = {each.name for each in fields(declared)}
-    own = {name: value for name, value in words.items() if name in names}
-    resolved = {"probe": probe, "length": length, "task": task, "settings": settings}
-    resolved["overrides"] = words
-    return declared(**(own | resolved))
+    resolved = {name: value for name, value in words.items() if name in names}
+    resolved |= {"probe": probe, "length": length, "task": task, "settings": settings}
+    return declared(**resolved, overrides=words)

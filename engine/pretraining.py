@@ -1,8 +1,7 @@
 """Runs of AGE and SM-SGE: encoders without labels, then a recogniser on their frozen features.
 
 --task recognition trains both, on the recognition training set, and shows retrieval by the same
-encoders beside it. --task retrieval trains encoders only, on the training split alone. Phases of a
-run: "encoder", and the recogniser's, which the script names.
+encoders beside it. --task retrieval trains encoders only, on the training split alone.
 """
 
 from collections.abc import Callable
@@ -18,7 +17,15 @@ from common.command_line import pick_device
 from common.errors import InputError
 from common.log import log, start_log
 from data import Recognition, Retrieval, datasets
-from engine import checkpoint, evaluation, features, model_size, recogniser, results
+from engine import (
+    checkpoint,
+    evaluation,
+    features,
+    model_size,
+    recogniser,
+    recognition_training,
+    results,
+)
 from engine.encoding import is_centred, load_model, settings_of
 from engine.options import PhaseOptions
 from engine.run import Run, execute
@@ -31,12 +38,11 @@ def run_phases(
     options: PhaseOptions,
     variant: str,
     phase: str,
-    train: Callable[[Run, torch.device], None],
+    train: Callable[[Run, PhaseOptions, torch.device], None],
 ) -> None:
     """Train, or score the saved best models; then write features if wanted.
 
-    variant: names the folder <out>/<method>/<dataset>/<variant>, where a view stands before it and
-    the task after it. phase: the recogniser's name.
+    variant: names the folder, with the view before it and the task after. phase: of the recogniser.
     """
     device = pick_device(options.device)
     start_log(options.quiet)
@@ -44,14 +50,11 @@ def run_phases(
     task = "_retrieval" if options.task == "retrieval" else ""
     folder = options.out / method / options.dataset / f"{view}{variant}{task}"
     run = Run(method, options, folder)
-    execute(run, device, train, partial(evaluate, phase=phase), write_features)
+    execute(run, options, device, train, partial(evaluate, phase=phase), write_features)
 
 
 def load(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
-    """The data of the task, the training set in the order of the files.
-
-    Raises InputError, before training, also for tests smaller than the released protocol's batches.
-    """
+    """The data of the task in the order of the files; InputError if tests lack a released batch."""
     centred, released = is_centred(settings), options.protocol == "released"
     if options.task == "recognition":
         sets = recogniser.load(options, centred)
@@ -63,28 +66,27 @@ def load(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
     return sets
 
 
-def tests_of(run: Run, sets: Recognition | Retrieval) -> dict[str, Any]:
-    """The test sets of the task by name, that of --probe, if it is one, first."""
-    probe = run.options.probe
-    if run.options.task == "retrieval":
+def tests_of(probe: str, sets: Recognition | Retrieval | dict[str, Any]) -> dict[str, Any]:
+    """The test sets of the task by name, or what stands for them, that of --probe first."""
+    if isinstance(sets, Retrieval):
         return {probe: sets.probe}
-    return {name: sets.tests[name] for name in sorted(sets.tests, key=lambda name: name != probe)}
+    tests = sets if isinstance(sets, dict) else sets.tests
+    return {name: tests[name] for name in sorted(tests, key=lambda name: name != probe)}
 
 
-def describe(run: Run, model: nn.Module, order: np.ndarray, sets: Recognition | Retrieval) -> None:
+def describe(
+    options: PhaseOptions, model: nn.Module, order: np.ndarray, sets: Recognition | Retrieval
+) -> None:
     """Log how many sequences there are (training ones as resampled), and the model's size."""
-    sizes = "  ".join(f"{name} {len(test)}" for name, test in tests_of(run, sets).items())
+    sizes = "  ".join(f"{name} {len(test)}" for name, test in tests_of(options.probe, sets).items())
     parameters = model_size.count_parameters(model)
     log.info(f"train {len(order)}  {sizes} sequences  {parameters:,} parameters")
-    if run.options.model_size:
-        model_size.describe(run.method, model, sets.train.skeletons)
+    if options.model_size:
+        model_size.describe(model, sets.train.skeletons)
 
 
 def reload_encoder(run: Run, model: nn.Module) -> None:
-    """Put the weights of the encoder phase `run`, trained before, into a model (--pre_train 0).
-
-    Raises InputError if there are none, or they were trained on other data or for another model.
-    """
+    """Put the weights of the phase `run` into a model (--pre_train 0); InputError if of no use."""
     path = run.path("best.pt")
     content = checkpoint.load(path, run.method)
     names = ("dataset", "length", "protocol", "task", "view")
@@ -94,23 +96,23 @@ def reload_encoder(run: Run, model: nn.Module) -> None:
     log.info(f"encoder of {path}, epoch {content['epoch']}")
 
 
-def evaluate(run: Run, device: torch.device, phase: str) -> None:
+def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) -> None:
     """Score the saved best models, by recognition and by retrieval (--mode Eval)."""
-    options, figures = run.options, {}
+    figures = {}
     if options.task == "retrieval":
-        run = run.load_settings_from(run.phase("encoder").path("best.pt"))
+        run, options = run.load_settings_from(run.phase("encoder").path("best.pt"))
     else:
         names = datasets.get(options.dataset).recognition or ("test",)
         first = options.probe if options.probe in names else names[0]
         folder = run.phase(phase)
-        run = run.load_settings_from(folder.path(f"best_{first}.pt"))
-        sets = load(options, run.settings)
-        for name, test in tests_of(run, sets).items():
+        run, options = run.load_settings_from(folder.path(f"best_{first}.pt"))
+        sets = load(options, options.settings)
+        for name, test in tests_of(options.probe, sets).items():
             path, own = folder.path(f"best_{name}.pt"), replace(sets, tests={name: test})
             figures |= recogniser.score_saved(path, own, device, options.protocol)
         rows = [(f"{run.method} {name}", row) for name, row in figures.items()]
         print(f"{run.title}\n" + results.recognition_table(rows))
-    retrieval = score_retrieval(run, device)
+    retrieval = score_retrieval(run, options, device)
     if figures:
         first = next(iter(figures.values()))
         content = {"kind": "recognition", **first, "tests": figures, "retrieval": retrieval}
@@ -120,19 +122,18 @@ def evaluate(run: Run, device: torch.device, phase: str) -> None:
 
 
 def score_retrieval(
-    run: Run, device: torch.device, untrained: nn.Module | None = None
+    run: Run, options: PhaseOptions, device: torch.device, untrained: nn.Module | None = None
 ) -> dict[str, Any]:
-    """Retrieval figures of the saved encoders, as JSON content; printed as a table.
+    """Retrieval figures of the saved encoders as JSON content; printed as a table.
 
-    untrained: encoders with their initial weights, which stand beside them with the descriptors. A
-    recognition run on data without probes and gallery gives {} and a line in the log.
+    untrained: stands beside them, with the descriptors. Data without a gallery give {}.
     """
-    options, row = run.options, datasets.get(run.options.dataset)
+    row, settings = datasets.get(options.dataset), options.settings
     if options.view is not None:
         return {}
-    size, protocol = run.settings.batch_size, options.protocol
+    size, protocol = settings.batch_size, options.protocol
     try:
-        sets = evaluation.load_retrieval(options, size, centred=is_centred(run.settings))
+        sets = evaluation.load_retrieval(options, size, centred=is_centred(settings))
     except InputError as error:
         if options.task == "retrieval":
             raise
@@ -155,20 +156,34 @@ def score_retrieval(
     return content
 
 
-def report(run: Run, device: torch.device, untrained: nn.Module, content: dict[str, Any]) -> None:
-    """Write the results: content, the task's own, with retrieval by the saved encoders."""
-    retrieval = score_retrieval(run, device, untrained.to(device))
-    is_part = run.options.task == "recognition"
-    run.write_results(content | ({"retrieval": retrieval} if is_part else retrieval))
+def report(
+    run: Run,
+    options: PhaseOptions,
+    device: torch.device,
+    untrained: nn.Module,
+    figures: dict[str, Any],
+    content: dict[str, Any] | None = None,
+) -> None:
+    """Print and write what a run has trained.
 
-
-def write_features(run: Run, device: torch.device) -> None:
-    """Write the encoders' features of train, probe and gallery; after recognition of the test, too.
-
-    The test is the split that the results begin with. Data without probes and gallery (a view, a
-    download with one test set) have train and test alone.
+    untrained: encoders with their initial weights. figures: of recognition, best and last by test;
+    empty after --task retrieval. content: what else the results say.
     """
-    options, row, parts = run.options, datasets.get(run.options.dataset), {}
+    content, retrieval = dict(content or {}), {}
+    if figures:
+        first = next(iter(tests_of(options.probe, figures)))
+        content |= recognition_training.summary(figures, first)
+        print(f"{run.title}\n" + recognition_training.table(figures, run.method))
+    retrieval = score_retrieval(run, options, device, untrained)
+    run.write_results(content | ({"retrieval": retrieval} if figures else retrieval))
+
+
+def write_features(run: Run, options: PhaseOptions, device: torch.device) -> None:
+    """Write the encoders' features of train, probe, gallery; after recognition of the first test.
+
+    Data without a gallery (a view, a download with one test set) have train and test alone.
+    """
+    row, parts = datasets.get(options.dataset), {}
     path = run.phase("encoder").path("best.pt")
     model, saved = load_model(path, row.joints, options.length, device)
     settings = settings_of(saved)
@@ -182,7 +197,7 @@ def write_features(run: Run, device: torch.device) -> None:
             log.info(f"no features of probe and gallery: {error}")
     if options.task == "recognition":
         sets = load(options, settings)
-        own = {"train": sets.train, "test": next(iter(tests_of(run, sets).values()))}
+        own = {"train": sets.train, "test": next(iter(tests_of(options.probe, sets).values()))}
         # Classes back to the labels of the data files.
         own = {n: replace(part, labels=sets.persons[part.labels]) for n, part in own.items()}
         parts = own | parts

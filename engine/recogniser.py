@@ -30,10 +30,9 @@ COMBINE = {
 
 
 class Recogniser(nn.Module):
-    """A recognition network, and how the logits of a sequence's rows become scores of persons.
+    """A recognition network; the logits of a sequence's rows become scores by mean, sum or last.
 
-    inputs, persons, hidden, generator: as of RecognitionNetwork. combine: mean (AGE), sum or last
-    (SM-SGE).
+    inputs, persons, hidden, generator: as of RecognitionNetwork.
     """
 
     def __init__(
@@ -78,6 +77,14 @@ def rows_of_test(
     return Rows(rows, torch.from_numpy(labels).to(rows.device))
 
 
+def rows_of_tests(
+    model: nn.Module, sets: Recognition, settings: Any, protocol: str
+) -> dict[str, Rows]:
+    """Every test set for the recogniser, by name."""
+    parts = {name: (test.skeletons, test.labels) for name, test in sets.tests.items()}
+    return {name: rows_of_test(model, *p, settings, protocol) for name, p in parts.items()}
+
+
 def save(
     run: Run,
     test: str | None,
@@ -87,9 +94,8 @@ def save(
     weights: Mapping[str, Tensor],
     figures: dict[str, Any],
 ) -> None:
-    """Write encoder and network as one checkpoint, from which skeletons can be recognised.
+    """Write encoder and network as one checkpoint: best_<test>.pt, or final.pt without a test.
 
-    test: the test that they are the best of, best_<test>.pt; None for the last ones, final.pt.
     persons: the data files' label of each class. figures: with epoch and step.
     """
     part = {"model": dict(weights), "arguments": recogniser.arguments, "test": test}
@@ -105,16 +111,14 @@ def score_saved(
     protocol: str,
     content: dict[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Figures of a saved recogniser on each test set, with the epoch and step it was saved at.
+    """Figures of a saved recogniser on each test set, with its epoch and step.
 
-    content: of the checkpoint, if it has been read already. Raises InputError for a damaged file, a
-    model of other data, or test persons that it was not trained on.
+    content: of the checkpoint, if it has been read. Raises InputError for a damaged file, a model
+    of other data, or test persons that it was not trained on.
     """
     model, content = load_model(path, sets.joints, sets.length, device, content=content)
     if "recogniser" not in content:
-        raise InputError(
-            f"{path} holds an encoder alone, expected one with a recogniser, such as best_<test>.pt"
-        )
+        raise InputError(f"{path} holds an encoder alone, expected a recogniser, best_<test>.pt")
     part, settings = content["recogniser"], settings_of(content)
     recogniser = Recogniser(**part["arguments"])
     checkpoint.load_weights(recogniser, part["model"], path)
@@ -132,10 +136,7 @@ def score_saved(
 
 
 def load(options: DataOptions, centred: bool = True) -> Recognition:
-    """The recognition sets of a command line, the training set in the order of its files.
-
-    Raises InputError if data are missing or damaged, or a test holds persons that are not trained.
-    """
+    """The recognition sets, in the order of the files; InputError for persons not trained."""
     where = options.dataset, None, options.length, options.data
     how = {"view": options.view, "balance": False, "shuffle": False, "centred": centred}
     with warnings.catch_warnings():
@@ -143,9 +144,7 @@ def load(options: DataOptions, centred: bool = True) -> Recognition:
         sets = data.load_recognition(*where, **how)
     trained = sets.persons[np.unique(sets.train.labels)]
     if len(trained) < 2:
-        raise InputError(
-            f"recognition needs at least two persons to tell apart, found {len(trained)}"
-        )
+        raise InputError(f"recognition needs at least two persons, found {len(trained)}")
     for name, test in sets.tests.items():
         refuse_unknown(name, sets.persons[test.labels], trained)
     return sets
@@ -166,6 +165,5 @@ def refuse_unknown(name: str, labels: np.ndarray, known: np.ndarray) -> None:
         shown = ", ".join(map(str, lost[:10])) + ", ..." * (len(lost) > 10)
         raise InputError(
             f"test split {name}: expected persons that were trained, found {len(lost)} others: "
-            f"labels {shown}; recognition cannot name them: use the data that belong together, or "
-            "retrieval"
+            f"labels {shown}; use the data that belong together, or retrieval"
         )

@@ -1,8 +1,6 @@
-"""Training a recognition network on frozen gait features: what AGE and SM-SGE share.
+"""Training a recognition network on frozen gait features, computed once (AGE and SM-SGE).
 
-The encoder is frozen, so its features are computed once. Each test set keeps the network with its
-own best Rank-1, and the figures of the last one stand beside them. Files of a run's phase:
-best_<test>.pt and final.pt (encoder and network), last.pt (to resume), history.csv.
+Each test set keeps the network with its own best Rank-1; the last one's figures stand beside it.
 """
 
 from collections.abc import Mapping
@@ -32,23 +30,19 @@ CHANGEABLE = ("patience", "pre_epochs", "recognition_epochs")
 class Plan:
     """How the network is trained, by TensorFlow's Adam on the mean cross entropy of the scores.
 
-    whole_batches: leave out an incomplete last batch. test_every: steps from one test to the next,
-    counted over all epochs, the first after step 1; None: at the end of every epoch. ties: whether
-    an equal Rank-1 replaces the best one (released: in AGE, not in SM-SGE). best_from: tests of
-    earlier epochs (from 1) are not kept. patience: epochs that end training if in them no test had
-    a Rank-1 as high as the highest before, or a loss as low as the lowest; None: never. save: keep
-    the networks in files.
+    patience: epochs that end training if in them no test had a Rank-1 as high as the highest
+    before, or a loss as low as the lowest; None: never.
     """
 
     epochs: int
     batch_size: int
     lr: float
-    whole_batches: bool = False
-    test_every: int | None = None
-    ties: bool = False
-    best_from: int = 1
+    whole_batches: bool = False  # leave out an incomplete last batch
+    test_every: int | None = None  # steps over all epochs, from the first on; None: every epoch
+    ties: bool = False  # an equal Rank-1 replaces the best one (released: AGE, not SM-SGE)
+    best_from: int = 1  # epoch from which the best is kept
     patience: int | None = None
-    save: bool = True
+    save: bool = True  # keep the networks in files
 
 
 class BestNetworks:
@@ -117,12 +111,10 @@ def train(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Train the network; keep the best one of every test, and the last.
 
-    run: the phase that the files belong to. encoder: the frozen model of the features, saved with
-    the network. persons: the data files' label of each class. order: row numbers of `training`, in
-    the order in which every epoch takes its batches. test_sets: by name. Returns for each test the
-    figures "best" and "last", those of reid.recognition.evaluate with epoch and step. With --resume
-    it goes on after the last finished epoch, if that was on features of this very encoder. Raises
-    InputError if there is no batch to train on.
+    run: the phase. encoder: saved with the network. persons: the data files' label of each class.
+    order: row numbers of `training`, as every epoch takes its batches. Returns for each test the
+    figures "best" and "last" with epoch and step. --resume goes on if the last epoch was on
+    features of this very encoder. Raises InputError if there is no batch to train on.
     """
     device = training.rows.device
     batches = split_batches(order, plan.batch_size, plan.whole_batches, "rows", device)
@@ -168,16 +160,13 @@ def _resume(run: Run, encoder: nn.Module, parts: Mapping[str, Any]) -> int:
 def split_batches(
     order: np.ndarray, size: int, whole: bool, name: str, device: torch.device
 ) -> list[Tensor]:
-    """The fixed batches of the numbers `order`; whole: without an incomplete last one.
-
-    Raises InputError, in which `name` is what the numbers stand for, if there is no batch.
-    """
+    """The batches of the numbers `order` of things called `name`; whole: no incomplete last one."""
     batches = torch.from_numpy(np.asarray(order)).to(device).split(size)
     batches = [batch for batch in batches if len(batch) == size or not whole]
     if not batches or len(order) == 0:
         raise InputError(
-            f"training needs a whole batch of {size} {name}, found {len(order)}; "
-            "use a smaller --batch_size or --protocol full"
+            f"training needs a whole batch of {size} {name}, found {len(order)}; use a smaller "
+            "--batch_size or --protocol full"
         )
     return batches
 
@@ -191,10 +180,7 @@ def _finish(
     epoch: int,
     step: int,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Test the last network, which can be the best one too, and save all that are kept.
-
-    This comes after last.pt is written: a run that is gone on with must not know of it.
-    """
+    """Test the last network, which can be the best. A run that is resumed knows nothing of it."""
     tests.test(recogniser, epoch, step, last=True)
     tests.end_epoch()
     figures = {}

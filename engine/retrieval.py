@@ -32,11 +32,7 @@ class RetrievalOptions(TrainingOptions):
     source: str | None = option(None, SOURCE_HELP, metavar="AGE|SM-SGE|FILE")
 
 
-def run_retrieval(
-    method: str,
-    options: RetrievalOptions,
-    train: Callable[[Run, Source | None, torch.device], None],
-) -> None:
+def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., None]) -> None:
     """Train, or score the saved best model; then write its features if wanted.
 
     The run's folder is <out>/<dataset>/<probe>, on features of a source
@@ -56,17 +52,19 @@ def run_retrieval(
         notes = {"source_file": str(source.file)}
         run = Run(f"{source.name} + {method}", options, folder, "", identity, notes)
     steps = (partial(step, source=source) for step in (train, evaluate, write_features))
-    execute(run, device, *steps)
+    execute(run, options, device, *steps)
 
 
-def describe(run: Run, model: nn.Module, sets: Retrieval, source: Source | None) -> None:
+def describe(
+    options: TrainingOptions, model: nn.Module, sets: Retrieval, source: Source | None
+) -> None:
     """Log the source, the sizes of the sets and, with --model_size, of the model."""
     if source is not None:
         log.info(f"{source.size} numbers a frame from {source.file} ({source.note})")
     sizes = {"train": sets.train, "probe": sets.probe, "gallery": sets.gallery}
     log.info("  ".join(f"{name} {len(part)}" for name, part in sizes.items()) + " sequences")
-    if run.options.model_size:
-        model_size.describe(run.method, model, sets.train.skeletons)
+    if options.model_size:
+        model_size.describe(model, sets.train.skeletons)
 
 
 def stop_reason(epoch: int, epochs: int | None, stopping: EarlyStopping) -> str | None:
@@ -78,6 +76,7 @@ def stop_reason(epoch: int, epochs: int | None, stopping: EarlyStopping) -> str 
 
 def report(
     run: Run,
+    options: TrainingOptions,
     source: Source | None,
     best: dict[str, Any],
     last: dict[str, Any],
@@ -86,7 +85,7 @@ def report(
 ) -> None:
     """Print and write best and last figures, with those of the untrained model and baselines."""
     untrained = {key: run.history[0][key] for key in last}
-    rows = features.baselines(run.options, run.settings.batch_size, source) | {
+    rows = features.baselines(options, options.settings.batch_size, source) | {
         "untrained encoder": untrained,
         f"{run.method} best": best,
         f"{run.method} last": {**last, "epoch": epoch},
@@ -96,22 +95,26 @@ def report(
     run.write_results(content | {"baselines": rows, "epochs": epoch, "stopped": reason})
 
 
-def evaluate(run: Run, device: torch.device, source: Source | None) -> None:
+def evaluate(
+    run: Run, options: TrainingOptions, device: torch.device, source: Source | None
+) -> None:
     """Score the saved best model (--mode Eval)."""
     path = run.path("best.pt")
-    run = run.load_settings_from(path)
-    sets = features.load(run.options, run.settings, source)
+    run, options = run.load_settings_from(path)
+    sets = features.load(options, options.settings, source)
     model, content = load_model(path, sets.joints, sets.length, device, source)
-    figures = evaluation.score_encoder(model, sets, run.options.protocol)
+    figures = evaluation.score_encoder(model, sets, options.protocol)
     figures["epoch"] = content["epoch"]
     print(f"{run.title}\n" + results.retrieval_table([(run.method, figures)]))
     run.write_results(figures)
 
 
-def write_features(run: Run, device: torch.device, source: Source | None) -> None:
+def write_features(
+    run: Run, options: TrainingOptions, device: torch.device, source: Source | None
+) -> None:
     """Write the best model's features of train, probe and gallery, in the order of the files."""
-    sets = evaluation.load_in_order(run.options, source.centred if source else True)
+    sets = evaluation.load_in_order(options, source.centred if source else True)
     model, _ = load_model(run.path("best.pt"), sets.joints, sets.length, device, source)
     sets = source.frames(sets) if source else sets
     parts = {name: getattr(sets, name) for name in features.PARTS}
-    features.write_features(run.options.save_features, model, parts)
+    features.write_features(options.save_features, model, parts)

@@ -23,12 +23,10 @@ from engine.options import TrainingOptions
 
 
 class Run:
-    """Files of one training or evaluation run.
+    """Files of one run, in `folder`, their names with a prefix. Nothing is written before `open`.
 
-    method: its name in checkpoints. options: of the command line. folder: where the files lie.
-    prefix: what their names begin with. identity: what its checkpoints say of themselves besides,
-    and what must be the same on --resume. notes: what else they say. Nothing is written before
-    `open`.
+    method: its name in checkpoints. identity: what these say of themselves besides, the same on
+    --resume. notes: what else they say.
     """
 
     def __init__(
@@ -75,26 +73,24 @@ class Run:
         log.info(self.title)
         log.info(settings.describe(self.settings))
 
-    def load_settings_from(self, path: Path) -> "Run":
-        """This run with the seed and the settings of the saved model at `path` (--mode Eval).
-
-        A --batch_size of the command line wins: what the released protocol evaluates depends on it.
-        """
+    def load_settings_from(self, path: Path) -> "tuple[Run, TrainingOptions]":
+        """This run and its options with seed and settings of a saved model; --batch_size wins."""
         content = checkpoint.load(path, self.method)
         method = self.method.rpartition(" + ")[2]
         saved = settings.from_values(method, content["settings"])
         if "batch_size" in self.options.overrides:
             saved = replace(saved, batch_size=self.settings.batch_size)
         options = replace(self.options, seed=content["seed"], settings=saved)
-        run = Run(self.method, options, self.folder, self.prefix, self.identity, self.notes)
-        run.identity["seed"] = content["seed"]
+        run = copy.copy(self)
+        run.options, run.settings = options, saved
+        run.identity = self.identity | {"seed": content["seed"]}
         run.announce()
-        return run
+        return run, options
 
     def phase(self, name: str) -> "Run":
-        """One phase of this run: the same log, but files and a history of its own in a subfolder.
+        """A phase of this run, with files and a history of its own in a subfolder.
 
-        Its checkpoints say what it is trained for instead of the probe, which does not enter it.
+        Its checkpoints name the task instead of the probe, which does not enter it.
         """
         phase = copy.copy(self)
         phase.folder, phase.history = self.folder / name, []
@@ -114,15 +110,12 @@ class Run:
         file: str = "best.pt",
         **content: Any,
     ) -> None:
-        """Write best.pt, from which the model can be rebuilt without flags. content: what else."""
+        """Write a checkpoint from which the model can be rebuilt. content: what else it holds."""
         weights = {"model": model.state_dict(), "arguments": model.arguments}
         self._save(file, epoch=epoch, figures=dict(figures), **weights, **content)
 
     def save_last(self, epoch: int, parts: Mapping[str, Any], seconds: float = 0) -> None:
-        """Write last.pt: the state before `epoch`. parts: as of checkpoint.state_of, by name.
-
-        seconds: leave it if the last one of this process is younger; for short epochs.
-        """
+        """Write last.pt, the parts before `epoch`, unless one is younger than some seconds."""
         if time.monotonic() - self.saved >= seconds:
             self.saved = time.monotonic()
             state = {name: checkpoint.state_of(part) for name, part in parts.items()}
@@ -134,12 +127,10 @@ class Run:
         checkpoint.save(self.path(file), header | content)
 
     def resume(self, parts: Mapping[str, Any], changeable: Collection[str] = ("patience",)) -> int:
-        """The epoch to begin with: 0, or with --resume that of last.pt.
+        """The epoch to begin with: 0, or with --resume that of last.pt, whose state `parts` get.
 
-        The state of last.pt goes into `parts`; from 0, the files of an earlier run are archived.
-        changeable: settings that may differ,
-        because they change nothing in the epochs that are done. Raises InputError if there is
-        nothing to resume, or if the run was started with other settings.
+        changeable: settings that may differ. Raises InputError if there is nothing to resume, or
+        the run was started with other settings.
         """
         if not self.options.resume:
             self.archive_previous()
@@ -151,10 +142,7 @@ class Run:
         wanted = {n: v for n, v in asdict(self.settings).items() if n not in changeable}
         checkpoint.expect(path, asdict(saved), wanted)
         if missing := parts.keys() - content["state"].keys():
-            raise InputError(
-                f"{path} lacks the state of {', '.join(sorted(missing))}: "
-                "train from the start, without --resume"
-            )
+            raise InputError(f"{path} lacks {', '.join(sorted(missing))}: leave out --resume")
         for name, part in parts.items():
             checkpoint.restore(part, content["state"][name])
         self.history = content["history"]
@@ -162,10 +150,7 @@ class Run:
         return content["epoch"]
 
     def archive_previous(self) -> None:
-        """Rename the checkpoints, history and results of an earlier run to <name>.earlier.
-
-        So they are neither lost, when a --resume was forgotten, nor taken for this run's.
-        """
+        """Rename what an earlier run has left to <name>.earlier: it is neither lost nor ours."""
         mine = f"{glob.escape(self.prefix)}*"
         for unfinished in self.folder.glob(f".{mine}.tmp"):  # of a process killed while it wrote
             unfinished.unlink()
@@ -184,7 +169,7 @@ class Run:
         line: str,
         seconds: Mapping[str, float],
     ) -> None:
-        """Log an epoch and add it to history.csv. line: the figures for people.
+        """Log an epoch, its figures as `line`, and add it to history.csv.
 
         Raises InputError if a loss is not finite: what is saved is then the state before.
         """
@@ -192,10 +177,7 @@ class Run:
         log.info(f"epoch {epoch:3d}  {shown}  {sum(seconds.values()):.1f} s")
         for name, value in losses.items():
             if not math.isfinite(value):
-                raise InputError(
-                    f"training diverged: {name} is {value} in epoch {epoch}; "
-                    "try a smaller learning rate"
-                )
+                raise InputError(f"training diverged: {name} is {value}; try a smaller --lr")
         times = {f"s_{name}": round(value, 3) for name, value in seconds.items()}
         self.history.append({"epoch": epoch, **figures, **losses, **times})
         results.write_csv(self.path("history.csv"), self.history)
@@ -225,16 +207,17 @@ class Run:
 
 def execute(
     run: Run,
+    options: TrainingOptions,
     device: torch.device,
-    train: Callable[[Run, torch.device], None],
-    evaluate: Callable[[Run, torch.device], None],
-    write_features: Callable[[Run, torch.device], None],
+    train: Callable[..., None],
+    evaluate: Callable[..., None],
+    write_features: Callable[..., None],
 ) -> None:
     """What the command line asks for: train or evaluate, then write features if that is wanted."""
     try:
-        (train if run.options.mode == "Train" else evaluate)(run, device)
-        if run.options.save_features:
-            write_features(run, device)
+        (train if options.mode == "Train" else evaluate)(run, options, device)
+        if options.save_features:
+            write_features(run, options, device)
     finally:
         run.close()
 

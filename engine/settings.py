@@ -4,8 +4,7 @@ PUBLISHED holds what the papers set otherwise, by data set and by (data set, pro
 the released code does otherwise (--protocol released, docs/5-fidelity.md). The command line wins.
 """
 
-import argparse
-from argparse import BooleanOptionalAction
+from argparse import ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Mapping
 from dataclasses import InitVar, asdict, dataclass
 from typing import Any
@@ -28,18 +27,30 @@ PROTOCOLS = ("full", "released")
 def scale_letters(text: str) -> str:
     """argparse type: some of the letters I, J, P, B, each once, put from fine to coarse."""
     if not text or set(text) - set("IJPB") or len(set(text)) < len(text):
-        raise argparse.ArgumentTypeError(
-            f"expected some of the letters IJPB, each once, found {text!r}"
-        )
+        raise ArgumentTypeError(f"expected some of the letters IJPB, each once, found {text!r}")
     return "".join(sorted(text, key="IJPB".index))
 
 
-def _balance(default: bool, text: str) -> Any:
-    return option(
-        default,
-        f"resample training sequences to equal class shares, {text}",
-        action=BooleanOptionalAction,
-    )
+# Settings that several methods have.
+def _balance(default: bool) -> Any:
+    text = "resample training sequences to equal class shares (uses labels)"
+    return option(default, text, action=BooleanOptionalAction)
+
+
+def _batch_size(default: int) -> Any:
+    return option(default, "sequences in a batch", type=positive_int)
+
+
+def _epochs(default: int, of: str) -> Any:
+    return option(default, f"epochs of the {of} (or --epochs)", type=positive_int)
+
+
+def _lr(default: float, of: str = "") -> Any:
+    return option(default, f"learning rate{of}", type=positive)
+
+
+def _patience(default: int | None, figure: str) -> Any:
+    return option(default, f"epochs without a better {figure} that end training", type=positive_int)
 
 
 @dataclass(frozen=True)
@@ -52,16 +63,12 @@ class SimMCSettings:
     mask_x_2: int | None = option(None, "by the second mask (as many as by the first)", type=int)
     mask_lambda: float = option(0.5, "weight of MIC, MPC has the rest", "--lambda", type=share)
     t: float = option(0.08, "temperature", type=positive)
-    eps: float = option(
-        0.8, "DBSCAN: Jaccard distance within which sequences are neighbours", type=below_one
-    )
-    min_samples: int = option(2, "DBSCAN: neighbours that make a core sequence", type=positive_int)
-    lr: float = option(0.00035, "learning rate", type=positive)
-    batch_size: int = option(256, "sequences in a batch", type=positive_int)
-    patience: int = option(
-        100, "epochs without a better top-1 until training stops", type=positive_int
-    )
-    balance: bool = _balance(True, "as published (uses labels)")
+    eps: float = option(0.8, "DBSCAN: Jaccard distance of neighbours", type=below_one)
+    min_samples: int = option(2, "DBSCAN: neighbours of a core sequence", type=positive_int)
+    lr: float = _lr(0.00035)
+    batch_size: int = _batch_size(256)
+    patience: int = _patience(100, "top-1")
+    balance: bool = _balance(True)
 
     def __post_init__(self):
         if self.mask_x_2 is None:
@@ -73,61 +80,39 @@ class DFSettings:
     """DF (models/df.py)."""
 
     H: int = option(640, "units of the hidden layer", type=positive_int)
-    lr: float = option(0.0005, "learning rate", type=positive)
-    batch_size: int = option(256, "sequences in a batch", type=positive_int)
-    patience: int = option(
-        20, "epochs without a better top-1 until training stops", type=positive_int
-    )
-    balance: bool = _balance(True, "as for the other methods")
+    lr: float = _lr(0.0005)
+    batch_size: int = _batch_size(256)
+    patience: int = _patience(20, "top-1")
+    balance: bool = _balance(True)
 
 
 @dataclass(frozen=True)
 class AGESettings:
     """AGE (models/age.py)."""
 
-    attention: str = option(
-        "LA",
-        "locality-aware, basic, multiplied by the locality mask, or none",
-        choices=("LA", "BA", "MBA", "none"),
-    )
-    manner: str = option(
-        "ap", "average the rows' predictions, or join the rows", choices=("ap", "sc")
-    )
-    feature: str = option(
-        "encodings", "what is recognised; states: the encoder's h", choices=("encodings", "states")
-    )
-    decoder_input: str = option(
-        "zeros", "previous: the target frame before", choices=("zeros", "previous")
-    )
-    target: str = option(
-        "reverse", "order in which sequences are rebuilt", choices=("reverse", "same")
-    )
+    attention: str = option("LA", "locality-aware, basic, ...", choices=("LA", "BA", "MBA", "none"))
+    manner: str = option("ap", "average the rows' predictions, or join them", choices=("ap", "sc"))
+    feature: str = option("encodings", "what is recognised", choices=("encodings", "states"))
+    decoder_input: str = option("zeros", "of a step", choices=("zeros", "previous"))
+    target: str = option("reverse", "order of the rebuilt frames", choices=("reverse", "same"))
     centred: bool = option(False, "hip centre as the origin", action=BooleanOptionalAction)
     two_thirds: bool = option(
         False, "encoders train on the first two thirds", action=BooleanOptionalAction
     )
     hidden: int = option(256, "units of every layer", type=positive_int)
-    lr: float = option(0.0005, "learning rate", type=positive)
-    batch_size: int = option(128, "sequences in a batch", type=positive_int)
-    pre_epochs: int = option(400, "epochs of the encoders (or --epochs)", type=positive_int)
-    recognition_epochs: int = option(
-        300, "epochs of the recogniser (or --epochs)", type=positive_int
-    )
-    patience: int | None = option(
-        None,
-        "epochs without a better test in recognition until it stops (never)",
-        type=positive_int,
-    )
-    balance: bool = _balance(False, "which the released AGE does not (uses labels)")
+    lr: float = _lr(0.0005)
+    batch_size: int = _batch_size(128)
+    pre_epochs: int = _epochs(400, "encoders")
+    recognition_epochs: int = _epochs(300, "recogniser")
+    patience: int | None = _patience(None, "test in recognition (never)")
+    balance: bool = _balance(False)
 
 
 @dataclass(frozen=True)
 class SMSGESettings:
     """SM-SGE (models/smsge.py)."""
 
-    scales: str = option(
-        "IJPB", "some of hyper-joint I, joint J, part P, body B", type=scale_letters
-    )
+    scales: str = option("IJPB", "hyper-joint I, joint J, part P, body B", type=scale_letters)
     D_h: int = option(256, "units of every LSTM layer", type=positive_int)
     P: int = option(8, "heads of the graph attention", type=positive_int)
     n_hood: int = option(1, "edges up to which joints are neighbours", type=positive_int)
@@ -142,23 +127,17 @@ class SMSGESettings:
     ord_sample: int = option(0, "the first frames instead of random subsets", **SWITCH)
     bi: int = option(0, "also subsets that are read backwards", **SWITCH)
     reverse: int = option(0, "windows that are read backwards", **SWITCH)
-    subsets: str = option(
-        "resample", "drawn for every batch, or once", choices=("resample", "fixed")
-    )
-    lr: float = option(0.0025, "learning rate of the encoder", type=positive)
-    batch_size: int = option(256, "sequences in a batch", type=positive_int)
-    pre_epochs: int = option(120, "epochs of the encoder (or --epochs)", type=positive_int)
+    subsets: str = option("resample", "for every batch, or once", choices=("resample", "fixed"))
+    lr: float = _lr(0.0025, " of the encoder")
+    batch_size: int = _batch_size(256)
+    pre_epochs: int = _epochs(120, "encoder")
     prefixes: str = option("f", "f+1: with the released code's extra one", choices=("f", "f+1"))
     last_pre: int = option(0, "recognise by the last prefix alone", **SWITCH)
-    recognition_lr: float = option(0.0025, "learning rate of the recogniser", type=positive)
-    recognition_epochs: int = option(
-        100_000, "epochs of the recogniser (or --epochs)", type=positive_int
-    )
-    patience: int = option(
-        100, "epochs without a better test in recognition until it stops", type=positive_int
-    )
-    best_from: int = option(1, "epoch from which the best recogniser is kept", type=positive_int)
-    balance: bool = _balance(True, "as published (uses labels)")
+    recognition_lr: float = _lr(0.0025, " of the recogniser")
+    recognition_epochs: int = _epochs(100_000, "recogniser")
+    patience: int = _patience(100, "test in recognition")
+    best_from: int = option(1, "epoch from which the best is kept", type=positive_int)
+    balance: bool = _balance(True)
 
     def __post_init__(self, single_level: int):
         if single_level:

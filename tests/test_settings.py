@@ -55,7 +55,7 @@ def test_help_shows_the_published_value_of_the_data_set(monkeypatch, capsys):
         said = " ".join(capsys.readouterr().out.split())
         assert said.count("What it does.") == 1
         assert f"published settings of {name}" in said
-        assert f"within which sequences are neighbours ({value})" in said
+        assert f"Jaccard distance of neighbours ({value})" in said
 
 
 @pytest.mark.parametrize("name", DATASETS)

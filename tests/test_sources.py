@@ -209,10 +209,10 @@ def test_wrong_pairings_are_refused(encoder, train, ias, tmp_path, capsys):
         "--checkpoint",
     )
     message = error_of(capsys, "evaluate", *where, best, "--source", "SM-SGE")
-    assert "expected the encoder that it was trained on, AGE" in message
+    assert "expected the features that it was trained on, AGE with" in message
     assert "found" in message
     message = error_of(capsys, "evaluate", *where, best, "--source", tmp_path / "SM-SGE.npz")
-    assert "12 numbers a frame, found SM-SGE with 16" in message
+    assert "AGE with 12 numbers" in message and "with 16 and" in message
     message = error_of(
         capsys, "evaluate", *where, tmp_path / "out" / "IAS" / "A" / "best.pt", "--source", "AGE"
     )
@@ -236,16 +236,19 @@ def test_missing_encoder_names_the_command(ias, capsys, tmp_path):
     [
         (
             lambda x: {"labels": x["labels"], "features": x["features"]},
-            "frame features `frames` (N, f, d), found none",
+            "frame features `frames` (N, 6, d), found None",
         ),
-        (lambda x: {**x, "frames": x["frames"][:, :4]}, "expected 6 frames in a sequence, found 4"),
+        (
+            lambda x: {**x, "frames": x["frames"][:, :4]},
+            "expected frame features `frames` (N, 6, d), found (40, 4, 7)",
+        ),
         (lambda x: {**x, "frames": x["frames"][..., :5]}, "frame features of one size"),
         (
             lambda x: {**x, "labels": x["labels"][::-1]},
             "labels of IAS's train windows in the order",
         ),
         (lambda x: {name: array[:-1] for name, array in x.items()}, "expected the 40 labels"),
-        (lambda x: {**x, "frames": x["frames"] * np.nan}, "the frames hold NaN"),
+        (lambda x: {**x, "frames": x["frames"] * np.nan}, "expected finite frames"),
         (lambda x: {**x, "frames": x["frames"][..., 0]}, "expected an array 'frames' with 3 axes"),
     ],
 )

@@ -236,7 +236,7 @@ def test_released_protocol(train):
         (("--feature", "joints"), "invalid choice: 'joints'"),
         (("--decoder_input", "ones"), "invalid choice: 'ones'"),
         (("--target", "up"), "invalid choice: 'up'"),
-        (("--length", 1), "at least 2 frames, found --length 1"),
+        (("--length", 1), "at least 2 frames, found 1"),
         (("--balance", "--protocol", "released"), "does not resample"),
         (("--protocol", "released", "--batch_size", 64), "whole batch of 64 sequences, found 40"),
     ],

@@ -257,7 +257,7 @@ def test_reverse_reads_the_windows_backwards():
         (("--batch_size", 64), "at least as many windows as the batch size"),
         (
             ("--protocol", "released", "--batch_size", 64, "--no-balance"),
-            "test set has only 20 sequences for batches of 64",
+            "test set has only 20 sequences",
         ),
         (("--pre_train", 0), "IJPB/encoder/best.pt"),
     ],

@@ -42,7 +42,7 @@ def test_wrong_use(train, capsys, arguments, message):
 def test_casia_b_recognition_needs_a_view(tmp_path, capsys, script):
     words = ("--task", "recognition", "--out", tmp_path, "--quiet")
     message = error_of(capsys, script, "--dataset", "CASIA_B", *words)
-    assert "needs --view 0 to 10; without one, --task retrieval" in message
+    assert "needs --view 0 to 10; or --task retrieval" in message
 
 
 @pytest.mark.parametrize(
