@@ -1,14 +1,14 @@
 """Measure what docs/7-performance.md claims.
 
-    python -m benchmarks                                     all that run without data and within minutes
-    python -m benchmarks --features FILE.train.npz           clustering on features that --save_features wrote
+    python -m benchmarks                               all that run without data, within minutes
+    python -m benchmarks --features FILE.train.npz     clustering on features of a training script
     python -m benchmarks epoch preprocess --data Datasets --raw DIR
-    python -m benchmarks --full                              also what takes long, on simulated data if need be
-    python -m benchmarks --quick                             tiny sizes: does everything run?
+    python -m benchmarks --full                        also what takes long, on simulated data
+    python -m benchmarks --quick                       tiny sizes: does everything run?
 
     jaccard        clustering after the neighbour search, against a plain dense version
     jaccard_large  clustering of 30,000 features: memory, seconds, their floor (--full: 200,000)
-    ranking        top-k and mAP against a loop over the probes (--full: memory at 100,000 x 100,000)
+    ranking        top-k and mAP against a loop over the probes (--full: 100,000 x 100,000)
     age_step       a training step of AGE against three models with loops of LSTM cells
     smsge_step     a pre-training step of SM-SGE against a plain one
     smsge_recognition   an epoch of SM-SGE's recogniser against one that runs the encoder again

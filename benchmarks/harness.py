@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.results import write_json
-from reproduction.jobs import processor
+from reproduction.jobs import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmarks"
@@ -176,12 +176,10 @@ def conditions() -> dict[str, Any]:
     import torch
 
     return {
-        "processor": processor(),
-        "cores": os.cpu_count(),
+        "machine": machine(),
         "threads": torch.get_num_threads(),
         "load": [round(load, 1) for load in os.getloadavg()],
         "python": platform.python_version(),
-        "torch": torch.__version__,
         "numpy": numpy.__version__,
     }
 
@@ -215,9 +213,8 @@ def show(report: Report, quick: bool) -> None:
     for note in report.notes:
         print(f"  {note}")
     for text, met in report.requirements:
-        print(
-            f"  required {text}: {'not judged at this size' if quick else 'met' if met else 'NOT MET'}"
-        )
+        verdict = "not judged at this size" if quick else "met" if met else "NOT MET"
+        print(f"  required {text}: {verdict}")
 
 
 def save(name: str, report: Report, before: dict[str, Any], quick: bool) -> Path:

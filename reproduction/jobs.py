@@ -66,7 +66,7 @@ class Runs:
         try:
             locate(row, splits, column.length, self.data, column.view, optional=others)
         except InputError as error:
-            return f"{error}; the real data: {RAW[row.name].source}, their terms: docs/DATA.md"
+            return f"{error}; the real data: {RAW[row.name].source}, their terms: docs/1-data.md"
         return None
 
     def make(self, job: Job) -> Record:
@@ -151,7 +151,7 @@ def overview(tables: Collection[str], work: Collection[Job], outcomes: Outcomes)
         words = f"{job.column.name:7} seed {job.seed}  {job.row.script} {job.row.options}"
         lines.append(f"{states[job.path]:8} {job.row.name:27} {words}"[:100])
     reasons = dict.fromkeys(shorten(text) for text in outcomes.values() if isinstance(text, str))
-    return [*lines, *reasons, *["(where data come from: docs/DATA.md)"] * bool(reasons)]
+    return [*lines, *reasons, *["(where data come from: docs/1-data.md)"] * bool(reasons)]
 
 
 def shorten(reason: str) -> str:
