@@ -71,7 +71,7 @@ def run(options: Options) -> Report:
     report.numbers = {"probes": results["probes"], "gallery": results["gallery"], "command": usage}
     report.notes = [
         f"{results['probes']:,} probes, {results['gallery']:,} gallery, {second['outliers']} noise",
-        f"the command, with a third evaluation: {usage['wall s']:.0f} s, {usage['cpu s']:.0f} CPU s, "
+        f"with a third evaluation: {usage['wall s']:.0f} s, {usage['cpu s']:.0f} CPU s, "
         f"peak {usage['peak MiB']:,.0f} MiB",
     ]
     return report
