@@ -53,7 +53,7 @@ def run(options: Options) -> Report:
     report.rows = compare(times, PLAIN)
     _, own, floor = report.rows
     report.notes = [
-        f"after {taken[OWN]} steps weights differ by {difference:.1e} at most, losses by under 1e-5",
+        f"after {taken[OWN]} steps weights differ by {difference:.1e} at most, losses < 1e-5",
         f"products: {flops / 1e9:.1f} GFLOP, {flops / 1e9 / floor['cpu s']:.0f} a CPU second",
         f"the step takes {own['cpu s'] / floor['cpu s']:.2f} times their CPU time",
     ]
