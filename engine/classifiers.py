@@ -1,12 +1,11 @@
 """Classifiers that the papers' recognition tables compare with, trained on the persons' labels.
 
-    D-13+KNN       descriptor D-13 of a window, k nearest neighbours
-    D-16+AdaBoost  descriptor D-16 of a window, boosted decision trees
-    LSTM, LSTM-2   the joints' coordinates, one or two LSTM layers (two: row GE of AGE's ablation)
+    D-13+KNN, D-16+AdaBoost  descriptors of a window, nearest neighbours or boosted trees
+    LSTM, LSTM-2             coordinates, one or two LSTM layers (two: row GE of AGE's ablation)
 
-The papers do not say how these were set up. Here neighbours vote by inverse distance, in
-standardised descriptors (metres and ratios have no common unit); boosted are trees, not stumps,
-since a stump tells two of up to 164 persons apart; the LSTMs have AGE's width, batches and rate.
+The papers do not say how. Here neighbours vote by inverse distance in standardised descriptors
+(metres and ratios have no common unit); boosted are trees, as a stump tells two of up to 164
+persons apart; the LSTMs have AGE's width, batches and rate.
 """
 
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from common.log import log
 from data import Recognition
 from data.descriptors import descriptor
 from engine import recognition_training, results
+from engine.early_stopping import EarlyStopping
 from engine.optimizer import TFAdam, train_batch
 from reid.recognition import evaluate
 
@@ -34,7 +34,7 @@ class KNN:
 @dataclass(frozen=True)
 class AdaBoost:
     trees: int = 100
-    depth: int = 10  # of a tree, at most
+    depth: int = 10  # at most
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,8 @@ class LSTM:
 Settings = KNN | AdaBoost | LSTM
 Figures = dict[str, dict[str, dict[str, Any]]]  # by test, then "best" and "last"
 
-SETTINGS: dict[str, Settings] = {
-    "D-13+KNN": KNN(),
-    "D-16+AdaBoost": AdaBoost(),
-    "LSTM": LSTM(),
-    "LSTM-2": LSTM(layers=2),
-}
-NAMES = tuple(SETTINGS)
+NAMES = ("D-13+KNN", "D-16+AdaBoost", "LSTM", "LSTM-2")
+SETTINGS = dict(zip(NAMES, (KNN(), AdaBoost(), LSTM(), LSTM(layers=2)), strict=True))
 
 
 def settings_of(name: str, epochs: int | None = None) -> Settings:
@@ -68,11 +63,9 @@ def settings_of(name: str, epochs: int | None = None) -> Settings:
 def recognise(
     name: str, sets: Recognition, settings: Settings, seed: int, device: torch.device, quiet: bool
 ) -> Figures:
-    """Train a classifier on the training set and score it on every test.
-
-    name: one of NAMES. settings: as from settings_of. Returns for each test "best" and "last", each
-    a dict of reid.recognition.evaluate; the LSTMs' have an epoch, the others' are equal. Raises
-    InputError for descriptors that are not defined for the data's joints.
+    """Train a classifier and score it on every test: "best" and "last", as of
+    reid.recognition.evaluate, equal where there are no epochs. InputError for descriptors that are
+    not defined for the data's joints.
     """
     log.info(f"{name}: training on {len(sets.train)} sequences of {len(sets.persons)} persons")
     if isinstance(settings, LSTM):
@@ -84,9 +77,8 @@ def recognise(
         classifier = pipeline.make_pipeline(preprocessing.StandardScaler(), knn)
     else:
         base = tree.DecisionTreeClassifier(max_depth=settings.depth)
-        classifier = ensemble.AdaBoostClassifier(
-            base, n_estimators=settings.trees, random_state=seed
-        )
+        options = {"n_estimators": settings.trees, "random_state": seed}
+        classifier = ensemble.AdaBoostClassifier(base, **options)
     features = name.partition("+")[0]
     classifier.fit(descriptor(features, sets.train.skeletons), sets.train.labels)
     figures = {}
@@ -109,9 +101,7 @@ def table(figures: Mapping[str, Mapping[str, Any]], name: str, corner: str = "")
 
 
 class SequenceClassifier(nn.Module):
-    """LSTM layers over a window's frames, a linear layer on the last state; weights uniform at
-    first, in ±1/sqrt(hidden).
-    """
+    """LSTM layers over a window's frames, then a linear layer; weights in ±1/sqrt(hidden)."""
 
     def __init__(self, joints: int, persons: int, settings: LSTM, generator: torch.Generator):
         super().__init__()
@@ -135,22 +125,19 @@ def _train_lstm(
     optimizer = TFAdam(model.parameters(), settings.lr)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)
     labels = torch.from_numpy(sets.train.labels).to(device)
-    figures: Figures = {}
-    newest = 0  # epoch of the newest best
+    tests = {name: EarlyStopping(settings.patience, "rank1") for name in sets.tests}
     # disable=None shows the bar on a terminal only.
     for epoch in tqdm(range(1, settings.epochs + 1), disable=quiet or None, leave=False):
         order = torch.randperm(len(labels), generator=generator).to(device)
         for batch in order.split(settings.batch_size):
             train_batch(model, optimizer, skeletons[batch], labels[batch])
+        last = {}
         for name, test in sets.tests.items():
             with torch.no_grad():
                 parts = torch.from_numpy(test.skeletons).split(4096)
                 scores = torch.cat([model(part.to(device)) for part in parts])
-            last = {**evaluate(scores, test.labels), "epoch": epoch}
-            best = figures[name]["best"] if name in figures else last
-            if best is last or last["rank1"] > best["rank1"]:
-                best, newest = last, epoch
-            figures[name] = {"best": best, "last": last}
-        if epoch - newest >= settings.patience:
+            last[name] = {**evaluate(scores, test.labels), "epoch": epoch}
+            tests[name].update(epoch, last[name])
+        if all(best.exhausted for best in tests.values()):
             break
-    return figures
+    return {name: {"best": best.figures, "last": last[name]} for name, best in tests.items()}

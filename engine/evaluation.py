@@ -106,7 +106,7 @@ def score(sets: Retrieval, probe_features, gallery_features, protocol: str) -> d
         gallery_features,
         sets.gallery.labels,
         exclude_self=sets.same_set and protocol == "full",
-        same_set_as_released=sets.same_set and protocol == "released",
+        released=sets.same_set and protocol == "released",
     )
 
 

@@ -8,13 +8,13 @@ the structural features, one backward pass down to them gives every other gradie
 loss asks of them; and one optimiser does for the rest what four would.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from engine.optimizer import TFAdam
-from models.smsge import SMSGE
+from models.smsge import SMSGE, Graphs, Subsets
 
 
 class JointStep:
@@ -34,9 +34,7 @@ class JointStep:
             scale: TFAdam(parameters, lr) for scale, parameters in self.structure.items()
         }
 
-    def __call__(
-        self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
-    ) -> dict[str, Tensor]:
+    def __call__(self, graphs: Graphs, subsets: Subsets) -> dict[str, Tensor]:
         """Train on one batch, as of SMSGE.losses; returns the losses before the step, detached."""
         losses, gradients = self.gradients(graphs, subsets)
         self.optimisers["rest"].step()
@@ -47,7 +45,7 @@ class JointStep:
         return losses
 
     def gradients(
-        self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
+        self, graphs: Graphs, subsets: Subsets
     ) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, ...]]]:
         """The losses, and of each the gradients of `structure`; all others are left in .grad."""
         model = self.model

@@ -10,7 +10,10 @@ import math
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+
+EPSILON = 1e-8
 
 
 class TFAdam(torch.optim.Adam):
@@ -21,43 +24,31 @@ class TFAdam(torch.optim.Adam):
     parameters need a gradient.
     """
 
-    def __init__(
-        self,
-        params: Iterable[torch.nn.Parameter],
-        lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-    ):
-        super().__init__(params, lr, betas, eps, fused=True)
-        self.eps = eps
+    def __init__(self, params: Iterable[nn.Parameter], lr: float):
+        super().__init__(params, lr, fused=True)
         for group in self.param_groups:
             group["steps"] = 0
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self) -> None:
         """One update of every parameter that has a gradient.
 
         Raises ValueError if these are not those of the steps before.
         """
-        if closure is not None:
-            raise ValueError("TFAdam takes no closure")
         for group in self.param_groups:
-            if group["steps"] and any(
-                (p.grad is None) == (p in self.state) for p in group["params"]
-            ):
+            parameters = group["params"]
+            if group["steps"] and any((p.grad is None) == (p in self.state) for p in parameters):
                 raise ValueError("TFAdam expects gradients of the same parameters at every step")
             # The kernel reads a gradient as if it were laid out as its parameter.
-            for p in group["params"]:
+            for p in parameters:
                 if p.grad is not None and p.grad.stride() != p.stride():
                     p.grad = torch.empty_like(p).copy_(p.grad)
             group["steps"] += 1
-            group["eps"] = self.eps / math.sqrt(1 - group["betas"][1] ** group["steps"])
+            group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1] ** group["steps"])
         super().step()
 
 
-def train_batch(
-    model: torch.nn.Module, optimizer: TFAdam, inputs: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
+def train_batch(model: nn.Module, optimizer: TFAdam, inputs: Tensor, labels: Tensor) -> Tensor:
     """One step on the mean cross entropy of a network's scores, on B inputs and classes (B,).
 
     Returns the loss before the step, detached.

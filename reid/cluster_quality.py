@@ -12,9 +12,7 @@ def figures(
     clusterings: Sequence[np.ndarray], features: Tensor, persons: np.ndarray, tight: bool
 ) -> dict[str, float]:
     """Sizes of two clusterings (N,), and their mutual information (MI, nats; AMI: adjusted) with
-    the true persons (N,), noise taken as one more cluster.
-
-    tight: also the `tightness` of the features (N, d).
+    the true persons (N,), noise as one more cluster. tight: also `tightness` of features (N, d).
     """
     from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
 
@@ -30,12 +28,11 @@ def figures(
 
 
 def tightness(features: Tensor, persons: Tensor) -> dict[str, float]:
-    """mACT and mRCL (SimMC, section 4.4): how tight the true classes are, and how far apart their
-    centres.
+    """mACT and mRCL (SimMC, section 4.4): how tight the true classes of features (N, d) are, and
+    how far apart.
 
-    features: (N, d), persons: (N,). D[a, b] = mean cosine distance of the samples of class a to the
-    centre of class b; A = mean of D; mACT = A / mean(diagonal of D); mRCL = mean distance between
-    two centres / A.
+    D[a, b] = mean cosine distance of the samples of class a to the centre of class b; A = mean of
+    D; mACT = A / mean(diagonal of D); mRCL = mean distance between two centres / A.
     """
     _, classes = torch.unique(persons, return_inverse=True)
     counts = torch.bincount(classes).to(features.dtype)[:, None]  # (C, 1)

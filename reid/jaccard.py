@@ -1,8 +1,8 @@
 """k-reciprocal Jaccard distance and DBSCAN on it, without an N x N matrix (SimMC, section 3.2).
 
-The encoding V of a feature has tens of entries, and two features that share none of them are at
-distance 1. Only pairs that share an entry are looked at, a block of rows at a time: memory is
-linear in the number of features. The arithmetic is float32 in the order of the released code,
+The encoding V of a feature has tens of entries, and features that share none are at distance 1.
+Only pairs that share an entry are looked at, a block of rows at a time: memory is linear in the
+number of features. The arithmetic is float32 in the order of the released code,
 because DBSCAN's radius often falls exactly on a distance that many pairs have
 (docs/5-fidelity.md, eps-on-a-lattice).
 """
@@ -27,21 +27,20 @@ def jaccard_distance(
 ) -> csr_array:
     """k-reciprocal Jaccard distances of all pairs below 1 (or at most max_distance).
 
-    features: (N, d) array or tensor, used as it comes (not normalised). k1: neighbours that make
-    the encoding; k2: neighbours over which it is averaged. Returns a (N, N) float32 csr_array with
-    sorted indices that holds the pairs, those at distance 0 stored explicitly; every other pair is
-    at distance 1 (or beyond max_distance). Raises InputError for features that are not finite.
+    features: (N, d) array or tensor, not normalised here. k1: neighbours that make the encoding;
+    k2: neighbours over which it is averaged. Returns a (N, N) float32 csr_array, indices sorted,
+    that stores these pairs, those at 0 too. Raises InputError for features that are not finite.
     """
     features = _checked(features)
     return jaccard_from_neighbours(features, nearest_neighbours(features, k1), k2, max_distance)
 
 
 def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6) -> np.ndarray:
-    """DBSCAN on the k-reciprocal Jaccard distance.
+    """DBSCAN on the k-reciprocal Jaccard distance: (N,) int64 labels, -1 = noise, numbered as
+    scikit-learn's.
 
     features: (N, d) array or tensor. eps: radius, a pair at exactly eps is inside; min_samples:
-    neighbours, itself included, that make a core point. Returns (N,) int64 labels, -1 = noise,
-    numbered as scikit-learn's DBSCAN does. Raises InputError for features that are not finite.
+    neighbours, itself included, that make a core point. InputError unless the features are finite.
     """
     features = _checked(features)
     return cluster_from_neighbours(features, nearest_neighbours(features, k1), eps, min_samples, k2)
@@ -51,9 +50,7 @@ def _checked(features) -> Tensor:
     features = torch.as_tensor(features, dtype=torch.float32)
     bad = int((~torch.isfinite(features)).any(dim=1).sum())
     if bad:
-        raise InputError(
-            f"expected finite features, found NaN or infinite values in {bad} of {len(features)}"
-        )
+        raise InputError(f"found NaN or infinite values in {bad} of {len(features)} features")
     return features
 
 
@@ -99,13 +96,12 @@ def encode(features: Tensor, rank: Tensor, k2: int) -> csr_array:
 
 
 def close_pairs(v: csr_array, max_distance: float | None = None) -> csr_array:
-    """Pairs i <= j with Jaccard distance below 1 (or at most max_distance): their distances, upper
-    triangle of (N, N) float32; the order within a row is free. v: from encode.
+    """Jaccard distances below 1 (or at most max_distance) of pairs i <= j, (N, N) float32 with rows
+    in free order. v: from encode.
     """
     from reid import jaccard_loops
 
-    # Both sides of `d <= limit` are float32: a distance that rounds to eps is within eps, as
-    # released.
+    # Both sides of `d <= limit` are float32: what rounds to eps is within eps, as released.
     below_one = np.nextafter(np.float32(1), np.float32(0))
     limit = below_one if max_distance is None else np.float32(max_distance)
     # The entries by column, then row: data are their numbers in v.
@@ -144,12 +140,10 @@ def _sparse_rows(loop: Callable[..., int], inputs: tuple, most: np.ndarray) -> c
 
 
 def dbscan(size: int, i: np.ndarray, j: np.ndarray, min_samples: int) -> np.ndarray:
-    """DBSCAN labels from the pairs i <= j within eps of each other (a point is its own pair if
-    within eps).
+    """DBSCAN labels from the pairs i <= j within eps of each other (a point may be its own pair).
 
-    Clusters are the connected components of core points, numbered by their first core point; a
-    border point goes to the lowest-numbered cluster that reaches it, as in scikit-learn, which
-    visits the points in order.
+    Clusters are the connected components of core points, numbered by their first one; a border
+    point goes to the lowest-numbered cluster that reaches it, as in scikit-learn.
     """
     off = i != j
     degree = np.bincount(i, minlength=size) + np.bincount(j[off], minlength=size)

@@ -1,11 +1,9 @@
-"""The loops of the Jaccard distance, compiled by Numba; imported on their first use, since that
-takes time.
+"""The loops of the Jaccard distance, compiled by Numba; slow to import, hence on their first use.
 
 Sums are float32 in the order of the released code; scalar products and exponentials are taken in
 float64 and rounded. Loops over rows start ... stop - 1 of a sparse matrix write the entries end to
 end to `column` and `value`, their number in each row to `count` (stop - start,), and return how
-many there are. Sparse matrices come in CSR form: first[r] ... first[r + 1] - 1 are the entries of
-row r.
+many there are. Sparse matrices are CSR: first[r] ... first[r + 1] - 1 are the entries of row r.
 """
 
 import logging
@@ -35,9 +33,7 @@ event.register("numba:compile", NOTICE)
 
 @numba.njit(nogil=True, cache=True)
 def half_lists(rank, half):
-    """R_half: how many of the first `half` neighbours of each row name the row among theirs, and
-    (N, half) which.
-    """
+    """R_half: how many of the first `half` neighbours of a row name it among theirs, and which."""
     count = np.zeros(len(rank), dtype=np.int64)
     members = np.empty((len(rank), half), dtype=np.int64)
     for row in range(len(rank)):
@@ -54,9 +50,7 @@ def half_lists(rank, half):
 @numba.njit(nogil=True, cache=True)
 def reciprocal_rows(start, stop, rank, half_count, half, features, count, column, value):
     """Rows of V before query expansion: softmax weights on the expanded reciprocal neighbours R*,
-    by ascending column, without those that underflow to 0.
-
-    rank: (N, k1); half_count, half: from half_lists.
+    columns ascending, without zeros. rank: (N, k1); half_count, half: from half_lists.
     """
     k1 = rank.shape[1]
     reciprocal = np.full(len(rank), -1, dtype=np.int64)  # row whose R holds the column
@@ -128,9 +122,7 @@ def softmax_weights(features, row, column, value):
 
 @numba.njit(nogil=True, cache=True)
 def mean_rows(start, stop, near, in_first, in_column, in_value, count, column, value):
-    """Query expansion: each row's mean over the rows near[row] of a sparse matrix, by ascending
-    column, without zeros.
-    """
+    """Query expansion: the mean of the rows near[row] of a matrix, columns ascending, no zeros."""
     total = np.zeros(len(near), dtype=np.float32)
     reached = np.full(len(near), -1, dtype=np.int64)  # row that has the column
     end = 0
@@ -156,7 +148,7 @@ def mean_rows(start, stop, near, in_first, in_column, in_value, count, column, v
 @numba.njit(nogil=True, cache=True)
 def distance_rows(start, stop, limit, v, by_column, place, count, column, value):
     """Jaccard distances (SimMC, section 3.2) of at most `limit` to partners >= row, in free order:
-    1 - m / (2 - m), m = sum over columns of min(V[row], V[partner]), not below 0.
+    max(1 - m / (2 - m), 0), m = sum over columns of min(V[row], V[partner]).
 
     v: first, column, value of V. by_column: first, row, value of its entries by column, then row.
     place: where each entry of v stands in that order.

@@ -13,10 +13,8 @@ INDEX_BITS = (1 << 32) - 1
 def nearest_neighbours(features: Tensor, k: int) -> Tensor:
     """Indices of the k nearest features of every feature, itself included, nearest first.
 
-    features: (N, d) float32 on any device. Returns (N, min(k, N)) int64 on the same device. Among
-    equal distances the lower index comes first. Distances are |x|^2 + |y|^2 - 2 <x, y> in float32,
-    negative values 0, so that neighbours nearer to each other than the rounding of that formula may
-    change places.
+    features: (N, d) float32 on any device. Returns (N, min(k, N)) int64 there. Among equal
+    distances, |x|^2 + |y|^2 - 2 <x, y> in float32 and at least 0, the lower index comes first.
     """
     k = min(k, len(features))
     squares = features.square().sum(dim=1)
@@ -30,13 +28,10 @@ def nearest_neighbours(features: Tensor, k: int) -> Tensor:
 
 
 def k_smallest(distances: Tensor, k: int) -> Tensor:
-    """Column indices of the k smallest entries of each row, in order, the lower index first among
-    equals.
+    """Columns (R, k) of the k smallest entries of each row, in order, the lower first among equals.
 
-    distances: (R, N) float32, no negative values. Returns (R, k) int64.
-
-    The k smallest entries lie in the k groups of columns whose (minimum, number) are smallest, so
-    that only k * GROUP columns of each row are sorted.
+    distances: (R, N) float32, no negative values. The k smallest lie in the k groups of columns
+    whose (minimum, number) are smallest: only k * GROUP columns of each row are sorted.
     """
     size, device = distances.shape[1], distances.device
     columns = torch.arange(size, device=device).expand_as(distances)
@@ -53,7 +48,5 @@ def k_smallest(distances: Tensor, k: int) -> Tensor:
 
 
 def _keys(values: Tensor, columns: Tensor) -> Tensor:
-    """One int64 for each (value, column) that sorts by value, then column: float32 bits above 32
-    index bits.
-    """
+    """int64 numbers that sort by value, then column: float32 bits above 32 index bits."""
     return (values.contiguous().view(torch.int32).long() << 32) | columns

@@ -20,18 +20,13 @@ TOP = (1, 5, 10)
 
 
 def evaluate(
-    probe,
-    probe_ids,
-    gallery,
-    gallery_ids,
-    exclude_self: bool = False,
-    same_set_as_released: bool = False,
+    probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False, released: bool = False
 ) -> dict:
     """Retrieval figures of features.
 
     probe: (P, d), gallery: (G, d), arrays or tensors; probe_ids: (P,), gallery_ids: (G,) person
     labels. exclude_self: probe and gallery are one set, and a sequence never matches itself.
-    same_set_as_released: the released figures for one set instead (docs/5-fidelity.md, self-match).
+    released: the released figures for one set instead (docs/5-fidelity.md, self-match).
     Returns a dict with top1, top5, top10, mAP (shares in [0, 1]), probes and gallery (counts).
     Probes whose person is not in the gallery count as misses in top-k and are left out of mAP.
     Raises InputError for NaN, empty sets or sizes that do not agree.
@@ -39,15 +34,12 @@ def evaluate(
     probe, gallery = (torch.as_tensor(x).to(torch.float64) for x in (probe, gallery))
     for name, features in (("probe", probe), ("gallery", gallery)):
         if features.ndim != 2:
-            raise InputError(
-                f"expected {name} features (N, d), found an array of shape {tuple(features.shape)}"
-            )
+            raise InputError(f"expected {name} features (N, d), found {tuple(features.shape)}")
         if not torch.isfinite(features).all():
             raise InputError(f"the {name} features hold NaN or infinite values")
     if probe.shape[1] != gallery.shape[1]:
-        raise InputError(
-            f"probe features have {probe.shape[1]} numbers, gallery features {gallery.shape[1]}"
-        )
+        sizes = f"{probe.shape[1]} numbers, gallery features {gallery.shape[1]}"
+        raise InputError(f"probe features have {sizes}")
     # Equal gallery rows must be at equal distances (average precision depends on ties), which a
     # matrix product does not promise: a copy takes the distances of the row that it repeats.
     _, index, inverse = np.unique(gallery.cpu(), axis=0, return_index=True, return_inverse=True)
@@ -62,32 +54,20 @@ def evaluate(
         return d
 
     sizes = (len(probe), len(gallery))
-    return _score(distances, sizes, probe_ids, gallery_ids, exclude_self, same_set_as_released)
+    return _score(distances, sizes, probe_ids, gallery_ids, exclude_self, released)
 
 
 def evaluate_distances(
-    distances,
-    probe_ids,
-    gallery_ids,
-    exclude_self: bool = False,
-    same_set_as_released: bool = False,
+    distances, probe_ids, gallery_ids, exclude_self: bool = False, released: bool = False
 ) -> dict:
     """Retrieval figures of a (P, G) array of distances; everything else as in `evaluate`."""
     matrix = torch.as_tensor(distances)
-    if matrix.ndim != 2:
-        raise InputError(
-            f"expected distances (probes, gallery), found an array of shape {tuple(matrix.shape)}"
-        )
+    sizes = tuple(matrix.shape)
+    if len(sizes) != 2:
+        raise InputError(f"expected distances (probes, gallery), found {sizes}")
     if torch.isnan(matrix).any():
         raise InputError("the distances hold NaN")
-    return _score(
-        lambda rows: matrix[rows],
-        tuple(matrix.shape),
-        probe_ids,
-        gallery_ids,
-        exclude_self,
-        same_set_as_released,
-    )
+    return _score(lambda rows: matrix[rows], sizes, probe_ids, gallery_ids, exclude_self, released)
 
 
 def _score(
@@ -98,18 +78,11 @@ def _score(
     exclude_self: bool,
     released: bool,
 ) -> dict:
-    """Figures from a function that gives the distances of some probes (R,) to the gallery (R, G).
-
-    sizes: P, G.
-    """
-    probe_ids, gallery_ids = (
-        np.asarray(torch.as_tensor(x).cpu()) for x in (probe_ids, gallery_ids)
-    )
-    if (len(probe_ids), len(gallery_ids)) != sizes:
-        raise InputError(
-            f"expected {sizes[0]} probe and {sizes[1]} gallery labels, "
-            f"found {len(probe_ids)} and {len(gallery_ids)}"
-        )
+    """Figures from the distances (R, G) of some probes (R,) to the gallery. sizes: P, G."""
+    probe_ids, gallery_ids = (torch.as_tensor(x).cpu().numpy() for x in (probe_ids, gallery_ids))
+    found = (len(probe_ids), len(gallery_ids))
+    if found != sizes:
+        raise InputError(f"expected {sizes} probe and gallery labels, found {found}")
     if 0 in sizes:
         raise InputError(f"nothing to rank: {sizes[0]} probes, {sizes[1]} gallery sequences")
     if (exclude_self or released) and not np.array_equal(probe_ids, gallery_ids):
@@ -144,10 +117,10 @@ def _rank(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rank of the best match (R,) and average precision (R,) of probes that share their matches.
 
-    d: (R, G) distances, infinite where a pair is left out; ranked: the same, every row sorted;
-    columns: (M,) the matches. AP = mean over matches p of |{matches: d <= d_p}| / |{all: d <=
-    d_p}|, which is scikit-learn's average precision with score -d. skip_first: whatever ranks first
-    is passed over for the rank, as released for one set; the precision keeps it.
+    d: (R, G) distances, infinite where a pair is left out; ranked: its rows sorted; columns: (M,)
+    the matches. AP = mean over matches p of |{matches: d <= d_p}| / |{all: d <= d_p}|, which is
+    scikit-learn's with score -d. skip_first: whatever ranks first is passed over for the rank, as
+    released for one set.
     """
     matches, order = torch.sort(d[:, columns], dim=1, stable=True)  # (R, M)
     nearer = torch.searchsorted(ranked, matches, right=True)  # |{all: d <= d_p}|

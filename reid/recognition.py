@@ -9,13 +9,10 @@ from common.errors import InputError
 
 
 def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[str, Any]:
-    """Score a set of sequences.
+    """Figures of scores (N, C), logits, for labels (N,), integers 0 ... C-1:
 
-    scores: (N, C) logits, the higher the likelier. labels: (N,) integers, persons 0 ... C-1.
-
-    Returns
         rank: {"1": ..., "C": ...}, the share of sequences with their person among the n best; equal
-            scores rank in the order of the classes, as argmax takes them.
+            scores rank in the order of the classes.
         rank1: rank["1"], the accuracy.
         nAUC_roc: area under the micro-averaged ROC curve, over all (sequence, class) scores; what
             AGE's and SM-SGE's tables call nAUC. Equal scores count one half.
@@ -23,8 +20,8 @@ def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[s
             ... C; what older BIWI and IAS papers call nAUC.
         loss: mean softmax cross entropy, in nats.
         confusion: C lists of C counts, row = person, column = the person scored highest.
-    Raises InputError where the arrays do not fit, a score is not finite, or a label is none of the
-    C classes.
+
+    Raises InputError where arrays do not fit, scores are not finite or labels none of the classes.
     """
     scores, labels = _checked(scores, labels)
     N, C = scores.shape
@@ -47,9 +44,7 @@ def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[s
 
 
 def _roc_area(scores: np.ndarray, own: np.ndarray) -> float:
-    """The probability that a sequence's score for its person, own (N, 1), beats any score for a
-    wrong person, ties one half (Mann-Whitney's U).
-    """
+    """P(a score for the own person, own (N, 1), beats one for a wrong person), ties one half."""
     N, C = scores.shape
     ordered = np.sort(scores, axis=None)
     below, up_to = (np.searchsorted(ordered, own, side) for side in ("left", "right"))
@@ -67,19 +62,15 @@ def _checked(
     )
     if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
         raise InputError(
-            f"expected scores (sequences, persons) of at least 1 x 2, found {scores.shape}"
+            f"expected at least 1 x 2 scores (sequences, persons), found {scores.shape}"
         )
     if labels.shape != scores.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(
-            f"expected {len(scores)} whole-number labels, one a sequence, "
-            f"found {labels.dtype} {labels.shape}"
-        )
+        found = f"{labels.dtype} {labels.shape}"
+        raise InputError(f"expected {len(scores)} whole-number labels, found {found}")
     unknown = np.setdiff1d(labels, np.arange(scores.shape[1]))
     if unknown.size:
-        raise InputError(
-            f"labels {unknown[:5].tolist()} are not among the {scores.shape[1]} persons "
-            f"that the scores are for (0 to {scores.shape[1] - 1})"
-        )
+        persons = f"the {scores.shape[1]} persons that the scores are for"
+        raise InputError(f"labels {unknown[:5].tolist()} are not among {persons}")
     scores = scores.astype(np.float64)
     if not np.isfinite(scores).all():
         raise InputError("the scores hold NaN or infinite values")
