@@ -57,15 +57,15 @@ def preprocess(
     arrangements = arrange(dataset, recordings, seed)
     frames, persons = sum(len(own.frames) for own in recordings), {own.person for own in recordings}
     print(f"{dataset}: {len(recordings)} recordings, {len(persons)} persons, {frames} frames")
-    warn_duplicates(dataset, recordings, arrangements[0])
+    warn_duplicates(dataset, arrangements[0])
     settings = {"simulated": simulated, "seed": seed, "joint_order": joint_order}
     errors: list[InputError] = []
     for length in lengths or sorted({length for each in arrangements for length in each.lengths}):
-        warn_short(dataset, recordings, arrangements[0], length)
+        warn_short(dataset, arrangements[0], length)
         for arrangement in arrangements:
             if lengths or length in arrangement.lengths:
                 with collected(errors):
-                    target, counts = write(dataset, recordings, arrangement, length, out, settings)
+                    target, counts = write(dataset, arrangement, length, out, settings)
                     windows = ", ".join(f"{split} {count}" for split, count in counts.items())
                     print(f"{target}: windows {windows}", flush=True)
     raise_collected(errors)

@@ -17,7 +17,6 @@ _D16_PAIRS = (
     *((3, 2), (1, 2), (1, 0), (8, 2), (8, 9), (9, 10), (2, 4), (4, 5), (5, 6)),
     *((16, 0), (16, 17), (17, 19), (12, 0), (12, 13), (13, 15)),
 )
-_KINECT_JOINTS = (20, 25)
 
 
 def _distances(skeletons: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
@@ -32,30 +31,24 @@ def _above_floor(skeletons: np.ndarray, joints: list[int]) -> np.ndarray:
     return heights[:, :, joints] - heights[:, :, _FEET].mean(axis=-1, keepdims=True)
 
 
-def _of_frames(name: str, skeletons: np.ndarray) -> np.ndarray:
-    """The descriptor of every frame, (N, f, J, 3) -> (N, f, d)."""
-    if name == "D-13":
-        lengths = _distances(skeletons, _D13_PAIRS)
-        ratios = lengths[..., _TORSO] / np.maximum(lengths[..., _THIGHS], 0.1)
-        return np.concatenate([_above_floor(skeletons, [3, 2]), lengths, ratios], axis=-1)
-    if name == "D-16":
-        lengths = _distances(skeletons, _D16_PAIRS)
-        return np.concatenate([lengths, _above_floor(skeletons, [3])], axis=-1)
-    return skeletons.reshape(*skeletons.shape[:2], -1)
-
-
 def descriptor(name: str, skeletons: np.ndarray) -> np.ndarray:
     """Windows (N, f, J, 3) -> (N, d) of the same type; d = 13, 16, or 3J for the mean pose.
 
     The mean pose depends on the origin: give it centred skeletons. InputError for an unknown name,
     and for D-13 and D-16 of skeletons that are not the Kinect's.
     """
+    joints = skeletons.shape[-2]
     if name not in DESCRIPTORS:
         raise InputError(f"unknown descriptor {name!r}; choose one of {', '.join(DESCRIPTORS)}")
-    joints = skeletons.shape[-2]
-    if name != "mean-pose" and joints not in _KINECT_JOINTS:
-        raise InputError(
-            f"{name} is defined for the Kinect's {' or '.join(map(str, _KINECT_JOINTS))} joints, "
-            f"found {joints}; use mean-pose, or for recognition LSTM"
-        )
-    return _of_frames(name, skeletons).mean(axis=1).astype(skeletons.dtype)
+    if name == "mean-pose":
+        values = skeletons.reshape(*skeletons.shape[:2], -1)  # (N, f, d)
+    elif joints not in (20, 25):
+        raise InputError(f"{name} needs a Kinect's 20 or 25 joints, found {joints}; use mean-pose")
+    elif name == "D-13":
+        lengths = _distances(skeletons, _D13_PAIRS)
+        ratios = lengths[..., _TORSO] / np.maximum(lengths[..., _THIGHS], 0.1)
+        values = np.concatenate([_above_floor(skeletons, [3, 2]), lengths, ratios], axis=-1)
+    else:
+        lengths = _distances(skeletons, _D16_PAIRS)
+        values = np.concatenate([lengths, _above_floor(skeletons, [3])], axis=-1)
+    return values.mean(axis=1).astype(skeletons.dtype)

@@ -13,6 +13,15 @@ LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
 LARGEST_COORDINATE = 1e9  # in the files' unit; beyond it squared distances drown in rounding
 
 
+def broken(
+    path: Path, expected: str, found: object, then: str = "repair or remove it", place: str = ""
+) -> InputError:
+    """The error for a broken file or folder. then: what to do. place: in it, such as "line 3"."""
+    where = f"{path}, {place}" if place else path
+    found = repr(found[:80]) if place and isinstance(found, str) else found
+    return InputError(f"{where}: expected {expected}, found {found}; {then}")
+
+
 @dataclass(frozen=True)
 class Sequences:
     """Windows: skeletons (N, f, J, 3) float32 in the unit of the files; labels (N,) int64."""
@@ -38,19 +47,12 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
     than expected, axes or labels that do not fit each other, coordinates that are not finite.
     """
     axes = [_read_axis(part.axis(axis), joints) for axis in AXES]  # 3 x (N*f, J)
-    rows = len(axes[0])
-    for axis, values in zip(AXES, axes, strict=True):
-        if len(values) != rows:
-            raise InputError(
-                f"{part.axis(axis)}: expected {rows} rows, as in the file of axis {AXES[0]}, "
-                f"found {len(values)}; make or download the three files together"
-            )
     labels = read_labels(part)
-    if rows == 0 or rows != len(labels) * part.length:
-        raise InputError(
-            f"{part.axis(AXES[0])}: expected windows of {part.length} frames, as many as "
-            f"labels, found {rows} rows and {len(labels)} labels; are they of another length?"
-        )
+    for axis, values in zip(AXES, axes, strict=True):
+        if len(values) != len(labels) * part.length or len(values) == 0:
+            expected = f"a row a frame of {len(labels)} windows of {part.length}, as many as labels"
+            found = f"{len(values)} rows"
+            raise broken(part.axis(axis), expected, found, "are they of another length?")
     skeletons = np.stack(axes, axis=-1).reshape(len(labels), part.length, joints, 3)  # (N, f, J, 3)
     if centred:
         skeletons = skeletons - skeletons[:, :, :1]
@@ -66,9 +68,7 @@ def read_labels(part: Part) -> np.ndarray:
         return _whole_numbers(labels, part.frame_id)
     if part.ids.is_file():
         return _labels_of_ids(part.ids)
-    raise InputError(
-        f"no labels: expected {part.frame_id} or {part.ids}, found no readable one of them"
-    )
+    raise InputError(f"no labels: expected {part.frame_id} or {part.ids}, found none to read")
 
 
 def _read_npy(path: Path) -> np.ndarray | None:
@@ -79,9 +79,7 @@ def _read_npy(path: Path) -> np.ndarray | None:
     except (ValueError, OSError, MemoryError) as error:
         if "Object arrays" in str(error):  # NumPy's words for a pickle
             return None
-        raise InputError(
-            f"{path}: expected a whole .npy file, found another or a damaged one ({error})"
-        ) from error
+        raise broken(path, "a whole .npy file", f"another or a damaged one ({error})") from error
 
 
 def _read_axis(path: Path, joints: int) -> np.ndarray:
@@ -90,18 +88,14 @@ def _read_axis(path: Path, joints: int) -> np.ndarray:
         raise InputError(f"{path} is missing: expected one file for each of the axes x, y, z")
     values = _read_npy(path)
     if values is None or values.dtype.kind not in "fiu" or values.shape[1:] != (joints,):
+        expected = f"an array of numbers (windows * frames, {joints} joints)"
         found = "objects" if values is None else f"{values.dtype} {values.shape}"
-        raise InputError(
-            f"{path}: expected an array of numbers (windows * frames, {joints} joints), found "
-            f"{found}; is it another data set's?"
-        )
+        raise broken(path, expected, found, "is it another data set's?")
     values = values.astype(np.float64)
     bad = np.count_nonzero(~(abs(values) < LARGEST_COORDINATE))
     if bad:
-        raise InputError(
-            f"{path}: expected finite coordinates, found {bad} NaN, infinite or beyond "
-            f"{LARGEST_COORDINATE:g}; drop the frames with lost joints"
-        )
+        found = f"{bad} NaN, infinite or beyond {LARGEST_COORDINATE:g}"
+        raise broken(path, "finite coordinates", found, "drop the frames with lost joints")
     return values
 
 
@@ -109,12 +103,12 @@ def _labels_of_ids(path: Path) -> np.ndarray:
     """The labels (N,) int64 behind {label: [window numbers]}."""
     windows_of = read_pickled_npy(path).tolist()
     if not isinstance(windows_of, dict) or not windows_of:
-        raise InputError(f"{path}: expected a dict from label to window numbers, found another")
+        raise broken(path, "a dict from label to window numbers", "another")
     groups = [_whole_numbers(numbers, path) for numbers in windows_of.values()]
     windows = np.concatenate(groups)
     labels = np.repeat(_whole_numbers(list(windows_of), path), [len(group) for group in groups])
     if not np.array_equal(np.sort(windows), np.arange(len(windows))):
-        raise InputError(f"{path}: expected every window number from 0 on once, found others")
+        raise broken(path, "every window number from 0 on once", "others")
     return labels[np.argsort(windows)]
 
 
@@ -131,4 +125,4 @@ def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
         found = f"the shape {numbers.shape}, fractions, NaN or numbers beyond 2^53"
     except (ValueError, TypeError) as error:
         found = f"other values ({error})"
-    raise InputError(f"{path}: expected a list of whole numbers, found {found}")
+    raise broken(path, "a list of whole numbers", found)

@@ -24,19 +24,15 @@ def draw_subsets(
     random ones. bi: as many subsets again, read backwards. pred_margin: leave out the last frames,
     which have no target. Raises InputError for settings under which there is no subset.
     """
-    if s_range not in SUBSET_SIZES:
-        raise InputError(f"unknown s_range {s_range!r}; choose one of {', '.join(SUBSET_SIZES)}")
     if bi and pred_margin:
-        raise InputError(
-            "bi reads the frames backwards, pred_margin predicts forwards: use one of them"
-        )
+        raise InputError("bi reads backwards, pred_margin predicts forwards: use one of them")
     last = f - pred_margin
-    one = {"1": 1, "f/2": f // 2, "f-1": f - 1, "f": f}
-    sizes = [one[s_range]] if s_range in one else list(range(1, last + 1))
+    one = {"1": [1], "f/2": [f // 2], "f-1": [f - 1], "f": [f], "all": list(range(1, last + 1))}
+    if s_range not in one:
+        raise InputError(f"unknown s_range {s_range!r}; choose one of {', '.join(SUBSET_SIZES)}")
+    sizes = one[s_range]
     if not sizes or not 1 <= sizes[0] <= last:
-        raise InputError(
-            f"s_range {s_range} of f = {f} frames, {pred_margin} predicted ahead: no such subset"
-        )
+        raise InputError(f"f = {f} frames, {pred_margin} predicted ahead: no subset {s_range!r}")
     subsets = []
     for direction in (1, -1) if bi else (1,):
         for size in sizes * sample_num:

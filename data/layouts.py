@@ -1,6 +1,7 @@
 """Where the files of a data set lie: the project's layout and those of published downloads."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from common.errors import InputError
@@ -39,53 +40,40 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to lay out a data set: the folder of training files and that of the test splits.
+    """One way to lay out a data set's windows of one length."""
 
-    one_test: the test files lie in the test folder itself, not by split.
-    """
+    dataset: Dataset
+    length: int
+    folder: Path  # of `<prefix>train_npy_data` and `<prefix>test_npy_data`
+    prefix: str = ""
+    one_test: bool = False  # the test files lie in the test folder itself, not by split
 
-    train: Path
-    test: Path
-    one_test: bool
+    def part(self, split: str) -> Part | None:
+        """The files of "train", a test split, or a view's "test"; None if there is no place."""
+        name, single = self.dataset.name, self.dataset.single_test
+        train, test = (self.folder / f"{self.prefix}{kind}_npy_data" for kind in ("train", "test"))
+        if split == "train":
+            return Part(train, "source", name, self.length)
+        if not self.one_test:
+            return Part(test / split, "t_source", name, self.length)
+        if split in ("test", single):
+            return Part(test, "t_source", name, self.length)
+        return None if single else Part(test, "t_source", f"{name}-{split}", self.length)
 
 
 def layouts(dataset: Dataset, length: int, root: Path, view: int | None = None) -> list[Layout]:
     """Every layout in which a data set may lie, in the order in which they are looked for; with
     `view`, the cross-view ones. InputError for a view that the data set does not have.
     """
-    base = root / (dataset.folder or dataset.name) / str(length)
-    if view is not None:
-        if not 0 <= view < dataset.views:
-            has = f"views 0 to {dataset.views - 1}" if dataset.views else "no views"
-            raise InputError(f"{dataset.name} has {has}, found view {view}; give another or none")
-        base = root / dataset.name / str(length) / f"view_{view}"
-
-    def layout(folder: Path, prefix: str, one_test: bool) -> Layout:
-        names = (f"{prefix}{split}_npy_data" for split in ("train", "test"))
-        return Layout(*(folder / name for name in names), one_test)
-
-    old = f"{dataset.name}_"
-    if view is not None:
-        return [layout(base, "", one_test=True), layout(base, old, one_test=True)]
-    return [
-        layout(base, "", one_test=False),
-        layout(base, old, one_test=False),
-        layout(base, old, one_test=True),
-        layout(root, old, one_test=True),
-    ]
-
-
-def part_of(layout: Layout, dataset: Dataset, split: str, length: int) -> Part | None:
-    """The files of "train", a test split, or a view's "test"; None if the layout has none."""
-    if split == "train":
-        return Part(layout.train, "source", dataset.name, length)
-    if not layout.one_test:
-        return Part(layout.test / split, "t_source", dataset.name, length)
-    if split in ("test", dataset.single_test):
-        return Part(layout.test, "t_source", dataset.name, length)
-    if dataset.single_test is None:
-        return Part(layout.test, "t_source", f"{dataset.name}-{split}", length)
-    return None
+    layout, old = partial(Layout, dataset, length), f"{dataset.name}_"
+    if view is None:
+        base = root / (dataset.folder or dataset.name) / str(length)
+        return [layout(base), layout(base, old), layout(base, old, True), layout(root, old, True)]
+    if not 0 <= view < dataset.views:
+        has = f"views 0 to {dataset.views - 1}" if dataset.views else "no views"
+        raise InputError(f"{dataset.name} has {has}, found view {view}; give another or none")
+    base = root / dataset.name / str(length) / f"view_{view}"
+    return [layout(base, "", True), layout(base, old, True)]
 
 
 def locate(
@@ -97,12 +85,12 @@ def locate(
     optional: tuple = (),
 ) -> dict[str, Part]:
     """The files of the wanted splits, all from the first layout that holds them, without those
-    `optional` ones that it has no place for. InputError if there is no data, with every place that
-    was looked at, or if a layout holds only some of the splits, with what is missing.
+    `optional` ones that it has no place for. InputError if no layout holds them all, with what the
+    nearest one holds, or where was looked.
     """
-    nearest, lacking, places = {}, [], set()
+    nearest, lacking, places = {}, [], []
     for layout in layouts(dataset, length, root, view):
-        parts = {split: part_of(layout, dataset, split, length) for split in splits}
+        parts = {split: layout.part(split) for split in splits}
         there = {split: part for split, part in parts.items() if part and part.exists()}
         needed = [split for split in splits if parts[split] or split not in optional]
         missing = [split for split in needed if split not in there]
@@ -110,17 +98,16 @@ def locate(
             return there
         if len(there) > len(nearest):
             nearest, lacking = there, missing
-        places |= {str(layout.train), str(layout.test)}
-    command = f"python preprocess.py {length} --dataset {dataset.name} --raw DIR --out {root}"
+        places.append(str(layout.folder / f"{layout.prefix}train_npy_data"))
+    name, command = dataset.name, f"python preprocess.py {length} --dataset {dataset.name}"
     if nearest:
-        where = next(iter(nearest.values())).folder
         raise InputError(
-            f"{dataset.name} at length {length}: expected the splits {', '.join(splits)}, found "
-            f"{', '.join(nearest)} (in {where}) but not {', '.join(lacking)}; "
-            f"make them all with `{command}`"
+            f"{name} at length {length}: expected the splits {', '.join(splits)}, found "
+            f"{', '.join(nearest)} (in {next(iter(nearest.values())).folder}) but not "
+            f"{', '.join(lacking)}; make them all with `{command} --raw DIR --out {root}`"
         )
     raise InputError(
-        f"no {dataset.name} data of length {length}: looked in {', '.join(sorted(places))}; make "
-        f"it from the raw data with `{command}`, or from simulated raw data: first "
-        f"`python -m data.simulate --dataset {dataset.name} --raw DIR`"
+        f"no {name} data of length {length}: looked for {', '.join(places)}; make them with "
+        f"`{command} --raw DIR --out {root}`, from real raw data or simulated ones, of "
+        f"`python -m data.simulate --dataset {name} --raw DIR`"
     )

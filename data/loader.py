@@ -23,43 +23,32 @@ class DataWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Retrieval:
-    """A data set for retrieval. The probes' persons are looked for in the gallery.
+    """A data set for retrieval. The probes' persons are looked for in the gallery."""
 
-    train: None if it was not asked for. order: stored window number of each training row.
-    same_set: probe and gallery are one set, in which a sequence must not match itself.
-    paths: the folder of each split.
-    """
-
-    train: Sequences | None
+    train: Sequences | None  # None if it was not asked for
     probe: Sequences
     gallery: Sequences
     name: str
     probe_name: str
     length: int
     joints: int
-    same_set: bool
-    order: np.ndarray | None
-    paths: dict[str, Path]
+    same_set: bool  # probe and gallery are one set, in which a sequence must not match itself
+    order: np.ndarray | None  # stored window number of each training row
+    paths: dict[str, Path]  # the folder of each split
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """A data set for recognition. Labels are class numbers: positions in `persons`, the stored
-    labels.
-
-    tests: the test sets by name of the split. order: number of each training row in the stored
-    training windows (those of all training folders, end to end, without persons that are not
-    trained).
-    """
+    """A data set for recognition. Labels are class numbers: positions in `persons`."""
 
     train: Sequences
-    tests: dict[str, Sequences]
-    persons: np.ndarray
+    tests: dict[str, Sequences]  # by name of the split
+    persons: np.ndarray  # the stored labels, sorted
     name: str
     length: int
     joints: int
-    order: np.ndarray
-    paths: dict[str, Path]
+    order: np.ndarray  # number of each training row among the windows of all that is trained
+    paths: dict[str, Path]  # the folder of each split
 
 
 def load(
@@ -90,17 +79,13 @@ def load(
     sets, common = _read(row, splits, length, root, centred)
     probes, gallery = sets[probe_split], sets[gallery_split]
     warn_of_lost(probes.labels, gallery.labels, f"{row.name} {probe}: {LOST}")
-    order = None
+    order = training = None
     if train:
         order = training_order(sets["train"].labels, balance=balance and row.balanced, **sampling)
+        training = sets["train"].take(order)
+    same_set = probe_split == gallery_split
     return Retrieval(
-        train=sets["train"].take(order) if train else None,
-        probe=probes,
-        gallery=gallery,
-        probe_name=probe,
-        same_set=probe_split == gallery_split,
-        order=order,
-        **common,
+        training, probes, gallery, probe_name=probe, same_set=same_set, order=order, **common
     )
 
 
@@ -138,21 +123,18 @@ def load_recognition(
         tested = np.concatenate([sets[name].labels for name in deciding if name in sets])
         train = train.take(np.isin(train.labels, tested))
         if len(train) == 0:
-            raise InputError(
-                f"{row.name}: expected persons that train and test sets share, found none"
-            )
+            raise InputError(f"{row.name}: expected persons both trained and tested, found none")
     sets = {name: sets[name] for name in tests if name in sets}
     persons = np.unique(np.concatenate([train.labels, *(test.labels for test in sets.values())]))
     lost = f"{row.name}: persons of the tests that are not trained can only be misses"
     warn_of_lost(persons, train.labels, lost)
     order = training_order(train.labels, balance=balance and row.balanced, **sampling)
-    return Recognition(
-        train=_as_classes(train.take(order), persons),
-        tests={name: _as_classes(test, persons) for name, test in sets.items()},
-        persons=persons,
-        order=order,
-        **common,
-    )
+
+    def as_classes(part: Sequences) -> Sequences:
+        return Sequences(part.skeletons, np.searchsorted(persons, part.labels))
+
+    tests = {name: as_classes(part) for name, part in sets.items()}
+    return Recognition(as_classes(train.take(order)), tests, persons, order=order, **common)
 
 
 def _read(
@@ -179,25 +161,18 @@ def _recognition_tests(row: datasets.Dataset, split: str | None, view: int | Non
     if view is not None:
         return ["test"]
     if not row.recognition:
-        views = f"0 to {row.views - 1}"
         raise InputError(
-            f"recognition on {row.name} needs a view, {views}, found none; give --view V"
+            f"recognition on {row.name} needs a view: give --view 0 to {row.views - 1}"
         )
     if split not in (None, *row.recognition):
-        raise InputError(
-            f"unknown test split {split!r} for recognition on {row.name}; "
-            f"choose one of {', '.join(row.recognition)}"
-        )
-    return list(row.recognition) if split is None else [split]
+        known = ", ".join(row.recognition)
+        raise InputError(f"unknown test split {split!r} of {row.name}; choose one of {known}")
+    return [split] if split else list(row.recognition)
 
 
-def _join(sets: list[Sequences]) -> Sequences:
-    skeletons = np.concatenate([part.skeletons for part in sets])
-    return Sequences(skeletons, np.concatenate([part.labels for part in sets]))
-
-
-def _as_classes(sequences: Sequences, persons: np.ndarray) -> Sequences:
-    return Sequences(sequences.skeletons, np.searchsorted(persons, sequences.labels))
+def _join(parts: list[Sequences]) -> Sequences:
+    skeletons = np.concatenate([part.skeletons for part in parts])
+    return Sequences(skeletons, np.concatenate([part.labels for part in parts]))
 
 
 def warn_of_lost(tested: np.ndarray, known: np.ndarray, words: str) -> None:

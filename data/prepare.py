@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,28 +13,21 @@ import numpy as np
 from common.errors import InputError
 from common.files import staging_folder
 from data import datasets
-from data.layouts import AXES, Part, layouts, part_of
+from data.files import Sequences, broken
+from data.layouts import AXES, Part, layouts
 from data.provenance import SPLIT_FILE
 from data.raw.formats import RAW
-from data.raw.recordings import Recording
 from data.raw.splits import TRAIN, Arrangement
 from data.windows import back_to_back, cut_windows
 
 log = logging.getLogger(__name__)
 
 
-def split_windows(
-    name: str, recordings: Sequence[Recording], arrangement: Arrangement, length: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Every split's windows (N, f, J, 3) float64 and labels (N,) int64.
-
-    InputError for a split without any window of `length` frames.
-    """
-    raw = RAW[name]
+def split_windows(name: str, arrangement: Arrangement, length: int) -> dict[str, Sequences]:
+    """Every split's windows of `length` frames, in float64. InputError for a split without any."""
     windows = {}
     for split in arrangement.names:
-        first, last = raw.cut(split)
-        own = arrangement.of(split, recordings)
+        (first, last), own = RAW[name].cut(split), arrangement.of(split)
         frames = [each.frames[first : max(len(each.frames) - last, 0)] for each in own]
         if not any(len(kept) >= length for kept in frames):
             view = "" if arrangement.view is None else f" view {arrangement.view}"
@@ -43,47 +36,37 @@ def split_windows(
                 f"{first + length + last} frames in split {split!r}, found none among its "
                 f"{len(own)}; choose a smaller length or add recordings"
             )
-        starts = raw.starts if split == TRAIN else back_to_back
+        starts = RAW[name].starts if split == TRAIN else back_to_back
         windows[split] = cut_windows(frames, [each.person for each in own], length, starts)
     return windows
 
 
-def warn_short(
-    name: str, recordings: Sequence[Recording], arrangement: Arrangement, length: int
-) -> None:
+def warn_short(name: str, arrangement: Arrangement, length: int) -> None:
     """Log how many recordings are too short for one window."""
-    pairs = zip(recordings, arrangement.splits, strict=True)
-    shortest = {split: sum(RAW[name].cut(split)) + length for split in arrangement.splits}
-    short = [own.name for own, split in pairs if len(own.frames) < shortest[split]]
+    pairs = arrangement.pairs()
+    short = [own.name for own, to in pairs if len(own.frames) < sum(RAW[name].cut(to)) + length]
     if short:
         log.warning(
             "%s, f = %d: %d of %d recordings are too short for a window and give none (first: %s)",
-            *(name, length, len(short), len(recordings), short[0]),
+            *(name, length, len(short), len(pairs), short[0]),
         )
 
 
-def warn_duplicates(name: str, recordings: Sequence[Recording], arrangement: Arrangement) -> None:
-    """Log identical recordings in different splits; they are kept (docs/5-fidelity.md,
+def warn_duplicates(name: str, arrangement: Arrangement) -> None:
+    """Log identical recordings in different splits, which are kept (docs/5-fidelity.md,
     copied-walks).
     """
     seen: dict[bytes, tuple[str, str]] = {}
-    for recording, split in zip(recordings, arrangement.splits, strict=True):
+    for recording, split in arrangement.pairs():
         key = hashlib.sha1(np.ascontiguousarray(recording.frames), usedforsecurity=False).digest()
-        first_name, first_split = seen.setdefault(key, (recording.name, split))
-        if first_split != split and len(recording.frames):
-            log.warning(
-                "%s: %s (%s) and %s (%s) are identical; both are kept",
-                *(name, first_name, first_split, recording.name, split),
-            )
+        twin, twins_split = seen.setdefault(key, (recording.name, split))
+        if twins_split != split and len(recording.frames):
+            words = "%s: %s (%s) and %s (%s) are identical; both are kept"
+            log.warning(words, name, twin, twins_split, recording.name, split)
 
 
 def write(
-    name: str,
-    recordings: Sequence[Recording],
-    arrangement: Arrangement,
-    length: int,
-    out: Path,
-    settings: dict,
+    name: str, arrangement: Arrangement, length: int, out: Path, settings: dict
 ) -> tuple[Path, dict[str, int]]:
     """Write one data set at one length below `out`; its folder and the number of windows by split.
 
@@ -91,36 +74,32 @@ def write(
     InputError for a split without windows, a folder whose data this program did not write, and
     where writing fails; what was there before is replaced only once everything is written.
     """
-    row = datasets.get(name)
-    layout = layouts(row, length, out, arrangement.view)[RAW[name].layout]
-    target = layout.train.parent
-    windows = split_windows(name, recordings, arrangement, length)
-    counts = {split: len(labels) for split, (_, labels) in windows.items()}
-    pairs = zip(recordings, arrangement.splits, strict=True)
+    layout = layouts(datasets.get(name), length, out, arrangement.view)[RAW[name].layout]
+    windows = split_windows(name, arrangement, length)
+    counts = {split: len(own) for split, own in windows.items()}
     rows = {
         each.name: {"person": each.person, "split": split, "frames": len(each.frames)}
-        for each, split in pairs
+        for each, split in arrangement.pairs()
     }
     note = {"dataset": name, "length": length, **settings, "windows": counts, "recordings": rows}
     try:
-        with staged(target) as staging:
-            for split, (skeletons, labels) in windows.items():
-                part = part_of(layout, row, split, length)
-                part = replace(part, folder=staging / part.folder.relative_to(target))
-                persons = [each.person for each in arrangement.of(split, recordings)]
-                _write_part(part, skeletons, labels, persons)
+        with staged(layout.folder) as staging:
+            for split, own in windows.items():
+                persons = [each.person for each in arrangement.of(split)]
+                _write_part(replace(layout, folder=staging).part(split), own, persons)
             (staging / SPLIT_FILE).write_text(json.dumps(note, indent=1))
     except OSError as error:
         reason = error.strerror or error  # NumPy's error of a full disk has no strerror
         raise InputError(
-            f"cannot write {target}: {reason}; choose another --out or make room"
+            f"cannot write {layout.folder}: {reason}; choose another --out or make room"
         ) from error
-    return target, counts
+    return layout.folder, counts
 
 
-def _write_part(part: Part, skeletons: np.ndarray, labels: np.ndarray, persons: list[int]) -> None:
-    """One split's files; skeletons (N, f, J, 3). As published, `ids` lists all persons."""
+def _write_part(part: Part, windows: Sequences, persons: list[int]) -> None:
+    """One split's files. As published, `ids` lists all persons, also those without a window."""
     part.folder.mkdir(parents=True)
+    skeletons, labels = windows.skeletons, windows.labels
     for number, axis in enumerate(AXES):
         np.save(part.axis(axis), skeletons[..., number].reshape(-1, skeletons.shape[2]))
     np.save(part.frame_id, labels)
@@ -131,14 +110,11 @@ def _write_part(part: Part, skeletons: np.ndarray, labels: np.ndarray, persons: 
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
     """A temporary folder; when the block ends well, its entries replace their namesakes in
-    `target`, which else stays as it was. InputError where that holds data from elsewhere, without
-    split.json.
+    `target`, which else stays as it was. InputError where that holds data without split.json.
     """
     if any(target.glob("*_npy_data")) and not (target / SPLIT_FILE).exists():
-        raise InputError(
-            f"{target}: expected no data or data written by preprocess.py, found others (no "
-            f"{SPLIT_FILE}); choose another --out or move them away"
-        )
+        expected, found = "no data or data written by preprocess.py", f"others (no {SPLIT_FILE})"
+        raise broken(target, expected, found, "choose another --out or move them away")
     with staging_folder(target, ".preprocess-") as staging:
         yield staging
         replaced = staging / "replaced"

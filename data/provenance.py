@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from common.errors import InputError
 from data import datasets
+from data.files import broken
 from data.layouts import layouts
 
 SPLIT_FILE = "split.json"  # preprocess.py writes it beside the data
-KEPT = ("simulated", "seed", "joint_order", "windows")
+KEPT = ("seed", "joint_order", "windows")
 
 
 def describe(
@@ -20,18 +20,12 @@ def describe(
 
     InputError for a damaged split.json: figures from simulated data must not pass for others.
     """
-    for layout in layouts(datasets.get(dataset), length, Path(root), view):
-        file = layout.train.parent / SPLIT_FILE
-        if file.is_file():
-            try:
-                note = json.loads(file.read_text())
-                if isinstance(note, dict) and "simulated" in note:
-                    return {name: note[name] for name in KEPT if name in note}
-                problem = "it does not say whether the data are simulated"
-            except (OSError, ValueError) as error:
-                problem = error
-            raise InputError(
-                f"{file}: expected what preprocess.py writes, found another or damaged file "
-                f"({problem}); make the data again"
-            )
+    folders = (layout.folder for layout in layouts(datasets.get(dataset), length, Path(root), view))
+    for file in (folder / SPLIT_FILE for folder in folders if (folder / SPLIT_FILE).is_file()):
+        try:
+            note = json.loads(file.read_text())
+            kept = {name: note[name] for name in KEPT if name in note}
+            return {"simulated": note["simulated"], **kept}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise broken(file, "what preprocess.py writes", f"{error!r}") from error
     return {"simulated": False}

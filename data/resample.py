@@ -17,9 +17,9 @@ def class_balanced(labels: np.ndarray, batch_size: int, rng: np.random.RandomSta
     share, rounds = batch_size // len(persons), 2 * (len(labels) // batch_size)
     if share == 0 or rounds == 0:
         raise InputError(
-            "class-balanced training needs at least as many windows as the batch size, and a batch "
-            f"size of at least the number of persons; found {len(labels)} windows, batch size "
-            f"{batch_size}, {len(persons)} persons; change --batch_size, or give --no-balance"
+            "class-balanced training needs persons <= batch size <= windows, found "
+            f"{len(labels)} windows, batch size {batch_size}, {len(persons)} persons; change "
+            "--batch_size, or give --no-balance"
         )
     windows_of = [np.flatnonzero(person_of == person) for person in range(len(persons))]
     order = []

@@ -4,9 +4,9 @@ NumPy's own unpickling trusts what it reads (a made-up dtype can turn bytes into
 pickle is given stand-ins for NumPy's classes, and arrays are built from the bytes they collect.
 """
 
-import pickle
 import re
 from pathlib import Path
+from pickle import Unpickler, UnpicklingError
 
 import numpy as np
 
@@ -18,14 +18,17 @@ class _Dtype:
 
     def __init__(self, code: str, *_flags):
         if not re.fullmatch(r"[?biufOSU]\d*", code):
-            raise pickle.UnpicklingError(f"it asks for arrays of {code!r}")
+            raise UnpicklingError(f"it asks for arrays of {code!r}")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple):
         _, byte_order, *fields = state[:5]
         if fields != [None, None, None]:
-            raise pickle.UnpicklingError("it asks for arrays with fields")
+            raise UnpicklingError("it asks for arrays with fields")
         self.dtype = self.dtype.newbyteorder(byte_order)
+
+    def array(self, content: str | bytes) -> np.ndarray:
+        return np.frombuffer(_bytes(content), dtype=self.dtype)
 
 
 class _Array:
@@ -36,19 +39,14 @@ class _Array:
 
     def __setstate__(self, state: tuple):
         _, shape, dtype, fortran, content = state
-        is_object = dtype.dtype == object
-        flat = np.fromiter(content, object) if is_object else _from_bytes(dtype, content)
+        flat = np.fromiter(content, object) if dtype.dtype == object else dtype.array(content)
         self.value = flat.reshape(shape, order="F" if fortran else "C")
-
-
-def _from_bytes(dtype: _Dtype, content: str | bytes) -> np.ndarray:
-    return np.frombuffer(_bytes(content), dtype=dtype.dtype)
 
 
 def _bytes(content: str | bytes, encoding: str = "latin1") -> bytes:
     """Python 2 wrote bytes as text, Python 3's protocol 2 as a call of `_codecs.encode`."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
+        raise UnpicklingError(f"it asks for the encoding {encoding!r}")
     return content.encode("latin1") if isinstance(content, str) else bytes(content)
 
 
@@ -56,18 +54,17 @@ _STAND_INS = {
     "numpy.ndarray": _Array,
     "numpy.dtype": _Dtype,
     "numpy.core.multiarray._reconstruct": _Array,
-    "numpy.core.multiarray.scalar": lambda dtype, content: _from_bytes(dtype, content)[0],
+    "numpy.core.multiarray.scalar": lambda dtype, content: dtype.array(content)[0],
     "_codecs.encode": _bytes,
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(Unpickler):
     def find_class(self, module: str, name: str):
-        wanted = f"{module}.{name}"
-        stand_in = _STAND_INS.get(wanted.replace("numpy._core.", "numpy.core."))  # NumPy 2 and 1
-        if stand_in is None:
-            raise pickle.UnpicklingError(f"it asks for {wanted}")
-        return stand_in
+        wanted = f"{module}.{name}".replace("numpy._core.", "numpy.core.")  # NumPy 2's and 1's name
+        if wanted not in _STAND_INS:
+            raise UnpicklingError(f"it asks for {wanted}")
+        return _STAND_INS[wanted]
 
 
 def _unwrap(value):
@@ -84,21 +81,18 @@ def _unwrap(value):
 def read_pickled_npy(path: Path) -> np.ndarray:
     """The object array that a `.npy` file holds as a pickle; tuples in it become lists.
 
-    InputError, before anything in it can run, for a file that asks for more than arrays, dicts,
-    lists and numbers, and for a file that is damaged.
+    InputError for a damaged file, and, before any of it can run, for one that asks for more.
     """
     try:
         with Path(path).open("rb") as file:
             np.lib.format.read_magic(file)
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             if not dtype.hasobject:
-                raise pickle.UnpicklingError(f"it holds {dtype} and no pickle")
+                raise UnpicklingError(f"it holds {dtype} and no pickle")
             array = _unwrap(_Unpickler(file, encoding="latin1").load())
         if not isinstance(array, np.ndarray) or array.shape != shape:
-            raise pickle.UnpicklingError(f"it holds no object array of shape {shape}")
+            raise UnpicklingError(f"it holds no object array of shape {shape}")
     except Exception as error:  # a damaged or hostile pickle can fail in any way
-        raise InputError(
-            f"{path} was refused: expected a pickle of numpy arrays, dicts, lists and numbers, "
-            f"but {error}; do not use this file"
-        ) from error
+        expected = "expected a pickle of numpy arrays, dicts, lists and numbers"
+        raise InputError(f"{path} was refused: {expected}, but {error}; do not use it") from error
     return array

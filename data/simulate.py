@@ -33,14 +33,12 @@ MARKER = "SIMULATED.txt"
 
 @dataclass(frozen=True)
 class Simulation:
-    """How a data set is written, the default sizes, and the bounds of a person's recordings: the
-    least are what preprocess.py needs (KGBD's splits take one each, KS20 has five views).
-    """
+    """How a data set is written, its default sizes, and the bounds of a person's recordings."""
 
     write: Callable[[Request], None]
     frames: int
     recordings: int
-    least_recordings: int
+    least_recordings: int  # that preprocess.py needs: KGBD's splits take one each, KS20 has 5 views
     most_recordings: int
 
 
@@ -66,23 +64,22 @@ def simulate(
     An earlier simulation in the same place is replaced. InputError for sizes beyond the real set's,
     for fewer recordings than its splits need and for a folder that holds anything but a simulation.
     """
-    most, simulation = datasets.get(dataset).persons, SIMULATIONS[dataset]
-    fewest, highest = simulation.least_recordings, simulation.most_recordings
-    persons = _within(dataset, "persons", persons, most, 1, most)
-    frames = _within(dataset, "frames", frames, simulation.frames, 1, 10000)
-    recordings = _within(dataset, "recordings", recordings, simulation.recordings, fewest, highest)
-    if not 0 <= seed < 2**32:
-        raise InputError(f"expected a seed from 0 to {2**32 - 1}, found {seed}")
+    most, own = datasets.get(dataset).persons, SIMULATIONS[dataset]
+    persons = most if persons is None else persons
+    frames = own.frames if frames is None else frames
+    recordings = own.recordings if recordings is None else recordings
+    _check(dataset, "persons", persons, 1, most)
+    _check(dataset, "frames", frames, 1, 10000)
+    _check(dataset, "recordings", recordings, own.least_recordings, own.most_recordings)
+    _check(dataset, "seed", seed, 0, 2**32 - 1)
     folder = Path(raw) / dataset
     if folder.exists() and not (folder / MARKER).is_file():
-        raise InputError(
-            f"{folder} exists and is no simulation (it has no {MARKER}); choose another --raw"
-        )
+        raise InputError(f"{folder} is no simulation (it has no {MARKER}); choose another --raw")
     # Beside its place: an interruption leaves neither half a data set nor a mixture of two.
     with staging_folder(folder.parent, f".{dataset}-") as staging:
         written = staging / dataset
         written.mkdir()
-        simulation.write(Request(dataset, written, persons, frames, recordings, seed))
+        own.write(Request(dataset, written, persons, frames, recordings, seed))
         (written / MARKER).write_text(
             f"Simulated walkers, no recordings of persons: data.simulate --dataset {dataset} "
             f"--persons {persons} --frames {frames} --recordings {recordings} --seed {seed}\n"
@@ -93,28 +90,24 @@ def simulate(
     return folder
 
 
-def _within(dataset: str, name: str, value: int | None, default: int, least: int, most: int) -> int:
-    """The value, or the default where it is None. InputError unless it is least ... most."""
-    value = default if value is None else value
+def _check(dataset: str, name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         allowed = f"a number from {least} to {most}" if least < most else f"{most}"
         raise InputError(f"--{name}: expected {allowed} for {dataset}, found {value} (see --help)")
-    return value
 
 
 def main() -> None:
     parser = script_parser(__doc__)
     parser.prog = "python -m data.simulate"
-    parser.add_argument("--dataset", required=True, choices=list(SIMULATIONS))
-    parser.add_argument(
-        "--raw", type=Path, required=True, help="the data set's folder is made here"
-    )
-    parser.add_argument("--persons", type=int, help="default: as many as the real set has")
-    parser.add_argument("--frames", type=int, help="frames of a recording")
-    parser.add_argument("--recordings", type=int, help="recordings of a person (see above)")
-    parser.add_argument("--seed", type=int, default=0)
+    option = parser.add_argument
+    option("--dataset", required=True, choices=list(SIMULATIONS))
+    option("--raw", type=Path, required=True, help="the data set's folder is made here")
+    option("--persons", type=int, help="default: as many as the real set has")
+    option("--frames", type=int, help="frames of a recording")
+    option("--recordings", type=int, help="recordings of a person (see above)")
+    option("--seed", type=int, default=0)
     args = parser.parse_args()
-    folder = simulate(args.dataset, args.raw, args.persons, args.frames, args.recordings, args.seed)
+    folder = simulate(**vars(args))
     files = sum(1 for path in folder.rglob("*") if path.is_file() and path.name != MARKER)
     print(f"simulated {args.dataset}: {files} files in {folder}")
 

@@ -41,8 +41,7 @@ _EDGES = {"P": "5-6 5-8 6-7 8-9 5-4 4-2 4-0 2-3 1-0", "B": "2-0 2-1 2-3 2-4", "H
 
 
 def scales(skeletons, names=SCALES):
-    """Node positions at the scales `names`: dict I (2J-1 nodes), J, P (10), B (5), H (3) of (B, f,
-    nodes, 3).
+    """Node positions (B, f, nodes, 3) by scale: I (2J-1 nodes), J, P (10), B (5), H (3).
 
     skeletons (B, f, J, 3): a numpy array or a torch tensor with J = 20, 25 or 14 joints; what comes
     out is of the same kind, type and device. InputError for another number of joints.
@@ -62,14 +61,12 @@ def scales(skeletons, names=SCALES):
 @cache
 def averaging(scale: str, joints: int) -> np.ndarray:
     """The read-only (nodes, joints) float64 matrix that turns joint into node positions."""
-    eye, row = np.eye(joints), _row(scale, joints)
-    if scale == "J":
-        weights = eye
-    elif scale == "I":
-        weights = np.concatenate([eye, eye[_bones(joints)].mean(axis=1)])
-    else:
+    row, weights = _row(scale, joints), np.eye(joints)
+    if scale == "I":
+        weights = np.concatenate([weights, weights[_bones(joints)].mean(axis=1)])
+    elif scale != "J":
         groups = [[int(joint) for joint in group.split(",")] for group in row.split()]
-        weights = np.stack([eye[group].mean(axis=0) for group in groups])
+        weights = np.stack([weights[group].mean(axis=0) for group in groups])
     weights.setflags(write=False)
     return weights
 
@@ -77,11 +74,9 @@ def averaging(scale: str, joints: int) -> np.ndarray:
 def adjacency(scale: str, joints: int) -> np.ndarray:
     """The (nodes, nodes) int8 adjacency matrix of a scale: symmetric, no self-loops."""
     nodes = len(averaging(scale, joints))
-    if scale == "I":
-        # A midpoint takes the place of its bone: it is joined to both ends, the ends no more to
-        # each other.
-        bones = _bones(joints)
-        edges = np.stack([bones.T.ravel(), np.tile(np.arange(joints, nodes), 2)], axis=1)
+    if scale == "I":  # a midpoint takes the place of its bone: it is joined to both ends
+        ends = _bones(joints).T.ravel()
+        edges = np.stack([ends, np.tile(np.arange(joints, nodes), 2)], axis=1)
     else:
         edges = _bones(joints) if scale == "J" else _edges(_EDGES[scale])
     matrix = np.zeros((nodes, nodes), dtype=np.int8)
@@ -90,15 +85,15 @@ def adjacency(scale: str, joints: int) -> np.ndarray:
 
 
 def bias(scale: str, joints: int, n_hood: int = 1, global_att: bool = False) -> np.ndarray:
-    """Attention bias (nodes, nodes) float32: 0 between nodes at most `n_hood` edges apart, -1e9
-    elsewhere.
+    """Attention bias (nodes, nodes) float32: 0 between nodes at most `n_hood` edges apart, else
+    -1e9; with `global_att`, 0 everywhere. InputError for n_hood below 1.
 
-    n_hood counts in the joint and the hyper-body graph; in the others it is always 1. With
-    `global_att`, 0 everywhere. InputError for n_hood below 1.
+    n_hood counts in the joint and the hyper-body graph; in the others it is always 1.
     """
     if n_hood < 1:
         raise InputError(f"n_hood: expected at least 1 edge, found {n_hood}")
-    step = adjacency(scale, joints).astype(bool) | np.eye(len(averaging(scale, joints)), dtype=bool)
+    step = adjacency(scale, joints).astype(bool)
+    np.fill_diagonal(step, True)
     near = step | global_att
     for _ in range(min(n_hood, len(step)) - 1 if scale in ("J", "H") else 0):
         near = near @ step  # boolean: whether any path reaches that far
@@ -108,8 +103,7 @@ def bias(scale: str, joints: int, n_hood: int = 1, global_att: bool = False) -> 
 def _row(scale: str, joints: int) -> str:
     """The table's entry; I is made from that of J."""
     if joints not in _TABLE:
-        known = ", ".join(map(str, _TABLE))
-        raise InputError(f"expected skeletons of {known} joints, found {joints}")
+        raise InputError(f"expected skeletons of {[*_TABLE]} joints, found {joints}")
     if scale not in SCALES:
         raise InputError(f"unknown scale {scale!r}; choose one of {', '.join(SCALES)}")
     return _TABLE[joints]["J" if scale == "I" else scale]

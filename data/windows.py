@@ -1,10 +1,10 @@
-"""Recordings to windows of f frames: where each window starts, and the order in which they are
-stored.
-"""
+"""Recordings to windows of f frames: where each starts, and the order in which they are stored."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from data.files import Sequences
 
 # (frames of a recording, window length f) -> one array of start frames for each pass over it
 Starts = Callable[[int, int], list[np.ndarray]]
@@ -30,15 +30,15 @@ def every_shift(frames: int, length: int) -> list[np.ndarray]:
 
 def cut_windows(
     recordings: Sequence[np.ndarray], labels: Sequence[int], length: int, starts: Starts
-) -> tuple[np.ndarray, np.ndarray]:
-    """Windows (N, f, J, 3) and their labels (N,) int64, in the order: shift, recording, window.
+) -> Sequences:
+    """Windows (N, f, J, 3) in the type of the recordings, in the order: shift, recording, window.
 
     recordings: at least one array (n, J, 3); one that is shorter than `length` gives no window.
     """
     passes = zip(*(starts(len(frames), length) for frames in recordings), strict=True)
-    windows, window_labels = [], []
+    windows, persons = [], []
     for starts_of in passes:
         for frames, label, first in zip(recordings, labels, starts_of, strict=True):
             windows.append(frames[first[:, None] + np.arange(length)])  # (windows, f, J, 3)
-            window_labels.append(np.full(len(first), label))
-    return np.concatenate(windows), np.concatenate(window_labels)
+            persons.append(np.full(len(first), label))
+    return Sequences(np.concatenate(windows), np.concatenate(persons))

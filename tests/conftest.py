@@ -13,7 +13,7 @@ from training import Training
 
 from common.log import log
 from data import datasets
-from data.layouts import Part, layouts, part_of
+from data.layouts import Part, layouts
 from tools import attention
 
 # Small matrices: a second thread costs more than it brings, several times so on a busy machine.
@@ -97,7 +97,7 @@ def _write_dataset(
     where = layouts(row, length, Path(root), view)[layout]
     splits = ("train", "test") if view is not None else ("train", *row.splits)
     poses = rng.normal(size=(persons, row.joints, 3))
-    parts = {split: part_of(where, row, split, length) for split in splits}
+    parts = {split: where.part(split) for split in splits}
     for part in filter(None, parts.values()):
         labels = np.repeat(np.arange(persons), windows)
         errors = rng.normal(scale=noise, size=(len(labels) * length, row.joints, 3))

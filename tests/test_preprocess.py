@@ -95,9 +95,9 @@ def test_ks20_windows_equal_the_released_ones(released):
     ]
     assert len(right) > 35
     splits = [expected[own.name]["by_own_setting"].replace("Train", TRAIN) for own in right]
-    found = split_windows("KS20", right, Arrangement(splits, (TRAIN, "gallery", "probe"), ()), 6)
+    found = split_windows("KS20", Arrangement(right, splits, (TRAIN, "gallery", "probe")), 6)
     for split, (windows, _, _) in parts("KS20", released / "Datasets", joints=25).items():
-        own = [window.tobytes() for window in found[split][0]]
+        own = [window.tobytes() for window in found[split].skeletons]
         counts = [
             sum(expected[r.name]["got"].values())
             for r, s in zip(right, splits, strict=True)
@@ -144,9 +144,10 @@ def test_windows_equal_a_slow_version(length):
         (half_overlapping, [0], length // 2),
         (every_shift, range(length), length // 2),
     ):
-        windows, window_labels = cut_windows(recordings, labels, length, starts)
+        windows = cut_windows(recordings, labels, length, starts)
         expected, expected_labels = slow_windows(recordings, labels, length, shifts, stride)
-        assert np.array_equal(windows, expected) and np.array_equal(window_labels, expected_labels)
+        assert np.array_equal(windows.skeletons, expected)
+        assert np.array_equal(windows.labels, expected_labels)
 
 
 def test_same_seed_same_files_other_seed_other_split(released, tmp_path):
@@ -171,7 +172,7 @@ def test_kgbd_draw_gives_every_split_its_number(tmp_path):
     recordings = RAW["KGBD"].read(find("KGBD", tmp_path), "kinect")
     (arrangement,) = arrange("KGBD", recordings, 0)
     for person in range(1, 7):
-        pairs = zip(recordings, arrangement.splits, strict=True)
+        pairs = arrangement.pairs()
         splits = sorted(split for recording, split in pairs if recording.person == person)
         rest = 1 if person == 2 else 2
         assert splits == ["gallery"] * (1 if person == 2 else 2) + ["probe"] + [TRAIN] * rest

@@ -41,8 +41,16 @@ def kgbd(tmp_path) -> Path:
         (45, "Elbow-Right;0.1;0.2;O.3", "line 45: expected numbers, found '0.1,0.2,O.3'"),
         (45, "Elbow-Right;0.1;nan;0.3", "line 45: expected finite coordinates"),
         (45, "Elbow-Right;0.1;inf;0.3", "line 45: expected finite coordinates"),
-        (45, "Tail;0.1;0.2;0.3", "line 45: expected the name of a Kinect joint, found 'Tail'"),
-        (3, "Neck;0.1;0.2;0.3", "line 3: expected the name of a Kinect joint, found 'Neck'"),
+        (
+            45,
+            "Tail;0.1;0.2;0.3",
+            "line 45: expected elbow right, as in the first frame, found 'Tail'",
+        ),
+        (
+            3,
+            "Neck;0.1;0.2;0.3",
+            "line 3: expected each joint once a frame (not seen yet: hip center",
+        ),
         (45, None, "line 45: expected elbow right, as in the first frame, found 'Elbow-Left'"),
         (
             3,
@@ -71,7 +79,9 @@ def test_line_break_within_a_kgbd_line(kgbd, tmp_path, capsys):
 
 def test_empty_and_truncated_kgbd_files(kgbd, tmp_path, capsys):
     kgbd.write_text("Head;1;2;3\n")
-    assert f"{kgbd}, line 1: expected 20 joints a frame" in refused(capsys, 6, "--raw", tmp_path)
+    assert f"{kgbd}, end: expected 20 joints a frame, found '1 in all'" in refused(
+        capsys, 6, "--raw", tmp_path
+    )
     kgbd.write_text("")
     assert f"{kgbd}: expected lines with joints, found an empty file" in refused(
         capsys, 6, "--raw", tmp_path
@@ -208,13 +218,13 @@ def test_missing_folders_and_misnamed_files(raw, capsys):
         ("001-nm-02-000.csv", "1,2,3\n1,2\n", ", line 2: expected x,y,z of a joint or of 14 joints"),
         ("001-nm-02-000.csv", "1,2,3\n1,2,x\n", ", line 2: expected numbers"),
         ("001-nm-02-000.csv", "1,2,3\n1,2,nan\n", ", line 2: expected finite coordinates"),
-        ("001-nm-02-000.csv", "1,2,3\n1,2,3\n", ", line 2: expected 14 joints a frame, found '2 in the last frame'"),
+        ("001-nm-02-000.csv", "1,2,3\n1,2,3\n", ": expected numbers (frames, 14, 3), found float64 (2, 3)"),
         ("001-nm-02-000.csv", "", ": expected lines with joints, found an empty file"),
-        ("001-nm-02-000.json", "[[1, 2", ": expected nested lists"),
-        ("001-nm-02-000.json", "[[1, 2], [3]]", ": expected nested lists"),
+        ("001-nm-02-000.json", "[[1, 2", ": expected a whole .json file of numbers"),
+        ("001-nm-02-000.json", "[[1, 2], [3]]", ": expected a whole .json file of numbers"),
         ("001-nm-02-000.json", "[[1, 2], [3, 4]]", ": expected numbers (frames, 14, 3), found float64 (2, 2)"),
         ("001-nm-02-000.json", "[]", ": expected numbers (frames, 14, 3)"),
-        ("001-nm-02-000.npy", "no array", ": expected a NumPy array"),
+        ("001-nm-02-000.npy", "no array", ": expected a whole .npy file of numbers"),
         ("001-xx-02-000.csv", "", ": expected a video named"),
         ("001-nm-02-017.csv", "", ": expected a video named"),
         ("001-nm-01-000.csv", "1,2,3\n" * 14, ": expected one file a video"),
@@ -232,7 +242,9 @@ def test_casia_b_arrays_with_pickles_or_holes(tmp_path, capsys):
     folder = tmp_path / "CASIA_B"
     write_casia_b(folder, persons=1, frames=4)
     np.save(folder / "002-nm-01-000.npy", np.array([{}], dtype=object))
-    assert "002-nm-01-000.npy: expected a NumPy array" in refused(capsys, 4, "--raw", tmp_path)
+    assert "002-nm-01-000.npy: expected a whole .npy file of numbers" in refused(
+        capsys, 4, "--raw", tmp_path
+    )
     holes = np.ones((4, 14, 3))
     holes[2, 5, 1] = np.nan
     np.save(folder / "002-nm-01-000.npy", holes)

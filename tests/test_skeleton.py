@@ -130,7 +130,7 @@ def test_tensors_give_tensors_of_the_same_values(joints):
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match=r"20, 25, 14 joints, found 17"):
+    with pytest.raises(InputError, match=r"20, 25, 14\] joints, found 17"):
         scales(np.zeros((1, 1, 17, 3)))
     with pytest.raises(InputError, match="'K'"):
         bias("K", 20)

@@ -251,10 +251,10 @@ def test_reverse_reads_the_windows_backwards():
         (("--pred_margin", 7), "f = 6 frames, 7 predicted ahead"),
         (("--pred_margin", -1), "0 frames or more, found -1"),
         (("--length", 2, "--pred_margin", 3), "f = 2 frames, 3 predicted ahead"),
-        (("--pred_margin", 1, "--s_range", "f"), "no such subset"),
+        (("--pred_margin", 1, "--s_range", "f"), "no subset"),
         (("--pred_margin", 1, "--bi"), "use one of them"),
-        (("--length", 1, "--s_range", "f/2"), "no such subset"),
-        (("--batch_size", 64), "at least as many windows as the batch size"),
+        (("--length", 1, "--s_range", "f/2"), "no subset"),
+        (("--batch_size", 64), "persons <= batch size <= windows"),
         (
             ("--protocol", "released", "--batch_size", 64, "--no-balance"),
             "test set has only 20 sequences",

@@ -7,7 +7,7 @@ import pytest
 from commands import error_of
 
 import data
-from data.layouts import layouts, part_of
+from data.layouts import layouts
 
 
 @pytest.fixture(params=["AGE", "SM-SGE"])
@@ -63,7 +63,7 @@ def test_tests_smaller_than_a_released_batch_are_refused_before_training(train, 
 def test_unknown_persons_are_refused(train, capsys):
     train("--epochs", 1)
     row = data.datasets.get("IAS")
-    test_b = part_of(layouts(row, 6, train.data)[0], row, "B", 6)
+    test_b = layouts(row, 6, train.data)[0].part("B")
     labels = np.load(test_b.frame_id)
     np.save(test_b.frame_id, np.where(labels == 4, 77, labels))
     message = train.error(capsys)

@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.random import RandomState
-from tqdm import tqdm
 
 from common.errors import InputError
-from data.raw.recordings import Recording, broken, read_lines, require_finite, to_numbers, visible
+from data.files import broken
+from data.raw.recordings import Recording, finite, progress, read_lines, read_numbers, visible
 from data.raw.splits import TRAIN, Arrangement
 
 JOINTS = 14
@@ -37,60 +36,44 @@ def read_casia_b(root: Path, joint_order: str) -> list[Recording]:
     InputError for a broken file, a name that does not belong and a video that is there twice.
     """
     recordings, seen = [], {}
-    for path in tqdm(visible(root), desc="CASIA_B", unit="video", disable=None, leave=False):
+    for path in progress(visible(root), desc="CASIA_B", unit="video"):
         if path.suffix not in (".npy", ".csv", ".json"):
             continue
         match = re.fullmatch(r"(\d+)-(nm|cl|bg)-(\d+)-(\d+)", path.stem)
         if not match or int(match[4]) not in VIEWS:
-            raise InputError(f"{path}: expected a video named {VIDEO_NAME}; rename or remove it")
+            raise broken(path, f"a video named {VIDEO_NAME}", "another name", "rename or remove it")
         twin = seen.setdefault(path.stem, path)
         if twin is not path:
-            raise InputError(f"{path}: expected one file a video, found {twin} too; remove one")
+            raise broken(path, "one file a video", f"{twin} too", "remove one of them")
         view = VIEWS.index(int(match[4]))
         recordings.append(Recording(path.stem, int(match[1]), match[2], _read_video(path), view))
     if not recordings:
-        raise InputError(f"{root}: expected videos named {VIDEO_NAME}, found none; complete them")
+        raise broken(root, f"videos named {VIDEO_NAME}", "none", "complete them")
     return recordings
 
 
 def _read_video(path: Path) -> np.ndarray:
-    """(frames, 14, 3) float64, all finite, from an array (frames, 14, 3) or (frames, 42)."""
-    if path.suffix == ".csv":
-        return _read_csv(path)
+    """(frames, 14, 3) float64, all finite, from an array (frames, 14, 3) or (frames, 42); in a .csv
+    file a line may also hold a joint.
+    """
     try:
-        if path.suffix == ".npy":
+        if path.suffix == ".csv":
+            form = f"x,y,z of a joint or of {JOINTS} joints"
+            array = finite(read_numbers(read_lines(path), path, form, 3, 3 * JOINTS), path)
+        elif path.suffix == ".npy":
             array = np.load(path, allow_pickle=False)
         else:
             array = np.array(json.loads(path.read_bytes()), dtype=float)
     except (ValueError, TypeError, EOFError) as error:
-        expected = "a NumPy array" if path.suffix == ".npy" else "nested lists (frames x 14 x 3)"
-        raise broken(path, expected, error) from error
-    numbers = array.dtype.kind in "fiu" and array.size > 0
-    if not numbers or array.shape[1:] not in ((JOINTS, 3), (3 * JOINTS,)):
-        expected = f"numbers (frames, {JOINTS}, 3)"
-        raise broken(path, expected, f"{array.dtype} {array.shape}")
-    frames = array.reshape(-1, JOINTS, 3).astype(np.float64)
-    require_finite(frames, path, unit="frame")
-    return frames
+        raise broken(path, f"a whole {path.suffix} file of numbers", error) from error
+    joint_lines = path.suffix == ".csv" and array.shape[1] == 3 and len(array) % JOINTS == 0
+    fits = joint_lines or array.shape[1:] in ((JOINTS, 3), (3 * JOINTS,))
+    if not fits or array.dtype.kind not in "fiu" or array.size == 0:
+        raise broken(path, f"numbers (frames, {JOINTS}, 3)", f"{array.dtype} {array.shape}")
+    return finite(array.reshape(-1, JOINTS, 3).astype(np.float64), path, unit="frame")
 
 
-def _read_csv(path: Path) -> np.ndarray:
-    """(frames, 14, 3): a frame a line (14 times x,y,z) or a joint a line (x,y,z)."""
-    rows = []
-    for line, text in enumerate(read_lines(path), 1):
-        rows.append(to_numbers(text.split(","), path, line))
-        if len(rows[-1]) not in (3, 3 * JOINTS) or len(rows[-1]) != len(rows[0]):
-            expected = f"x,y,z of a joint or of {JOINTS} joints"
-            raise broken(path, expected, f"{len(rows[-1])} numbers", f"line {line}")
-    numbers = np.array(rows)
-    require_finite(numbers, path)
-    if numbers.size % (3 * JOINTS):
-        last = f"{len(rows) % JOINTS} in the last frame"
-        raise broken(path, f"{JOINTS} joints a frame", last, f"line {len(rows)}")
-    return numbers.reshape(-1, JOINTS, 3)
-
-
-def arrange_protocols(recordings: Sequence[Recording], random: RandomState) -> list[Arrangement]:
+def arrange_protocols(recordings: Sequence[Recording]) -> list[Arrangement]:
     """The matching protocol and, for every view, the cross-view protocol. Nothing is drawn.
 
     InputError where there is only one person or view: then a protocol has nothing to train with.
@@ -98,15 +81,14 @@ def arrange_protocols(recordings: Sequence[Recording], random: RandomState) -> l
     persons = sorted({recording.person for recording in recordings})
     views = sorted({recording.view for recording in recordings})
     if len(persons) < 2 or len(views) < 2:
-        raise InputError(
-            f"CASIA_B: expected at least 2 persons and 2 views, found {len(persons)} and "
-            f"{len(views)}; add videos"
-        )
+        found = f"{len(persons)} and {len(views)}"
+        raise InputError(f"CASIA_B: expected at least 2 persons and 2 views, found {found}")
     trained = persons[: min(TRAINING_PERSONS, len(persons) // 2)]
     matching = [TRAIN if own.person in trained else own.group for own in recordings]
-    tests = tuple(name for name in CONDITIONS if name in matching)
-    arrangements = [Arrangement(matching, (TRAIN, *tests), MATCHING_LENGTHS)]
+    names = (TRAIN, *(name for name in CONDITIONS if name in matching))
+    arrangements = [Arrangement(recordings, matching, names, MATCHING_LENGTHS)]
     for view in views:
         splits = ["test" if own.view == view else TRAIN for own in recordings]
-        arrangements.append(Arrangement(splits, (TRAIN, "test"), CROSS_VIEW_LENGTHS, view))
+        names, lengths = (TRAIN, "test"), CROSS_VIEW_LENGTHS
+        arrangements.append(Arrangement(recordings, splits, names, lengths, view))
     return arrangements

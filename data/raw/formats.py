@@ -20,71 +20,45 @@ from data.raw.recordings import Recording
 from data.raw.splits import TRAIN, Arrangement, Split, by_group, draw_recordings, draw_settings
 from data.windows import Starts, back_to_back, every_shift, half_overlapping
 
-PADUA = "http://robotics.dei.unipd.it/reid/index.php/downloads"
-
 
 @dataclass(frozen=True)
 class RawDataset:
-    """How one data set becomes windows.
+    """How one data set becomes windows."""
 
-    read: (folder, joint order) -> recordings.
-    split: recordings and a generator -> one split a recording; None where a data set has several
-    protocols. starts: the start frames of training windows; test windows stand back to back.
-    source: where a user gets the data.
-    folders: where the data may lie below the raw folder; the first that holds `marker` is read.
-    cut_train, cut_test: frames cut at the start and at the end of a recording.
-    layout: the number in data.layouts.layouts of the layout that is written.
-    """
-
-    read: Callable[[Path, str], list[Recording]]
-    split: Split | None
-    starts: Starts
-    source: str
-    folders: tuple[str, ...]
-    cut_train: tuple[int, int] = (0, 0)
+    read: Callable[[Path, str], list[Recording]]  # from a folder, in a joint order
+    split: Split | None  # None where a data set has several protocols
+    starts: Starts  # start frames of training windows; test windows stand back to back
+    folders: tuple[str, ...]  # where it may lie; the first that holds `marker` is read
+    source: str  # where a user gets the data
+    cut_train: tuple[int, int] = (0, 0)  # frames cut at the start and at the end of a recording
     cut_test: tuple[int, int] = (0, 0)
     marker: str = "*"
-    layout: int = 0
+    layout: int = 0  # the number in data.layouts.layouts of the layout that is written
 
     def cut(self, split: str) -> tuple[int, int]:
         """Frames cut at the start and at the end of a recording of this split."""
         return self.cut_train if split == TRAIN else self.cut_test
 
 
+_PADUA = "http://robotics.dei.unipd.it/reid/index.php/downloads"
+_VORTANDER = "https://github.com/Vortander/KinectGait (clone it into the raw folder)"
+_LISBON = "http://vislab.isr.ist.utl.pt/datasets/#ks20 (on request)"
+_CASIA = "http://www.cbsr.ia.ac.cn/english/Gait%20Databases.asp (poses by OpenPose and 3DHumanPose)"
+# As in the papers; then the author's repository: cloned, as a zip, or its folder Data alone.
+_KGBD_FOLDERS = (
+    *("KGBD/kinect gait raw dataset", "KGBD/Data", "KGBD", "KinectGait/Data"),
+    *("KinectGait-master/Data", "KGBD/KinectGait/Data", "Data"),
+)
+# fmt: off
 RAW = {
-    "BIWI": RawDataset(read_biwi, by_group, every_shift, PADUA, ("BIWI",), (10, 10), (10, 10)),
-    "IAS": RawDataset(read_ias, by_group, every_shift, PADUA, ("IAS",), (10, 0), (10, 10)),
-    "KGBD": RawDataset(
-        read_kgbd,
-        draw_recordings,
-        back_to_back,
-        "https://github.com/Vortander/KinectGait (clone it into the raw folder)",
-        # The layout of the papers, then the author's repository: cloned, as a zip, or its folder
-        # Data alone.
-        (
-            *("KGBD/kinect gait raw dataset", "KGBD/Data", "KGBD"),
-            *("KinectGait/Data", "KinectGait-master/Data", "KGBD/KinectGait/Data", "Data"),
-        ),
-        cut_train=(10, 10),
-        cut_test=(10, 10),
-        marker="[Pp]erson*",
-    ),
-    "KS20": RawDataset(
-        read_ks20,
-        draw_settings,
-        every_shift,
-        "http://vislab.isr.ist.utl.pt/datasets/#ks20 (on request)",
-        ("KS20",),
-    ),
-    "CASIA_B": RawDataset(
-        read_casia_b,
-        None,
-        half_overlapping,
-        "http://www.cbsr.ia.ac.cn/english/Gait%20Databases.asp (poses by OpenPose and 3DHumanPose)",
-        ("CASIA_B",),
-        layout=1,
-    ),
+    "BIWI": RawDataset(read_biwi, by_group, every_shift, ("BIWI",), _PADUA, (10, 10), (10, 10)),
+    "IAS": RawDataset(read_ias, by_group, every_shift, ("IAS",), _PADUA, (10, 0), (10, 10)),
+    "KGBD": RawDataset(read_kgbd, draw_recordings, back_to_back, _KGBD_FOLDERS, _VORTANDER,
+                       (10, 10), (10, 10), marker="[Pp]erson*"),
+    "KS20": RawDataset(read_ks20, draw_settings, every_shift, ("KS20",), _LISBON),
+    "CASIA_B": RawDataset(read_casia_b, None, half_overlapping, ("CASIA_B",), _CASIA, layout=1),
 }
+# fmt: on
 
 
 def find(name: str, raw: Path) -> Path:
@@ -104,11 +78,11 @@ def arrange(name: str, recordings: Sequence[Recording], seed: int) -> list[Arran
 
     InputError where the recordings are too few for a split.
     """
-    random = RandomState(seed)
     row, split = datasets.get(name), RAW[name].split
     if split is None:
-        return arrange_protocols(recordings, random)
+        return arrange_protocols(recordings)
     try:
-        return [Arrangement(split(recordings, random), (TRAIN, *row.splits), row.lengths)]
+        splits = split(recordings, RandomState(seed))
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+    return [Arrangement(recordings, splits, (TRAIN, *row.splits), row.lengths)]

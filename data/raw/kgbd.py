@@ -10,10 +10,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from common.errors import InputError
-from data.raw.recordings import Recording, broken, read_lines, require_finite, to_numbers, visible
+from data.files import broken
+from data.raw.recordings import Recording, finite, progress, read_lines, to_numbers, visible
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +31,7 @@ JOINTS = len(KINECT_V1)
 
 @cache
 def joint_number(name: str) -> int | None:
-    """The joint's place in the Kinect SDK's order, whatever the spelling (`Hip-centro`,
-    `HipCenter`); None for a name that is no joint.
-    """
+    """The joint's place in the Kinect SDK's order, in any spelling (`Hip-centro`); None if none."""
     letters = re.sub(r"cent(ro|re)", "center", re.sub(r"[^a-z]", "", name.lower()))
     side = next((word for word in ("center", "left", "right") if word in letters), "")
     key = f"{letters.replace(side, '', 1)} {side}".strip()
@@ -52,25 +49,21 @@ def read_kgbd(root: Path, joint_order: str) -> list[Recording]:
     for folder in visible(root, "[Pp]erson*"):
         digits = re.fullmatch(r"person[ _-]?(\d+)", folder.name.lower())
         if not digits:
-            raise InputError(f"{folder}: expected a folder named PersonNNN; rename or remove it")
+            raise broken(folder, "a folder named PersonNNN", "another name", "rename or remove it")
         files = visible(folder, "*.txt")
         if not files:
-            raise InputError(
-                f"{folder}: expected recordings (*.txt), found none; complete or remove the folder"
-            )
+            raise broken(folder, "recordings (*.txt)", "none", "complete or remove the folder")
         paths += [(int(digits[1]), path) for path in files]
 
     recordings, cut_off, first_order = [], [], None
-    for person, path in tqdm(paths, desc="KGBD", unit="file", disable=None, leave=False):
+    for person, path in progress(paths, desc="KGBD", unit="file"):
         order, frames, rest = read_recording(path)
         first_order = first_order or order
         if joint_order == "kinect":
             frames = frames[:, np.argsort(order)]
         elif order != first_order:
-            raise InputError(
-                f"{path}: expected the joint order of {paths[0][1]}, found another; "
-                "use --joint_order kinect"
-            )
+            expected = f"the joint order of {paths[0][1]}"
+            raise broken(path, expected, "another", "use --joint_order kinect")
         cut_off += [path] if rest else []
         recordings.append(Recording(f"{path.parent.name}/{path.name}", person, "", frames))
     if cut_off:
@@ -89,7 +82,7 @@ def read_recording(path: Path) -> tuple[list[int], np.ndarray, int]:
     lines = read_lines(path)
     for number, line in enumerate(lines, 1):
         if line.count(";") != 3:
-            raise broken(path, "Name;x;y;z", line, f"line {number}")
+            raise broken(path, "Name;x;y;z", line, place=f"line {number}")
     fields = ";".join(lines).split(";")  # all at once: the real set has ten million lines
     order = _joint_order(fields[::4], path)
     del fields[::4]
@@ -99,9 +92,8 @@ def read_recording(path: Path) -> tuple[list[int], np.ndarray, int]:
         for number, line in enumerate(lines, 1):
             to_numbers(line.split(";")[1:], path, number)
         raise
-    require_finite(coordinates, path)
     frames, rest = divmod(len(lines), JOINTS)
-    return order, coordinates[: frames * JOINTS].reshape(frames, JOINTS, 3), rest
+    return order, finite(coordinates, path)[: frames * JOINTS].reshape(frames, JOINTS, 3), rest
 
 
 def _joint_order(names: list[str], path: Path) -> list[int]:
@@ -109,16 +101,13 @@ def _joint_order(names: list[str], path: Path) -> list[int]:
     numbers = [joint_number(name) for name in names]
     order = numbers[:JOINTS]
     for i, number in enumerate(numbers):
-        if number is None:
-            expected = "the name of a Kinect joint"
-        elif i < JOINTS and number in order[:i]:
-            missing = (KINECT_V1[j] for j in range(JOINTS) if j not in order[:i])
-            expected = f"each joint once a frame (not seen yet: {', '.join(missing)})"
-        elif number != order[i % JOINTS]:
+        if i < JOINTS and (number is None or number in order[:i]):
+            left = ", ".join(name for j, name in enumerate(KINECT_V1) if j not in order[:i])
+            expected = f"each joint once a frame (not seen yet: {left})"
+            raise broken(path, expected, names[i], place=f"line {i + 1}")
+        if number != order[i % JOINTS]:
             expected = f"{KINECT_V1[order[i % JOINTS]]}, as in the first frame"
-        else:
-            continue
-        raise broken(path, expected, names[i], f"line {i + 1}")
+            raise broken(path, expected, names[i], place=f"line {i + 1}")
     if len(order) < JOINTS:
-        raise broken(path, f"{JOINTS} joints a frame", f"{len(order)} in all", f"line {len(order)}")
+        raise broken(path, f"{JOINTS} joints a frame", f"{len(order)} in all", place="end")
     return order

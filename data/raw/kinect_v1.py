@@ -4,10 +4,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from common.errors import InputError
-from data.raw.recordings import Recording, read_joint_lines, require_finite, visible
+from data.files import broken
+from data.raw.recordings import Recording, finite, progress, read_joint_lines, visible
 
 BIWI_SETS = {"train": "Training", "Walking": "Testing/Walking", "Still": "Testing/Still"}
 IAS_SETS = {"train": "Training", "A": "TestingA", "B": "TestingB"}
@@ -21,12 +20,11 @@ def read_biwi(root: Path, joint_order: str) -> list[Recording]:
 
     InputError for a broken frame, a missing set and a folder without frames.
     """
-    folders = _person_folders(root, BIWI_SETS)
-    persons = {}
+    folders, persons = _person_folders(root, BIWI_SETS), {}
     for _, folder in folders:
         digits = re.findall(r"\d+", folder.name)
         if len(digits) != 1:
-            raise InputError(f"{folder}: expected a folder named by a person's number; rename it")
+            raise broken(folder, "a folder named by a person's number", repr(folder.name))
         persons[folder.name] = int(digits[0])
     return _read_persons(root, folders, persons, lines_after_joints=True)
 
@@ -50,9 +48,7 @@ def _person_folders(root: Path, sets: dict[str, str]) -> list[tuple[str, Path]]:
     for split, name in sets.items():
         persons = sorted(path for path in visible(root / name) if path.is_dir())
         if not persons:
-            raise InputError(
-                f"{root / name}: expected one folder a person, found none; complete the raw data"
-            )
+            raise broken(root / name, "one folder a person", "none", "complete the raw data")
         folders += [(split, person) for person in persons]
     return folders
 
@@ -62,19 +58,14 @@ def _read_persons(
 ) -> list[Recording]:
     """One recording a folder, of its completely tracked frames."""
     recordings = []
-    for split, folder in tqdm(folders, desc=root.name, unit="recording", disable=None, leave=False):
-        files = visible(folder, "*skel.txt*")
+    for split, folder in progress(folders, desc=root.name, unit="recording"):
+        files, frames = visible(folder, "*skel.txt*"), []
         if not files:
-            raise InputError(
-                f"{folder}: expected one ...skel.txt a frame, found none; complete or remove it"
-            )
-        frames = []
+            raise broken(folder, "one ...skel.txt a frame", "none", "complete or remove it")
         for path in files:
             joints = read_joint_lines(path, 20, FIELDS, lines_after_joints)
             if (joints[:, TRACKING_STATE] != 0).all():
-                require_finite(joints[:, 1:4], path)
-                frames.append(joints[:, 1:4])
-        name = folder.relative_to(root).as_posix()
-        frames = np.array(frames).reshape(-1, 20, 3)
+                frames.append(finite(joints[:, 1:4], path))
+        name, frames = folder.relative_to(root).as_posix(), np.array(frames).reshape(-1, 20, 3)
         recordings.append(Recording(name, persons[folder.name], split, frames))
     return recordings

@@ -6,17 +6,9 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
-from tqdm import tqdm
 
-from common.errors import InputError
-from data.raw.recordings import (
-    Recording,
-    broken,
-    natural_key,
-    read_joint_lines,
-    require_finite,
-    visible,
-)
+from data.files import broken
+from data.raw.recordings import Recording, finite, natural_key, progress, read_joint_lines, visible
 
 VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_lateral")
 BODIES = (*range(1, 5), *range(7, 10), *range(11, 18), *range(19, 25))
@@ -31,23 +23,20 @@ def read_ks20(root: Path, joint_order: str) -> list[Recording]:
     """
     walks: dict[tuple[str, str, str], list[Path]] = {}
     for view in VIEWS:
-        files = [path for path in visible(root / view) if path.suffix in (".txt", ".mat")]
+        folder = root / view
+        files = [path for path in visible(folder) if path.suffix in (".txt", ".mat")]
         if not files:
-            raise InputError(
-                f"{root / view}: expected one .txt or .mat a frame, found none; complete the data"
-            )
+            raise broken(folder, "one .txt or .mat a frame", "none", "complete the data")
         if len({path.stem for path in files}) < len(files):
-            raise InputError(
-                f"{root / view}: expected .txt or .mat, found frames in both; remove one of the two"
-            )
+            raise broken(folder, ".txt or .mat", "frames in both", "remove one of the two")
         for path in sorted(files):  # as text: the order of the recordings is that of the papers
             match = re.match(r"(gc[123])_body(\d+)_.", path.name)
             if not match or int(match[2]) not in BODIES:
                 expected = f"<gc1-gc3>_body<N>_<timestamp> with N one of {BODIES}"
-                raise InputError(f"{path}: expected {expected}; remove the file")
+                raise broken(path, expected, "another name", "remove the file")
             walks.setdefault((view, match[1], match[2]), []).append(path)
     recordings = []
-    for (view, setting, body), files in tqdm(walks.items(), desc="KS20", disable=None, leave=False):
+    for (view, setting, body), files in progress(walks.items(), desc="KS20"):
         frames = np.array([_read_frame(path) for path in sorted(files, key=natural_key)])
         name, person = f"{view}/{setting}_body{body}", BODIES.index(int(body))
         recordings.append(Recording(name, person, setting, frames, VIEWS.index(view)))
@@ -55,17 +44,15 @@ def read_ks20(root: Path, joint_order: str) -> list[Recording]:
 
 
 def _read_frame(path: Path) -> np.ndarray:
-    """The joints (25, 3) of one frame, from lines `id,x,y,z` or from the one array of a .mat file.
-
-    The array has a joint a row or a joint a column, with or without the id before x, y, z.
-    """
+    """The joints (25, 3) of one frame."""
     joints = read_joint_lines(path, 25, "id,x,y,z") if path.suffix == ".txt" else _read_mat(path)
-    require_finite(joints[:, -3:], path)
-    return joints[:, -3:].astype(np.float64)
+    return finite(joints[:, -3:], path).astype(np.float64)
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    """(25, 3) or (25, 4) numbers."""
+    """The file's one array of 25 joints, a joint a row or a column, with or without the id before
+    x, y, z: (25, 3) or (25, 4).
+    """
     try:
         arrays = [value for key, value in loadmat(path).items() if not key.startswith("__")]
     except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError) as error:

@@ -1,31 +1,28 @@
-"""What every raw reader hands on, and the one way to say where a raw file is broken."""
+"""What every raw reader hands on, and what the readers share."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from common.errors import InputError
+from data.files import broken
+
+progress = partial(tqdm, disable=None, leave=False)  # on a terminal
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One walk of one person in front of one camera.
+    """One walk of one person in front of one camera."""
 
-    name: the file or folder it came from, below the data set's raw folder; unique.
-    person: the person's label.
-    group: what decides the split where the raw data do (a folder, a setting, a condition).
-    frames: (n, J, 3) float64, metres for the Kinect sets; lost frames are already dropped.
-    view: the camera's number, for sets with several views.
-    """
-
-    name: str
-    person: int
-    group: str
-    frames: np.ndarray
-    view: int = 0
+    name: str  # the file or folder it came from, below the data set's raw folder; unique
+    person: int  # the label
+    group: str  # what decides the split where the raw data do (a folder, a setting, a condition)
+    frames: np.ndarray  # (n, J, 3) float64, metres for the Kinect sets, without lost frames
+    view: int = 0  # the camera's number, for sets with several views
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
@@ -41,13 +38,6 @@ def visible(folder: Path, pattern: str = "*") -> list[Path]:
     return sorted((path for path in paths if path.stem.lower() != "readme"), key=natural_key)
 
 
-def broken(path: Path, expected: str, found: object, place: str = "") -> InputError:
-    """The error for a broken raw file; `place` in it, such as "line 3" (counted from 1)."""
-    where = f"{path}, {place}" if place else path
-    found = repr(found[:80]) if place and isinstance(found, str) else found
-    return InputError(f"{where}: expected {expected}, found {found}; repair or remove it")
-
-
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file without empty ones at the end. InputError for an empty file."""
     # Latin-1 decodes any byte, so that a damaged file is reported by its line and not by a codec.
@@ -57,37 +47,43 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
+def read_numbers(lines: Sequence[str], path: Path, form: str, *widths: int) -> np.ndarray:
+    """Lines such as `form` as floats (lines, fields), as many fields each as the first line has and
+    as one of `widths`. InputError with file and line.
+    """
+    rows = []
+    for number, line in enumerate(lines, 1):
+        fields = line.split(",")
+        if len(fields) not in widths:
+            raise broken(path, form, line, place=f"line {number}")
+        widths = (len(fields),)
+        rows.append(to_numbers(fields, path, number))
+    return np.array(rows)
+
+
 def to_numbers(fields: Sequence[str], path: Path, line: int) -> list[float]:
     """The fields of a line as floats. InputError, with file and line, for anything else."""
     try:
         return [float(field) for field in fields]
     except ValueError:
-        raise broken(path, "numbers", ",".join(fields), f"line {line}") from None
+        raise broken(path, "numbers", ",".join(fields), place=f"line {line}") from None
 
 
-def read_joint_lines(
-    path: Path, joints: int, fields: str, lines_after_joints: bool = False
-) -> np.ndarray:
-    """The numbers of a file with one line `fields` a joint, (joints, fields).
-
-    lines_after_joints: whether lines may follow; they are not read.
+def read_joint_lines(path: Path, joints: int, form: str, more: bool = False) -> np.ndarray:
+    """The numbers of a file with one line `form` a joint, (joints, fields); if `more`, lines may
+    follow.
     """
     lines = read_lines(path)
-    if len(lines) < joints or (len(lines) > joints and not lines_after_joints):
-        expected = f"{joints} lines, one a joint"
-        raise broken(path, expected, f"{len(lines)} lines", f"line {len(lines)}")
-    rows = []
-    for number, line in enumerate(lines[:joints], 1):
-        values = line.split(",")
-        if len(values) != fields.count(",") + 1:
-            raise broken(path, fields, line, f"line {number}")
-        rows.append(to_numbers(values, path, number))
-    return np.array(rows)
+    if len(lines) < joints or (len(lines) > joints and not more):
+        expected, found = f"{joints} lines, one a joint", f"{len(lines)} lines"
+        raise broken(path, expected, found, place=f"line {len(lines)}")
+    return read_numbers(lines[:joints], path, form, form.count(",") + 1)
 
 
-def require_finite(rows: np.ndarray, path: Path, unit: str = "line") -> None:
-    """InputError, with file and line (or frame), where a row (n, ...) is not finite throughout."""
-    finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        raise broken(path, "finite coordinates", str(rows[row].tolist()), f"{unit} {row + 1}")
+def finite(rows: np.ndarray, path: Path, unit: str = "line") -> np.ndarray:
+    """The rows (n, ...). InputError, with file and line (or frame), if one is not all finite."""
+    bad = ~np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    if bad.any():
+        found, place = str(rows[np.argmax(bad)].tolist()), f"{unit} {np.argmax(bad) + 1}"
+        raise broken(path, "finite coordinates", found, place=place)
+    return rows

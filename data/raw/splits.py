@@ -11,58 +11,57 @@ from data.raw.recordings import Recording
 
 TRAIN = "train"
 DRAWN = (TRAIN, "gallery", "probe")
-Split = Callable[[Sequence[Recording], RandomState], list[str]]
+Split = Callable[[Sequence[Recording], RandomState], list[str]]  # one split a recording
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """One division of a data set's recordings into training set and test splits.
+    """One division of a data set's recordings into training set and test splits."""
 
-    splits: one split name a recording. names: the splits to write. lengths: the published window
-    lengths of this protocol. view: the tested view of a cross-view one.
-    """
+    recordings: Sequence[Recording]
+    splits: Sequence[str]  # of each recording
+    names: tuple[str, ...]  # the splits to write
+    lengths: tuple[int, ...] = ()  # the published window lengths of this protocol
+    view: int | None = None  # the tested view of a cross-view one
 
-    splits: list[str]
-    names: tuple[str, ...]
-    lengths: tuple[int, ...]
-    view: int | None = None
+    def pairs(self) -> list[tuple[Recording, str]]:
+        """Every recording with its split, in reading order."""
+        return list(zip(self.recordings, self.splits, strict=True))
 
-    def of(self, split: str, recordings: Sequence[Recording]) -> list[Recording]:
+    def of(self, split: str) -> list[Recording]:
         """The recordings of one split, in reading order."""
-        pairs = zip(recordings, self.splits, strict=True)
-        return [recording for recording, name in pairs if name == split]
+        return [recording for recording, name in self.pairs() if name == split]
 
 
 def by_group(recordings: Sequence[Recording], random: RandomState) -> list[str]:
-    """One split a recording: the raw folders decide. Nothing is drawn."""
+    """The raw folders decide. Nothing is drawn."""
     return [recording.group for recording in recordings]
 
 
 def draw_recordings(recordings: Sequence[Recording], random: RandomState) -> list[str]:
-    """One split a recording: of every person 2 drawn for the gallery, 1 for the probe, the rest
-    train. A person with 3 recordings gives one to each split, one with 2 has none to train with,
-    and a single recording trains. InputError where that leaves a split empty.
+    """Of every person 2 recordings are drawn for the gallery, 1 for the probe, the rest train. A
+    person with 3 gives one to each split, one with 2 has none to train with, a single one trains.
     """
     splits = [TRAIN] * len(recordings)
     for person in sorted({recording.person for recording in recordings}):
         own = [i for i, recording in enumerate(recordings) if recording.person == person]
         drawn = random.permutation(own)
         if len(own) > 1:
-            galleries = 2 if len(own) > 3 else 1
-            for i in drawn[:galleries]:
+            *galleries, probe = drawn[: 3 if len(own) > 3 else 2]
+            splits[probe] = "probe"
+            for i in galleries:
                 splits[i] = "gallery"
-            splits[drawn[galleries]] = "probe"
     _check_splits(recordings, splits, "at least 3 recordings of a person")
     return splits
 
 
 def draw_settings(recordings: Sequence[Recording], random: RandomState) -> list[str]:
-    """One split a recording: for every person one setting is gallery, another probe, the third
-    trains. The settings are the recordings' groups; all views of a setting go together.
+    """For every person one setting (the recordings' group) is gallery, another probe, the third
+    trains; all views of a setting go together.
 
     Labels that nobody has take part in the draw, so that a person's part in it does not depend on
-    who else is there. InputError where a split is left empty.
+    who else is there.
     """
     settings = sorted({recording.group for recording in recordings})
     split_of = {}
@@ -88,7 +87,5 @@ def _check_splits(recordings: Sequence[Recording], splits: Sequence[str], needed
         pairs = zip(recordings, splits, strict=True)
         absent = persons - {recording.person for recording, name in pairs if name == split}
         if absent:
-            log.warning(
-                "%d of %d persons have no recording in split %r (the first: %d)",
-                *(len(absent), len(persons), split, min(absent)),
-            )
+            words = "%d of %d persons have no recording in split %r (the first: %d)"
+            log.warning(words, len(absent), len(persons), split, min(absent))

@@ -7,6 +7,7 @@ or two from frame to frame, slower errors of that size, others as lasting as clo
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import RandomState
 
 from data.simulation.walkers import JOINTS, slow_noise, to_sensor
 
@@ -18,7 +19,7 @@ LIMBS = (
 LEFT_JOINTS = (4, 5, 6, 7, 12, 13, 14, 15, 21, 22)
 RIGHT_JOINTS = (8, 9, 10, 11, 16, 17, 18, 19, 23, 24)
 # Hands and feet, the ends of the limbs, are tracked worse than the trunk.
-UNCERTAINTY = np.ones(JOINTS)
+UNCERTAINTY = np.ones((JOINTS, 1))
 UNCERTAINTY[[6, 10, 13, 17]] = 1.3
 UNCERTAINTY[[7, 11, 14, 15, 18, 19, 21, 22, 23, 24]] = 1.7
 UNCERTAINTY[[0, 1, 2, 20]] = 0.7
@@ -27,29 +28,20 @@ STANDARD_DISTANCE = 2.5  # the distance at which the noise has its stated amount
 
 @dataclass(frozen=True)
 class Sensor:
-    """Errors of one tracker; standard deviations in metres, rates per frame.
+    """Errors of one tracker; standard deviations in metres, rates per frame."""
 
-    white: noise of a frame at 2.5 m, growing with the square of the distance.
-    drift, drift_seconds: slow error of every joint and limb, and the time in which it is forgotten.
-    fit: error that stays for one recording (how the tracker has fitted the body).
-    occlusion: share by which joints of the far side are drawn to the body's middle in a side view.
-    jump: share of frames in which a limb leaps away, by `jump_size`.
-    lost: share of frames in which the tracker loses at least one joint.
-    scale: relative error of the body's size in one recording: one camera takes small for far.
-    """
-
-    white: float = 0.010
-    drift: float = 0.019
-    drift_seconds: float = 0.25
-    fit: float = 0.003
-    occlusion: float = 0.35
-    jump: float = 0.01
+    white: float = 0.010  # noise of a frame at 2.5 m, growing with the square of the distance
+    drift: float = 0.019  # slow error of every joint and limb
+    drift_seconds: float = 0.25  # the time in which it is forgotten
+    fit: float = 0.003  # error that stays for a recording (how the tracker has fitted the body)
+    occlusion: float = 0.35  # share by which a side view draws the far side's joints to the middle
+    jump: float = 0.01  # share of frames in which a limb leaps away
     jump_size: float = 0.08
-    lost: float = 0.04
-    scale: float = 0.0
+    lost: float = 0.04  # share of frames in which the tracker loses at least one joint
+    scale: float = 0.0  # relative error of a recording's body size: a camera takes small for far
 
 
-def draw_clothes(amount: float, random: np.random.RandomState) -> np.ndarray:
+def draw_clothes(amount: float, random: RandomState) -> np.ndarray:
     """Offsets (25, 3) forward, right, up that clothes add to the joints, `amount` metres each."""
     shared = np.zeros((JOINTS, 3))
     for limb in LIMBS:
@@ -63,23 +55,22 @@ def observe(
     clothes: np.ndarray,
     sensor: Sensor,
     rate: float,
-    random: np.random.RandomState,
+    random: RandomState,
 ) -> np.ndarray:
     """Tracked positions (frames, 25, 3) of true positions (frames, 25, 3), in the sensor's axes.
 
     heading: (frames,) direction in which the body faces, radians, 0 towards the sensor.
     clothes: (25, 3) offsets in the body's axes. rate: frames a second.
     """
-    frames = len(positions)
-    error = clothes + sensor.fit * UNCERTAINTY[:, None] * random.normal(size=(JOINTS, 3))
-    error = np.broadcast_to(error, (frames, JOINTS, 3)) + _drift(frames, sensor, rate, random)
+    error = clothes + sensor.fit * UNCERTAINTY * random.normal(size=(JOINTS, 3))
+    error = error + _drift(len(positions), sensor, rate, random)  # (frames, 25, 3)
     scale = 1 + sensor.scale * random.normal()
     seen = occlude(positions, heading, sensor.occlusion)
     body = positions[:, :1] + scale * (seen - positions[:, :1])
     tracked = body + to_sensor(error, heading)
-    distance = np.clip(positions[:, 0, 2], 1.0, 5.0) / STANDARD_DISTANCE  # (frames,)
-    noise = sensor.white * UNCERTAINTY[:, None] * random.normal(size=(frames, JOINTS, 3))
-    return tracked + distance[:, None, None] ** 2 * noise + _jumps(frames, sensor, random)
+    distance = np.clip(positions[:, :1, 2:], 1.0, 5.0) / STANDARD_DISTANCE  # (frames, 1, 1)
+    noise = sensor.white * UNCERTAINTY * random.normal(size=positions.shape)
+    return tracked + distance**2 * noise + _jumps(len(positions), sensor, random)
 
 
 def occlude(positions: np.ndarray, heading: np.ndarray, share: float) -> np.ndarray:
@@ -87,20 +78,20 @@ def occlude(positions: np.ndarray, heading: np.ndarray, share: float) -> np.ndar
 
     A tracker guesses joints that the body hides, and guesses them too near to what it sees.
     """
-    forward = to_sensor(np.array([[1.0, 0.0, 0.0]]), heading)  # (frames, 3)
-    right = to_sensor(np.array([[0.0, 1.0, 0.0]]), heading)
-    away = right[:, 2]  # 1 where the right side is behind the trunk, -1 where the left side is
+    forward = to_sensor(np.array([[1.0, 0.0, 0.0]]), heading)[:, None]  # (frames, 1, 3)
+    right = to_sensor(np.array([[0.0, 1.0, 0.0]]), heading)[:, None]
+    away = right[..., 2:]  # 1 where the right side is behind the trunk, -1 where the left side is
     result = positions.copy()
     for joints, hidden in ((RIGHT_JOINTS, away), (LEFT_JOINTS, -away)):
         offset = positions[:, joints] - positions[:, :1]  # (frames, joints of the side, 3)
-        across = (offset * right[:, None]).sum(-1, keepdims=True)
-        along = (offset * forward[:, None]).sum(-1, keepdims=True)
-        amount = share * np.clip(hidden, 0, 1)[:, None, None]
-        result[:, joints] -= amount * (across * right[:, None] + 0.5 * along * forward[:, None])
+        across = (offset * right).sum(-1, keepdims=True)
+        along = (offset * forward).sum(-1, keepdims=True)
+        amount = share * np.clip(hidden, 0, 1)
+        result[:, joints] -= amount * (across * right + 0.5 * along * forward)
     return result
 
 
-def lost_joints(frames: int, rate: float, random: np.random.RandomState) -> np.ndarray:
+def lost_joints(frames: int, rate: float, random: RandomState) -> np.ndarray:
     """Tracking states (frames, 25): 2 tracked, 1 inferred, 0 lost; 0 in a share `rate` of the
     frames. Joints are lost limb by limb, for one to four frames on end.
     """
@@ -108,12 +99,11 @@ def lost_joints(frames: int, rate: float, random: np.random.RandomState) -> np.n
     state[random.random_sample(state.shape) < 0.04] = 1
     for start in np.flatnonzero(random.random_sample(frames) < rate / 2.5):  # the mean length
         limb = LIMBS[random.randint(4)]  # an arm or a leg
-        stop = start + random.randint(1, 5)
-        state[start:stop, limb] = 0
+        state[start : start + random.randint(1, 5), limb] = 0
     return state
 
 
-def _drift(frames: int, sensor: Sensor, rate: float, random: np.random.RandomState) -> np.ndarray:
+def _drift(frames: int, sensor: Sensor, rate: float, random: RandomState) -> np.ndarray:
     """Slow errors (frames, 25, 3) in the body's axes: half of the variance is common to a limb."""
     joints, limbs = (
         slow_noise(frames, 3 * count, rate, sensor.drift_seconds, random).reshape(frames, count, 3)
@@ -121,10 +111,10 @@ def _drift(frames: int, sensor: Sensor, rate: float, random: np.random.RandomSta
     )
     for number, limb in enumerate(LIMBS):
         joints[:, limb] += limbs[:, number, None]
-    return sensor.drift * np.sqrt(0.5) * UNCERTAINTY[:, None] * joints
+    return sensor.drift * np.sqrt(0.5) * UNCERTAINTY * joints
 
 
-def _jumps(frames: int, sensor: Sensor, random: np.random.RandomState) -> np.ndarray:
+def _jumps(frames: int, sensor: Sensor, random: RandomState) -> np.ndarray:
     """Leaps (frames, 25, 3) of a limb, for one to three frames."""
     offsets = np.zeros((frames, JOINTS, 3))
     for start in np.flatnonzero(random.random_sample(frames) < sensor.jump / 2.0):  # mean length

@@ -9,6 +9,7 @@ in metres.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import RandomState
 from scipy.signal import lfilter
 
 JOINTS = 25
@@ -86,40 +87,29 @@ class Person:
 
 @dataclass(frozen=True)
 class Track:
-    """How a person moves past the sensor in one recording.
+    """How a person moves past the sensor in one recording; metres, radians, seconds."""
 
-    heading: direction of walking at mid-recording, radians; 0 is towards the sensor, positive
-    towards x. turn: change of the heading from first to last frame, radians: an arc. sway:
-    amplitude of a slow swinging of the heading (4 to 7 seconds a period), radians. centre: (3,)
-    position of the hip centre at mid-recording on the floor plan, y = height of the floor. speed:
-    factor on the person's own speed; 0 stands still. rate: frames a second. reach: metres walked
-    before the person leaves the sensor's view and comes in again.
-    """
-
-    heading: float
-    turn: float
-    sway: float
-    centre: np.ndarray
-    speed: float = 1.0
-    rate: float = 30.0
-    reach: float = 2.5
+    heading: float  # direction of walking at mid-recording; 0 is to the sensor, positive to x
+    turn: float  # change of the heading from first to last frame: an arc
+    sway: float  # amplitude of a slow swinging of the heading (4 to 7 seconds a period)
+    centre: np.ndarray  # (3,) of the hip centre at mid-recording, but y = height of the floor
+    speed: float = 1.0  # factor on the person's own speed; 0 stands still
+    rate: float = 30.0  # frames a second
+    reach: float = 2.5  # walked before the person leaves the sensor's view and comes in again
 
 
-def draw_person(random: np.random.RandomState) -> Person:
+def draw_person(random: RandomState) -> Person:
     """A person from the tables."""
+
+    def draw(mean: float, spread: float, side: float) -> np.ndarray:
+        return mean + spread * random.normal() + side * random.normal(size=2)
+
     height = random.normal(*HEIGHT)
-    lengths = {
-        name: height * mean * (1 + spread * random.normal() + side * random.normal(size=2))
-        for name, (mean, spread, side) in LENGTHS.items()
-    }
-    gait = {
-        name: mean + spread * random.normal() + side * random.normal(size=2)
-        for name, (mean, spread, side) in GAIT.items()
-    }
-    return Person(lengths, gait)
+    lengths = {name: height * mean * draw(1, *s) for name, (mean, *s) in LENGTHS.items()}
+    return Person(lengths, {name: draw(*values) for name, values in GAIT.items()})
 
 
-def change_posture(person: Person, random: np.random.RandomState) -> Person:
+def change_posture(person: Person, random: RandomState) -> Person:
     """The same person on another occasion: nobody carries trunk, head and arms twice alike."""
     gait = dict(person.gait)
     for name in POSTURE:
@@ -128,7 +118,7 @@ def change_posture(person: Person, random: np.random.RandomState) -> Person:
 
 
 def slow_noise(
-    frames: int, width: int, rate: float, seconds: float, random: np.random.RandomState
+    frames: int, width: int, rate: float, seconds: float, random: RandomState
 ) -> np.ndarray:
     """Noise (frames, width) of unit variance whose correlation falls to 1/e in `seconds`."""
     keep = np.exp(-1 / (rate * seconds))
@@ -138,11 +128,9 @@ def slow_noise(
 
 
 def walk(
-    person: Person, track: Track, frames: int, random: np.random.RandomState
+    person: Person, track: Track, frames: int, random: RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """True positions (frames, 25, 3) in the sensor's axes, metres, and headings (frames,) in
-    radians.
-    """
+    """True positions (frames, 25, 3) in the sensor's axes, and headings (frames,) in radians."""
     seconds = (np.arange(frames) - (frames - 1) / 2) / track.rate
     speed = max(track.speed, 0.0)
     cadence = person.gait["cadence"][0] * np.sqrt(speed)
@@ -150,13 +138,12 @@ def walk(
     phase = random.uniform(0, 2 * np.pi) + np.pi * cadence * seconds + wander * (speed > 0)
     body = pose(person, phase, np.sqrt(speed))
     period = random.uniform(4, 7)
-    heading = track.heading + track.turn * seconds * track.rate / frames
     swing = 2 * np.pi * seconds / period + random.uniform(0, 2 * np.pi)
+    heading = track.heading + track.turn * seconds * track.rate / frames
     heading = heading + track.sway * np.sin(swing)
     leg = (person.lengths["thigh"] + person.lengths["shank"]).mean()
     step = 2 * leg * np.sin(np.sqrt(speed) * person.gait["hip_swing"].mean())
-    travelled = step * cadence * seconds
-    travelled = (travelled + track.reach / 2) % track.reach - track.reach / 2
+    travelled = (step * cadence * seconds + track.reach / 2) % track.reach - track.reach / 2
     direction = np.array([np.sin(track.heading), 0, -np.cos(track.heading)])
     way = (travelled[:, None] * direction)[:, None]  # (frames, 1, 3)
     return to_sensor(body, heading) + track.centre + way, heading
@@ -166,23 +153,21 @@ def to_sensor(body: np.ndarray, heading: np.ndarray) -> np.ndarray:
     """Vectors (frames, ..., 3) from the body's axes forward, right, up to the sensor's x, y, z."""
     shape = (-1,) + (1,) * (body.ndim - 2)
     sine, cosine = np.sin(heading).reshape(shape), np.cos(heading).reshape(shape)
-    forward, right, up = body[..., 0], body[..., 1], body[..., 2]
+    forward, right, up = np.moveaxis(body, -1, 0)
     across, towards = forward * sine + right * cosine, right * sine - forward * cosine
     return np.stack(np.broadcast_arrays(across, up, towards), -1)
 
 
 def pose(person: Person, phase: np.ndarray, vigour: float) -> np.ndarray:
-    """Joint positions (frames, 25, 3) forward, right, up, above the point of the floor below the
-    hip centre.
+    """Joint positions (frames, 25, 3) forward, right, up, from the floor below the hip centre.
 
     phase: (frames,) phase of the left leg, radians; 0 is its foremost point, the right leg is half
     a stride behind. vigour: factor on all movement; 0 is the person standing.
     """
     joints = np.zeros((len(phase), JOINTS, 3))
-    for side in (LEFT, RIGHT):
-        _place_leg(joints, person, side, phase + np.pi * side, vigour)
     _place_trunk(joints, person, phase, vigour)
     for side in (LEFT, RIGHT):
+        _place_leg(joints, person, side, phase + np.pi * side, vigour)
         _place_arm(joints, person, side, phase + np.pi * side, vigour)
     # The lower ankle stands on the floor.
     joints[..., 2] += FLOOR_CLEARANCE - joints[:, (14, 18), 2].min(1, keepdims=True)
@@ -201,25 +186,30 @@ def _turned(yaw: np.ndarray) -> np.ndarray:
     return np.stack([-np.sin(yaw), np.cos(yaw), np.zeros_like(yaw)], -1)
 
 
+def _chain(*bones: np.ndarray) -> np.ndarray:
+    """The joints (frames, bones, 3) at the ends of bones (frames, 3) that hang on each other."""
+    return np.cumsum(np.stack(bones, 1), axis=1)
+
+
 def _place_leg(joints: np.ndarray, person: Person, side: int, phase: np.ndarray, vigour: float):
     """Hip, knee, ankle and foot of one side; the hip centre is the origin."""
-    length, gait = person.of_side(side)
-    first = 12 if side == LEFT else 16
+    (length, gait), sign = person.of_side(side), SIDES[side]
     # Both hips hang on one pelvis: its turn follows the left leg.
     yaw = vigour * gait["pelvis_turn"] * np.cos(phase - np.pi * side)
-    hip = SIDES[side] * length["hip_width"] / 2 * _turned(yaw) - [0, 0, length["hip_drop"]]
+    hip = sign * length["hip_width"] / 2 * _turned(yaw) - [0, 0, length["hip_drop"]]
     stride = np.cos(phase) - 0.12 * np.cos(2 * phase)
     thigh = gait["hip_flexion"] + vigour * gait["hip_swing"] * stride
     swing = np.exp(2.2 * (np.cos(phase + gait["knee_lag"]) - 1))  # the bend while the leg swings
     stance = np.exp(3.0 * (np.cos(phase - 0.8) - 1))  # the small bend that takes up the weight
-    knee = np.abs(gait["knee_flexion"]) + vigour * (gait["knee_swing"] * swing + 0.22 * stance)
-    spread = SIDES[side] * gait["stance"]
-    joints[:, first] = hip
-    joints[:, first + 1] = hip + length["thigh"] * _hanging(thigh, spread)
-    joints[:, first + 2] = joints[:, first + 1] + length["shank"] * _hanging(thigh - knee, spread)
-    lift = 1.40 + thigh - knee + vigour * gait["ankle_swing"] * np.sin(phase + 0.5)
-    foot = _hanging(lift, SIDES[side] * gait["toe_out"])
-    joints[:, first + 3] = joints[:, first + 2] + length["foot"] * foot
+    bend = np.abs(gait["knee_flexion"]) + vigour * (gait["knee_swing"] * swing + 0.22 * stance)
+    lift = 1.40 + thigh - bend + vigour * gait["ankle_swing"] * np.sin(phase + 0.5)
+    first = 12 if side == LEFT else 16
+    joints[:, first : first + 4] = _chain(
+        hip,
+        length["thigh"] * _hanging(thigh, sign * gait["stance"]),
+        length["shank"] * _hanging(thigh - bend, sign * gait["stance"]),
+        length["foot"] * _hanging(lift, sign * gait["toe_out"]),
+    )
 
 
 def _place_trunk(joints: np.ndarray, person: Person, phase: np.ndarray, vigour: float):
@@ -242,16 +232,18 @@ def _place_trunk(joints: np.ndarray, person: Person, phase: np.ndarray, vigour: 
 def _place_arm(joints: np.ndarray, person: Person, side: int, phase: np.ndarray, vigour: float):
     """Elbow, wrist, hand, hand tip and thumb of one side, below its shoulder, which is placed."""
     length, gait = person.of_side(side)
-    first, tip = (4, 21) if side == LEFT else (8, 23)
     wave = np.cos(phase + gait["arm_lag"])  # the arm swings against the leg of its side
     arm = gait["arm_flexion"] - vigour * gait["arm_swing"] * wave
     elbow = np.abs(gait["elbow_flexion"]) * (0.4 + 0.6 * min(vigour, 1.0))
     elbow = elbow - vigour * gait["elbow_swing"] * wave
     spread = SIDES[side] * gait["arm_spread"]
-    forearm = _hanging(arm + elbow, 0.3 * spread)
-    joints[:, first + 1] = joints[:, first] + length["upper_arm"] * _hanging(arm, spread)
-    joints[:, first + 2] = joints[:, first + 1] + length["forearm"] * forearm
-    joints[:, first + 3] = joints[:, first + 2] + length["hand"] * forearm
-    joints[:, tip] = joints[:, first + 3] + length["hand"] * forearm
-    thumb = _hanging(arm + elbow + 0.6, -1.5 * spread)
-    joints[:, tip + 1] = joints[:, first + 2] + length["hand"] * thumb
+    forearm, thumb = _hanging(arm + elbow, 0.3 * spread), _hanging(arm + elbow + 0.6, -1.5 * spread)
+    shoulder, tip = (4, 21) if side == LEFT else (8, 23)
+    chain = [*range(shoulder, shoulder + 4), tip]
+    joints[:, chain] = _chain(
+        joints[:, shoulder],
+        length["upper_arm"] * _hanging(arm, spread),
+        length["forearm"] * forearm,
+        *[length["hand"] * forearm] * 2,
+    )
+    joints[:, tip + 1] = joints[:, shoulder + 2] + length["hand"] * thumb

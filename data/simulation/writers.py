@@ -8,29 +8,25 @@ from numpy.random import RandomState
 
 from data.raw import casia_b, ks20
 from data.raw.kgbd import joint_number
-from data.simulation.recording import Request, Scene, burden, record
+from data.simulation.recording import Actor, Request, Scene
 from data.simulation.sensor import Sensor, draw_clothes, lost_joints
-from data.simulation.walkers import Person
 
 # Degrees between walking and the way to the sensor; the lateral and diagonal views of the real set.
 KS20_HEADINGS = dict(zip(ks20.VIEWS, (0, -60, -90, 40, 90), strict=True))
 KS20_SETTINGS = ("gc1", "gc2", "gc3")
-# The joints' names in the order of the file.
-KGBD_JOINTS = (
+KGBD_JOINTS = (  # in the order of the file
     *("Head", "Shoulder-Center", "Shoulder-Right", "Shoulder-Left", "Elbow-Right", "Elbow-Left"),
-    *("Wrist-Right", "Wrist-Left", "Hand-Right", "Hand-Left", "Spine", "Hip-centro"),
-    *("Hip-Right", "Hip-Left", "Knee-Right", "Knee-Left", "Ankle-Right", "Ankle-Left"),
-    *("Foot-Right", "Foot-Left"),
+    *("Wrist-Right", "Wrist-Left", "Hand-Right", "Hand-Left", "Spine", "Hip-centro", "Hip-Right"),
+    *("Hip-Left", "Knee-Right", "Knee-Left", "Ankle-Right", "Ankle-Left", "Foot-Right"),
+    "Foot-Left",
 )
 CASIA_JOINTS = (3, 2, 8, 9, 10, 4, 5, 6, 16, 17, 18, 12, 13, 14)
 BIWI_TEST_SHARE = 28 / 50
 BIWI_EXTRA_SHARE = 0.02  # of the frames, in which lines for a second body follow the 20 joints
 FOCAL_LENGTH = 525.0  # pixels, of Kinect v1's image of 640 x 480
 FRAME_MILLISECONDS = 33
-
 # Offsets of the joints, metres: the same clothes as they sit on one occasion, and other clothes.
-SAME_CLOTHES = 0.003
-OTHER_CLOTHES = 0.010
+SAME_CLOTHES, OTHER_CLOTHES = 0.003, 0.010
 
 KINECT_V1 = Sensor(white=0.012, drift=0.024)
 KINECT_V2 = Sensor()
@@ -42,13 +38,13 @@ def write_ks20(request: Request) -> None:
     template = "".join(f"{j},%.4f,%.4f,%.4f\n" for j in range(25))
     for view in KS20_HEADINGS:
         (request.root / view).mkdir(parents=True)
-    for number, person, random in request.draw_persons():
+    for actor in request.actors():
         for setting in KS20_SETTINGS:
-            clothes = draw_clothes(SAME_CLOTHES, random)
+            clothes = draw_clothes(SAME_CLOTHES, actor.random)
             for view, heading in KS20_HEADINGS.items():
                 scene = Scene(KINECT_V2, heading=heading, heading_spread=15.0, turn=42.0)
-                stem = f"{setting}_body{ks20.BODIES[number]}"
-                for t, frame in enumerate(record(person, scene, clothes, request.frames, random)):
+                stem = f"{setting}_body{ks20.BODIES[actor.number]}"
+                for t, frame in enumerate(actor.record(scene, clothes)):
                     name = f"{stem}_{100000 + FRAME_MILLISECONDS * t}_skel.txt"
                     (request.root / view / name).write_text(template % tuple(frame.ravel()))
 
@@ -59,37 +55,35 @@ def write_kgbd(request: Request) -> None:
     joints = [joint_number(name) for name in KGBD_JOINTS]
     # Persons walk along a half circle, to and fro, and the sensor turns with them.
     scene = Scene(KINECT_V1, heading_spread=10.0, sway=25.0)
-    for number, person, random in request.draw_persons():
-        folder = request.root / "kinect gait raw dataset" / f"Person{number + 1:03d}"
+    for actor in request.actors():
+        folder = request.root / "kinect gait raw dataset" / f"Person{actor.number + 1:03d}"
         folder.mkdir(parents=True)
-        clothes = draw_clothes(SAME_CLOTHES, random)
+        clothes = draw_clothes(SAME_CLOTHES, actor.random)
         for recording in range(1, request.recordings + 1):
-            frames = record(person, scene, clothes, request.frames, random)[:, joints]
+            frames = actor.record(scene, clothes)[:, joints]
             text = "".join(template % tuple(frame.ravel()) for frame in frames)
             (folder / f"{recording}.txt").write_bytes(text.encode())
 
 
 def write_biwi(request: Request) -> None:
-    """Training/<person>/… and, of 28 persons in 50, Testing/{Walking,Still}/<person>/…, a file a
-    frame.
-    """
+    """Training/<person>/…; of 28 persons in 50 Testing/{Walking,Still}/<person>/… too."""
     count = max(1, round(BIWI_TEST_SHARE * request.persons))
     tested = RandomState(request.seed).permutation(request.persons)[:count]
     walking = Scene(KINECT_V1, heading_spread=10.0, turn=20.0)
     training = replace(walking, heading_spread=5.0, turn=10.0, sway=35.0)
     still = replace(walking, speed=0.0, turn=10.0)
     extra = "".join(f"{j},0,0,0,0,0,0,0\n" for j in range(20))
-    for number, person, random in request.draw_persons():
-        first_day = draw_clothes(SAME_CLOTHES, random)
-        other_day = draw_clothes(OTHER_CLOTHES, random)
+    for actor in request.actors():
+        first_day = draw_clothes(SAME_CLOTHES, actor.random)
+        other_day = draw_clothes(OTHER_CLOTHES, actor.random)
         sets = [("Training", training, first_day)]
-        if number in tested:
+        if actor.number in tested:
             sets += [("Testing/Walking", walking, other_day), ("Testing/Still", still, other_day)]
         for name, scene, clothes in sets:
-            folder = request.root / name / f"{number + 1:03d}"
-            _write_walks(folder, "{:06d}-a_{}_skel.txt", person, scene, clothes, request, random)
+            folder = request.root / name / f"{actor.number + 1:03d}"
+            _write_walks(folder, "{:06d}-a_{}_skel.txt", actor, scene, clothes, request.recordings)
             for path in sorted(folder.iterdir()):
-                if random.random_sample() < BIWI_EXTRA_SHARE:
+                if actor.random.random_sample() < BIWI_EXTRA_SHARE:
                     path.write_text(path.read_text() + extra)
 
 
@@ -97,35 +91,28 @@ def write_ias(request: Request) -> None:
     """{Training,TestingA,TestingB}/<person>/…, a file a frame. A: other clothes, B: other room."""
     room = Scene(KINECT_V1, heading_spread=5.0, turn=10.0, sway=35.0)
     other = replace(room, floor=-1.05, tilt=6.0)
-    for number, person, random in request.draw_persons():
-        usual, changed = draw_clothes(SAME_CLOTHES, random), draw_clothes(OTHER_CLOTHES, random)
+    for actor in request.actors():
+        usual, changed = (draw_clothes(x, actor.random) for x in (SAME_CLOTHES, OTHER_CLOTHES))
         sets = [("Training", room, usual), ("TestingA", room, changed), ("TestingB", other, usual)]
         for name, scene, clothes in sets:
-            folder = request.root / name / f"p{number:02d}"
-            _write_walks(folder, "{:05d}_skel.txt", person, scene, clothes, request, random)
+            folder = request.root / name / f"p{actor.number:02d}"
+            _write_walks(folder, "{:05d}_skel.txt", actor, scene, clothes, request.recordings)
 
 
 def _write_walks(
-    folder: Path,
-    name: str,
-    person: Person,
-    scene: Scene,
-    clothes: np.ndarray,
-    request: Request,
-    random: RandomState,
+    folder: Path, name: str, actor: Actor, scene: Scene, clothes: np.ndarray, walks: int
 ) -> None:
-    """All walks of a person as Kinect v1 gives them, a file a frame; between two walks the numbers
-    leap.
+    """Walks as Kinect v1 gives them, a file a frame; between two walks the numbers leap.
 
-    A line a joint: `id,x,y,z,u,v,TrackingState,QualityFlag`. name: a file's name for frame number
-    and timestamp.
+    A line a joint: `id,x,y,z,u,v,TrackingState,QualityFlag`. name: a file's, for frame number and
+    timestamp.
     """
     folder.mkdir(parents=True)
     template = "".join(f"{j},%.4f,%.4f,%.4f,%.1f,%.1f,%d,1\n" for j in range(20))
     number = 0
-    for _ in range(request.recordings):
-        frames = record(person, scene, clothes, request.frames, random)[:, :20]
-        state = lost_joints(len(frames), scene.sensor.lost, random)[:, :20, None]
+    for _ in range(walks):
+        frames = actor.record(scene, clothes)[:, :20]
+        state = lost_joints(len(frames), scene.sensor.lost, actor.random)[:, :20, None]
         image = FOCAL_LENGTH * frames[..., :2] / np.maximum(frames[..., 2:], 0.5)
         pixels = np.array([320, 240]) + image * [1, -1]
         seen = np.where(state > 0, np.concatenate([frames, pixels], -1), 0)
@@ -139,14 +126,14 @@ def _write_walks(
 def write_casia(request: Request) -> None:
     """<person>-<condition>-<number>-<view>.npy, (frames, 14, 3) float32, of a pose estimator."""
     fewer = min(2, max(1, request.recordings // 3))
-    for number, person, random in request.draw_persons():
-        usual = draw_clothes(SAME_CLOTHES, random)
+    for actor in request.actors():
+        usual = draw_clothes(SAME_CLOTHES, actor.random)
         for condition, videos in (("nm", request.recordings), ("bg", fewer), ("cl", fewer)):
-            clothes = draw_clothes(OTHER_CLOTHES, random) if condition == "cl" else usual
+            clothes = draw_clothes(OTHER_CLOTHES, actor.random) if condition == "cl" else usual
             for video in range(1, videos + 1):
-                walker = burden(person, condition, random)
+                walker = actor.burdened(condition)
                 for view in casia_b.VIEWS:  # degrees; 0 walks towards the camera
                     scene = Scene(POSE_ESTIMATOR, view, heading_spread=6.0, turn=10.0, rate=25.0)
-                    frames = record(walker, scene, clothes, request.frames, random)[:, CASIA_JOINTS]
-                    name = f"{number + 1:03d}-{condition}-{video:02d}-{view:03d}.npy"
-                    np.save(request.root / name, frames.astype(np.float32))
+                    frames = walker.record(scene, clothes)[:, CASIA_JOINTS].astype(np.float32)
+                    name = f"{actor.number + 1:03d}-{condition}-{video:02d}-{view:03d}.npy"
+                    np.save(request.root / name, frames)
