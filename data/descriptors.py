@@ -43,7 +43,8 @@ def descriptor(name: str, skeletons: np.ndarray) -> np.ndarray:
     if name == "mean-pose":
         values = skeletons.reshape(*skeletons.shape[:2], -1)  # (N, f, d)
     elif joints not in (20, 25):
-        raise InputError(f"{name} needs a Kinect's 20 or 25 joints, found {joints}; use mean-pose")
+        other = "use mean-pose, or for recognition LSTM"
+        raise InputError(f"{name} needs a Kinect's 20 or 25 joints, found {joints}; {other}")
     elif name == "D-13":
         lengths = _distances(skeletons, _D13_PAIRS)
         ratios = lengths[..., _TORSO] / np.maximum(lengths[..., _THIGHS], 0.1)

@@ -107,7 +107,7 @@ def locate(
             f"{', '.join(lacking)}; make them all with `{command} --raw DIR --out {root}`"
         )
     raise InputError(
-        f"no {name} data of length {length}: looked for {', '.join(places)}; make them with "
+        f"no {name} data of length {length}: looked in {', '.join(places)}; make them with "
         f"`{command} --raw DIR --out {root}`, from real raw data or simulated ones, of "
         f"`python -m data.simulate --dataset {name} --raw DIR`"
     )

@@ -137,7 +137,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, write_dataset, cap
         tmp_path, "CASIA_B", 20, persons=3, windows=4, rng=np.random.RandomState(0), view=4
     )
     words = ("evaluate", "--recognise", "D-13+KNN", "--data", tmp_path, "--dataset")
-    assert "D-13 is defined for the Kinect's 20 or 25 joints" in error_of(
+    assert "D-13 needs a Kinect's 20 or 25 joints" in error_of(
         capsys, *words, "CASIA_B", "--view", 4
     )
     assert "needs a view" in error_of(capsys, *words, "CASIA_B")

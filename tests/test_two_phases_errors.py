@@ -28,7 +28,7 @@ def train(request, training):
         (("--device", "abacus"), "unknown device 'abacus'"),
         (("--view", 3), "IAS has no views"),
         (("--view", 3, "--probe", "A"), "leave out --probe"),
-        (("--balance", "--batch_size", 3), "at least the number of persons"),
+        (("--balance", "--batch_size", 3), "persons <= batch size <= windows"),
         (("--resume",), "no checkpoint at"),
         (("--mode", "Eval"), "no checkpoint at"),
         (("--mode", "Eval", "--task", "retrieval"), "no checkpoint at"),
