@@ -74,18 +74,17 @@ def recognise(
 
     if isinstance(settings, KNN):
         knn = neighbors.KNeighborsClassifier(settings.neighbours, weights="distance")
-        classifier = pipeline.make_pipeline(preprocessing.StandardScaler(), knn)
+        model = pipeline.make_pipeline(preprocessing.StandardScaler(), knn)
     else:
         base = tree.DecisionTreeClassifier(max_depth=settings.depth)
-        options = {"n_estimators": settings.trees, "random_state": seed}
-        classifier = ensemble.AdaBoostClassifier(base, **options)
+        model = ensemble.AdaBoostClassifier(base, n_estimators=settings.trees, random_state=seed)
     features = name.partition("+")[0]
-    classifier.fit(descriptor(features, sets.train.skeletons), sets.train.labels)
+    model.fit(descriptor(features, sets.train.skeletons), sets.train.labels)
     figures = {}
     for test_name, test in sets.tests.items():
         shares = np.zeros((len(test), len(sets.persons)))
-        votes = classifier.predict_proba(descriptor(features, test.skeletons))
-        shares[:, classifier.classes_] = votes  # a person may have no training sequence
+        votes = model.predict_proba(descriptor(features, test.skeletons))
+        shares[:, model.classes_] = votes  # a person may have no training sequence
         # A hundredth is spread evenly: a person without a vote is improbable, not impossible.
         row = evaluate(np.log(0.99 * shares + 0.01 / len(sets.persons)), test.labels)
         figures[test_name] = {"best": row, "last": row}
