@@ -64,11 +64,11 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     pretraining.describe(options, model, order, sets)
     train_encoders(run.phase("encoder"), options, model, skeletons, batches)
     name, test = next(iter(pretraining.tests_of(options.probe, sets).items()))
-    title = f"Attention of AGE on {options.dataset} {name}"
-    models = {settings.attention: model}
-    drawn = attention.draw(run.path("alignment.png"), models, test.skeletons, title)
-    content = {"attention": drawn[settings.attention]}
-    figures = {}
+    content, figures = {}, {}
+    if settings.attention != "none":
+        picture, models = run.path("alignment.png"), {settings.attention: model}
+        drawn = attention.draw(picture, models, test.skeletons, f"{options.dataset} {name}")
+        content["attention"] = drawn[settings.attention]
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, rng, generator)
     untrained, _ = new_model(options, sets.joints)
@@ -130,13 +130,14 @@ def train_encoders(
                         break
             epoch += 1
             means = {name: torch.stack(each).mean(dim=0) for name, each in steps.items()}  # (3,)
-            alignment = attention.mean_alignment(model, skeletons[batches[0]])
-            row = means | {"near": attention.near_target(alignment, model.target)}
+            losses, line = {name: mean.sum().item() for name, mean in means.items()}, ""
+            if model.attention != "none":
+                alignment = attention.mean_alignment(model, skeletons[batches[0]])
+                means["near"] = attention.near_target(alignment, model.target)
+                line = "near " + " ".join(f"{share:.3f}" for share in means["near"])
             row = {
-                f"{n}_{a}": x for n, v in row.items() for a, x in zip(AXES, v.tolist(), strict=True)
+                f"{n}_{axis}": v[i].item() for n, v in means.items() for i, axis in enumerate(AXES)
             }
-            losses = {name: mean.sum().item() for name, mean in means.items()}
-            line = "near " + " ".join(f"{row[f'near_{axis}']:.3f}" for axis in AXES)
             run.end_epoch(epoch, row, losses, line, timer.end_epoch(epoch))
             done = epoch == settings.pre_epochs or validation.all_stopped
             run.save_last(epoch, parts, seconds=0 if done else pretraining.SAVE_SECONDS)

@@ -95,7 +95,7 @@ def test_a_model_of_another_data_set_is_refused(ias, drawn, tmp_path, write_data
     said = error_of(
         capsys, "tools.attention", model, "--dataset", "BIWI", "--data", tmp_path / "data"
     )
-    assert f"{model} was trained on IAS, found --dataset BIWI" in said
+    assert f"{model}: expected dataset BIWI, found IAS" in said
 
 
 def test_attention_near_its_target():
@@ -115,7 +115,12 @@ def test_bad_input(ias, drawn, tmp_path, capsys):
     train()
     train("--attention", "BA", "--target", "same")
     models = [tmp_path / f"out/AGE/IAS/{name}/encoder/best.pt" for name in ("LA", "BA")]
-    assert "target = same" in error_of(capsys, "tools.attention", *models, *ias)
+    assert "expected target reverse, found same" in error_of(
+        capsys, "tools.attention", *models, *ias
+    )
+    train("--attention", "none")
+    model = tmp_path / "out/AGE/IAS/none/encoder/best.pt"
+    assert "expected a model with attention" in error_of(capsys, "tools.attention", model, *ias)
     assert "unknown test split 'C'" in error_of(
         capsys, "tools.attention", models[0], *ias, "--probe", "C"
     )

@@ -5,7 +5,7 @@ the rest.
 import numpy as np
 import pytest
 import torch
-from training import RECOGNITION, history, pick, same, without_time
+from training import RECOGNITION, RETRIEVAL, history, pick, same, without_time
 
 import train_age
 from engine import checkpoint, evaluation, pretraining
@@ -47,6 +47,21 @@ def test_locality_pulls_the_attention(train):
         train(*training, "--attention", name)["attention"]["near_target"] for name in ("LA", "BA")
     )
     assert all(a > b + 0.005 for a, b in zip(local, basic, strict=True))
+
+
+@pytest.mark.parametrize("name", ["MBA", "none"])
+def test_other_attentions_are_trained_saved_and_evaluated(train, name):
+    result = train("--epochs", 2, "--attention", name)
+    folder = train.out / "AGE" / "IAS" / name
+    attends = name != "none"
+    rows = history(folder / "encoder" / "history.csv")
+    assert float(rows[0]["reconstruction_x"]) > float(rows[1]["reconstruction_x"])
+    assert ("near_x" in rows[0]) == ("attention" in result) == attends
+    assert (folder / "alignment.png").is_file() == attends
+    found = train.evaluate(folder / "ap" / "best_A.pt")
+    assert pick(found, RECOGNITION) == result["best"]
+    found = train.evaluate(folder / "encoder" / "best.pt", "--probe", "A")
+    assert pick(found, RETRIEVAL) == pick(result["retrieval"], RETRIEVAL)
 
 
 def test_an_axis_that_stops_keeps_its_weights(train, monkeypatch):

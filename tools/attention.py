@@ -3,9 +3,8 @@
     python -m tools.attention LA/encoder/best.pt BA/encoder/best.pt --dataset BIWI --out la_ba.png
 
 draws trained models of AGE side by side, a row each, with the locality mask beside them: their
-alignment averaged over the same test set (--probe; by default the first) of the data set that they
-were trained on. The suffix of --out chooses the format: .png, .pdf, .svg, ... train_age.py draws
-that of its own run.
+alignment averaged over a test set (--probe; by default the first) of the data set that they were
+trained on. train_age.py draws that of its own run.
 """
 
 import argparse
@@ -29,6 +28,7 @@ from engine.options import DataOptions, MachineOptions
 from models.age import AGE, locality_mask
 
 BATCH = 512  # sequences; bounds memory
+FORMATS = (".pdf", ".png", ".svg")  # of pictures
 
 
 def near_target(alignment: Tensor, target: str) -> Tensor:
@@ -49,17 +49,17 @@ def mean_alignment(model: AGE, skeletons: np.ndarray | Tensor) -> Tensor:
 
 
 def draw(
-    path: Path, models: Mapping[str, AGE], skeletons: np.ndarray, title: str
+    path: Path, models: Mapping[str, AGE], skeletons: np.ndarray, test: str
 ) -> dict[str, dict[str, Any]]:
     """Draw the mean alignment of models by name over a test set beside the locality mask.
 
     Returns for each model the mean alignment and its share near the frames rebuilt, by axis.
     """
-    means = {name: mean_alignment(model, skeletons) for name, model in models.items()}
+    means = {name: mean_alignment(model, skeletons).cpu() for name, model in models.items()}
     target = next(iter(models.values())).target
     mask = locality_mask(skeletons.shape[1], target).numpy()
-    matrices = {name: mean.cpu().numpy() for name, mean in means.items()}
-    picture(path, matrices, mask, f"{title}, mean of {len(skeletons)} sequences")
+    title = f"Attention of AGE on {test}, mean of {len(skeletons)} sequences"
+    picture(path, {name: mean.numpy() for name, mean in means.items()}, mask, title)
     return {
         name: {"near_target": near_target(mean, target).tolist(), "alignment": mean.tolist()}
         for name, mean in means.items()
@@ -69,7 +69,7 @@ def draw(
 def picture(path: Path, matrices: Mapping[str, np.ndarray], mask: np.ndarray, title: str) -> None:
     """Draw matrices (3, f, f) by model, rows are decoder steps, beside the locality mask (f, f).
 
-    The file's suffix chooses the format. Raises InputError if the file cannot be written.
+    Raises InputError if the file cannot be written.
     """
     from matplotlib.figure import Figure  # here, because it is slow to load
 
@@ -85,23 +85,15 @@ def picture(path: Path, matrices: Mapping[str, np.ndarray], mask: np.ndarray, ti
             image = place.imshow(matrix, vmin=0, vmax=most)
             place.set(title=name, xlabel="frame", ylabel="decoder step")
             figure.colorbar(image, ax=place, fraction=0.046)
-    write_whole(path, lambda file: figure.savefig(file, format=_format(path), dpi=110))
+    write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower(), dpi=110))
 
 
 def picture_file(text: str) -> Path:
-    """argparse type: a file that can be written, with a suffix that matplotlib knows."""
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    path, known = output_file(text), sorted(FigureCanvasBase.get_supported_filetypes())
-    if _format(path) not in known:
-        raise argparse.ArgumentTypeError(
-            f"expected a picture file that ends in .{', .'.join(known)}, found {text!r}"
-        )
+    """argparse type: a picture that can be written."""
+    path = output_file(text)
+    if path.suffix.lower() not in FORMATS:
+        raise argparse.ArgumentTypeError(f"expected {', '.join(FORMATS)}, found {text!r}")
     return path
-
-
-def _format(path: Path) -> str:
-    return path.suffix.lower().removeprefix(".")
 
 
 @dataclass(frozen=True)
@@ -114,59 +106,55 @@ class Options(MachineOptions, DataOptions):
 
 def main() -> None:
     parser = script_parser(__doc__, prog="python -m tools.attention")
-    text = "models of AGE: encoder/best.pt, or any other"
-    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="FILE", help=text)
+    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="FILE", help="models of AGE")
     add_options(parser, Options)
     options = Options(**vars(parser.parse_args()))
     start_log(options.quiet)
-    headers = [checkpoint.load(path, "AGE") for path in options.checkpoints]
-    first = headers[0]
-    options = replace(options, dataset=options.dataset or first["dataset"], view=first["view"])
-    options = replace(options, length=options.length or first["length"])
-    check(options, headers)
-    device, (sets, name, test) = pick_device(options.device), load_test(options, first)
+    headers = {path: checkpoint.load(path, "AGE") for path in options.checkpoints}
+    first = next(iter(headers.values()))
+    own = {name: getattr(options, name) or first[name] for name in ("dataset", "length")}
+    options, device = replace(options, view=first["view"], **own), pick_device(options.device)
+    check(headers, options.dataset)
+    sets, name, test = load_test(options, first)
     models: dict[str, AGE] = {}
-    for path, header in zip(options.checkpoints, headers, strict=True):
+    for path, header in headers.items():
         model, _ = load_model(path, sets.joints, sets.length, device, content=header)
-        attention = header["settings"]["attention"]
-        models[f"{attention} ({len(models) + 1})" if attention in models else attention] = model
-    title = f"Attention of AGE on {options.dataset} {name}"
-    figures = draw(options.out, models, test.skeletons, title)
+        number = f" ({len(models) + 1})" * (model.attention in models)
+        models[f"{model.attention}{number}"] = model
+    figures = draw(options.out, models, test.skeletons, f"{options.dataset} {name}")
     print("share of the attention within one frame of the one that is rebuilt: x, y, z")
     for name, row in figures.items():
         print(f"{name:<6}  " + "  ".join(f"{share:.3f}" for share in row["near_target"]))
     log.info(f"wrote {options.out}")
     if options.json:
-        content = {"kind": "attention", "dataset": options.dataset, "models": figures}
-        results.write_json(options.json, content)
+        content = {"kind": "attention", "dataset": options.dataset}
+        results.write_json(options.json, content | {"models": figures})
 
 
-def check(options: Options, headers: Sequence[Mapping[str, Any]]) -> None:
+def check(headers: Mapping[Path, Mapping[str, Any]], dataset: str) -> None:
     """Raises InputError unless the models are of the same test sequences and target."""
-    for path, header in zip(options.checkpoints, headers, strict=True):
-        if header["dataset"] != options.dataset:
-            raise InputError(
-                f"{path} was trained on {header['dataset']}, found --dataset {options.dataset}: "
-                "attention is drawn on the data set that the model has learned"
-            )
-        for name in ("length", "view", "task", "target", "centred"):
-            wanted, value = ({**h, **h["settings"]}.get(name) for h in (headers[0], header))
-            if value != wanted:
+    first = next(iter(headers.values()))
+    expected = {**first, **first["settings"], "dataset": dataset}
+    for path, header in headers.items():
+        values = {**header, **header["settings"]}
+        for name in ("dataset", "length", "view", "task", "target", "centred"):
+            if values[name] != expected[name]:
+                found = f"expected {name} {expected[name]}, found {values[name]}"
                 raise InputError(
-                    f"{path} has {name} = {value}, {options.checkpoints[0]} has {wanted}: "
-                    "only models of the same test sequences and target compare"
+                    f"{path}: {found}; only models of the same test and target compare"
                 )
+        if values["attention"] == "none":
+            raise InputError(f"{path}: expected a model with attention, found --attention none")
 
 
 def load_test(options: Options, header: Mapping[str, Any]) -> tuple:
     """The data of a checkpoint's task, and the name and the sequences of the test set --probe."""
     settings = settings_of(header)
     if header["task"] == "retrieval":
-        probe = options.probe or next(iter(datasets.get(options.dataset).gallery_of))
-        options = replace(options, probe=probe)
-        size, centred = settings.batch_size, settings.centred
-        sets = evaluation.load_retrieval(options, size, centred=centred)
-        return sets, probe, sets.probe
+        row = datasets.get(options.dataset)
+        options = replace(options, probe=options.probe or next(iter(row.gallery_of)))
+        sets = evaluation.load_retrieval(options, settings.batch_size, centred=settings.centred)
+        return sets, options.probe, sets.probe
     sets = recogniser.load(options, settings.centred)
     name = recogniser.pick_test(options.probe, sets.tests)
     return sets, name, sets.tests[name]
