@@ -51,19 +51,10 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes")
     parser.add_argument("--full", action="store_true", help="also what takes long")
-    parser.add_argument(
-        "--rounds", type=positive_int, default=3, help="repetitions, in turn (%(default)s)"
-    )
+    parser.add_argument("--rounds", type=positive_int, default=3, help="repetitions (%(default)s)")
     parser.add_argument("--features", type=Path, metavar="FILE", help="feature file to cluster")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="preprocessed data that hold KGBD; not with --quick",
-    )
-    parser.add_argument(
-        "--raw", type=Path, metavar="DIR", help="raw data that hold KGBD; not with --quick"
-    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="preprocessed data with KGBD")
+    parser.add_argument("--raw", type=Path, metavar="DIR", help="raw data with KGBD")
     parser.add_argument("--device", default="cpu", help="of the epoch (%(default)s)")
     parsed = parser.parse_args()
     pick_device(parsed.device)
@@ -88,9 +79,7 @@ def main() -> None:
 
 
 def check_paths(args: argparse.Namespace) -> None:
-    """Raises InputError for a path on the command line that does not hold what it is given for, or
-    is not used.
-    """
+    """Raises InputError for a path that is not used, or does not hold what it should."""
     if args.quick and (args.data or args.raw):
         raise InputError("--quick makes its own simulated data: leave out --data and --raw")
     if args.data:

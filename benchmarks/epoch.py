@@ -14,60 +14,31 @@ from data.datasets import DATASETS
 
 
 def run(options: Options) -> Report:
-    data, source = options.data, "KGBD"
+    data, source, device = options.data, "KGBD", options.device
     if data is None:
         if not options.full and not options.quick:
             raise SkippedError("give --data DIR that holds KGBD at f = 6, or --full to simulate it")
-        # Five recordings a person, two of them for training: 164 persons of 600 frames are KGBD's
-        # size.
-        raw = simulated_raw(
-            options, *((12, 120) if options.quick else (DATASETS["KGBD"].persons, 600))
-        )
+        # Five recordings a person, two for training: 164 persons of 600 frames are KGBD's size.
+        sizes = (12, 120) if options.quick else (DATASETS["KGBD"].persons, 600)
+        raw = simulated_raw(options, *sizes)
         data, source = options.work / "Datasets", "simulated KGBD"
         run_script("preprocess.py", "6", "--dataset", "KGBD", "--raw", raw, "--out", data)
     out = options.work / "ReID_Models"
-    run_of = (
-        "--dataset",
-        "KGBD",
-        "--probe",
-        "probe",
-        "--length",
-        "6",
-        "--data",
-        data,
-        "--out",
-        out,
-    )
-    usage = run_script(
-        "train_simmc.py",
-        *run_of,
-        "--epochs",
-        "2",
-        "--device",
-        options.device,
-        "--seed",
-        "0",
-        "--quiet",
-    )
-    with (out / "KGBD" / "probe" / "history.csv").open() as file:
+    where = ("--dataset", "KGBD", "--probe", "probe", "--length", "6", "--data", data, "--out", out)
+    how = ("--epochs", "2", "--device", device, "--seed", "0", "--quiet")
+    usage = run_script("train_simmc.py", *where, *how)
+    folder = out / "KGBD" / "probe"
+    with (folder / "history.csv").open() as file:
         first, second, _ = csv.DictReader(file)
-    results = json.loads((out / "KGBD" / "probe" / "results.json").read_text())["last"]
-    report = Report(f"An epoch of train_simmc.py on {source}, by stage ({options.device})")
-    stages = [name for name in second if name.startswith("s_")]
-    total = sum(float(second[name]) for name in stages)
-    for name in stages:
-        report.rows.append(
-            {
-                "stage": name.removeprefix("s_"),
-                "epoch 0 s": float(first[name]),
-                "epoch 1 s": float(second[name]),
-                "share of epoch 1": float(second[name]) / total,
-            }
-        )
-    epoch_0 = sum(float(first[name]) for name in stages)
-    report.rows.append(
-        {"stage": "all", "epoch 0 s": epoch_0, "epoch 1 s": total, "share of epoch 1": 1.0}
-    )
+    results = json.loads((folder / "results.json").read_text())["last"]
+    report = Report(f"An epoch of train_simmc.py on {source}, by stage ({device})")
+    stages = {
+        name[2:]: (float(first[name]), float(second[name])) for name in second if name[:2] == "s_"
+    }
+    stages["all"] = tuple(map(sum, zip(*stages.values(), strict=True)))
+    for name, (zero, one) in stages.items():
+        row = {"stage": name, "epoch 0 s": zero, "epoch 1 s": one}
+        report.rows.append(row | {"share of epoch 1": one / stages["all"][1]})
     report.numbers = {"probes": results["probes"], "gallery": results["gallery"], "command": usage}
     report.notes = [
         f"{results['probes']:,} probes, {results['gallery']:,} gallery, {second['outliers']} noise",

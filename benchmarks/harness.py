@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy
+import torch
 
 from engine.results import write_json
 from reproduction.jobs import machine
@@ -23,9 +26,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Options:
-    """The command line. work: a folder that lasts as long as the run. quick: tiny sizes, to see
-    that all runs.
-    """
+    """The command line. work: a folder that lasts as long as the run. quick: tiny sizes."""
 
     work: Path
     quick: bool = False
@@ -39,7 +40,7 @@ class Options:
 
 @dataclass
 class Report:
-    """What a benchmark found.
+    """What a benchmark measured.
 
     rows: the table, the same columns in each. numbers: others, for the JSON file. notes: lines
     below the table. requirements: text and whether it is met.
@@ -90,9 +91,7 @@ def alternate(
 
 
 def compare(times: Mapping[str, list[Seconds]], slow: str) -> list[dict[str, Any]]:
-    """A row a version: median wall and CPU seconds, and the median over the rounds of `slow`
-    divided by it.
-    """
+    """A row a version: median wall and CPU seconds, and the median ratio of `slow` to it."""
     rows = []
     for name, seconds in times.items():
         row: dict[str, Any] = {"version": name}
@@ -106,9 +105,7 @@ def compare(times: Mapping[str, list[Seconds]], slow: str) -> list[dict[str, Any
 
 
 def in_new_process(function: Callable, *args) -> Any:
-    """The result of a module's function, called in a fresh process: its peak memory is that of the
-    call.
-    """
+    """The result of a module's function in a fresh process, whose peak memory is the call's."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, args)
 
@@ -144,8 +141,7 @@ def _maxrss_mib(usage: resource.struct_rusage) -> float:
 
 
 def run_script(*arguments: str | Path) -> dict[str, float]:
-    """Run one of the project's scripts as a user does: `wall s`, `cpu s` and `peak MiB` of its
-    process.
+    """Run a script as a user does: `wall s`, `cpu s` and `peak MiB` of its process.
 
     Raises RuntimeError with the script's last words if it fails.
     """
@@ -172,9 +168,6 @@ def _run_script(command: list[str]) -> dict[str, float]:
 
 def conditions() -> dict[str, Any]:
     """On what the numbers were taken; the load says how much else was running."""
-    import numpy
-    import torch
-
     return {
         "machine": machine(),
         "threads": torch.get_num_threads(),
@@ -188,15 +181,11 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Text columns; numbers with three digits that count."""
     cells = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [
-                cell[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(cell[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for cell in cells
-    )
+    lines = []
+    for first, *others in cells:
+        numbers = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *numbers]).rstrip())
+    return "\n".join(lines)
 
 
 def _text(value: Any) -> str:
@@ -220,18 +209,14 @@ def show(report: Report, quick: bool) -> None:
 def save(name: str, report: Report, before: dict[str, Any], quick: bool) -> Path:
     """Write a report as JSON, with the conditions before and the load after."""
     path = RESULTS / f"{name}{'.quick' if quick else ''}.json"
-    requirements = [
-        {"required": text, "met": None if quick else met} for text, met in report.requirements
-    ]
     content = {
         "benchmark": name,
-        "title": report.title,
         "quick": quick,
         "conditions": {**before, "load after": conditions()["load"]},
-        "rows": report.rows,
-        "numbers": report.numbers,
-        "notes": report.notes,
-        "requirements": requirements,
+        **asdict(report),
     }
+    content["requirements"] = [
+        {"required": text, "met": None if quick else met} for text, met in report.requirements
+    ]
     write_json(path, content)
     return path

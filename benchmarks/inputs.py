@@ -1,6 +1,4 @@
-"""Features and data sets for the benchmarks: given ones, else made-up ones that are named as what
-they are.
-"""
+"""Features and data sets for the benchmarks: those named, else made-up ones that say so."""
 
 from pathlib import Path
 
@@ -12,15 +10,13 @@ from engine.features import read
 
 
 def features(file: Path | None, size: int) -> tuple[np.ndarray, str]:
-    """(size, d) float32 features and what they are: the first ones of a feature file, else random
-    ones.
-    """
+    """Features (size, d) float32, the first of a feature file, else random; and what they are."""
     if file is None:
         return clustered(size), "random clustered features, as dense as KGBD's"
-    found = read(file).features[:size]
-    if len(found) < size:
-        raise InputError(f"{file}: expected at least {size} features, found {len(found)}")
-    return found, f"the first {size:,} features of {file.name}"
+    x = read(file).features[:size]
+    if len(x) < size:
+        raise InputError(f"{file}: expected at least {size} features, found {len(x)}")
+    return x, f"the first {size:,} features of {file.name}"
 
 
 def clustered(size: int, d: int = 256, seed: int = 0) -> np.ndarray:
@@ -39,19 +35,15 @@ def clustered(size: int, d: int = 256, seed: int = 0) -> np.ndarray:
     points = centres[rng.choice(clusters, size, p=share / share.sum())]
     points = (points + spread * rng.normal(size=(size, inner))).astype(np.float32)
     x = points @ rng.normal(size=(inner, d)).astype(np.float32)
-    return x * np.float32(
-        0.7 / np.sqrt(np.mean(np.sum(np.square(x), axis=1)))
-    )  # KGBD's features: norm 0.7
+    norm = np.sqrt(np.mean(np.sum(np.square(x), axis=1)))
+    return x * np.float32(0.7 / norm)  # as KGBD's features
 
 
 def simulated_raw(options: Options, persons: int, frames: int) -> Path:
     """The folder of simulated KGBD files with five recordings a person; made once in a run."""
     raw = options.work / f"raw-{persons}-{frames}"
     if not raw.exists():
-        print(
-            f"simulating KGBD: {persons} persons, 5 recordings of {frames} frames each ...",
-            flush=True,
-        )
+        print(f"simulating KGBD: {persons} persons, 5 times {frames} frames ...", flush=True)
         sizes = ("--persons", str(persons), "--frames", str(frames), "--recordings", "5")
         run_script("-m", "data.simulate", "--dataset", "KGBD", "--raw", raw, *sizes)
     return raw

@@ -23,9 +23,7 @@ def run(options: Options) -> Report:
     raw, source, whole = options.raw, "KGBD", True
     if raw is None:
         whole = options.full and not options.quick
-        raw = simulated_raw(
-            options, *((DATASETS["KGBD"].persons, 600) if whole else (PERSONS, 600))
-        )
+        raw = simulated_raw(options, DATASETS["KGBD"].persons if whole else PERSONS, 600)
         source = "simulated KGBD"
     files = sorted(find("KGBD", raw).glob("[Pp]erson*/*.txt"))
     folders = sorted({file.parent for file in files})[:PERSONS]

@@ -1,7 +1,6 @@
-"""Claim: the figures of 5,000 x 5,000 features are found at least 10 times faster than by a loop
-over the probes.
+"""Claim: figures of 5,000 x 5,000 features are at least 10 times faster than by a loop of probes.
 
-The figures must agree to 1e-9, exact ties included. --full: the memory of 100,000 x 100,000.
+They must agree to 1e-9, exact ties included. --full: the memory of 100,000 x 100,000.
 """
 
 from functools import partial
@@ -10,16 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from benchmarks.harness import (
-    Options,
-    Report,
-    alternate,
-    compare,
-    in_new_process,
-    peak_mib,
-    resident_mib,
-    timed,
-)
+from benchmarks import harness
+from benchmarks.harness import Options, Report, alternate, compare
 from reid import ranking
 from tests.reference import ranking as reference
 
@@ -48,8 +39,8 @@ def run(options: Options) -> Report:
         options.rounds,
     )
     expected = results[f"{WHOLE}, loop"]
-    for name, found in {**results, **alone}.items():
-        error = max(abs(found[key] - expected[key]) for key in expected)
+    for name, figures in {**results, **alone}.items():
+        error = max(abs(figures[key] - expected[key]) for key in expected)
         if error > 1e-9:
             raise AssertionError(f"{name}: figures differ by {error:.1e}")
     report = Report(f"Top-k and mAP of {size:,} x {size:,} random features of 256 numbers")
@@ -62,7 +53,7 @@ def run(options: Options) -> Report:
     row = report.rows[1]
     report.require("at least 10 times faster", min(row["wall ratio"], row["cpu ratio"]) >= 10)
     if options.full:
-        large = in_new_process(measure, 2000 if options.quick else 100_000)
+        large = harness.in_new_process(measure, 2000 if options.quick else 100_000)
         report.numbers = large
         report.notes.append(
             f"{large['size']:,} x {large['size']:,} in a process of its own: "
@@ -74,10 +65,9 @@ def run(options: Options) -> Report:
 
 
 def random_sets(probes: int, gallery: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Random probe and gallery features (float32) with person labels; a tenth of the gallery are
-    copies.
+    """Random probe and gallery features (float32) with person labels.
 
-    Copies stand under the label of their place, so that ties between right and wrong matches occur.
+    A tenth of the gallery are copies under the label of their place: ties of right and wrong ones.
     """
     rng = np.random.RandomState(seed)
     centres = rng.normal(size=(PERSONS, 256)).astype(np.float32)
@@ -94,12 +84,12 @@ def random_sets(probes: int, gallery: int, seed: int = 0) -> tuple[np.ndarray, .
 def measure(size: int) -> dict[str, Any]:
     """Rank size x size features in this process, which has done nothing before."""
     sets = random_sets(size, size)
-    held = resident_mib()
-    seconds = timed(partial(ranking.evaluate, *sets))[1]
+    held = harness.resident_mib()
+    seconds = harness.timed(partial(ranking.evaluate, *sets))[1]
     return {
         "size": size,
         "wall s": seconds.wall,
         "cpu s": seconds.cpu,
         "held MiB": held,
-        "peak MiB": peak_mib(),
+        "peak MiB": harness.peak_mib(),
     }
