@@ -24,11 +24,11 @@ from common.command_line import add_options, option, pick_device, positive_int, 
 from common.errors import InputError, run_command
 from common.log import start_log
 from data import Retrieval, datasets, provenance
-from data.descriptors import DESCRIPTORS
 from data.loader import LOST, warn_of_lost
 from engine import checkpoint, classifiers, evaluation, features, recogniser, results
 from engine import recognition_training as training
 from engine.encoding import is_centred, load_model, settings_of
+from engine.evaluation import BASELINES, FITTED
 from engine.settings import SimMCSettings
 from models.simmc import SimMC
 from reid import ranking
@@ -42,7 +42,7 @@ class Options(convert.PublishedOptions):
     """What to evaluate (one of the first four)."""
 
     checkpoint: Path | None = option(None, "ours or TensorFlow's", type=Path, metavar="FILE")
-    features: str | None = option(None, "a baseline", choices=(*DESCRIPTORS, "untrained"))
+    features: str | None = option(None, "a baseline", choices=(*BASELINES, "untrained"))
     recognise: str | None = option(
         None, "a baseline of recognition, trained on the labels", choices=classifiers.NAMES
     )
@@ -179,6 +179,8 @@ def score_model(options: Options, saved: dict[str, Any]) -> Scores:
     source = features.find_source(name, options, device)
     if source is not None:
         sets = features.load(options, replace(settings, batch_size=size), source)
+    elif options.features in FITTED:
+        sets = evaluation.cut(evaluation.load_in_order(options), size, options.protocol)
     else:
         sets = evaluation.load_retrieval(options, size, centred=is_centred(settings))
     if saved:

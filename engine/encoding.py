@@ -15,6 +15,7 @@ from models.age import AGE, concatenated, encoder_states
 from models.df import DF
 from models.simmc import SimMC
 from models.smsge import SMSGE
+from models.statistics import Statistics
 
 
 def age_rows(model: AGE, skeletons: Tensor, options: settings.AGESettings) -> Tensor:
@@ -37,7 +38,8 @@ class Method:
     """How the models of a method are used."""
 
     model: type[nn.Module]
-    frames: Callable[[nn.Module, Tensor], Tensor]  # skeletons (B, f, J, 3) -> features (B, f, d)
+    # skeletons (B, f, J, 3) -> features (B, f, d), or (B, 1, d) of the whole sequence
+    frames: Callable[[nn.Module, Tensor], Tensor]
     sequence: Callable[[Tensor], Tensor] = lambda frames: frames.mean(dim=1)  # these -> (B, d)
     rows: Callable[[nn.Module, Tensor, Any], Tensor] | None = None  # for the recogniser, (B, R, d')
     batch: int = 24_576  # frames encoded at a time: 4,096 sequences of 6
@@ -54,6 +56,7 @@ METHODS = {
         rows=smsge_rows,
         batch=3_072,  # features of every node and head
     ),
+    "statistics": Method(Statistics, lambda model, skeletons: model.encode(skeletons)),
 }
 
 
@@ -82,6 +85,7 @@ def encode_rows(model: nn.Module, skeletons: np.ndarray, options: Any) -> Tensor
 def _encode(
     model: nn.Module, skeletons: np.ndarray, encode: Callable[[nn.Module, Tensor], Tensor]
 ) -> Tensor:
+    model.eval()  # no dropout, and the running statistics of batch norm
     device, frames = next(model.parameters()).device, method_of(model).batch
     batches = torch.from_numpy(skeletons).split(max(1, frames // skeletons.shape[1]))
     return torch.cat([encode(model, batch.to(device)) for batch in batches])
@@ -131,7 +135,7 @@ def load_model(
         raise InputError(
             f"{path} was trained with f = {content['length']}, found --length {length}"
         )
-    return model.to(device), content
+    return model.to(device).eval(), content
 
 
 def _check_source(path: Path, content: Mapping[str, Any], source: Any) -> None:

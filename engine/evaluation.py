@@ -1,9 +1,11 @@
 """Retrieval on a data set, and what --protocol released changes (docs/5-fidelity.md)."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 import data
@@ -13,7 +15,12 @@ from data.descriptors import DESCRIPTORS, descriptor
 from engine.encoding import encode_set
 from engine.options import DataOptions
 from engine.settings import AGESettings
+from models.statistics import WindowLDA, WindowStatistics
 from reid import ranking
+
+# Fitted to the training windows without labels.
+FITTED = {"statistics": partial(WindowStatistics, parts=1), "window-LDA": WindowLDA}
+BASELINES = (*DESCRIPTORS, *FITTED)
 
 
 def load_retrieval(
@@ -117,15 +124,18 @@ def score_encoder(model: nn.Module, sets: Retrieval, protocol: str) -> dict[str,
 
 
 def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any]:
-    """Retrieval figures of a descriptor; names in data.descriptors.DESCRIPTORS."""
-    parts = (sets.probe, sets.gallery)
-    return score(sets, *(descriptor(name, part.skeletons) for part in parts), protocol)
+    """Retrieval figures of one of the BASELINES. Those of FITTED need the training set."""
+    windows = [part.skeletons for part in (sets.probe, sets.gallery)]
+    if name not in FITTED:
+        return score(sets, *(descriptor(name, x) for x in windows), protocol)
+    fitted = FITTED[name](sets.joints).fit(torch.from_numpy(sets.train.skeletons))
+    return score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol)
 
 
 def baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
-    """Retrieval figures of every descriptor that these joints allow."""
+    """Retrieval figures of every baseline that these joints allow; the training set is needed."""
     figures = {}
-    for name in DESCRIPTORS:
+    for name in BASELINES:
         try:
             figures[name] = score_descriptor(sets, name, protocol)
         except InputError:

@@ -238,7 +238,8 @@ def baselines(
 ) -> dict[str, dict[str, Any]]:
     """Retrieval figures of what a model has to beat: descriptors, and the source's own features."""
     protocol = options.protocol
-    rows = evaluation.baselines(evaluation.load_retrieval(options, batch_size), protocol)
+    sets = evaluation.load_in_order(options)
+    rows = evaluation.baselines(evaluation.cut(sets, batch_size, protocol), protocol)
     if source is None:
         return rows
     sets = evaluation.load_in_order(options, source.centred, train=False)

@@ -96,7 +96,7 @@ def report(
 
 
 def evaluate(
-    run: Run, options: TrainingOptions, device: torch.device, source: Source | None
+    run: Run, options: TrainingOptions, device: torch.device, source: Source | None = None
 ) -> None:
     """Score the saved best model (--mode Eval)."""
     path = run.path("best.pt")
@@ -110,7 +110,7 @@ def evaluate(
 
 
 def write_features(
-    run: Run, options: TrainingOptions, device: torch.device, source: Source | None
+    run: Run, options: TrainingOptions, device: torch.device, source: Source | None = None
 ) -> None:
     """Write the best model's features of train, probe and gallery, in the order of the files."""
     sets = evaluation.load_in_order(options, source.centred if source else True)

@@ -55,7 +55,8 @@ class Run:
         """Method, data and seed, as a line."""
         o, simulated = self.options, " (simulated)" * self.data["simulated"]
         data_set = f"{o.dataset}{simulated}, {o.probe}, f = {o.length}"
-        return f"{self.method} on {data_set}, seed {o.seed}, {o.protocol} protocol"
+        knows = f", knows {self.identity['knows']}" if "knows" in self.identity else ""
+        return f"{self.method} on {data_set}, seed {o.seed}, {o.protocol} protocol{knows}"
 
     def open(self) -> None:
         """Begin to write. Raises InputError if another process is at work in the folder."""

@@ -76,6 +76,24 @@ class SimMCSettings:
 
 
 @dataclass(frozen=True)
+class StatisticsSettings:
+    """Window statistics (models/statistics.py)."""
+
+    H: int = option(1024, "units of a hidden layer", type=positive_int)
+    D_out: int = option(128, "feature size", type=positive_int)
+    dropout: float = option(0.4, "share of units dropped", type=below_one)
+    noise: float = option(0.1, "deviation of the noise on the input", type=not_negative)
+    t: float = option(0.1, "temperature", type=positive)
+    eps: float = option(0.6, "DBSCAN: Jaccard distance of neighbours", type=below_one)
+    min_samples: int = option(4, "DBSCAN: neighbours of a core sequence", type=positive_int)
+    rounds: int = option(3, "rounds, each with labels of its own", type=positive_int)
+    round_epochs: int = option(10, "epochs of a round", type=positive_int)
+    lr: float = _lr(0.001)
+    weight_decay: float = option(0.01, "of the encoder, by AdamW", type=not_negative)
+    batch_size: int = _batch_size(256)
+
+
+@dataclass(frozen=True)
 class DFSettings:
     """DF (models/df.py)."""
 
@@ -146,7 +164,13 @@ class SMSGESettings:
             object.__setattr__(self, "fusion_lambda", 0.0)
 
 
-SETTINGS = {"SimMC": SimMCSettings, "DF": DFSettings, "AGE": AGESettings, "SM-SGE": SMSGESettings}
+SETTINGS = {
+    "SimMC": SimMCSettings,
+    "DF": DFSettings,
+    "AGE": AGESettings,
+    "SM-SGE": SMSGESettings,
+    "statistics": StatisticsSettings,
+}
 PUBLISHED: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
     "SimMC": {
         ("KGBD",): {"t": 0.06, "eps": 0.6, "min_samples": 4},

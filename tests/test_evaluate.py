@@ -6,8 +6,10 @@ import pytest
 from commands import error_of, results_of
 from training import RETRIEVAL, pick
 
+from engine.evaluation import BASELINES
 
-@pytest.mark.parametrize("name", ["D-13", "D-16", "mean-pose", "untrained"])
+
+@pytest.mark.parametrize("name", [*BASELINES, "untrained"])
 def test_baselines_are_those_of_the_training_script(once, name):
     train, result = once("SimMC", "--epochs", 1, "--H", 256)
     found = results_of("evaluate", "--features", name, *train.on(), "--quiet")

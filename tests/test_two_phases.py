@@ -11,6 +11,7 @@ from training import RECOGNITION, RETRIEVAL, pick, without_time
 import data
 from engine import features, pretraining
 from engine.encoding import encode_frames, load_model
+from engine.evaluation import BASELINES
 from engine.run import Run
 
 BOTH = ("AGE", "SM-SGE")
@@ -50,9 +51,7 @@ def test_results_and_files(train, capsys, windows, steps):
         windows,
     )
     assert retrieval["trained_on"] == ["train"]
-    assert {"mean-pose", "D-13", "D-16", "untrained encoder", train.method} == set(
-        retrieval["baselines"]
-    )
+    assert {*BASELINES, "untrained encoder", train.method} == set(retrieval["baselines"])
     for name in RETRIEVAL:
         assert 0 <= retrieval["untrained"][name] <= 1
         assert retrieval["last"][name] == retrieval[name]

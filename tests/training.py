@@ -36,6 +36,11 @@ SCRIPTS = {
     "SimMC": Script(
         "train_simmc", ("--H", 16, "--batch_size", 32), "KS20/probe", "KS20", 8, 8, 2.5
     ),
+    "statistics": Script(
+        "train_statistics",
+        ("--H", 16, "--batch_size", 32, "--rounds", 2, "--round_epochs", 2),
+        *("statistics/KS20/probe", "KS20", 8, 16, 2.0),
+    ),
     "DF": Script("train_df", ("--H", 16, "--batch_size", 16), "X+DF/KS20/probe", "KS20", 6, 8, 1.5),
     "AGE": Script(
         "train_age",

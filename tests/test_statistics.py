@@ -1,0 +1,196 @@
+"""Window statistics: the parts of the method against plain versions, and train_statistics.py as a
+user runs it.
+"""
+
+import numpy as np
+import pytest
+import torch
+from commands import score_files
+from scipy.linalg import eigh
+from training import RETRIEVAL, pick, same, without_time
+
+import data
+from engine import checkpoint
+from models.statistics import (
+    Statistics,
+    WindowLDA,
+    WindowStatistics,
+    class_contrast,
+    frame_descriptor,
+    frame_size,
+)
+from train_statistics import learning_rate
+
+JOINTS = (14, 17, 20, 25)
+
+
+def walks(joints: int, windows: int = 60, f: int = 6) -> torch.Tensor:
+    """Windows (N, f, J, 3): a pose each, which varies less from frame to frame."""
+    rng = np.random.RandomState(joints)
+    poses = rng.normal(size=(windows, 1, joints, 3))
+    return torch.from_numpy(poses + 0.3 * rng.normal(size=(windows, f, joints, 3))).float()
+
+
+def plain_descriptor(skeleton: np.ndarray) -> list[float]:
+    """The descriptor of one frame (J, 3), number by number."""
+    J = len(skeleton)
+    values = [np.linalg.norm(skeleton[i] - skeleton[j]) for i in range(J) for j in range(i + 1, J)]
+    centroid = sum(skeleton) / J
+    return values + [float(x) for joint in skeleton for x in joint - centroid]
+
+
+def plain_frames(skeletons: torch.Tensor) -> np.ndarray:
+    """(N, f, J, 3) -> (N, f, d) in float64."""
+    return np.array([[plain_descriptor(frame) for frame in x] for x in skeletons.double().numpy()])
+
+
+@pytest.mark.parametrize("joints", JOINTS)
+def test_descriptor_and_statistics(joints):
+    skeletons = walks(joints, 9)
+    frames = plain_frames(skeletons)
+    assert frames.shape[2] == frame_size(joints)
+    np.testing.assert_allclose(frame_descriptor(skeletons), frames, atol=1e-5)
+    standardised = (frames - frames.mean(axis=(0, 1))) / frames.std(axis=(0, 1))
+    windows = np.concatenate([standardised.mean(axis=1), standardised.std(axis=1)], axis=1)
+    expected = (windows - windows.mean(axis=0)) / windows.std(axis=0)
+    fitted = WindowStatistics(joints).fit(skeletons)
+    np.testing.assert_allclose(fitted(skeletons), expected, atol=1e-3)
+    assert fitted(1000 * skeletons).abs().max() == 10
+    np.testing.assert_allclose(fitted(skeletons + 5), fitted(skeletons), atol=1e-2)  # the place
+
+
+@pytest.mark.parametrize("joints", JOINTS)
+def test_window_lda_against_the_dense_eigenproblem(joints):
+    skeletons = walks(joints)
+    frames = plain_frames(skeletons)
+    frames = (frames - frames.mean(axis=(0, 1))) / frames.std(axis=(0, 1))
+    means = frames.mean(axis=1)
+    spread = (frames - means[:, None]).reshape(-1, frames.shape[2])
+    noise = spread.T @ spread / len(spread) + 0.01 * np.eye(frames.shape[2])
+    _, vectors = eigh(means.T @ means / len(means), noise)
+    expected = means @ vectors[:, ::-1][:, :20]  # as far as 60 windows tell directions apart
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    found = WindowLDA(joints, directions=20).fit(skeletons)(skeletons)
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-3)
+    assert WindowLDA(joints)(skeletons).shape == (60, min(80, frame_size(joints)))
+
+
+def test_window_lda_finds_what_lasts():
+    """A joint that trembles tells less than one that stands still, whatever their scale."""
+    rng = np.random.RandomState(0)
+    skeletons = rng.normal(size=(200, 1, 4, 3)) * np.array([1, 1, 1, 9])[:, None]
+    tremble = rng.normal(size=(200, 6, 4, 3)) * np.array([0.01, 0.01, 0.01, 9])[:, None]
+    lda = WindowLDA(4, directions=3).fit(torch.from_numpy(skeletons + tremble).float())
+    use = (lda.directions.abs().sum(dim=1) * 1.0)[:6]  # of distances 01, 02, 03, 12, 13, 23
+    assert use[[0, 1, 3]].min() > 10 * use[[2, 4, 5]].max()
+
+
+@pytest.mark.parametrize("joints", JOINTS)
+def test_features_have_unit_length(joints):
+    skeletons = walks(joints, 9)
+    model = Statistics(joints, 16, 8).eval()
+    model.statistics.fit(skeletons)
+    features = model.encode(skeletons)
+    assert features.shape == (9, 1, 8)
+    torch.testing.assert_close(features.norm(dim=-1), torch.ones(9, 1))
+    rest = torch.cat([model.encode(part) for part in skeletons.split(2)])
+    torch.testing.assert_close(features, rest)  # no other window of the batch matters
+    whole = model.hidden(model.statistics(skeletons)) + model.linear(model.statistics(skeletons))
+    torch.testing.assert_close(features[:, 0], whole / whole.norm(dim=1, keepdim=True))
+
+
+def test_class_contrast():
+    rng = np.random.RandomState(0)
+    v, c = rng.normal(size=(5, 3)), rng.normal(size=(4, 3))
+    v /= np.linalg.norm(v, axis=1, keepdims=True)
+    labels = np.array([0, 3, 1, 2, 2])
+    cosines = [[x @ y / np.linalg.norm(y) / 0.1 for y in c] for x in v]
+    terms = [np.log(np.exp(row).sum()) - row[k] for row, k in zip(cosines, labels, strict=True)]
+    found = class_contrast(*(torch.from_numpy(x) for x in (v, labels, c)), 0.1)
+    assert found.item() == pytest.approx(np.mean(terms))
+
+
+def test_learning_rate_of_a_round():
+    rates = [learning_rate(step, 100, 1e-3) for step in range(100)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert 0 < rates[-1] < 1e-6
+    assert np.argmax(rates) == 9
+
+
+@pytest.fixture
+def train(training):
+    return training("statistics")
+
+
+def test_results_files_and_evaluation(train, tmp_path, capsys):
+    result = train("--save_features", tmp_path / "top.npz")
+    about = ("kind", "method", "knows", "epochs", "stopped")
+    assert [result[key] for key in about] == [
+        *("retrieval", "statistics", "nothing", 4, "4 epochs done")
+    ]
+    table = capsys.readouterr().out
+    names = ("knows nothing", "D-13", "\nstatistics ", "window-LDA", "statistics best", "untrained")
+    assert all(name in table for name in names)
+    assert {path.name for path in train.path().iterdir()} == {
+        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")
+    }
+    best = result["best"]
+    assert (best["epoch"] in (2, 4), result["last"]["epoch"]) == (True, 4)
+    assert pick(train("--mode", "Eval"), best) == best
+    for found in (train.evaluate(train.path("best.pt")), score_files(tmp_path / "top")):
+        assert pick(found, RETRIEVAL) == pick(best, RETRIEVAL)
+    evaluated = [row["epoch"] for row in train.history() if row["top1"]]
+    assert evaluated == ["0", "2", "4"]
+    assert best["mAP"] > result["untrained"]["mAP"]
+
+
+def test_same_seed_same_numbers_and_resume(train):
+    whole = train()
+    weights = train.weights()
+    for epochs in (1, 2, 3):  # within a round and at its end
+        train("--epochs", epochs)
+        assert without_time(train("--resume")) == without_time(whole)
+        assert same(weights, train.weights())
+    assert train("--resume", "--rounds", 3)["epochs"] == 6
+    assert train("--seed", 1)["last"] != whole["last"]
+
+
+def test_no_label_enters_training(train):
+    train("--epochs", 4)
+    before = checkpoint.load(train.path("last.pt"))["state"]["model"]
+    file = (
+        data.load("KS20", "probe", 6, train.data, balance=False).paths["train"]
+        / "frame_id_KS20_6.npy"
+    )
+    np.save(file, np.random.RandomState(0).permutation(np.load(file)))
+    (file.parent / "ids_KS20_6.npy").unlink()
+    train("--epochs", 4)
+    assert same(before, checkpoint.load(train.path("last.pt"))["state"]["model"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("--H", 8), ("--D_out", 16), ("--dropout", 0.1), ("--noise", 0), ("--t", 0.3)),
+        *(("--eps", 0.3), ("--lr", 0.01), ("--weight_decay", 0.5), ("--batch_size", 16)),
+        *(("--min_samples", 12), ("--round_epochs", 1)),
+    ],
+)
+def test_every_setting_has_an_effect(once, train, option, value):
+    before, _ = once("statistics")
+    train(option, value)
+    assert not same(before.weights(), train.weights())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--probe", "A"), "unknown probe 'A' for KS20"),
+        (("--resume",), "no checkpoint at"),
+        (("--mode", "Eval"), "no checkpoint at"),
+        (("--eps", 0.01, "--min_samples", 100), "nothing was trained: 0 clusters"),
+        (("--dropout", 1), "below 1"),
+    ],
+)
+def test_wrong_use(train, capsys, arguments, message):
+    assert message in train.error(capsys, *arguments)

@@ -1,0 +1,185 @@
+"""Train an encoder of window statistics without labels and evaluate it by retrieval every round.
+
+    python train_statistics.py --dataset KGBD --probe probe                  best and last are kept
+    python train_statistics.py --dataset KGBD --probe probe --resume         after an interruption
+    python train_statistics.py --dataset KGBD --probe probe --mode Eval      score the saved model
+    python train_statistics.py --dataset IAS --probe A --eps 0.7 --seed 1    change one thing
+
+The schedule is fixed: --rounds rounds of --round_epochs epochs. A round begins with an evaluation
+and with labels for the training windows: clusters of window LDA's features at first, of the
+encoder's own afterwards (models/statistics.py). Persons' labels enter no part of training.
+
+Data come from preprocess.py. Files of a run, in <out>/statistics/<dataset>/<probe>/: best.pt,
+last.pt (to resume), history.csv, log.txt, results.json.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from common.command_line import pick_device
+from common.errors import InputError, run_command
+from common.log import start_log
+from data import Sequences
+from engine import evaluation, results
+from engine.early_stopping import EarlyStopping
+from engine.encoding import encode_set
+from engine.options import TrainingOptions, parse_training
+from engine.retrieval import describe, evaluate, report, write_features
+from engine.run import Run, execute
+from engine.settings import StatisticsSettings
+from engine.timer import Timer
+from models.simmc import mean_of_clusters
+from models.statistics import Statistics, WindowLDA, class_contrast
+from reid import cluster_quality
+from reid.jaccard import cluster
+
+
+def main() -> None:
+    options = parse_training(__doc__, "statistics", TrainingOptions)
+    device = pick_device(options.device)
+    start_log(options.quiet)
+    folder = options.out / "statistics" / options.dataset / options.probe
+    run = Run("statistics", options, folder, identity={"knows": "nothing"})
+    execute(run, options, device, train, evaluate, write_features)
+
+
+class Round:
+    """What belongs to one round: the windows' labels, the class vectors and the optimiser."""
+
+    def __init__(self, model: Statistics, settings: StatisticsSettings):
+        self.model, self.settings = model, settings
+
+    def begin(self, labels: Tensor, vectors: Tensor) -> None:
+        """Take labels (N,), -1 for noise, and initial class vectors (K, D_out)."""
+        device = next(self.model.parameters()).device
+        self.labels, self.vectors = labels.to(device), nn.Parameter(vectors.to(device))
+        groups = [{"params": list(self.model.parameters())}]
+        groups += [{"params": [self.vectors], "weight_decay": 0.0}]
+        decay = self.settings.weight_decay
+        self.optimizer = torch.optim.AdamW(groups, self.settings.lr, weight_decay=decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        optimizer = self.optimizer.state_dict()
+        return {"labels": self.labels, "vectors": self.vectors.detach(), "optimizer": optimizer}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.begin(state["labels"], state["vectors"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
+    """Label, learn for the epochs of a round, evaluate; again for every round."""
+    settings = options.settings
+    sets = evaluation.load_in_order(options)
+    sets = evaluation.cut(sets, settings.batch_size, options.protocol)
+    run.open()
+    skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
+    torch.manual_seed(options.seed)
+    model = Statistics(sets.joints, settings.H, settings.D_out, settings.dropout).to(device)
+    windows = model.statistics.fit(skeletons)(skeletons)  # (N, 2 d)
+    current, best = Round(model, settings), EarlyStopping(None)
+    parts = {"model": model, "round": current, "best": best}
+    epoch = run.resume(parts, changeable=("rounds",))
+    describe(options, model, sets, None)
+    last = min(settings.rounds * settings.round_epochs, options.epochs or math.inf)
+    with Timer(last, epoch, options.quiet, device) as timer:
+        while True:
+            row, losses = {}, {}
+            begins, reason = epoch % settings.round_epochs == 0, None
+            if epoch >= last:  # more, if a longer run was resumed
+                reason = f"{epoch} epochs done"
+            if begins or reason:
+                with timer("evaluate"):
+                    figures = evaluation.score_encoder(model, sets, options.protocol)
+                row |= figures
+                # Between two rounds a resumed run has no figures: they are best only if alone.
+                if (begins or not best.figures) and best.update(epoch, figures):
+                    run.save_best(model, epoch, figures)
+            if begins and not reason:
+                with timer("cluster"):
+                    labels, vectors = label(model, sets.train, epoch, settings)
+                    quality = [labels.cpu().numpy()], vectors, sets.train.labels
+                    row |= cluster_quality.figures(*quality, tight=False)
+                if len(vectors) < 2:
+                    reason = f"{len(vectors)} clusters: {row['outliers']} windows are noise"
+                else:
+                    current.begin(labels, vectors)
+            if reason is None:
+                with timer("learn"):
+                    losses["loss"] = learn(current, windows, epoch, options.seed)
+            run.end_epoch(epoch, row, losses, epoch_line(row), timer.end_epoch(epoch))
+            if reason:
+                break
+            epoch += 1
+            run.save_last(epoch, parts)
+    if epoch == 0:
+        raise InputError(f"nothing was trained: {reason}; try another --eps or --min_samples")
+    report(run, options, None, best.figures, figures, epoch, reason)
+
+
+def label(
+    model: Statistics, windows: Sequences, epoch: int, settings: StatisticsSettings
+) -> tuple[Tensor, Tensor]:
+    """Labels (N,) of a round, -1 for noise, and its first class vectors (K, D_out).
+
+    The first round clusters window LDA's features and draws the vectors; later ones cluster the
+    encoder's, whose class means the vectors are.
+    """
+    if epoch > 0:
+        features = encode_set(model, windows.skeletons)  # (N, D_out)
+    else:
+        skeletons = torch.from_numpy(windows.skeletons)
+        features = WindowLDA(skeletons.shape[2]).fit(skeletons)(skeletons)  # (N, 80)
+    labels = torch.from_numpy(cluster(features, settings.eps, settings.min_samples))
+    labels = labels.to(features.device)
+    if epoch > 0:
+        return labels, mean_of_clusters(features, labels)
+    return labels, functional.normalize(torch.randn(int(labels.max()) + 1, settings.D_out))
+
+
+def learn(current: Round, windows: Tensor, epoch: int, seed: int) -> float:
+    """One epoch of AdamW over the labelled windows, (N, 2 d), in random order. Returns the loss.
+
+    What is drawn follows from seed and epoch, so that a resumed run draws the same.
+    """
+    model, settings, labels = current.model, current.settings, current.labels
+    torch.manual_seed(seed * 100_003 + epoch + 1)
+    model.train()
+    kept = (labels >= 0).nonzero().squeeze(1)
+    order = kept[torch.randperm(len(kept)).to(kept.device)]
+    batches = order.tensor_split(math.ceil(len(order) / settings.batch_size))
+    first, losses = epoch % settings.round_epochs * len(batches), []
+    for step, batch in enumerate(batches, first):
+        rate = learning_rate(step, settings.round_epochs * len(batches), settings.lr)
+        for group in current.optimizer.param_groups:
+            group["lr"] = rate
+        x = windows[batch]
+        features = model(x + settings.noise * torch.randn_like(x))
+        loss = class_contrast(features, labels[batch], current.vectors, settings.t)
+        current.optimizer.zero_grad()
+        loss.backward()
+        current.optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses).mean().item()
+
+
+def learning_rate(step: int, steps: int, lr: float) -> float:
+    """The rate of a step of a round: linear warm-up over a tenth of it times a cosine to 0."""
+    warm_up = min(1.0, (step + 1) / (0.1 * steps))
+    return lr * warm_up * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def epoch_line(row: dict[str, Any]) -> str:
+    """The figures of an epoch, for the log."""
+    line = results.retrieval_line(row) if "top1" in row else ""
+    if "AMI_1" in row:
+        line += f"  clusters {row['clusters_1']}  noise {row['noise_1']}  AMI {row['AMI_1']:.3f}"
+    return line
+
+
+if __name__ == "__main__":
+    run_command(main)
