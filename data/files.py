@@ -38,13 +38,11 @@ class Sequences:
 
 
 def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
-    """The windows of one split, in stored order.
+    """The windows of one split, in stored order. InputError if a file is missing, damaged, pickled,
+    not finite, or does not fit the other files, the joints or the length.
 
     joints: the number of joints J that is expected. centred: subtract joint 0, the hip centre, in
     every frame (in float64, before the cast to float32).
-
-    InputError: a missing, unreadable or pickled coordinate file, another number of joints or frames
-    than expected, axes or labels that do not fit each other, coordinates that are not finite.
     """
     axes = [_read_axis(part.axis(axis), joints) for axis in AXES]  # 3 x (N*f, J)
     labels = read_labels(part)
@@ -92,8 +90,7 @@ def _read_axis(path: Path, joints: int) -> np.ndarray:
         found = "objects" if values is None else f"{values.dtype} {values.shape}"
         raise broken(path, expected, found, "is it another data set's?")
     values = values.astype(np.float64)
-    bad = np.count_nonzero(~(abs(values) < LARGEST_COORDINATE))
-    if bad:
+    if bad := np.count_nonzero(~(abs(values) < LARGEST_COORDINATE)):
         found = f"{bad} NaN, infinite or beyond {LARGEST_COORDINATE:g}"
         raise broken(path, "finite coordinates", found, "drop the frames with lost joints")
     return values

@@ -17,8 +17,7 @@ def draw_subsets(
     bi: bool = False,
     pred_margin: int = 0,
 ) -> list[np.ndarray]:
-    """Frame subsets of 1 ... f frames, drawn without replacement and kept in time order,
-    `sample_num` rounds of them.
+    """Subsets of 1 ... f frames, drawn without replacement, in time order, in `sample_num` rounds.
 
     s_range: only subsets of that size (1, f/2, f-1, f). ord_sample: the first frames instead of
     random ones. bi: as many subsets again, read backwards. pred_margin: leave out the last frames,

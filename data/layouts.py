@@ -79,21 +79,24 @@ def layouts(dataset: Dataset, length: int, root: Path, view: int | None = None) 
 def locate(
     dataset: Dataset,
     splits: list[str],
-    length: int,
-    root: Path,
+    length: int | None,
+    root: str | Path,
     view: int | None = None,
     optional: tuple = (),
 ) -> dict[str, Part]:
     """The files of the wanted splits, all from the first layout that holds them, without those
-    `optional` ones that it has no place for. InputError if no layout holds them all, with what the
-    nearest one holds, or where was looked.
+    `optional` ones that it has no place for. length: in frames, by default the data set's.
+
+    InputError if no layout holds them all, with what the nearest one holds, or where was looked.
     """
+    length = dataset.default_length if length is None else length
+    if length < 1:
+        raise InputError(f"expected a window length of at least 1 frame, found {length}")
     nearest, lacking, places = {}, [], []
-    for layout in layouts(dataset, length, root, view):
+    for layout in layouts(dataset, length, Path(root), view):
         parts = {split: layout.part(split) for split in splits}
         there = {split: part for split, part in parts.items() if part and part.exists()}
-        needed = [split for split in splits if parts[split] or split not in optional]
-        missing = [split for split in needed if split not in there]
+        missing = [s for s in splits if s not in there and (parts[s] or s not in optional)]
         if not missing:
             return there
         if len(there) > len(nearest):

@@ -9,12 +9,10 @@ import numpy as np
 from common.errors import InputError
 from data import datasets
 from data.files import Sequences, read_split
-from data.layouts import locate
+from data.layouts import Part, locate
 from data.resample import training_order
 
-LOST = (
-    "persons of the probes that the gallery lacks count as misses in top-k and are left out of mAP"
-)
+LOST = "probes' persons that the gallery lacks are misses in top-k and are left out of mAP"
 
 
 class DataWarning(UserWarning):
@@ -76,7 +74,7 @@ def load(
     row = datasets.get(dataset)
     probe_split, gallery_split = row.pair(probe)
     splits = ["train"] * train + list(dict.fromkeys([probe_split, gallery_split]))
-    sets, common = _read(row, splits, length, root, centred)
+    sets, common = _read(row, locate(row, splits, length, root), centred)
     probes, gallery = sets[probe_split], sets[gallery_split]
     warn_of_lost(probes.labels, gallery.labels, f"{row.name} {probe}: {LOST}")
     order = training = None
@@ -117,7 +115,7 @@ def load_recognition(
     splits = list(dict.fromkeys(["train", *tests, *added, *deciding]))
     required = {"train", *(tests if split else tests[:1])}
     optional = tuple(name for name in splits if name not in required)
-    sets, common = _read(row, splits, length, root, centred, view, optional)
+    sets, common = _read(row, locate(row, splits, length, root, view, optional), centred)
     train = _join([sets[name] for name in ("train", *added) if name in sets])
     if deciding:
         tested = np.concatenate([sets[name].labels for name in deciding if name in sets])
@@ -137,22 +135,11 @@ def load_recognition(
     return Recognition(as_classes(train.take(order)), tests, persons, order=order, **common)
 
 
-def _read(
-    row: datasets.Dataset,
-    splits: list[str],
-    length: int | None,
-    root: str | Path,
-    centred: bool,
-    view: int | None = None,
-    optional: tuple = (),
-) -> tuple[dict[str, Sequences], dict]:
-    """The splits that there are, and what both protocols say of them."""
-    length = row.default_length if length is None else length
-    if length < 1:
-        raise InputError(f"expected a window length of at least 1 frame, found {length}")
-    parts = locate(row, splits, length, Path(root), view, optional)
+def _read(row: datasets.Dataset, parts: dict[str, Part], centred: bool) -> tuple[dict, dict]:
+    """The splits, and what both protocols say of them."""
     sets = {split: read_split(part, row.joints, centred) for split, part in parts.items()}
     paths = {split: part.folder for split, part in parts.items()}
+    length = next(iter(parts.values())).length
     return sets, {"name": row.name, "length": length, "joints": row.joints, "paths": paths}
 
 

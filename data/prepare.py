@@ -44,8 +44,8 @@ def split_windows(name: str, arrangement: Arrangement, length: int) -> dict[str,
 def warn_short(name: str, arrangement: Arrangement, length: int) -> None:
     """Log how many recordings are too short for one window."""
     pairs = arrangement.pairs()
-    short = [own.name for own, to in pairs if len(own.frames) < sum(RAW[name].cut(to)) + length]
-    if short:
+    least = {split: sum(RAW[name].cut(split)) + length for split in arrangement.splits}
+    if short := [own.name for own, split in pairs if len(own.frames) < least[split]]:
         log.warning(
             "%s, f = %d: %d of %d recordings are too short for a window and give none (first: %s)",
             *(name, length, len(short), len(pairs), short[0]),
@@ -53,9 +53,7 @@ def warn_short(name: str, arrangement: Arrangement, length: int) -> None:
 
 
 def warn_duplicates(name: str, arrangement: Arrangement) -> None:
-    """Log identical recordings in different splits, which are kept (docs/5-fidelity.md,
-    copied-walks).
-    """
+    """Log identical recordings in two splits, which are kept (docs/5-fidelity.md, copied-walks)."""
     seen: dict[bytes, tuple[str, str]] = {}
     for recording, split in arrangement.pairs():
         key = hashlib.sha1(np.ascontiguousarray(recording.frames), usedforsecurity=False).digest()

@@ -17,9 +17,8 @@ def class_balanced(labels: np.ndarray, batch_size: int, rng: np.random.RandomSta
     share, rounds = batch_size // len(persons), 2 * (len(labels) // batch_size)
     if share == 0 or rounds == 0:
         raise InputError(
-            "class-balanced training needs persons <= batch size <= windows, found "
-            f"{len(labels)} windows, batch size {batch_size}, {len(persons)} persons; change "
-            "--batch_size, or give --no-balance"
+            f"class balance needs persons <= batch size <= windows, found {len(labels)} windows, "
+            f"batch size {batch_size}, {len(persons)} persons; change --batch_size or --no-balance"
         )
     windows_of = [np.flatnonzero(person_of == person) for person in range(len(persons))]
     order = []

@@ -68,10 +68,15 @@ def simulate(
     persons = most if persons is None else persons
     frames = own.frames if frames is None else frames
     recordings = own.recordings if recordings is None else recordings
-    _check(dataset, "persons", persons, 1, most)
-    _check(dataset, "frames", frames, 1, 10000)
-    _check(dataset, "recordings", recordings, own.least_recordings, own.most_recordings)
-    _check(dataset, "seed", seed, 0, 2**32 - 1)
+    for name, value, least, highest in (
+        ("persons", persons, 1, most),
+        ("frames", frames, 1, 10000),
+        ("recordings", recordings, own.least_recordings, own.most_recordings),
+        ("seed", seed, 0, 2**32 - 1),
+    ):
+        if not least <= value <= highest:
+            allowed = f"a number from {least} to {highest}"
+            raise InputError(f"--{name}: expected {allowed} for {dataset}, found {value}")
     folder = Path(raw) / dataset
     if folder.exists() and not (folder / MARKER).is_file():
         raise InputError(f"{folder} is no simulation (it has no {MARKER}); choose another --raw")
@@ -90,15 +95,8 @@ def simulate(
     return folder
 
 
-def _check(dataset: str, name: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        allowed = f"a number from {least} to {most}" if least < most else f"{most}"
-        raise InputError(f"--{name}: expected {allowed} for {dataset}, found {value} (see --help)")
-
-
 def main() -> None:
-    parser = script_parser(__doc__)
-    parser.prog = "python -m data.simulate"
+    parser = script_parser(__doc__, prog="python -m data.simulate")
     option = parser.add_argument
     option("--dataset", required=True, choices=list(SIMULATIONS))
     option("--raw", type=Path, required=True, help="the data set's folder is made here")

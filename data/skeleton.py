@@ -46,16 +46,10 @@ def scales(skeletons, names=SCALES):
     skeletons (B, f, J, 3): a numpy array or a torch tensor with J = 20, 25 or 14 joints; what comes
     out is of the same kind, type and device. InputError for another number of joints.
     """
-    nodes = {}
-    for scale in names:
-        weights = averaging(scale, skeletons.shape[-2])
-        if scale == "J":
-            nodes[scale] = skeletons
-        elif isinstance(skeletons, np.ndarray):
-            nodes[scale] = weights.astype(skeletons.dtype) @ skeletons
-        else:  # without an import of torch for numpy's sake
-            nodes[scale] = skeletons.new_tensor(weights) @ skeletons
-    return nodes
+    # A tensor makes its like itself: numpy's users need no torch.
+    like = getattr(skeletons, "new_tensor", lambda weights: weights.astype(skeletons.dtype))
+    weights = {scale: averaging(scale, skeletons.shape[-2]) for scale in names}
+    return {s: skeletons if s == "J" else like(own) @ skeletons for s, own in weights.items()}
 
 
 @cache

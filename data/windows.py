@@ -35,9 +35,8 @@ def cut_windows(
 
     recordings: at least one array (n, J, 3); one that is shorter than `length` gives no window.
     """
-    passes = zip(*(starts(len(frames), length) for frames in recordings), strict=True)
     windows, persons = [], []
-    for starts_of in passes:
+    for starts_of in zip(*(starts(len(frames), length) for frames in recordings), strict=True):
         for frames, label, first in zip(recordings, labels, starts_of, strict=True):
             windows.append(frames[first[:, None] + np.arange(length)])  # (windows, f, J, 3)
             persons.append(np.full(len(first), label))

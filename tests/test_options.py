@@ -261,7 +261,7 @@ def test_a_warning_is_given_once(data, capsys):
     labels = data / "KS20" / "6" / "test_npy_data" / "probe" / "frame_id_KS20_6.npy"
     np.save(labels, np.where(np.load(labels) == 2, 77, np.load(labels)))
     assert run(*command(data), "--epochs", 1) == 0
-    assert capsys.readouterr().err.count("persons of the probes that the gallery lacks") == 1
+    assert capsys.readouterr().err.count("probes' persons that the gallery lacks") == 1
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ The papers do not release this step. Decided here: no frames are cut at the ends
 the labels are the persons' numbers; training windows overlap by half (all shifts, as the small
 Kinect sets have them, would give 80 times the raw data at f = 40); test windows stand back to back.
 Matching: the first 62 persons train; with fewer than 124 persons, the first half. Cross-view: the
-test view's videos of all persons and conditions, trained on all other views. Both are made at every
-length asked for. A view's training set holds the other ten, so cross-view data take about 8 GB a
-length for the real videos.
+test view's videos of all persons and conditions, trained on all other views: for the real videos
+about 8 GB a length. Both are made at every length asked for.
 """
 
 import json
@@ -25,8 +24,7 @@ JOINTS = 14
 VIEWS = tuple(range(0, 181, 18))
 CONDITIONS = ("nm", "cl", "bg")
 TRAINING_PERSONS = 62
-MATCHING_LENGTHS = (40, 50, 60)
-CROSS_VIEW_LENGTHS = (20, 30, 40)
+MATCHING_LENGTHS, CROSS_VIEW_LENGTHS = (40, 50, 60), (20, 30, 40)
 VIDEO_NAME = "<person>-<nm|cl|bg>-<number>-<view 000, 018 ... 180>.{npy,csv,json}"
 
 

@@ -1,7 +1,5 @@
-"""The raw data sets: where each lies, who reads it, how it is split, cut and windowed.
-
-Like data/datasets.py for what is read after preprocessing, this is the one place that knows raw
-data by name.
+"""The one place that knows raw data by name: where each data set lies, who reads it, and how it is
+split, cut and windowed.
 """
 
 from collections.abc import Callable, Sequence

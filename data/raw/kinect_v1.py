@@ -20,13 +20,7 @@ def read_biwi(root: Path, joint_order: str) -> list[Recording]:
 
     InputError for a broken frame, a missing set and a folder without frames.
     """
-    folders, persons = _person_folders(root, BIWI_SETS), {}
-    for _, folder in folders:
-        digits = re.findall(r"\d+", folder.name)
-        if len(digits) != 1:
-            raise broken(folder, "a folder named by a person's number", repr(folder.name))
-        persons[folder.name] = int(digits[0])
-    return _read_persons(root, folders, persons, lines_after_joints=True)
+    return _read_sets(root, BIWI_SETS, numbered=True, more=True)
 
 
 def read_ias(root: Path, joint_order: str) -> list[Recording]:
@@ -36,36 +30,37 @@ def read_ias(root: Path, joint_order: str) -> list[Recording]:
     person has one label in all sets, also where one set lacks somebody (docs/5-fidelity.md,
     ias-folder-order). Errors as in `read_biwi`.
     """
-    folders = _person_folders(root, IAS_SETS)
-    names = sorted({folder.name for _, folder in folders})
-    persons = {name: label for label, name in enumerate(names)}
-    return _read_persons(root, folders, persons, lines_after_joints=False)
+    return _read_sets(root, IAS_SETS, numbered=False, more=False)
 
 
-def _person_folders(root: Path, sets: dict[str, str]) -> list[tuple[str, Path]]:
-    """(split, folder of a person) for every set; the folders are sorted as text (p10 before p2)."""
-    folders = []
-    for split, name in sets.items():
+def _read_sets(root: Path, sets: dict[str, str], numbered: bool, more: bool) -> list[Recording]:
+    """One recording a person's folder, of its completely tracked frames.
+
+    sets: split -> folder. numbered: the folders' numbers are labels. more: lines after the joints.
+    """
+    folders, recordings = [], []
+    for split, name in sets.items():  # sorted as text: p10 before p2
         persons = sorted(path for path in visible(root / name) if path.is_dir())
         if not persons:
             raise broken(root / name, "one folder a person", "none", "complete the raw data")
         folders += [(split, person) for person in persons]
-    return folders
-
-
-def _read_persons(
-    root: Path, folders: list[tuple[str, Path]], persons: dict[str, int], lines_after_joints: bool
-) -> list[Recording]:
-    """One recording a folder, of its completely tracked frames."""
-    recordings = []
-    for split, folder in progress(folders, desc=root.name, unit="recording"):
+    names = sorted({folder.name for _, folder in folders})
+    labels = [_number(own) if numbered else names.index(own.name) for _, own in folders]
+    for (split, folder), label in zip(progress(folders, desc=root.name), labels, strict=True):
         files, frames = visible(folder, "*skel.txt*"), []
         if not files:
             raise broken(folder, "one ...skel.txt a frame", "none", "complete or remove it")
         for path in files:
-            joints = read_joint_lines(path, 20, FIELDS, lines_after_joints)
+            joints = read_joint_lines(path, 20, FIELDS, more)
             if (joints[:, TRACKING_STATE] != 0).all():
                 frames.append(finite(joints[:, 1:4], path))
         name, frames = folder.relative_to(root).as_posix(), np.array(frames).reshape(-1, 20, 3)
-        recordings.append(Recording(name, persons[folder.name], split, frames))
+        recordings.append(Recording(name, label, split, frames))
     return recordings
+
+
+def _number(folder: Path) -> int:
+    digits = re.findall(r"\d+", folder.name)
+    if len(digits) != 1:
+        raise broken(folder, "a folder named by a person's number", "another name", "rename it")
+    return int(digits[0])

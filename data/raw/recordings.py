@@ -48,9 +48,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_numbers(lines: Sequence[str], path: Path, form: str, *widths: int) -> np.ndarray:
-    """Lines such as `form` as floats (lines, fields), as many fields each as the first line has and
-    as one of `widths`. InputError with file and line.
-    """
+    """Lines of a `form` as floats (lines, fields), all of one of these widths; else InputError."""
     rows = []
     for number, line in enumerate(lines, 1):
         fields = line.split(",")
@@ -70,9 +68,7 @@ def to_numbers(fields: Sequence[str], path: Path, line: int) -> list[float]:
 
 
 def read_joint_lines(path: Path, joints: int, form: str, more: bool = False) -> np.ndarray:
-    """The numbers of a file with one line `form` a joint, (joints, fields); if `more`, lines may
-    follow.
-    """
+    """The numbers (joints, fields) of a file, a line a joint; if `more`, other lines may follow."""
     lines = read_lines(path)
     if len(lines) < joints or (len(lines) > joints and not more):
         expected, found = f"{joints} lines, one a joint", f"{len(lines)} lines"

@@ -47,11 +47,9 @@ def draw_recordings(recordings: Sequence[Recording], random: RandomState) -> lis
     for person in sorted({recording.person for recording in recordings}):
         own = [i for i, recording in enumerate(recordings) if recording.person == person]
         drawn = random.permutation(own)
-        if len(own) > 1:
-            *galleries, probe = drawn[: 3 if len(own) > 3 else 2]
-            splits[probe] = "probe"
-            for i in galleries:
-                splits[i] = "gallery"
+        tests = ["gallery"] * (2 if len(own) > 3 else 1) + ["probe"]
+        for i, split in zip(drawn, tests if len(own) > 1 else (), strict=False):
+            splits[i] = split
     _check_splits(recordings, splits, "at least 3 recordings of a person")
     return splits
 
@@ -77,6 +75,7 @@ def draw_settings(recordings: Sequence[Recording], random: RandomState) -> list[
 def _check_splits(recordings: Sequence[Recording], splits: Sequence[str], needed: str) -> None:
     """Log how many persons a split lacks; InputError, which says what is `needed`, if all."""
     persons = {recording.person for recording in recordings}
+    pairs = {(recording.person, to) for recording, to in zip(recordings, splits, strict=True)}
     empty = " and ".join(split for split in DRAWN if split not in splits)
     if empty:
         raise InputError(
@@ -84,8 +83,6 @@ def _check_splits(recordings: Sequence[Recording], splits: Sequence[str], needed
             f"recordings of {len(persons)} persons, which leave none for {empty}; add recordings"
         )
     for split in DRAWN:
-        pairs = zip(recordings, splits, strict=True)
-        absent = persons - {recording.person for recording, name in pairs if name == split}
-        if absent:
+        if absent := {person for person in persons if (person, split) not in pairs}:
             words = "%d of %d persons have no recording in split %r (the first: %d)"
             log.warning(words, len(absent), len(persons), split, min(absent))

@@ -1,3 +1,1 @@
-"""Simulated walkers: gait model, skeleton tracker, recordings, and the writers of the raw formats.
-Nothing else needs it to be understood.
-"""
+"""The simulator: gait, tracker, recordings, writers. Nothing else needs it to be understood."""

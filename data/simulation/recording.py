@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import RandomState
 
 from data.raw.recordings import progress
-from data.simulation.sensor import Sensor, observe
+from data.simulation.sensor import Sensor
 from data.simulation.walkers import Person, Track, change_posture, draw_person, walk
 
 SHORT_SHARE = 0.05  # of the recordings
@@ -26,7 +26,6 @@ class Scene:
     speed: float = 1.0  # mean factor on the person's own speed; 0 stands
     floor: float = -0.85  # its height from the sensor
     tilt: float = 0.0  # of the sensor
-    rate: float = 30.0  # frames a second
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,7 @@ class Actor:
     random: RandomState
 
     def record(self, scene: Scene, clothes: np.ndarray) -> np.ndarray:
-        """Tracked positions (at most `frames`, 25, 3) in the sensor's axes, metres; clothes:
-        offsets (25, 3) in the body's axes.
-        """
+        """Tracked positions (frames, 25, 3), sensor's axes; clothes (25, 3), body's; metres."""
         random, frames = self.random, self.frames
         if random.random_sample() < SHORT_SHARE:
             frames = max(1, round(frames * random.uniform(0.5, 0.9)))
@@ -51,10 +48,10 @@ class Actor:
             sway=np.deg2rad(scene.sway * random.normal(1, 0.2)),
             centre=np.array([random.normal(0, 0.15), scene.floor, random.uniform(2.5, 3.0)]),
             speed=scene.speed * random.normal(1, 0.08),
-            rate=scene.rate,
+            rate=scene.sensor.rate,
         )
         positions, heading = walk(change_posture(self.person, random), track, frames, random)
-        tracked = observe(positions, heading, clothes, scene.sensor, scene.rate, random)
+        tracked = scene.sensor.observe(positions, heading, clothes, random)
         sine, cosine = np.sin(np.deg2rad(scene.tilt)), np.cos(np.deg2rad(scene.tilt))
         return tracked @ np.array([[1, 0, 0], [0, cosine, sine], [0, -sine, cosine]])
 

@@ -16,8 +16,7 @@ LIMBS = (
     *((4, 5, 6, 7, 21, 22), (8, 9, 10, 11, 23, 24), (12, 13, 14, 15), (16, 17, 18, 19)),
     *((3,), (0, 1, 2, 20)),
 )
-LEFT_JOINTS = (4, 5, 6, 7, 12, 13, 14, 15, 21, 22)
-RIGHT_JOINTS = (8, 9, 10, 11, 16, 17, 18, 19, 23, 24)
+LEFT_JOINTS, RIGHT_JOINTS = LIMBS[0] + LIMBS[2], LIMBS[1] + LIMBS[3]
 # Hands and feet, the ends of the limbs, are tracked worse than the trunk.
 UNCERTAINTY = np.ones((JOINTS, 1))
 UNCERTAINTY[[6, 10, 13, 17]] = 1.3
@@ -39,6 +38,45 @@ class Sensor:
     jump_size: float = 0.08
     lost: float = 0.04  # share of frames in which the tracker loses at least one joint
     scale: float = 0.0  # relative error of a recording's body size: a camera takes small for far
+    rate: float = 30.0  # frames a second
+
+    def observe(
+        self, positions: np.ndarray, heading: np.ndarray, clothes: np.ndarray, random: RandomState
+    ) -> np.ndarray:
+        """Tracked positions (frames, 25, 3) of true positions (frames, 25, 3), in its own axes.
+
+        heading: (frames,) direction in which the body faces, radians, 0 towards the sensor.
+        clothes: (25, 3) offsets in the body's axes.
+        """
+        error = clothes + self.fit * UNCERTAINTY * random.normal(size=(JOINTS, 3))
+        error = error + self._drift(len(positions), random)  # (frames, 25, 3)
+        scale = 1 + self.scale * random.normal()
+        seen = occlude(positions, heading, self.occlusion)
+        body = positions[:, :1] + scale * (seen - positions[:, :1])
+        tracked = body + to_sensor(error, heading)
+        distance = np.clip(positions[:, :1, 2:], 1.0, 5.0) / STANDARD_DISTANCE  # (frames, 1, 1)
+        noise = self.white * UNCERTAINTY * random.normal(size=positions.shape)
+        return tracked + distance**2 * noise + self._jumps(len(positions), random)
+
+    def _drift(self, frames: int, random: RandomState) -> np.ndarray:
+        """Slow errors (frames, 25, 3) in the body's axes: half of the variance is a limb's."""
+        joints, limbs = (
+            slow_noise(frames, 3 * count, self.rate, self.drift_seconds, random)
+            for count in (JOINTS, len(LIMBS))
+        )
+        joints = joints.reshape(frames, JOINTS, 3)
+        for number, limb in enumerate(LIMBS):
+            joints[:, limb] += limbs[:, None, 3 * number : 3 * number + 3]
+        return self.drift * np.sqrt(0.5) * UNCERTAINTY * joints
+
+    def _jumps(self, frames: int, random: RandomState) -> np.ndarray:
+        """Leaps (frames, 25, 3) of a limb, for one to three frames."""
+        offsets = np.zeros((frames, JOINTS, 3))
+        for start in np.flatnonzero(random.random_sample(frames) < self.jump / 2.0):  # mean length
+            limb = LIMBS[random.randint(len(LIMBS) - 1)]
+            stop = start + random.randint(1, 4)
+            offsets[start:stop, limb] += self.jump_size * random.normal(size=3)
+        return offsets
 
 
 def draw_clothes(amount: float, random: RandomState) -> np.ndarray:
@@ -47,30 +85,6 @@ def draw_clothes(amount: float, random: RandomState) -> np.ndarray:
     for limb in LIMBS:
         shared[list(limb)] = random.normal(size=3)
     return amount * np.sqrt(0.5) * (shared + random.normal(size=(JOINTS, 3)))
-
-
-def observe(
-    positions: np.ndarray,
-    heading: np.ndarray,
-    clothes: np.ndarray,
-    sensor: Sensor,
-    rate: float,
-    random: RandomState,
-) -> np.ndarray:
-    """Tracked positions (frames, 25, 3) of true positions (frames, 25, 3), in the sensor's axes.
-
-    heading: (frames,) direction in which the body faces, radians, 0 towards the sensor.
-    clothes: (25, 3) offsets in the body's axes. rate: frames a second.
-    """
-    error = clothes + sensor.fit * UNCERTAINTY * random.normal(size=(JOINTS, 3))
-    error = error + _drift(len(positions), sensor, rate, random)  # (frames, 25, 3)
-    scale = 1 + sensor.scale * random.normal()
-    seen = occlude(positions, heading, sensor.occlusion)
-    body = positions[:, :1] + scale * (seen - positions[:, :1])
-    tracked = body + to_sensor(error, heading)
-    distance = np.clip(positions[:, :1, 2:], 1.0, 5.0) / STANDARD_DISTANCE  # (frames, 1, 1)
-    noise = sensor.white * UNCERTAINTY * random.normal(size=positions.shape)
-    return tracked + distance**2 * noise + _jumps(len(positions), sensor, random)
 
 
 def occlude(positions: np.ndarray, heading: np.ndarray, share: float) -> np.ndarray:
@@ -101,24 +115,3 @@ def lost_joints(frames: int, rate: float, random: RandomState) -> np.ndarray:
         limb = LIMBS[random.randint(4)]  # an arm or a leg
         state[start : start + random.randint(1, 5), limb] = 0
     return state
-
-
-def _drift(frames: int, sensor: Sensor, rate: float, random: RandomState) -> np.ndarray:
-    """Slow errors (frames, 25, 3) in the body's axes: half of the variance is common to a limb."""
-    joints, limbs = (
-        slow_noise(frames, 3 * count, rate, sensor.drift_seconds, random).reshape(frames, count, 3)
-        for count in (JOINTS, len(LIMBS))
-    )
-    for number, limb in enumerate(LIMBS):
-        joints[:, limb] += limbs[:, number, None]
-    return sensor.drift * np.sqrt(0.5) * UNCERTAINTY * joints
-
-
-def _jumps(frames: int, sensor: Sensor, random: RandomState) -> np.ndarray:
-    """Leaps (frames, 25, 3) of a limb, for one to three frames."""
-    offsets = np.zeros((frames, JOINTS, 3))
-    for start in np.flatnonzero(random.random_sample(frames) < sensor.jump / 2.0):  # mean length
-        limb = LIMBS[random.randint(len(LIMBS) - 1)]
-        stop = start + random.randint(1, 4)
-        offsets[start:stop, limb] += sensor.jump_size * random.normal(size=3)
-    return offsets

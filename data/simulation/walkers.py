@@ -1,9 +1,8 @@
 """Simulated walkers: a kinematic model of gait, from bone lengths and joint angles to positions.
 
-No paper's data: every person is drawn from the tables below. Positions are computed for the 25
-joints of Kinect v2, whose first 20 are those of Kinect v1. The body's own axes are forward, right
-and up; the sensor's are x to the right of somebody who faces the sensor, y up and z away from it,
-in metres.
+No paper's data: every person is drawn from the tables below. The 25 joints are Kinect v2's; the
+first 20 are Kinect v1's. The body's own axes are forward, right and up; the sensor's are x to the
+right of somebody who faces the sensor, y up and z away from it, in metres.
 """
 
 from dataclasses import dataclass
@@ -16,54 +15,38 @@ JOINTS = 25
 LEFT, RIGHT = 0, 1
 SIDES = (-1.0, 1.0)  # sign of the axis "right" on the left and on the right side
 FLOOR_CLEARANCE = 0.07  # metres from the floor to an ankle
+HEIGHT = (1.70, 0.09)  # of the body, metres: mean, standard deviation between persons
 
-# Body height in metres: mean, standard deviation between persons.
-HEIGHT = (1.70, 0.09)
-
+# fmt: off
 # Bones: mean as a share of the height, relative standard deviation between persons and the sides.
 LENGTHS = {
     "torso": (0.290, 0.040, 0.0),  # hip centre to shoulder centre
     "head": (0.115, 0.050, 0.0),  # shoulder centre to head
     "hip_width": (0.100, 0.080, 0.0),
     "hip_drop": (0.040, 0.080, 0.0),  # hip joints below the hip centre
-    "shoulder_width": (0.210, 0.060, 0.0),
-    "shoulder_drop": (0.030, 0.150, 0.010),
-    "thigh": (0.240, 0.035, 0.008),
-    "shank": (0.230, 0.035, 0.008),
-    "foot": (0.070, 0.080, 0.010),
-    "upper_arm": (0.165, 0.040, 0.010),
-    "forearm": (0.145, 0.040, 0.010),
+    "shoulder_width": (0.210, 0.060, 0.0), "shoulder_drop": (0.030, 0.150, 0.010),
+    "thigh": (0.240, 0.035, 0.008), "shank": (0.230, 0.035, 0.008), "foot": (0.070, 0.080, 0.010),
+    "upper_arm": (0.165, 0.040, 0.010), "forearm": (0.145, 0.040, 0.010),
     "hand": (0.048, 0.080, 0.010),
 }
-
 # Gait and posture: mean, standard deviation between persons, and the sides. Radians unless said.
 GAIT = {
     "cadence": (1.85, 0.13, 0.0),  # steps a second
-    "hip_swing": (0.38, 0.05, 0.015),
-    "hip_flexion": (0.05, 0.04, 0.010),
-    "knee_swing": (0.95, 0.10, 0.030),
-    "knee_flexion": (0.08, 0.04, 0.015),
+    "hip_swing": (0.38, 0.05, 0.015), "hip_flexion": (0.05, 0.04, 0.010),
+    "knee_swing": (0.95, 0.10, 0.030), "knee_flexion": (0.08, 0.04, 0.015),
     "knee_lag": (1.75, 0.12, 0.040),  # from the most bent knee to the leg's foremost point
-    "ankle_swing": (0.18, 0.05, 0.015),
-    "toe_out": (0.12, 0.07, 0.030),
+    "ankle_swing": (0.18, 0.05, 0.015), "toe_out": (0.12, 0.07, 0.030),
     "stance": (0.02, 0.025, 0.008),  # legs apart
-    "arm_swing": (0.32, 0.12, 0.040),
-    "arm_lag": (0.15, 0.20, 0.050),
-    "arm_flexion": (-0.05, 0.06, 0.025),
-    "arm_spread": (0.13, 0.06, 0.025),
-    "elbow_flexion": (0.35, 0.14, 0.050),
-    "elbow_swing": (0.18, 0.08, 0.030),
-    "lean": (0.04, 0.05, 0.0),
-    "slouch": (0.10, 0.07, 0.0),
-    "head_tilt": (0.10, 0.12, 0.0),
-    "roll": (0.03, 0.015, 0.0),
-    "list": (0.0, 0.025, 0.0),  # leaning to one side
-    "pelvis_turn": (0.09, 0.03, 0.0),
-    "shoulder_turn": (0.10, 0.04, 0.0),
+    "arm_swing": (0.32, 0.12, 0.040), "arm_lag": (0.15, 0.20, 0.050),
+    "arm_flexion": (-0.05, 0.06, 0.025), "arm_spread": (0.13, 0.06, 0.025),
+    "elbow_flexion": (0.35, 0.14, 0.050), "elbow_swing": (0.18, 0.08, 0.030),
+    "lean": (0.04, 0.05, 0.0), "slouch": (0.10, 0.07, 0.0), "head_tilt": (0.10, 0.12, 0.0),
+    "roll": (0.03, 0.015, 0.0), "list": (0.0, 0.025, 0.0),  # leaning to one side
+    "pelvis_turn": (0.09, 0.03, 0.0), "shoulder_turn": (0.10, 0.04, 0.0),
     "shoulder_twist": (0.0, 0.05, 0.0),  # one shoulder carried in front
     "bob": (0.08, 0.03, 0.0),  # nodding of the trunk, twice a stride
 }
-
+# fmt: on
 # What differs between a person's recordings, by a share of the standard deviation between persons.
 POSTURE = (
     *("lean", "slouch", "head_tilt", "list", "shoulder_twist", "arm_swing", "arm_flexion"),
@@ -138,9 +121,8 @@ def walk(
     phase = random.uniform(0, 2 * np.pi) + np.pi * cadence * seconds + wander * (speed > 0)
     body = pose(person, phase, np.sqrt(speed))
     period = random.uniform(4, 7)
-    swing = 2 * np.pi * seconds / period + random.uniform(0, 2 * np.pi)
-    heading = track.heading + track.turn * seconds * track.rate / frames
-    heading = heading + track.sway * np.sin(swing)
+    wave = 2 * np.pi * seconds / period + random.uniform(0, 2 * np.pi)
+    heading = track.heading + track.turn * seconds * track.rate / frames + track.sway * np.sin(wave)
     leg = (person.lengths["thigh"] + person.lengths["shank"]).mean()
     step = 2 * leg * np.sin(np.sqrt(speed) * person.gait["hip_swing"].mean())
     travelled = (step * cadence * seconds + track.reach / 2) % track.reach - track.reach / 2

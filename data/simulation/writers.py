@@ -30,7 +30,7 @@ SAME_CLOTHES, OTHER_CLOTHES = 0.003, 0.010
 
 KINECT_V1 = Sensor(white=0.012, drift=0.024)
 KINECT_V2 = Sensor()
-POSE_ESTIMATOR = Sensor(white=0.015, drift=0.030, fit=0.020, occlusion=0.20, scale=0.05)
+POSE_ESTIMATOR = Sensor(white=0.015, drift=0.030, fit=0.020, occlusion=0.20, scale=0.05, rate=25.0)
 
 
 def write_ks20(request: Request) -> None:
@@ -74,11 +74,10 @@ def write_biwi(request: Request) -> None:
     still = replace(walking, speed=0.0, turn=10.0)
     extra = "".join(f"{j},0,0,0,0,0,0,0\n" for j in range(20))
     for actor in request.actors():
-        first_day = draw_clothes(SAME_CLOTHES, actor.random)
-        other_day = draw_clothes(OTHER_CLOTHES, actor.random)
-        sets = [("Training", training, first_day)]
+        usual, changed = (draw_clothes(x, actor.random) for x in (SAME_CLOTHES, OTHER_CLOTHES))
+        sets = [("Training", training, usual)]
         if actor.number in tested:
-            sets += [("Testing/Walking", walking, other_day), ("Testing/Still", still, other_day)]
+            sets += [("Testing/Walking", walking, changed), ("Testing/Still", still, changed)]
         for name, scene, clothes in sets:
             folder = request.root / name / f"{actor.number + 1:03d}"
             _write_walks(folder, "{:06d}-a_{}_skel.txt", actor, scene, clothes, request.recordings)
@@ -104,8 +103,7 @@ def _write_walks(
 ) -> None:
     """Walks as Kinect v1 gives them, a file a frame; between two walks the numbers leap.
 
-    A line a joint: `id,x,y,z,u,v,TrackingState,QualityFlag`. name: a file's, for frame number and
-    timestamp.
+    A line a joint: `id,x,y,z,u,v,TrackingState,QualityFlag`. name: from frame number and timestamp.
     """
     folder.mkdir(parents=True)
     template = "".join(f"{j},%.4f,%.4f,%.4f,%.1f,%.1f,%d,1\n" for j in range(20))
@@ -133,7 +131,7 @@ def write_casia(request: Request) -> None:
             for video in range(1, videos + 1):
                 walker = actor.burdened(condition)
                 for view in casia_b.VIEWS:  # degrees; 0 walks towards the camera
-                    scene = Scene(POSE_ESTIMATOR, view, heading_spread=6.0, turn=10.0, rate=25.0)
+                    scene = Scene(POSE_ESTIMATOR, view, heading_spread=6.0, turn=10.0)
                     frames = walker.record(scene, clothes)[:, CASIA_JOINTS].astype(np.float32)
                     name = f"{actor.number + 1:03d}-{condition}-{video:02d}-{view:03d}.npy"
                     np.save(request.root / name, frames)
