@@ -4,18 +4,23 @@
     python train_statistics.py --dataset KGBD --probe probe --resume         after an interruption
     python train_statistics.py --dataset KGBD --probe probe --mode Eval      score the saved model
     python train_statistics.py --dataset IAS --probe A --eps 0.7 --seed 1    change one thing
+    python train_statistics.py --dataset KGBD --probe probe --tracklets      recordings are known
 
 The schedule is fixed: --rounds rounds of --round_epochs epochs. A round begins with an evaluation
 and with labels for the training windows: clusters of window LDA's features at first, of the
-encoder's own afterwards (models/statistics.py). Persons' labels enter no part of training.
+encoder's own afterwards (models/statistics.py). Persons' labels enter no part of training. With
+--tracklets the labels are recordings, of which those that are each other's nearest are joined
+after the first round; figures "knows tracklets" compare with others of this kind only.
 
-Data come from preprocess.py. Files of a run, in <out>/statistics/<dataset>/<probe>/: best.pt,
-last.pt (to resume), history.csv, log.txt, results.json.
+Data come from preprocess.py. Files of a run, in <out>/statistics/<dataset>/<probe>/ (with
+--tracklets <out>/statistics-tracklets/<dataset>/<probe>/): best.pt, last.pt (to resume),
+history.csv, log.txt, results.json.
 """
 
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -33,7 +38,7 @@ from engine.run import Run, execute
 from engine.settings import StatisticsSettings
 from engine.timer import Timer
 from models.simmc import mean_of_clusters
-from models.statistics import Statistics, WindowLDA, class_contrast
+from models.statistics import Statistics, WindowLDA, class_contrast, join_nearest
 from reid import cluster_quality
 from reid.jaccard import cluster
 
@@ -42,8 +47,11 @@ def main() -> None:
     options = parse_training(__doc__, "statistics", TrainingOptions)
     device = pick_device(options.device)
     start_log(options.quiet)
-    folder = options.out / "statistics" / options.dataset / options.probe
-    run = Run("statistics", options, folder, identity={"knows": "nothing"})
+    tracklets = options.settings.tracklets
+    name = "statistics-tracklets" if tracklets else "statistics"
+    folder = options.out / name / options.dataset / options.probe
+    knows = {"knows": "tracklets" if tracklets else "nothing"}
+    run = Run("statistics", options, folder, identity=knows)
     execute(run, options, device, train, evaluate, write_features)
 
 
@@ -76,6 +84,11 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     settings = options.settings
     sets = evaluation.load_in_order(options)
     sets = evaluation.cut(sets, settings.batch_size, options.protocol)
+    if settings.tracklets and sets.train.recordings is None:
+        raise InputError(
+            f"--tracklets: expected recording_id files in {sets.paths['train']}, found none; write "
+            "the windows with preprocess.py, or leave out --tracklets"
+        )
     run.open()
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     torch.manual_seed(options.seed)
@@ -127,18 +140,24 @@ def label(
     """Labels (N,) of a round, -1 for noise, and its first class vectors (K, D_out).
 
     The first round clusters window LDA's features and draws the vectors; later ones cluster the
-    encoder's, whose class means the vectors are.
+    encoder's, whose class means the vectors are. With tracklets recordings take the place of
+    clusters.
     """
     if epoch > 0:
         features = encode_set(model, windows.skeletons)  # (N, D_out)
-    else:
+    elif not settings.tracklets:
         skeletons = torch.from_numpy(windows.skeletons)
         features = WindowLDA(skeletons.shape[2]).fit(skeletons)(skeletons)  # (N, 80)
-    labels = torch.from_numpy(cluster(features, settings.eps, settings.min_samples))
+    if settings.tracklets:
+        labels = torch.from_numpy(np.unique(windows.recordings, return_inverse=True)[1])
+    else:
+        labels = torch.from_numpy(cluster(features, settings.eps, settings.min_samples))
+    if epoch == 0:
+        return labels, functional.normalize(torch.randn(int(labels.max()) + 1, settings.D_out))
     labels = labels.to(features.device)
-    if epoch > 0:
-        return labels, mean_of_clusters(features, labels)
-    return labels, functional.normalize(torch.randn(int(labels.max()) + 1, settings.D_out))
+    if settings.tracklets:
+        labels = join_nearest(features, labels)
+    return labels, mean_of_clusters(features, labels)
 
 
 def learn(current: Round, windows: Tensor, epoch: int, seed: int) -> float:

@@ -24,17 +24,23 @@ def broken(
 
 @dataclass(frozen=True)
 class Sequences:
-    """Windows: skeletons (N, f, J, 3) float32 in the unit of the files; labels (N,) int64."""
+    """Windows: skeletons (N, f, J, 3) float32 in the unit of the files; labels (N,) int64.
+
+    recordings (N,) int64: the number of each window's recording, in the order of split.json; None
+    where the files do not tell.
+    """
 
     skeletons: np.ndarray
     labels: np.ndarray
+    recordings: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, index: np.ndarray) -> "Sequences":
         """The windows with these numbers, or where a (N,) mask is true, in this order."""
-        return Sequences(self.skeletons[index], self.labels[index])
+        recordings = None if self.recordings is None else self.recordings[index]
+        return Sequences(self.skeletons[index], self.labels[index], recordings)
 
 
 def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
@@ -54,7 +60,7 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
     skeletons = np.stack(axes, axis=-1).reshape(len(labels), part.length, joints, 3)  # (N, f, J, 3)
     if centred:
         skeletons = skeletons - skeletons[:, :, :1]
-    return Sequences(skeletons.astype(np.float32), labels)
+    return Sequences(skeletons.astype(np.float32), labels, _read_recordings(part, len(labels)))
 
 
 def read_labels(part: Part) -> np.ndarray:
@@ -67,6 +73,17 @@ def read_labels(part: Part) -> np.ndarray:
     if part.ids.is_file():
         return _labels_of_ids(part.ids)
     raise InputError(f"no labels: expected {part.frame_id} or {part.ids}, found none to read")
+
+
+def _read_recordings(part: Part, windows: int) -> np.ndarray | None:
+    """The recording number of each window (N,) int64; None without such a file."""
+    if not part.recording_id.is_file():
+        return None
+    numbers = _read_npy(part.recording_id)
+    if numbers is None or numbers.shape != (windows,):
+        found = "objects" if numbers is None else f"the shape {numbers.shape}"
+        raise broken(part.recording_id, f"a recording number for each of {windows} windows", found)
+    return _whole_numbers(numbers, part.recording_id)
 
 
 def _read_npy(path: Path) -> np.ndarray | None:

@@ -29,6 +29,11 @@ class Part:
         return self.folder / f"frame_id_{self.name}_{self.length}.npy"
 
     @property
+    def recording_id(self) -> Path:
+        """The file of recording numbers, which preprocess.py writes and downloads lack."""
+        return self.folder / f"recording_id_{self.name}_{self.length}.npy"
+
+    @property
     def ids(self) -> Path:
         """The pickled file of window numbers by label."""
         return self.folder / f"ids_{self.name}_{self.length}.npy"

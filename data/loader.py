@@ -1,7 +1,7 @@
 """Load a data set for training and for its two protocols, retrieval and recognition."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +129,7 @@ def load_recognition(
     order = training_order(train.labels, balance=balance and row.balanced, **sampling)
 
     def as_classes(part: Sequences) -> Sequences:
-        return Sequences(part.skeletons, np.searchsorted(persons, part.labels))
+        return replace(part, labels=np.searchsorted(persons, part.labels))
 
     tests = {name: as_classes(part) for name, part in sets.items()}
     return Recognition(as_classes(train.take(order)), tests, persons, order=order, **common)
@@ -158,8 +158,9 @@ def _recognition_tests(row: datasets.Dataset, split: str | None, view: int | Non
 
 
 def _join(parts: list[Sequences]) -> Sequences:
-    skeletons = np.concatenate([part.skeletons for part in parts])
-    return Sequences(skeletons, np.concatenate([part.labels for part in parts]))
+    columns = zip(*((part.skeletons, part.labels, part.recordings) for part in parts), strict=True)
+    known = (column for column in columns if all(values is not None for values in column))
+    return Sequences(*(np.concatenate(column) for column in known))
 
 
 def warn_of_lost(tested: np.ndarray, known: np.ndarray, words: str) -> None:

@@ -37,7 +37,9 @@ def split_windows(name: str, arrangement: Arrangement, length: int) -> dict[str,
                 f"{len(own)}; choose a smaller length or add recordings"
             )
         starts = RAW[name].starts if split == TRAIN else back_to_back
-        windows[split] = cut_windows(frames, [each.person for each in own], length, starts)
+        cut = cut_windows(frames, [each.person for each in own], length, starts)
+        numbers = np.flatnonzero([other == split for other in arrangement.splits])
+        windows[split] = replace(cut, recordings=numbers[cut.recordings])
     return windows
 
 
@@ -101,6 +103,7 @@ def _write_part(part: Part, windows: Sequences, persons: list[int]) -> None:
     for number, axis in enumerate(AXES):
         np.save(part.axis(axis), skeletons[..., number].reshape(-1, skeletons.shape[2]))
     np.save(part.frame_id, labels)
+    np.save(part.recording_id, windows.recordings)
     ids = {person: np.flatnonzero(labels == person).tolist() for person in dict.fromkeys(persons)}
     np.save(part.ids, np.array(ids, dtype=object))
 

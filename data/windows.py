@@ -34,10 +34,13 @@ def cut_windows(
     """Windows (N, f, J, 3) in the type of the recordings, in the order: shift, recording, window.
 
     recordings: at least one array (n, J, 3); one that is shorter than `length` gives no window.
+    Those of the result are numbers in this list.
     """
-    windows, persons = [], []
+    windows, persons, numbers = [], [], []
     for starts_of in zip(*(starts(len(frames), length) for frames in recordings), strict=True):
-        for frames, label, first in zip(recordings, labels, starts_of, strict=True):
+        each = zip(recordings, labels, starts_of, strict=True)
+        for number, (frames, label, first) in enumerate(each):
             windows.append(frames[first[:, None] + np.arange(length)])  # (windows, f, J, 3)
             persons.append(np.full(len(first), label))
-    return Sequences(np.concatenate(windows), np.concatenate(persons))
+            numbers.append(np.full(len(first), number))
+    return Sequences(*(np.concatenate(parts) for parts in (windows, persons, numbers)))

@@ -83,7 +83,10 @@ class StatisticsSettings:
     D_out: int = option(128, "feature size", type=positive_int)
     dropout: float = option(0.4, "share of units dropped", type=below_one)
     noise: float = option(0.1, "deviation of the noise on the input", type=not_negative)
-    t: float = option(0.1, "temperature", type=positive)
+    tracklets: bool = option(
+        False, "windows of one recording are known to be one person's", action="store_true"
+    )
+    t: float | None = option(None, "temperature (0.1, with tracklets 0.15)", type=positive)
     eps: float = option(0.6, "DBSCAN: Jaccard distance of neighbours", type=below_one)
     min_samples: int = option(4, "DBSCAN: neighbours of a core sequence", type=positive_int)
     rounds: int = option(3, "rounds, each with labels of its own", type=positive_int)
@@ -91,6 +94,10 @@ class StatisticsSettings:
     lr: float = _lr(0.001)
     weight_decay: float = option(0.01, "of the encoder, by AdamW", type=not_negative)
     batch_size: int = _batch_size(256)
+
+    def __post_init__(self):
+        if self.t is None:
+            object.__setattr__(self, "t", 0.15 if self.tracklets else 0.1)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.simmc import mean_of_clusters
+
 BATCH = 24_576  # frames described at a time
 LARGEST = 10.0  # standard deviations; beyond them lies a lost joint, not a person
 SMALLEST = 1e-6  # deviation of a number that does not vary, in the unit of the skeletons
@@ -147,3 +149,14 @@ def class_contrast(features: Tensor, labels: Tensor, vectors: Tensor, t: float) 
     v: features of unit length (B, D_out). labels: (B,). c: class vectors (K, D_out), learned.
     """
     return functional.cross_entropy(features @ functional.normalize(vectors).T / t, labels)
+
+
+def join_nearest(features: Tensor, labels: Tensor) -> Tensor:
+    """Labels (N,) of windows in which two classes are one if their mean features are each other's
+    nearest by cosine. features: (N, D_out).
+    """
+    means = functional.normalize(mean_of_clusters(features, labels))  # (K, D_out)
+    nearest = (means @ means.T).fill_diagonal_(-2).argmax(dim=1)
+    own = torch.arange(len(means), device=means.device)
+    joined = torch.where(nearest[nearest] == own, torch.minimum(own, nearest), own)
+    return joined.unique(return_inverse=True)[1][labels]

@@ -148,6 +148,24 @@ def test_windows_equal_a_slow_version(length):
         expected, expected_labels = slow_windows(recordings, labels, length, shifts, stride)
         assert np.array_equal(windows.skeletons, expected)
         assert np.array_equal(windows.labels, expected_labels)
+        numbers = slow_windows(recordings, range(12), length, shifts, stride)[1]
+        assert np.array_equal(windows.recordings, numbers)
+
+
+@pytest.mark.filterwarnings("ignore:IAS A")
+@pytest.mark.parametrize("dataset", ["BIWI", "IAS", "KGBD", "KS20"])
+def test_windows_know_their_recording(dataset, ours):
+    """Its number in split.json, whose person and split are the window's; resampling keeps it."""
+    rows = list(read_split(ours / dataset / "6")["recordings"].values())
+    probe = next(iter(data.DATASETS[dataset].gallery_of))
+    sets = data.load(dataset, probe, 6, ours, balance=False, shuffle=False)
+    for part in (sets.train, sets.probe, sets.gallery):
+        assert part.recordings.dtype == np.int64
+        assert [rows[number]["person"] for number in part.recordings] == part.labels.tolist()
+        assert len({rows[number]["split"] for number in part.recordings}) == 1
+    drawn = data.load(dataset, probe, 6, ours, balance=True, batch_size=16)
+    assert np.array_equal(drawn.train.recordings, sets.train.recordings[drawn.order])
+    assert data.load_recognition(dataset, None, 6, ours, balance=False).train.recordings is not None
 
 
 def test_same_seed_same_files_other_seed_other_split(released, tmp_path):
@@ -157,7 +175,7 @@ def test_same_seed_same_files_other_seed_other_split(released, tmp_path):
     files = [
         path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()
     ]
-    assert len(files) == 32
+    assert len(files) == 38
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     for dataset in ("KGBD", "KS20"):

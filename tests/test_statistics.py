@@ -7,7 +7,7 @@ import pytest
 import torch
 from commands import score_files
 from scipy.linalg import eigh
-from training import RETRIEVAL, pick, same, without_time
+from training import RETRIEVAL, history, pick, same, without_time
 
 import data
 from engine import checkpoint
@@ -18,6 +18,7 @@ from models.statistics import (
     class_contrast,
     frame_descriptor,
     frame_size,
+    join_nearest,
 )
 from train_statistics import learning_rate
 
@@ -194,3 +195,43 @@ def test_every_setting_has_an_effect(once, train, option, value):
 )
 def test_wrong_use(train, capsys, arguments, message):
     assert message in train.error(capsys, *arguments)
+
+
+def test_nearest_classes_are_joined():
+    """0 and 1 are each other's nearest, 2's nearest is 1 but not the reverse, 3 and 4 again."""
+    angles = torch.tensor([0, 0.1, 0.25, 2, 2.2])
+    means = torch.stack([angles.cos(), angles.sin()], dim=1)
+    labels = torch.tensor([4, 0, 1, 1, 2, 3, 0])
+    spread = torch.tensor([0, 0.01, 0.02, -0.02, 0, 0, -0.01])[:, None]
+    joined = join_nearest(means[labels] + spread, labels)
+    assert joined.tolist() == [2, 0, 0, 0, 1, 2, 0]
+
+
+def give_recordings(train) -> None:
+    """Every four windows of the training set become a recording, which are then of one person."""
+    folder = data.load("KS20", "probe", 6, train.data, balance=False).paths["train"]
+    labels = np.load(folder / "frame_id_KS20_6.npy")
+    np.save(folder / "recording_id_KS20_6.npy", np.arange(len(labels)) // 4)
+
+
+def test_tracklets(train, capsys):
+    give_recordings(train)
+    result = train("--tracklets", "--save_features", train.out / "top.npz")
+    assert (result["knows"], result["settings"]["t"]) == ("tracklets", 0.15)
+    assert "knows tracklets" in capsys.readouterr().out
+    best = train.out / "statistics-tracklets" / "KS20" / "probe" / "best.pt"
+    assert pick(train.evaluate(best), RETRIEVAL) == pick(result["best"], RETRIEVAL)
+    rows = history(best.with_name("history.csv"))
+    assert int(rows[0]["clusters_1"]) == 32  # 8 persons' 16 windows each, of which pairs are joined
+    assert 16 <= int(rows[2]["clusters_1"]) < 32
+    train("--tracklets", "--epochs", 3)
+    assert without_time(train("--tracklets", "--resume"))["last"] == result["last"]
+    assert pick(train("--tracklets", "--mode", "Eval"), result["best"]) == result["best"]
+
+
+def test_tracklets_need_recordings(train, capsys):
+    assert "expected recording_id files in" in train.error(capsys, "--tracklets")
+    give_recordings(train)
+    folder = data.load("KS20", "probe", 6, train.data, balance=False).paths["train"]
+    np.save(folder / "recording_id_KS20_6.npy", np.arange(9))
+    assert "a recording number for each of 128 windows" in train.error(capsys, "--tracklets")
