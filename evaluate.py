@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.command_line import add_options, option, pick_device, positive_int, script_parser
+from common.command_line import add_options, option, pick_device, script_parser
 from common.errors import InputError, run_command
 from common.log import start_log
+from common.numbers import positive_int
 from data import Retrieval, datasets, provenance
 from data.loader import LOST, warn_of_lost
 from engine import checkpoint, classifiers, evaluation, features, recogniser, results

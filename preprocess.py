@@ -15,8 +15,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from common.command_line import script_parser, seed_number
+from common.command_line import script_parser
 from common.errors import InputError, collected, raise_collected, run_command
+from common.numbers import seed_number
 from data.datasets import DATASETS
 from data.prepare import warn_duplicates, warn_short, write
 from data.raw.formats import RAW, arrange, find

@@ -16,9 +16,10 @@ import argparse
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from common.command_line import pick_device, positive_int, script_parser
+from common.command_line import pick_device, script_parser
 from common.errors import InputError, run_command
 from common.files import hold
+from common.numbers import positive_int
 from data import datasets
 from preprocess import preprocess
 from reproduction.experiments import COLUMNS, METHODS, jobs, plan

@@ -26,8 +26,9 @@ from pathlib import Path
 
 from benchmarks import inputs
 from benchmarks.harness import ROOT, Options, SkippedError, conditions, save, show
-from common.command_line import pick_device, positive_int, script_parser
+from common.command_line import pick_device, script_parser
 from common.errors import InputError, run_command
+from common.numbers import positive_int
 from data import datasets
 from data.layouts import locate
 from data.raw.formats import find

@@ -1,9 +1,7 @@
 """Command lines: parsers, types of options, options declared as fields of a dataclass, devices."""
 
 import argparse
-import math
 import os
-from collections.abc import Callable
 from dataclasses import Field, field
 from inspect import get_annotations
 from pathlib import Path
@@ -60,33 +58,6 @@ def _add_option(group, declared: Field, default: Any) -> None:
         text += f" ({default})"
     names = (f"--{declared.name}", *declared.metadata["names"])
     group.add_argument(*names, help=text, default=argparse.SUPPRESS, **words)
-
-
-def number(
-    words: str, allowed: Callable[[Any], bool], kind: type = float
-) -> Callable[[str], int | float]:
-    """An argparse type: a finite number, float or int, that is `allowed`, as `words` say."""
-
-    def parse(text: str) -> int | float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if value != value or abs(value) == math.inf or not allowed(value):
-            raise argparse.ArgumentTypeError(f"expected {words}, found {text!r}")
-        return value
-
-    return parse
-
-
-positive_int = number(
-    f"a whole number of at least 1 and at most {10**9}", lambda x: 1 <= x <= 10**9, int
-)
-seed_number = number(f"a whole number from 0 to {2**32 - 1}", lambda x: 0 <= x < 2**32, int)
-positive = number("a number above 0", lambda x: x > 0)
-not_negative = number("a number of at least 0", lambda x: x >= 0)
-share = number("a number from 0 to 1", lambda x: 0 <= x <= 1)
-below_one = number("a number above 0 and below 1", lambda x: 0 < x < 1)
 
 
 def output_file(text: str) -> Path:

@@ -8,16 +8,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from common.command_line import (
-    add_options,
-    device_name,
-    option,
-    output_file,
-    positive_int,
-    script_parser,
-    seed_number,
-)
+from common.command_line import add_options, device_name, option, output_file, script_parser
 from common.errors import InputError
+from common.numbers import positive_int, seed_number
 from data import datasets
 from engine.settings import PROTOCOLS, SETTINGS, choose
 

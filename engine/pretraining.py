@@ -17,17 +17,10 @@ from common.command_line import pick_device
 from common.errors import InputError
 from common.log import log, start_log
 from data import Recognition, Retrieval, datasets
-from engine import (
-    checkpoint,
-    evaluation,
-    features,
-    model_size,
-    recogniser,
-    recognition_training,
-    results,
-)
+from engine import checkpoint, evaluation, features, model_size, recogniser, results
 from engine.encoding import is_centred, load_model, settings_of
 from engine.options import PhaseOptions
+from engine.recognition_training import summary, table
 from engine.run import Run, execute
 
 SAVE_SECONDS = 30  # between two states of the encoders, 70 MB each
@@ -172,8 +165,8 @@ def report(
     content, retrieval = dict(content or {}), {}
     if figures:
         first = next(iter(tests_of(options.probe, figures)))
-        content |= recognition_training.summary(figures, first)
-        print(f"{run.title}\n" + recognition_training.table(figures, run.method))
+        content |= summary(figures, first)
+        print(f"{run.title}\n" + table(figures, run.method))
     retrieval = score_retrieval(run, options, device, untrained)
     run.write_results(content | ({"retrieval": retrieval} if figures else retrieval))
 

@@ -9,16 +9,9 @@ from collections.abc import Mapping
 from dataclasses import InitVar, asdict, dataclass
 from typing import Any
 
-from common.command_line import (
-    SWITCH,
-    below_one,
-    not_negative,
-    option,
-    positive,
-    positive_int,
-    share,
-)
+from common.command_line import SWITCH, option
 from common.errors import InputError
+from common.numbers import below_one, not_negative, positive, positive_int, share
 from data.frame_subsets import SUBSET_SIZES
 
 PROTOCOLS = ("full", "released")

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.command_line import option, output_file, positive_int
+from common.command_line import option, output_file
 from common.errors import InputError
 from common.log import log
+from common.numbers import positive_int
 from data import datasets
 from engine import checkpoint, settings
 from engine.encoding import METHODS
