@@ -49,9 +49,7 @@ def wanted_lengths(words: list[str]) -> list[int] | None:
 def preprocess(
     dataset: str, folder: Path, lengths: list[int] | None, out: Path, seed: int, joint_order: str
 ) -> None:
-    """Read one raw data set once and write it at every length (None: the published ones).
-    InputError for broken raw data, and for what cannot be written, once all else is.
-    """
+    """Read one raw data set once and write it at every length; InputError once all else is done."""
     simulated = any((place / MARKER).exists() for place in (folder, folder.parent))
     print(f"{dataset}{' (simulated)' if simulated else ''}: reading {folder}", flush=True)
     recordings = RAW[dataset].read(folder, joint_order)

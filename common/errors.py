@@ -13,9 +13,7 @@ READER_GONE = (
 
 
 class InputError(Exception):
-    """Wrong use or bad input. The message is one line: what was expected, what was found, what to
-    do.
-    """
+    """Wrong use or bad input, in one line: what was expected, what was found, what to do."""
 
 
 @contextmanager

@@ -64,9 +64,7 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
 
 
 def read_labels(part: Part) -> np.ndarray:
-    """Person label of each window (N,) int64, from frame_id or, if that is missing or pickled, from
-    ids. InputError if neither can be read, or the labels are not whole numbers.
-    """
+    """Person labels (N,) int64 of the windows, from frame_id or else from ids; InputError if neither."""
     labels = _read_npy(part.frame_id) if part.frame_id.is_file() else None
     if labels is not None:
         return _whole_numbers(labels, part.frame_id)

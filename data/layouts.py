@@ -67,9 +67,7 @@ class Layout:
 
 
 def layouts(dataset: Dataset, length: int, root: Path, view: int | None = None) -> list[Layout]:
-    """Every layout in which a data set may lie, in the order in which they are looked for; with
-    `view`, the cross-view ones. InputError for a view that the data set does not have.
-    """
+    """Every layout in which a data set, or a view of it, may lie; InputError for an unknown view."""
     layout, old = partial(Layout, dataset, length), f"{dataset.name}_"
     if view is None:
         base = root / (dataset.folder or dataset.name) / str(length)

@@ -1,6 +1,4 @@
-"""Checkpoints: one dict of tensors and plain values, written whole or not at all, read without
-running code.
-"""
+"""Checkpoints: a dict of tensors and plain values, written whole, read without running code."""
 
 import hashlib
 from collections.abc import Mapping

@@ -51,9 +51,7 @@ def read_casia_b(root: Path, joint_order: str) -> list[Recording]:
 
 
 def _read_video(path: Path) -> np.ndarray:
-    """(frames, 14, 3) float64, all finite, from an array (frames, 14, 3) or (frames, 42); in a .csv
-    file a line may also hold a joint.
-    """
+    """Frames (n, 14, 3) float64, all finite, of an array (n, 14, 3) or (n, 42)."""
     try:
         if path.suffix == ".csv":
             form = f"x,y,z of a joint or of {JOINTS} joints"

@@ -1,6 +1,4 @@
-"""The one place that knows raw data by name: where each data set lies, who reads it, and how it is
-split, cut and windowed.
-"""
+"""The raw data sets by name: where each lies, who reads it, how it is split, cut and windowed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

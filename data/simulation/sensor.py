@@ -106,9 +106,7 @@ def occlude(positions: np.ndarray, heading: np.ndarray, share: float) -> np.ndar
 
 
 def lost_joints(frames: int, rate: float, random: RandomState) -> np.ndarray:
-    """Tracking states (frames, 25): 2 tracked, 1 inferred, 0 lost; 0 in a share `rate` of the
-    frames. Joints are lost limb by limb, for one to four frames on end.
-    """
+    """Tracking states (frames, 25), 2 to 0; a share `rate` of the frames has a limb lost (0)."""
     state = np.full((frames, JOINTS), 2)
     state[random.random_sample(state.shape) < 0.04] = 1
     for start in np.flatnonzero(random.random_sample(frames) < rate / 2.5):  # the mean length
