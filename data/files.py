@@ -64,7 +64,7 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
 
 
 def read_labels(part: Part) -> np.ndarray:
-    """Person labels (N,) int64 of the windows, from frame_id or else from ids; InputError if neither."""
+    """Person labels (N,) int64 of the windows, from frame_id or ids; InputError if neither."""
     labels = _read_npy(part.frame_id) if part.frame_id.is_file() else None
     if labels is not None:
         return _whole_numbers(labels, part.frame_id)

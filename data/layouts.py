@@ -67,7 +67,7 @@ class Layout:
 
 
 def layouts(dataset: Dataset, length: int, root: Path, view: int | None = None) -> list[Layout]:
-    """Every layout in which a data set, or a view of it, may lie; InputError for an unknown view."""
+    """Every layout in which a data set, or a view of it, may lie; InputError if unknown."""
     layout, old = partial(Layout, dataset, length), f"{dataset.name}_"
     if view is None:
         base = root / (dataset.folder or dataset.name) / str(length)

@@ -37,7 +37,7 @@ def training_order(
     shuffle: bool = True,
     seed: int = 0,
 ) -> np.ndarray:
-    """Window numbers of the training rows: resampled if `balance`, permuted if `shuffle`, from rng."""
+    """Window numbers of the training rows: resampled if `balance`, permuted if `shuffle`."""
     rng = rng or np.random.RandomState(seed)
     order = class_balanced(labels, batch_size, rng) if balance else np.arange(len(labels))
     return order[rng.permutation(len(order))] if shuffle else order

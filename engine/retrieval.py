@@ -19,9 +19,8 @@ from engine.options import TrainingOptions
 from engine.run import Run, execute
 
 SOURCE_HELP = (
-    "train on frame features in place of skeletons: of the encoder that train_age.py or "
-    "train_smsge.py has trained with --task retrieval, of a checkpoint FILE.pt, or of the files "
-    "FILE.train.npz, FILE.probe.npz and FILE.gallery.npz for FILE.npz"
+    "train on frame features: of the encoder that train_age.py or train_smsge.py has trained with "
+    "--task retrieval, of a checkpoint FILE.pt, or of FILE.npz (FILE.train.npz, FILE.probe.npz, ...)"
 )
 
 

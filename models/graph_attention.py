@@ -21,7 +21,7 @@ SLOPE = 0.2  # of the leaky ReLU
 
 
 def neighbour_groups(bias: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """By number of neighbours K the nodes and their neighbours (K, nodes). bias (n, n): 0 or -1e9."""
+    """By degree K the nodes and their neighbours (K, nodes). bias (n, n): 0 or -1e9."""
     near = bias == 0
     degrees = near.sum(axis=1)
     groups = [np.flatnonzero(degrees == K) for K in np.unique(degrees)]

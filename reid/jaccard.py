@@ -96,7 +96,7 @@ def encode(features: Tensor, rank: Tensor, k2: int) -> csr_array:
 
 
 def close_pairs(v: csr_array, max_distance: float | None = None) -> csr_array:
-    """Jaccard distances below 1 or at most max_distance of pairs i <= j, (N, N) float32. v: of encode."""
+    """Jaccard distances, below 1 or at most max_distance, of pairs i <= j of v (encode)."""
     from reid import jaccard_loops
 
     # Both sides of `d <= limit` are float32: what rounds to eps is within eps, as released.

@@ -50,7 +50,7 @@ def _read_frame(path: Path) -> np.ndarray:
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    """The file's one array of 25 joints, in rows or columns, with or without the id before x, y, z."""
+    """The file's one array of 25 joints, in rows or columns, with or without an id."""
     try:
         arrays = [value for key, value in loadmat(path).items() if not key.startswith("__")]
     except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError) as error:
