@@ -10,8 +10,8 @@
 Data come from preprocess.py; settings not given are the published ones (engine/settings.py). --task
 recognition also shows retrieval by the same encoders; --task retrieval trains on the training split
 alone. --probe names the test split that the results begin with. Files of a run, in <out>/AGE/
-<dataset>/<attention>[_retrieval]/: encoder/best.pt, <manner>/best_<split>.pt and final.pt, last.pt
-and history.csv of both phases, log.txt, results.json, alignment.png.
+<dataset>/<attention>[_same][_retrieval]/: encoder/best.pt, <manner>/best_<split>.pt and final.pt,
+last.pt and history.csv of both phases, log.txt, results.json, alignment.png.
 """
 
 from collections import defaultdict
@@ -47,7 +47,8 @@ def main() -> None:
         raise InputError(f"AGE needs windows of at least 2 frames, found {options.length}")
     if settings.balance and options.protocol == "released":
         raise InputError("the released AGE does not resample: leave out --balance")
-    pretraining.run_phases("AGE", options, settings.attention, recogniser_name(settings), train)
+    variant = settings.attention + "_same" * (settings.target == "same")
+    pretraining.run_phases("AGE", options, variant, recogniser_name(settings), train)
 
 
 def train(run: Run, options: PhaseOptions, device: torch.device) -> None:

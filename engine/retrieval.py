@@ -20,7 +20,7 @@ from engine.run import Run, execute
 
 SOURCE_HELP = (
     "train on frame features: of the encoder that train_age.py or train_smsge.py has trained with "
-    "--task retrieval, of a checkpoint FILE.pt, or of FILE.npz (FILE.train.npz, FILE.probe.npz, ...)"
+    "--task retrieval, of a checkpoint FILE.pt, or of FILE.npz (FILE.train.npz, FILE.probe.npz ...)"
 )
 
 

@@ -96,7 +96,7 @@ def test_an_axis_that_stops_keeps_its_weights(train, monkeypatch):
 @pytest.mark.parametrize(
     ("option", "value", "encoder"),
     [
-        ("--decoder_input", "previous", True), ("--target", "same", True), ("--centred", None, True),
+        ("--decoder_input", "previous", True), ("--centred", None, True),
         ("--hidden", 4, True), ("--lr", 0.001, True), ("--batch_size", 8, True), ("--seed", 1, True),
         ("--balance", None, True), ("--two_thirds", None, True), ("--manner", "sc", False),
         ("--feature", "states", False),
@@ -111,6 +111,15 @@ def test_every_setting_has_an_effect(train, once, option, value, encoder):
     if option not in ("--seed", "--balance"):
         name = option.removeprefix("--")
         assert changed["settings"][name] == (True if value is None else value)
+
+
+def test_each_target_has_a_folder_of_its_own(train):
+    reverse = train("--epochs", 1)
+    before = train.path("encoder", "best.pt").read_bytes()
+    same_order = train("--epochs", 1, "--target", "same")
+    assert train.path("encoder", "best.pt").read_bytes() == before
+    assert (train.path().with_name("LA_same") / "encoder" / "best.pt").is_file()
+    assert same_order["settings"]["target"] == "same" and same_order["last"] != reverse["last"]
 
 
 def test_another_manner_on_the_same_encoders(train):
