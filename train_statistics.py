@@ -3,18 +3,15 @@
     python train_statistics.py --dataset KGBD --probe probe                  best and last are kept
     python train_statistics.py --dataset KGBD --probe probe --resume         after an interruption
     python train_statistics.py --dataset KGBD --probe probe --mode Eval      score the saved model
-    python train_statistics.py --dataset IAS --probe A --eps 0.7 --seed 1    change one thing
     python train_statistics.py --dataset KGBD --probe probe --tracklets      recordings are known
 
 The schedule is fixed: --rounds rounds of --round_epochs epochs. A round begins with an evaluation
-and with labels for the training windows: clusters of window LDA's features at first, of the
-encoder's own afterwards (models/statistics.py). Persons' labels enter no part of training. With
---tracklets the labels are recordings, of which those that are each other's nearest are joined
-after the first round; figures "knows tracklets" compare with others of this kind only.
+and with clusters of the training windows, by window LDA at first, by the encoder afterwards
+(models/statistics.py). With --tracklets recordings take the place of clusters; after the first
+round those that are each other's nearest are joined. Persons' labels enter no part of training.
 
-Data come from preprocess.py. Files of a run, in <out>/statistics/<dataset>/<probe>/ (with
---tracklets <out>/statistics-tracklets/<dataset>/<probe>/): best.pt, last.pt (to resume),
-history.csv, log.txt, results.json.
+Files of a run, in <out>/statistics/<dataset>/<probe>/ (statistics-tracklets/ with --tracklets):
+best.pt, last.pt (to resume), history.csv, log.txt, results.json.
 """
 
 import math
@@ -47,11 +44,10 @@ def main() -> None:
     options = parse_training(__doc__, "statistics", TrainingOptions)
     device = pick_device(options.device)
     start_log(options.quiet)
-    tracklets = options.settings.tracklets
-    name = "statistics-tracklets" if tracklets else "statistics"
+    knows = "tracklets" if options.settings.tracklets else "nothing"
+    name = "statistics" if knows == "nothing" else "statistics-tracklets"
     folder = options.out / name / options.dataset / options.probe
-    knows = {"knows": "tracklets" if tracklets else "nothing"}
-    run = Run("statistics", options, folder, identity=knows)
+    run = Run("statistics", options, folder, identity={"knows": knows})
     execute(run, options, device, train, evaluate, write_features)
 
 
@@ -65,10 +61,9 @@ class Round:
         """Take labels (N,), -1 for noise, and initial class vectors (K, D_out)."""
         device = next(self.model.parameters()).device
         self.labels, self.vectors = labels.to(device), nn.Parameter(vectors.to(device))
-        groups = [{"params": list(self.model.parameters())}]
-        groups += [{"params": [self.vectors], "weight_decay": 0.0}]
-        decay = self.settings.weight_decay
-        self.optimizer = torch.optim.AdamW(groups, self.settings.lr, weight_decay=decay)
+        encoder = {"params": list(self.model.parameters())}
+        groups = [encoder, {"params": [self.vectors], "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay)
 
     def state_dict(self) -> dict[str, Any]:
         optimizer = self.optimizer.state_dict()
@@ -82,13 +77,10 @@ class Round:
 def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     """Label, learn for the epochs of a round, evaluate; again for every round."""
     settings = options.settings
-    sets = evaluation.load_in_order(options)
-    sets = evaluation.cut(sets, settings.batch_size, options.protocol)
+    sets = evaluation.cut(evaluation.load_in_order(options), settings.batch_size, options.protocol)
     if settings.tracklets and sets.train.recordings is None:
-        raise InputError(
-            f"--tracklets: expected recording_id files in {sets.paths['train']}, found none; write "
-            "the windows with preprocess.py, or leave out --tracklets"
-        )
+        where = f"expected recording_id files in {sets.paths['train']}, found none"
+        raise InputError(f"--tracklets: {where}; preprocess.py writes them")
     run.open()
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     torch.manual_seed(options.seed)
@@ -101,15 +93,13 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     last = min(settings.rounds * settings.round_epochs, options.epochs or math.inf)
     with Timer(last, epoch, options.quiet, device) as timer:
         while True:
-            row, losses = {}, {}
-            begins, reason = epoch % settings.round_epochs == 0, None
-            if epoch >= last:  # more, if a longer run was resumed
-                reason = f"{epoch} epochs done"
+            row, losses, begins = {}, {}, epoch % settings.round_epochs == 0
+            reason = f"{epoch} epochs done" if epoch >= last else None
             if begins or reason:
                 with timer("evaluate"):
                     figures = evaluation.score_encoder(model, sets, options.protocol)
                 row |= figures
-                # Between two rounds a resumed run has no figures: they are best only if alone.
+                # A run that is resumed within a round has not kept figures from there.
                 if (begins or not best.figures) and best.update(epoch, figures):
                     run.save_best(model, epoch, figures)
             if begins and not reason:
@@ -117,11 +107,10 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
                     labels, vectors = label(model, sets.train, epoch, settings)
                     quality = [labels.cpu().numpy()], vectors, sets.train.labels
                     row |= cluster_quality.figures(*quality, tight=False)
+                current.begin(labels, vectors)
                 if len(vectors) < 2:
-                    reason = f"{len(vectors)} clusters: {row['outliers']} windows are noise"
-                else:
-                    current.begin(labels, vectors)
-            if reason is None:
+                    reason = f"{len(vectors)} clusters at epoch {epoch}"
+            if not reason:
                 with timer("learn"):
                     losses["loss"] = learn(current, windows, epoch, options.seed)
             run.end_epoch(epoch, row, losses, epoch_line(row), timer.end_epoch(epoch))
@@ -129,7 +118,7 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
                 break
             epoch += 1
             run.save_last(epoch, parts)
-    if epoch == 0:
+    if not best.figures:
         raise InputError(f"nothing was trained: {reason}; try another --eps or --min_samples")
     report(run, options, None, best.figures, figures, epoch, reason)
 
@@ -139,9 +128,7 @@ def label(
 ) -> tuple[Tensor, Tensor]:
     """Labels (N,) of a round, -1 for noise, and its first class vectors (K, D_out).
 
-    The first round clusters window LDA's features and draws the vectors; later ones cluster the
-    encoder's, whose class means the vectors are. With tracklets recordings take the place of
-    clusters.
+    The vectors are drawn in the first round, later the means of the encoder's features.
     """
     if epoch > 0:
         features = encode_set(model, windows.skeletons)  # (N, D_out)
@@ -155,8 +142,7 @@ def label(
     if epoch == 0:
         return labels, functional.normalize(torch.randn(int(labels.max()) + 1, settings.D_out))
     labels = labels.to(features.device)
-    if settings.tracklets:
-        labels = join_nearest(features, labels)
+    labels = join_nearest(features, labels) if settings.tracklets else labels
     return labels, mean_of_clusters(features, labels)
 
 
@@ -188,8 +174,7 @@ def learn(current: Round, windows: Tensor, epoch: int, seed: int) -> float:
 
 def learning_rate(step: int, steps: int, lr: float) -> float:
     """The rate of a step of a round: linear warm-up over a tenth of it times a cosine to 0."""
-    warm_up = min(1.0, (step + 1) / (0.1 * steps))
-    return lr * warm_up * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return lr * min(1.0, (step + 1) / (0.1 * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def epoch_line(row: dict[str, Any]) -> str:

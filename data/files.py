@@ -24,15 +24,11 @@ def broken(
 
 @dataclass(frozen=True)
 class Sequences:
-    """Windows: skeletons (N, f, J, 3) float32 in the unit of the files; labels (N,) int64.
-
-    recordings (N,) int64: the number of each window's recording, in the order of split.json; None
-    where the files do not tell.
-    """
+    """Windows: skeletons (N, f, J, 3) float32 in the unit of the files; labels (N,) int64."""
 
     skeletons: np.ndarray
     labels: np.ndarray
-    recordings: np.ndarray | None = None
+    recordings: np.ndarray | None = None  # (N,) int64 places in split.json, None if unknown
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,11 +73,10 @@ def _read_recordings(part: Part, windows: int) -> np.ndarray | None:
     """The recording number of each window (N,) int64; None without such a file."""
     if not part.recording_id.is_file():
         return None
-    numbers = _read_npy(part.recording_id)
-    if numbers is None or numbers.shape != (windows,):
-        found = "objects" if numbers is None else f"the shape {numbers.shape}"
-        raise broken(part.recording_id, f"a recording number for each of {windows} windows", found)
-    return _whole_numbers(numbers, part.recording_id)
+    numbers = _whole_numbers(_read_npy(part.recording_id), part.recording_id)
+    if len(numbers) != windows:
+        raise broken(part.recording_id, f"recordings of {windows} windows", len(numbers))
+    return numbers
 
 
 def _read_npy(path: Path) -> np.ndarray | None:

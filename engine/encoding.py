@@ -38,8 +38,7 @@ class Method:
     """How the models of a method are used."""
 
     model: type[nn.Module]
-    # skeletons (B, f, J, 3) -> features (B, f, d), or (B, 1, d) of the whole sequence
-    frames: Callable[[nn.Module, Tensor], Tensor]
+    frames: Callable[[nn.Module, Tensor], Tensor]  # (B, f, J, 3) -> features (B, f or 1, d)
     sequence: Callable[[Tensor], Tensor] = lambda frames: frames.mean(dim=1)  # these -> (B, d)
     rows: Callable[[nn.Module, Tensor, Any], Tensor] | None = None  # for the recogniser, (B, R, d')
     batch: int = 24_576  # frames encoded at a time: 4,096 sequences of 6

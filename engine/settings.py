@@ -76,9 +76,7 @@ class StatisticsSettings:
     D_out: int = option(128, "feature size", type=positive_int)
     dropout: float = option(0.4, "share of units dropped", type=below_one)
     noise: float = option(0.1, "deviation of the noise on the input", type=not_negative)
-    tracklets: bool = option(
-        False, "windows of one recording are known to be one person's", action="store_true"
-    )
+    tracklets: bool = option(False, "windows of a recording are a class", action="store_true")
     t: float | None = option(None, "temperature (0.1, with tracklets 0.15)", type=positive)
     eps: float = option(0.6, "DBSCAN: Jaccard distance of neighbours", type=below_one)
     min_samples: int = option(4, "DBSCAN: neighbours of a core sequence", type=positive_int)

@@ -21,7 +21,7 @@ SMALLEST = 1e-6  # deviation of a number that does not vary, in the unit of the 
 
 
 def frame_size(joints: int) -> int:
-    """Numbers d in the descriptor of a frame of J joints."""
+    """Numbers d in the descriptor of a frame."""
     return joints * (joints - 1) // 2 + 3 * joints
 
 

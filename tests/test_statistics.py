@@ -156,6 +156,11 @@ def test_same_seed_same_numbers_and_resume(train):
     assert train("--seed", 1)["last"] != whole["last"]
 
 
+def test_clusters_that_collapse_end_training(train):
+    result = train("--min_samples", 16, "--D_out", 16)
+    assert (result["stopped"], result["last"]["epoch"]) == ("1 clusters at epoch 2", 2)
+
+
 def test_no_label_enters_training(train):
     train("--epochs", 4)
     before = checkpoint.load(train.path("last.pt"))["state"]["model"]
@@ -189,7 +194,7 @@ def test_every_setting_has_an_effect(once, train, option, value):
         (("--probe", "A"), "unknown probe 'A' for KS20"),
         (("--resume",), "no checkpoint at"),
         (("--mode", "Eval"), "no checkpoint at"),
-        (("--eps", 0.01, "--min_samples", 100), "nothing was trained: 0 clusters"),
+        (("--eps", 0.01, "--min_samples", 100), "nothing was trained: 0 clusters at epoch 0"),
         (("--dropout", 1), "below 1"),
     ],
 )
@@ -234,4 +239,4 @@ def test_tracklets_need_recordings(train, capsys):
     give_recordings(train)
     folder = data.load("KS20", "probe", 6, train.data, balance=False).paths["train"]
     np.save(folder / "recording_id_KS20_6.npy", np.arange(9))
-    assert "a recording number for each of 128 windows" in train.error(capsys, "--tracklets")
+    assert "recordings of 128 windows, found 9" in train.error(capsys, "--tracklets")
