@@ -38,7 +38,7 @@ test-slow: $(SETUP)
 
 lint: $(SETUP)
 	$(VENV) -m ruff check .
-	$(VENV) -m ruff format --check .
+	$(VENV) -m yapf --parallel --diff $$(git ls-files '*.py')
 
 bench: $(SETUP)
 	$(VENV) -m benchmarks $(BENCH)

@@ -44,18 +44,15 @@ class Options(convert.PublishedOptions):
 
     checkpoint: Path | None = option(None, "ours or TensorFlow's", type=Path, metavar="FILE")
     features: str | None = option(None, "a baseline", choices=(*BASELINES, "untrained"))
-    recognise: str | None = option(
-        None, "a baseline of recognition, trained on the labels", choices=classifiers.NAMES
-    )
-    gallery: Path | None = option(
-        None, "feature file (.npz), with --probe FILE", type=Path, metavar="FILE"
-    )
+    recognise: str | None = option(None, "a baseline of recognition, trained on the labels",
+                                   choices=classifiers.NAMES)
+    gallery: Path | None = option(None, "feature file (.npz), with --probe FILE", type=Path,
+                                  metavar="FILE")
     exclude_self: bool = option(False, "the two files are one set", action="store_true")
     source: str | None = option(None, "AGE, SM-SGE, FILE.pt or FILE.npz, where it has moved")
     out: Path = option(Path("ReID_Models"), "where --source is", type=Path, metavar="DIR")
-    epochs: int | None = option(
-        None, "--recognise: at most so many, for the LSTMs", type=positive_int, metavar="N"
-    )
+    epochs: int | None = option(None, "--recognise: at most so many, for the LSTMs",
+                                type=positive_int, metavar="N")
 
 
 def main() -> None:
@@ -101,13 +98,11 @@ def check(options: Options) -> None:
         (options.gallery and not options.probe, "--gallery FILE needs --probe FILE"),
         (needs_dataset, f"expected --dataset with {names[0]} (see --help)"),
         (options.epochs and not options.recognise, "--epochs go with --recognise"),
-        (
-            options.recognise and options.protocol == "released",
-            "--protocol released: no code was released for the baselines of --recognise",
-        ),
-        (options.source and not options.checkpoint, "--source goes with --checkpoint"),
-        (options.exclude_self and not options.gallery, "--exclude_self goes with feature files"),
-    ):
+        (options.recognise and options.protocol == "released",
+         "--protocol released: no code was released for the baselines of --recognise"),
+        (options.source and not options.checkpoint,
+         "--source goes with --checkpoint"), (options.exclude_self and not options.gallery,
+                                              "--exclude_self goes with feature files")):
         if is_wrong:
             raise InputError(message)
 
@@ -121,8 +116,7 @@ def score_files(options: Options, saved: dict[str, Any]) -> Scores:
     if not np.isin(probe.labels, gallery.labels).any():
         raise InputError(
             f"expected persons of {options.probe} in {options.gallery}, found no label that both "
-            "have"
-        )
+            "have")
     warn_of_lost(probe.labels, gallery.labels, LOST)
     sets = (probe.features, probe.labels, gallery.features, gallery.labels)
     return options, "features", ranking.evaluate(*sets, exclude_self=options.exclude_self)
@@ -134,13 +128,10 @@ def score_recogniser(options: Options, saved: dict[str, Any]) -> Scores:
     if saved["dataset"] != options.dataset:
         raise InputError(
             f"{path} names persons of {saved['dataset']}, found --dataset {options.dataset}; "
-            "score its encoder/best.pt there"
-        )
+            "score its encoder/best.pt there")
     length = options.length or saved["length"]
-    options, device = (
-        replace(options, view=saved["view"], length=length),
-        pick_device(options.device),
-    )
+    options, device = (replace(options, view=saved["view"],
+                               length=length), pick_device(options.device))
     if "model" in saved:
         sets = recogniser.load(options, is_centred(settings_of(saved)))
         test = recogniser.pick_test(options.probe, sets.tests, part["test"])

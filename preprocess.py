@@ -46,9 +46,8 @@ def wanted_lengths(words: list[str]) -> list[int] | None:
     return list(dict.fromkeys(map(int, words)))
 
 
-def preprocess(
-    dataset: str, folder: Path, lengths: list[int] | None, out: Path, seed: int, joint_order: str
-) -> None:
+def preprocess(dataset: str, folder: Path, lengths: list[int] | None, out: Path, seed: int,
+               joint_order: str) -> None:
     """Read one raw data set once and write it at every length; InputError once all else is done."""
     simulated = any((place / MARKER).exists() for place in (folder, folder.parent))
     print(f"{dataset}{' (simulated)' if simulated else ''}: reading {folder}", flush=True)
@@ -84,8 +83,7 @@ def main() -> None:
     if not folders:
         raise InputError(
             f"expected raw data sets below {args.raw}, found none of {', '.join(names)}; give "
-            f"--raw DIR, or simulate one: python -m data.simulate --dataset {names[0]} --raw DIR"
-        )
+            f"--raw DIR, or simulate one: python -m data.simulate --dataset {names[0]} --raw DIR")
     for error in missing:
         print(f"skipped {error}")
     errors: list[InputError] = []

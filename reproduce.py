@@ -76,7 +76,6 @@ def reproduce(args: argparse.Namespace, out: Path) -> None:
 
 def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
     """argparse type: names separated by commas, in any case."""
-
     def parse(text: str) -> list[str]:
         words = {word.strip() for word in text.lower().split(",")}
         names = [name for name in known if name.lower() in words]
@@ -107,8 +106,7 @@ def parse_arguments() -> argparse.Namespace:
         raise InputError("--quick makes its own simulated data: leave out --data")
     if args.data and not args.data.is_dir():  # else tables would be replaced by empty ones
         raise InputError(
-            f"--data: expected a folder that preprocess.py wrote, found no {args.data}"
-        )
+            f"--data: expected a folder that preprocess.py wrote, found no {args.data}")
     return args
 
 

@@ -79,15 +79,9 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
 def new_model(options: PhaseOptions, joints: int) -> tuple[AGE, torch.Generator]:
     """The encoders with their initial weights, and the generator that has drawn them."""
     settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
-    model = AGE(
-        joints,
-        settings.hidden,
-        decoder_input=settings.decoder_input,
-        target=settings.target,
-        attention=settings.attention,
-        count_copies=options.protocol == "released",
-        generator=generator,
-    )
+    model = AGE(joints, settings.hidden, decoder_input=settings.decoder_input,
+                target=settings.target, attention=settings.attention,
+                count_copies=options.protocol == "released", generator=generator)
     return model, generator
 
 
@@ -97,14 +91,12 @@ def encoder_batches(options: PhaseOptions, order: np.ndarray, skeletons: Tensor)
     if options.settings.two_thirds:
         order = order[order < N - -(-N // 3)]  # first in the order of the files
     whole = options.protocol == "released"
-    return recognition_training.split_batches(
-        order, options.settings.batch_size, whole, "sequences", skeletons.device
-    )
+    return recognition_training.split_batches(order, options.settings.batch_size, whole,
+                                              "sequences", skeletons.device)
 
 
-def train_encoders(
-    run: Run, options: PhaseOptions, model: AGE, skeletons: Tensor, batches: list[Tensor]
-) -> None:
+def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tensor,
+                   batches: list[Tensor]) -> None:
     """Rebuild the sequences (N, f, J, 3) of fixed batches; the last weights count."""
     settings = options.settings
     optimizers = {axis: TFAdam(own.parameters(), settings.lr) for axis, own in model.axes.items()}
@@ -126,8 +118,7 @@ def train_encoders(
                     for name, loss in losses.items():
                         steps[name].append(loss.detach())
                     if number % VALIDATE_EVERY == 0 and validation.update(
-                        model, skeletons[batches[0]]
-                    ):
+                            model, skeletons[batches[0]]):
                         break
             epoch += 1
             means = {name: torch.stack(each).mean(dim=0) for name, each in steps.items()}  # (3,)
@@ -147,7 +138,6 @@ def train_encoders(
 
 class Validation:
     """Reconstruction losses of the first batch, by axis, and the axes the released rule stopped."""
-
     def __init__(self):
         self.losses: dict[str, list[float]] = {axis: [] for axis in AXES}
         self.stopped: set[str] = set()
@@ -173,15 +163,9 @@ class Validation:
         self.losses, self.stopped = state["losses"], set(state["stopped"])
 
 
-def train_recogniser(
-    run: Run,
-    options: PhaseOptions,
-    model: AGE,
-    sets: Recognition,
-    order: np.ndarray,
-    rng: np.random.RandomState,
-    generator: torch.Generator,
-) -> dict[str, dict[str, Any]]:
+def train_recogniser(run: Run, options: PhaseOptions, model: AGE, sets: Recognition,
+                     order: np.ndarray, rng: np.random.RandomState,
+                     generator: torch.Generator) -> dict[str, dict[str, Any]]:
     """Train the recognition network on the encodings of `order`. Returns best and last by test."""
     settings, protocol = options.settings, options.protocol
     rows = encode_rows(model, sets.train.skeletons, settings)  # (N, f or 1, d)
@@ -193,22 +177,13 @@ def train_recogniser(
     tests = rows_of_tests(model, sets, settings, protocol)
     persons = len(sets.persons)
     recogniser = Recogniser(rows.shape[2], persons, settings.hidden, "mean", generator)
-    plan = recognition_training.Plan(
-        settings.recognition_epochs,
-        settings.batch_size,
-        settings.lr,
-        whole_batches=protocol == "released",
-        test_every=TEST_EVERY,
-        ties=True,
-        patience=settings.patience,
-    )
-    phase, training = (
-        run.phase(recogniser_name(settings)),
-        Rows(rows.flatten(0, 1)[:, None], labels),
-    )
-    return recognition_training.train(
-        phase, model, recogniser.to(rows.device), sets.persons, training, numbers, tests, plan
-    )
+    plan = recognition_training.Plan(settings.recognition_epochs, settings.batch_size, settings.lr,
+                                     whole_batches=protocol == "released", test_every=TEST_EVERY,
+                                     ties=True, patience=settings.patience)
+    phase, training = (run.phase(recogniser_name(settings)),
+                       Rows(rows.flatten(0, 1)[:, None], labels))
+    return recognition_training.train(phase, model, recogniser.to(rows.device), sets.persons,
+                                      training, numbers, tests, plan)
 
 
 def recogniser_name(settings: AGESettings) -> str:

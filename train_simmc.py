@@ -44,17 +44,15 @@ class Options(RetrievalOptions):
     """Files."""
 
     save_model: int = option(1, "1: keep the best model", type=int, choices=(0, 1))
-    save_flag: int = option(
-        0, "1: also mACT and mRCL, and every figure by epoch as an array", type=int, choices=(0, 1)
-    )
+    save_flag: int = option(0, "1: also mACT and mRCL, and every figure by epoch as an array",
+                            type=int, choices=(0, 1))
 
 
 def main() -> None:
     options = parse_training(__doc__, "SimMC", Options)
     if options.save_features and not options.save_model:
         raise InputError(
-            "--save_features writes features of the best model: it needs --save_model 1"
-        )
+            "--save_features writes features of the best model: it needs --save_model 1")
     run_retrieval("SimMC", options, train)
 
 
@@ -80,9 +78,8 @@ def train(run: Run, options: Options, device: torch.device, source: Source | Non
         while True:
             with timer("encode"):
                 masks = draw_batch_masks(rng, len(skeletons), sets.length, settings).to(device)
-                whole, *views = encode_masked(
-                    model, skeletons, masks, settings.batch_size
-                )  # (N, H)
+                whole, *views = encode_masked(model, skeletons, masks,
+                                              settings.batch_size)  # (N, H)
             with timer("evaluate"):
                 figures = score_encoder(model, sets, options.protocol)
             if best.update(epoch, figures) and options.save_model:
@@ -92,13 +89,11 @@ def train(run: Run, options: Options, device: torch.device, source: Source | Non
             if reason is None:
                 with timer("cluster"):
                     labels = [cluster(v, settings.eps, settings.min_samples) for v in views]
-                    row |= cluster_quality.figures(
-                        labels, whole, sets.train.labels, tight=bool(options.save_flag)
-                    )
+                    row |= cluster_quality.figures(labels, whole, sets.train.labels,
+                                                   tight=bool(options.save_flag))
                 if min(y.max() for y in labels) < 0 or row["outliers"] == len(skeletons):
                     reason = (
-                        f"no clusters: {row['outliers']} of {len(skeletons)} sequences are noise"
-                    )
+                        f"no clusters: {row['outliers']} of {len(skeletons)} sequences are noise")
             if reason is None:
                 with timer("learn"):
                     inputs = (skeletons, masks, views, labels)
@@ -110,16 +105,14 @@ def train(run: Run, options: Options, device: torch.device, source: Source | Non
             run.save_last(epoch, parts)
     if epoch == 0:
         raise InputError(
-            f"nothing was trained: {reason}; try a larger --eps or a smaller --min_samples"
-        )
+            f"nothing was trained: {reason}; try a larger --eps or a smaller --min_samples")
     if options.save_flag:
         run.save_arrays()
     report(run, options, source, best.figures, figures, epoch, reason)
 
 
-def draw_batch_masks(
-    rng: np.random.RandomState, sequences: int, f: int, settings: SimMCSettings
-) -> Tensor:
+def draw_batch_masks(rng: np.random.RandomState, sequences: int, f: int,
+                     settings: SimMCSettings) -> Tensor:
     """Two masks for every batch, remembered by the batch's number. Returns (batches, 2, f) bool."""
     batches = -(-sequences // settings.batch_size)
     dropped = (settings.mask_x, settings.mask_x_2)
@@ -133,23 +126,15 @@ def encode_masked(model: SimMC, skeletons: Tensor, masks: Tensor, batch_size: in
     batches = []
     for batch, (mask_1, mask_2) in zip(skeletons.split(batch_size), masks, strict=True):
         frames = model.encode(batch)  # (B, f, H)
-        batches.append(
-            (frames.mean(dim=1), masked_mean(frames, mask_1), masked_mean(frames, mask_2))
-        )
+        batches.append((frames.mean(dim=1), masked_mean(frames,
+                                                        mask_1), masked_mean(frames, mask_2)))
     return [torch.cat(parts) for parts in zip(*batches, strict=True)]
 
 
 @one_thread
-def learn(
-    model: SimMC,
-    optimizer: TFAdam,
-    skeletons: Tensor,
-    masks: Tensor,
-    views: Sequence[Tensor],
-    labels: Sequence[np.ndarray],
-    settings: SimMCSettings,
-    protocol: str,
-) -> dict[str, float]:
+def learn(model: SimMC, optimizer: TFAdam, skeletons: Tensor, masks: Tensor,
+          views: Sequence[Tensor], labels: Sequence[np.ndarray], settings: SimMCSettings,
+          protocol: str) -> dict[str, float]:
     """One Adam step a batch, over the sequences that are noise in neither clustering, in order.
 
     views: two (N, H), features under either mask; labels: two (N,). The masks of a batch are those
@@ -161,17 +146,14 @@ def learn(
     prototypes = [mean_of_clusters(v, k) for v, k in zip(views, y, strict=True)]  # (K, H) each
     kept = (y >= 0).all(dim=0).nonzero().squeeze(1)
     if protocol == "released":
-        kept = kept[: len(kept) // size * size]
+        kept = kept[:len(kept) // size * size]
         if len(kept) == 0:
-            raise InputError(
-                "--protocol released: noise leaves less than a batch to learn from; "
-                "try a larger --eps"
-            )
+            raise InputError("--protocol released: noise leaves less than a batch to learn from; "
+                             "try a larger --eps")
     batches = []
     for batch, mask in zip(kept.split(size), masks, strict=False):
-        losses = model.losses(
-            skeletons[batch], mask, y[:, batch], prototypes, settings.t, settings.mask_lambda
-        )
+        losses = model.losses(skeletons[batch], mask, y[:, batch], prototypes, settings.t,
+                              settings.mask_lambda)
         optimizer.zero_grad()
         losses["total"].backward()
         optimizer.step()

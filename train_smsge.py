@@ -87,31 +87,16 @@ def train(run: Run, options: Options, device: torch.device) -> None:
 def new_model(options: Options, joints: int) -> tuple[SMSGE, torch.Generator]:
     """The encoder with its initial weights, and the generator that has drawn them."""
     settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
-    model = SMSGE(
-        joints,
-        settings.D_h,
-        scales=settings.scales,
-        heads=settings.P,
-        n_hood=settings.n_hood,
-        global_att=bool(settings.global_att),
-        fusion_lambda=settings.fusion_lambda,
-        struct_only=bool(settings.struct_only),
-        loss=settings.loss,
-        pred_margin=settings.pred_margin,
-        reverse=bool(settings.reverse),
-        generator=generator,
-    )
+    model = SMSGE(joints, settings.D_h, scales=settings.scales, heads=settings.P,
+                  n_hood=settings.n_hood, global_att=bool(settings.global_att),
+                  fusion_lambda=settings.fusion_lambda, struct_only=bool(settings.struct_only),
+                  loss=settings.loss, pred_margin=settings.pred_margin,
+                  reverse=bool(settings.reverse), generator=generator)
     return model, generator
 
 
-def train_encoder(
-    run: Run,
-    options: Options,
-    model: SMSGE,
-    skeletons: Tensor,
-    batches: list[Tensor],
-    rng: np.random.RandomState,
-) -> None:
+def train_encoder(run: Run, options: Options, model: SMSGE, skeletons: Tensor,
+                  batches: list[Tensor], rng: np.random.RandomState) -> None:
     """Rebuild the graphs of the sequences (N, f, J, 3) of fixed batches from frame subsets.
 
     The subsets come from rng. The last weights count.
@@ -143,34 +128,23 @@ def draw(rng: np.random.RandomState, f: int, settings: SMSGESettings) -> list[np
     return draw_subsets(rng, f, **{name: getattr(settings, name) for name in names})
 
 
-def train_recogniser(
-    run: Run,
-    options: Options,
-    model: SMSGE,
-    sets: Recognition,
-    order: np.ndarray,
-    generator: torch.Generator,
-) -> dict[str, dict[str, Any]]:
+def train_recogniser(run: Run, options: Options, model: SMSGE, sets: Recognition, order: np.ndarray,
+                     generator: torch.Generator) -> dict[str, dict[str, Any]]:
     """Train the recognition network on the states of `order`. Returns best and last by test."""
     settings = options.settings
     rows = encode_rows(model, sets.train.skeletons, settings)  # (N, prefixes, 4 D_h), once
     tests = rows_of_tests(model, sets, settings, options.protocol)
     width, combine = rows.shape[2], "last" if settings.last_pre else "sum"
     recogniser = Recogniser(width, len(sets.persons), width, combine, generator).to(rows.device)
-    plan = recognition_training.Plan(
-        settings.recognition_epochs,
-        settings.batch_size,
-        settings.recognition_lr,
-        whole_batches=options.protocol == "released",
-        best_from=settings.best_from,
-        patience=settings.patience,
-        save=bool(options.save_flag),
-    )
+    plan = recognition_training.Plan(settings.recognition_epochs, settings.batch_size,
+                                     settings.recognition_lr,
+                                     whole_batches=options.protocol == "released",
+                                     best_from=settings.best_from, patience=settings.patience,
+                                     save=bool(options.save_flag))
     labels = torch.from_numpy(sets.train.labels).to(rows.device)
     phase = run.phase(f"recogniser_{options.probe}")
-    return recognition_training.train(
-        phase, model, recogniser, sets.persons, Rows(rows, labels), order, tests, plan
-    )
+    return recognition_training.train(phase, model, recogniser, sets.persons, Rows(rows, labels),
+                                      order, tests, plan)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,6 @@ def main() -> None:
 
 class Round:
     """What belongs to one round: the windows' labels, the class vectors and the optimiser."""
-
     def __init__(self, model: Statistics, settings: StatisticsSettings):
         self.model, self.settings = model, settings
 
@@ -123,9 +122,8 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     report(run, options, None, best.figures, figures, epoch, reason)
 
 
-def label(
-    model: Statistics, windows: Sequences, epoch: int, settings: StatisticsSettings
-) -> tuple[Tensor, Tensor]:
+def label(model: Statistics, windows: Sequences, epoch: int,
+          settings: StatisticsSettings) -> tuple[Tensor, Tensor]:
     """Labels (N,) of a round, -1 for noise, and its first class vectors (K, D_out).
 
     The vectors are drawn in the first round, later the means of the encoder's features.

@@ -34,16 +34,8 @@ from data.layouts import locate
 from data.raw.formats import find
 
 LENGTH = 6  # frames in the sequences of KGBD that are timed
-NAMES = (
-    "jaccard",
-    "jaccard_large",
-    "ranking",
-    "age_step",
-    "smsge_step",
-    "smsge_recognition",
-    "epoch",
-    "preprocess",
-)
+NAMES = ("jaccard", "jaccard_large", "ranking", "age_step", "smsge_step", "smsge_recognition",
+         "epoch", "preprocess")
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ def run(options: Options) -> Report:
     report.notes = [
         f"after {taken[OWN]} steps weights differ by {difference:.1e} at most, losses < 1e-5",
         f"products: {flops / 1e9:.1f} GFLOP, {flops / 1e9 / floor['cpu s']:.0f} a CPU second",
-        f"the step takes {own['cpu s'] / floor['cpu s']:.2f} times their CPU time",
+        f"the step takes {own['cpu s'] / floor['cpu s']:.2f} times their CPU time"
     ]
     report.numbers = {"flops": flops, "difference": difference}
     report.require("at most 2.5 times its products' time", own["cpu s"] <= 2.5 * floor["cpu s"])
@@ -88,11 +88,16 @@ def step_products(B: int, f: int, J: int, H: int):
     are 0 and none for the gradient of skeletons.
     """
     layers = [  # inputs, outputs, products of B rows, whether what it reads gets a gradient
-        (J, 4 * H, f, False), (H, 4 * H, f - 1, True),  # encoder, layer 0: skeletons, h
-        (H, 4 * H, f, True), (H, 4 * H, f - 1, True),  # layer 1: the states below, h
-        (H, 4 * H, f, True), (H, 4 * H, f - 1, True),  # decoder, layer 0: h, a
+        (J, 4 * H, f, False),
+        (H, 4 * H, f - 1, True),  # encoder, layer 0: skeletons, h
+        (H, 4 * H, f, True),
+        (H, 4 * H, f - 1, True),  # layer 1: the states below, h
+        (H, 4 * H, f, True),
+        (H, 4 * H, f - 1, True),  # decoder, layer 0: h, a
         (2 * H, 4 * H, f, True),  # layer 1
-        (H, H, f, True), (2 * H, H, f, True), (H, J, f, True),  # memory, attention, output
+        (H, H, f, True),
+        (2 * H, H, f, True),
+        (H, J, f, True)  # memory, attention, output
     ]  # fmt: skip
     work, flops = [], 0
     for inputs, outputs, rows, reads in layers:

@@ -43,6 +43,6 @@ def run(options: Options) -> Report:
     report.notes = [
         f"{results['probes']:,} probes, {results['gallery']:,} gallery, {second['outliers']} noise",
         f"with a third evaluation: {usage['wall s']:.0f} s, {usage['cpu s']:.0f} CPU s, "
-        f"peak {usage['peak MiB']:,.0f} MiB",
+        f"peak {usage['peak MiB']:,.0f} MiB"
     ]
     return report

@@ -75,9 +75,8 @@ def timed(work: Callable[[], Any]) -> tuple[Any, Seconds]:
     return result, Seconds(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def alternate(
-    versions: Mapping[str, Callable[[], Any]], rounds: int
-) -> tuple[dict[str, Any], dict[str, list[Seconds]]]:
+def alternate(versions: Mapping[str, Callable[[], Any]],
+              rounds: int) -> tuple[dict[str, Any], dict[str, list[Seconds]]]:
     """Call all versions in turn, `rounds` times. Returns the last results and the times by version.
 
     In turn, so that what else the machine does meets every version alike.
@@ -131,9 +130,8 @@ def _status(name: str) -> float | None:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
         return None
-    return next(
-        (int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")), None
-    )
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:")),
+                None)
 
 
 def _maxrss_mib(usage: resource.struct_rusage) -> float:
@@ -151,29 +149,25 @@ def run_script(*arguments: str | Path) -> dict[str, float]:
 def _run_script(command: list[str]) -> dict[str, float]:
     # Started from a small process: see peak_mib.
     start = time.perf_counter()
-    with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as process:
         output = process.stdout.read().decode(errors="replace")
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise RuntimeError(f"{' '.join(command[1:])} failed: {output[-500:]}")
     return {
-        "wall s": time.perf_counter() - start,
-        "cpu s": usage.ru_utime + usage.ru_stime,
-        "peak MiB": _maxrss_mib(usage),
+        "wall s": time.perf_counter() - start, "cpu s": usage.ru_utime + usage.ru_stime,
+        "peak MiB": _maxrss_mib(usage)
     }
 
 
 def conditions() -> dict[str, Any]:
     """On what the numbers were taken; the load says how much else was running."""
     return {
-        "machine": machine(),
-        "threads": torch.get_num_threads(),
-        "load": [round(load, 1) for load in os.getloadavg()],
-        "python": platform.python_version(),
-        "numpy": numpy.__version__,
+        "machine": machine(), "threads": torch.get_num_threads(),
+        "load": [round(load, 1) for load in os.getloadavg()], "python": platform.python_version(),
+        "numpy": numpy.__version__
     }
 
 
@@ -210,13 +204,10 @@ def save(name: str, report: Report, before: dict[str, Any], quick: bool) -> Path
     """Write a report as JSON, with the conditions before and the load after."""
     path = RESULTS / f"{name}{'.quick' if quick else ''}.json"
     content = {
-        "benchmark": name,
-        "quick": quick,
-        "conditions": {**before, "load after": conditions()["load"]},
-        **asdict(report),
+        "benchmark": name, "quick": quick,
+        "conditions": {**before, "load after": conditions()["load"]}, **asdict(report)
     }
-    content["requirements"] = [
-        {"required": text, "met": None if quick else met} for text, met in report.requirements
-    ]
+    content["requirements"] = [{"required": text, "met": None if quick else met}
+                               for text, met in report.requirements]
     write_json(path, content)
     return path

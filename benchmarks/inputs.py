@@ -31,7 +31,7 @@ def clustered(size: int, d: int = 256, seed: int = 0) -> np.ndarray:
     clusters = max(1, size // 40)
     centres = rng.normal(size=(clusters, inner))
     share = rng.lognormal(0, 1, clusters)
-    spread = 1.2 * clusters ** (-1 / inner) * rng.lognormal(0, 0.5, (size, 1))
+    spread = 1.2 * clusters**(-1 / inner) * rng.lognormal(0, 0.5, (size, 1))
     points = centres[rng.choice(clusters, size, p=share / share.sum())]
     points = (points + spread * rng.normal(size=(size, inner))).astype(np.float32)
     x = points @ rng.normal(size=(inner, d)).astype(np.float32)

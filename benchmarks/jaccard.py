@@ -26,11 +26,9 @@ def run(options: Options) -> Report:
     jaccard.cluster(features[:100], EPS, MIN_SAMPLES)  # compiles
     labels, times = alternate(
         {
-            plain: partial(reference.cluster, x, rank.numpy(), EPS, MIN_SAMPLES),
-            fast: partial(jaccard.cluster_from_neighbours, features, rank, EPS, MIN_SAMPLES),
-        },
-        options.rounds,
-    )
+            plain: partial(reference.cluster, x, rank.numpy(), EPS, MIN_SAMPLES), fast: partial(
+                jaccard.cluster_from_neighbours, features, rank, EPS, MIN_SAMPLES)
+        }, options.rounds)
     different = int((labels[plain] != labels[fast]).sum())
     if different:
         raise AssertionError(f"{different} of {size} labels differ from the plain version's")
@@ -46,7 +44,5 @@ def describe(features: torch.Tensor, rank: torch.Tensor, labels: np.ndarray) -> 
     """The density of V and of the clusters, on which the cost hangs."""
     entries = jaccard.encode(features, rank, 6).nnz / len(features)
     members = (labels >= 0).sum() / max(1, labels.max() + 1)
-    return (
-        f"{entries:.0f} entries in a row of V, {labels.max() + 1:,} clusters of {members:.0f}, "
-        f"{100 * (labels < 0).mean():.0f} % noise"
-    )
+    return (f"{entries:.0f} entries in a row of V, {labels.max() + 1:,} clusters of {members:.0f}, "
+            f"{100 * (labels < 0).mean():.0f} % noise")

@@ -28,8 +28,7 @@ def run(options: Options) -> Report:
         report.rows.append(row)
     first = measured[0]
     report.notes.append(
-        "imported: memory before there are features; shares: of search and rest together, wall"
-    )
+        "imported: memory before there are features; shares: of search and rest together, wall")
     report.require("under 2 GiB", first["peak MiB"] < 2048)
     report.require("under 40 s", first["search s"] + first["rest s"] < 40)
     return report
@@ -47,17 +46,10 @@ def measure(file: Path | None, size: int) -> dict[str, Any]:
     product = timed(partial(bare_product, features))[1]
     total = search.wall + rest.wall
     return {
-        "features": size,
-        "product s": product.wall,
-        "search s": search.wall,
-        "rest s": rest.wall,
-        "cpu s": search.cpu + rest.cpu,
-        "search share": search.wall / total,
-        "product share": product.wall / total,
-        "imported MiB": imported,
-        "peak MiB": peak,
-        "source": source,
-        "density": describe(features, rank, labels),
+        "features": size, "product s": product.wall, "search s": search.wall, "rest s": rest.wall,
+        "cpu s": search.cpu + rest.cpu, "search share": search.wall / total,
+        "product share": product.wall / total, "imported MiB": imported, "peak MiB": peak,
+        "source": source, "density": describe(features, rank, labels)
     }
 
 

@@ -30,7 +30,7 @@ def run(options: Options) -> Report:
     few = [file for file in files if file.parent in folders]
     versions = {
         "read, plain line by line": partial(read_plain, few),
-        "read, data.raw.kgbd": partial(read_checked, few),
+        "read, data.raw.kgbd": partial(read_checked, few)
     }
     read, times = alternate(versions, 1 if options.quick else max(5, options.rounds))
     for a, b in zip(*read.values(), strict=True):
@@ -38,14 +38,11 @@ def run(options: Options) -> Report:
     report = Report(f"Reading and preprocessing {source}")
     report.rows = compare(times, "read, plain line by line")
     report.notes.append(f"read: {len(few)} files of {len(folders)} persons; the arrays are equal")
-    usage = run_script(
-        "preprocess.py", "6", "--dataset", "KGBD", "--raw", raw, "--out", options.work / "files"
-    )
+    usage = run_script("preprocess.py", "6", "--dataset", "KGBD", "--raw", raw, "--out",
+                       options.work / "files")
     report.numbers = {"files read": len(few), "files": len(files), "preprocess.py": usage}
-    report.notes.append(
-        f"preprocess.py 6 on {len(files):,} files: {usage['wall s']:.1f} s "
-        f"({usage['cpu s']:.1f} CPU s), peak {usage['peak MiB']:,.0f} MiB"
-    )
+    report.notes.append(f"preprocess.py 6 on {len(files):,} files: {usage['wall s']:.1f} s "
+                        f"({usage['cpu s']:.1f} CPU s), peak {usage['peak MiB']:,.0f} MiB")
     if whole:
         report.require("under 60 s", usage["wall s"] < 60)
         report.require("under 4 GiB", usage["peak MiB"] < 4096)

@@ -26,18 +26,14 @@ def run(options: Options) -> Report:
     ids = (probe_ids, gallery_ids)
     results, times = alternate(
         {
-            f"{WHOLE}, loop": partial(reference.evaluate, *sets),
-            f"{WHOLE}, reid.ranking": partial(ranking.evaluate, *sets),
-        },
-        options.rounds,
-    )
+            f"{WHOLE}, loop": partial(reference.evaluate, *sets), f"{WHOLE}, reid.ranking": partial(
+                ranking.evaluate, *sets)
+        }, options.rounds)
     alone, times_alone = alternate(
         {
             f"{ALONE}, loop": partial(reference.evaluate_distances, distances, *ids),
-            f"{ALONE}, reid.ranking": partial(ranking.evaluate_distances, distances, *ids),
-        },
-        options.rounds,
-    )
+            f"{ALONE}, reid.ranking": partial(ranking.evaluate_distances, distances, *ids)
+        }, options.rounds)
     expected = results[f"{WHOLE}, loop"]
     for name, figures in {**results, **alone}.items():
         error = max(abs(figures[key] - expected[key]) for key in expected)
@@ -48,7 +44,7 @@ def run(options: Options) -> Report:
     figures = ", ".join(f"{key} {100 * value:.1f}" for key, value in expected.items())
     report.notes = [
         f"a tenth of the gallery rows are copies of others; figures equal to 1e-9 ({figures})",
-        "loop: scipy's cdist, then a sort and scikit-learn's average precision for each probe",
+        "loop: scipy's cdist, then a sort and scikit-learn's average precision for each probe"
     ]
     row = report.rows[1]
     report.require("at least 10 times faster", min(row["wall ratio"], row["cpu ratio"]) >= 10)
@@ -58,8 +54,7 @@ def run(options: Options) -> Report:
         report.notes.append(
             f"{large['size']:,} x {large['size']:,} in a process of its own: "
             f"{large['wall s']:.0f} s ({large['cpu s']:.0f} CPU s), peak {large['peak MiB']:,.0f} "
-            f"MiB, of which {large['held MiB']:,.0f} before the ranking began"
-        )
+            f"MiB, of which {large['held MiB']:,.0f} before the ranking began")
         report.require("under 8 GiB for 100,000 x 100,000", large["peak MiB"] < 8 * 1024)
     return report
 
@@ -76,7 +71,7 @@ def random_sets(probes: int, gallery: int, seed: int = 0) -> tuple[np.ndarray, .
         ids = np.arange(size) % PERSONS
         rng.shuffle(ids)
         sets += [centres[ids] + 4 * rng.standard_normal((size, 256)).astype(np.float32), ids]
-    copies, sources = rng.permutation(gallery)[: gallery // 10 * 2].reshape(2, -1)
+    copies, sources = rng.permutation(gallery)[:gallery // 10 * 2].reshape(2, -1)
     sets[2][copies] = sets[2][sources]
     return tuple(sets)
 
@@ -87,9 +82,6 @@ def measure(size: int) -> dict[str, Any]:
     held = harness.resident_mib()
     seconds = harness.timed(partial(ranking.evaluate, *sets))[1]
     return {
-        "size": size,
-        "wall s": seconds.wall,
-        "cpu s": seconds.cpu,
-        "held MiB": held,
-        "peak MiB": harness.peak_mib(),
+        "size": size, "wall s": seconds.wall, "cpu s": seconds.cpu, "held MiB": held,
+        "peak MiB": harness.peak_mib()
     }

@@ -31,8 +31,7 @@ def run(options: Options) -> Report:
     states, seconds = timed(lambda: torch.cat([model.states(_rows(graphs, b)) for b in batches]))
     encoders = {
         PLAIN: lambda batch: plain_states(model, _rows(graphs, batch)),
-        AGAIN: lambda batch: model.states(_rows(graphs, batch)),
-        ONCE: lambda batch: states[batch],
+        AGAIN: lambda batch: model.states(_rows(graphs, batch)), ONCE: lambda batch: states[batch]
     }
     width, losses = states.shape[2], {name: [] for name in encoders}
     # The same initial weights.
@@ -55,7 +54,7 @@ def run(options: Options) -> Report:
     report.rows = compare(times, PLAIN)
     report.notes = [
         f"mean losses of {options.rounds} epochs are equal to {error:.1e} of their size",
-        f"the states, once: {seconds.wall:.2f} s ({seconds.cpu:.2f} CPU s)",
+        f"the states, once: {seconds.wall:.2f} s ({seconds.cpu:.2f} CPU s)"
     ]
     row = report.rows[-1]
     report.require("at least 30 times faster", min(row["wall ratio"], row["cpu ratio"]) >= 30)

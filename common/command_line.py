@@ -66,8 +66,7 @@ def output_file(text: str) -> Path:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if path.is_dir() or not folder.is_dir():
         raise argparse.ArgumentTypeError(
-            f"expected a file in a folder, found {text!r}: name another"
-        )
+            f"expected a file in a folder, found {text!r}: name another")
     if not os.access(folder, os.W_OK):
         raise argparse.ArgumentTypeError(f"no permission to write in {folder}: name another file")
     return path
@@ -86,9 +85,8 @@ def pick_device(name: str) -> "torch.device":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda") or (
-            device.type == "cpu" and device.index is not None
-        ):
+        if device.type not in ("cpu", "cuda") or (device.type == "cpu"
+                                                  and device.index is not None):
             raise RuntimeError
     except RuntimeError:
         raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N") from None

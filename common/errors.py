@@ -50,17 +50,15 @@ def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or 
         print(f"interrupted; what was saved is whole: {go_on}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # for the flush at the end of Python
+        os.dup2(os.open(os.devnull, os.O_WRONLY),
+                sys.stdout.fileno())  # for the flush at the end of Python
         sys.exit(READER_GONE)
     except OSError as error:
         _refuse(f"could not read or write: {error}")
     except (MemoryError, RuntimeError) as error:
         # PyTorch has a RuntimeError for it, of several wordings.
-        if isinstance(error, RuntimeError) and not re.search(
-            r"(out of|allocate|enough) memory", str(error)
-        ):
+        if isinstance(error, RuntimeError) and not re.search(r"(out of|allocate|enough) memory",
+                                                             str(error)):
             raise
         _refuse(
             f"not enough memory; use a smaller model, fewer sequences or another --device ({error})"

@@ -74,8 +74,7 @@ def hold(path: Path) -> FileLock:
     except Timeout:
         raise InputError(
             f"another process is at work in {path.parent} (it holds {path.name}): wait until it is "
-            "done or stop it, or choose another --out"
-        ) from None
+            "done or stop it, or choose another --out") from None
     except OSError as error:
         raise InputError(f"could not write {path}: {error}") from error
     return lock

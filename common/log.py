@@ -14,7 +14,6 @@ log = logging.getLogger("reid")
 
 class _Terminal(logging.Handler):
     """Writes to stdout, above the progress bars that are on the screen."""
-
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stdout)
 

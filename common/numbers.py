@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 
-def number(
-    words: str, allowed: Callable[[Any], bool], kind: type = float
-) -> Callable[[str], int | float]:
+def number(words: str, allowed: Callable[[Any], bool],
+           kind: type = float) -> Callable[[str], int | float]:
     """An argparse type: a finite number, float or int, that is `allowed`, as `words` say."""
-
     def parse(text: str) -> int | float:
         try:
             value = kind(text)
@@ -23,9 +21,8 @@ def number(
     return parse
 
 
-positive_int = number(
-    f"a whole number of at least 1 and at most {10**9}", lambda x: 1 <= x <= 10**9, int
-)
+positive_int = number(f"a whole number of at least 1 and at most {10**9}",
+                      lambda x: 1 <= x <= 10**9, int)
 seed_number = number(f"a whole number from 0 to {2**32 - 1}", lambda x: 0 <= x < 2**32, int)
 positive = number("a number above 0", lambda x: x > 0)
 not_negative = number("a number of at least 0", lambda x: x >= 0)

@@ -34,11 +34,8 @@ class Dataset:
 
 
 _GALLERY_AND_PROBE = {
-    "splits": ("gallery", "probe"),
-    "gallery_of": {"probe": "gallery"},
-    "single_test": "probe",
-    "recognition": ("probe",),
-    "recognition_train": ("gallery",),
+    "splits": ("gallery", "probe"), "gallery_of": {"probe": "gallery"}, "single_test": "probe",
+    "recognition": ("probe",), "recognition_train": ("gallery",)
 }
 _WALKING_AND_STILL = ("Walking", "Still")
 # fmt: off
@@ -50,7 +47,7 @@ _TABLE = (
     Dataset("KS20", 25, 20, **_GALLERY_AND_PROBE),
     Dataset("CASIA_B", 14, 124, ("nm", "cl", "bg"),
             {"nm.nm": "nm", "cl.cl": "cl", "bg.bg": "bg", "cl.nm": "nm", "bg.nm": "nm"},
-            lengths=(20, 30, 40, 50, 60), default_length=40, folder="CASIA_B_match", views=11),
+            lengths=(20, 30, 40, 50, 60), default_length=40, folder="CASIA_B_match", views=11)
 )
 # fmt: on
 DATASETS = {dataset.name: dataset for dataset in _TABLE}

@@ -13,9 +13,8 @@ LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
 LARGEST_COORDINATE = 1e9  # in the files' unit; beyond it squared distances drown in rounding
 
 
-def broken(
-    path: Path, expected: str, found: object, then: str = "repair or remove it", place: str = ""
-) -> InputError:
+def broken(path: Path, expected: str, found: object, then: str = "repair or remove it",
+           place: str = "") -> InputError:
     """The error for a broken file or folder. then: what to do. place: in it, such as "line 3"."""
     where = f"{path}, {place}" if place else path
     found = repr(found[:80]) if place and isinstance(found, str) else found

@@ -7,16 +7,9 @@ from common.errors import InputError
 SUBSET_SIZES = ("1", "f/2", "f-1", "f", "all")
 
 
-def draw_subsets(
-    rng: np.random.RandomState,
-    f: int,
-    *,
-    sample_num: int = 1,
-    s_range: str = "all",
-    ord_sample: bool = False,
-    bi: bool = False,
-    pred_margin: int = 0,
-) -> list[np.ndarray]:
+def draw_subsets(rng: np.random.RandomState, f: int, *, sample_num: int = 1, s_range: str = "all",
+                 ord_sample: bool = False, bi: bool = False,
+                 pred_margin: int = 0) -> list[np.ndarray]:
     """Subsets of 1 ... f frames, drawn without replacement, in time order, in `sample_num` rounds.
 
     s_range: only subsets of that size (1, f/2, f-1, f). ord_sample: the first frames instead of

@@ -79,14 +79,8 @@ def layouts(dataset: Dataset, length: int, root: Path, view: int | None = None) 
     return [layout(base, "", True), layout(base, old, True)]
 
 
-def locate(
-    dataset: Dataset,
-    splits: list[str],
-    length: int | None,
-    root: str | Path,
-    view: int | None = None,
-    optional: tuple = (),
-) -> dict[str, Part]:
+def locate(dataset: Dataset, splits: list[str], length: int | None, root: str | Path,
+           view: int | None = None, optional: tuple = ()) -> dict[str, Part]:
     """The files of the wanted splits, all from the first layout that holds them, without those
     `optional` ones that it has no place for. length: in frames, by default the data set's.
 
@@ -110,10 +104,8 @@ def locate(
         raise InputError(
             f"{name} at length {length}: expected the splits {', '.join(splits)}, found "
             f"{', '.join(nearest)} (in {next(iter(nearest.values())).folder}) but not "
-            f"{', '.join(lacking)}; make them all with `{command} --raw DIR --out {root}`"
-        )
+            f"{', '.join(lacking)}; make them all with `{command} --raw DIR --out {root}`")
     raise InputError(
         f"no {name} data of length {length}: looked in {', '.join(places)}; make them with "
         f"`{command} --raw DIR --out {root}`, from real raw data or simulated ones, of "
-        f"`python -m data.simulate --dataset {name} --raw DIR`"
-    )
+        f"`python -m data.simulate --dataset {name} --raw DIR`")

@@ -49,17 +49,8 @@ class Recognition:
     paths: dict[str, Path]  # the folder of each split
 
 
-def load(
-    dataset: str,
-    probe: str,
-    length: int | None = None,
-    root: str | Path = "Datasets",
-    *,
-    balance: bool = True,
-    centred: bool = True,
-    train: bool = True,
-    **sampling,
-) -> Retrieval:
+def load(dataset: str, probe: str, length: int | None = None, root: str | Path = "Datasets", *,
+         balance: bool = True, centred: bool = True, train: bool = True, **sampling) -> Retrieval:
     """The training set, the probes and the gallery of a data set.
 
     dataset, probe: names in the table of data sets (`probe` as "probe", "A", "Walking", "cl.nm").
@@ -82,22 +73,13 @@ def load(
         order = training_order(sets["train"].labels, balance=balance and row.balanced, **sampling)
         training = sets["train"].take(order)
     same_set = probe_split == gallery_split
-    return Retrieval(
-        training, probes, gallery, probe_name=probe, same_set=same_set, order=order, **common
-    )
+    return Retrieval(training, probes, gallery, probe_name=probe, same_set=same_set, order=order,
+                     **common)
 
 
-def load_recognition(
-    dataset: str,
-    split: str | None = None,
-    length: int | None = None,
-    root: str | Path = "Datasets",
-    *,
-    view: int | None = None,
-    balance: bool = True,
-    centred: bool = True,
-    **sampling,
-) -> Recognition:
+def load_recognition(dataset: str, split: str | None = None, length: int | None = None,
+                     root: str | Path = "Datasets", *, view: int | None = None,
+                     balance: bool = True, centred: bool = True, **sampling) -> Recognition:
     """The training set and the test sets of the recognition protocol.
 
     split: one test split, by default every one that the protocol has (those that the layout holds).
@@ -149,8 +131,7 @@ def _recognition_tests(row: datasets.Dataset, split: str | None, view: int | Non
         return ["test"]
     if not row.recognition:
         raise InputError(
-            f"recognition on {row.name} needs a view: give --view 0 to {row.views - 1}"
-        )
+            f"recognition on {row.name} needs a view: give --view 0 to {row.views - 1}")
     if split not in (None, *row.recognition):
         known = ", ".join(row.recognition)
         raise InputError(f"unknown test split {split!r} of {row.name}; choose one of {known}")

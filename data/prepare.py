@@ -28,14 +28,13 @@ def split_windows(name: str, arrangement: Arrangement, length: int) -> dict[str,
     windows = {}
     for split in arrangement.names:
         (first, last), own = RAW[name].cut(split), arrangement.of(split)
-        frames = [each.frames[first : max(len(each.frames) - last, 0)] for each in own]
+        frames = [each.frames[first:max(len(each.frames) - last, 0)] for each in own]
         if not any(len(kept) >= length for kept in frames):
             view = "" if arrangement.view is None else f" view {arrangement.view}"
             raise InputError(
                 f"{name}{view}, f = {length}: expected recordings of at least "
                 f"{first + length + last} frames in split {split!r}, found none among its "
-                f"{len(own)}; choose a smaller length or add recordings"
-            )
+                f"{len(own)}; choose a smaller length or add recordings")
         starts = RAW[name].starts if split == TRAIN else back_to_back
         cut = cut_windows(frames, [each.person for each in own], length, starts)
         numbers = np.flatnonzero([other == split for other in arrangement.splits])
@@ -50,8 +49,7 @@ def warn_short(name: str, arrangement: Arrangement, length: int) -> None:
     if short := [own.name for own, split in pairs if len(own.frames) < least[split]]:
         log.warning(
             "%s, f = %d: %d of %d recordings are too short for a window and give none (first: %s)",
-            *(name, length, len(short), len(pairs), short[0]),
-        )
+            *(name, length, len(short), len(pairs), short[0]))
 
 
 def warn_duplicates(name: str, arrangement: Arrangement) -> None:
@@ -65,9 +63,8 @@ def warn_duplicates(name: str, arrangement: Arrangement) -> None:
             log.warning(words, name, twin, twins_split, recording.name, split)
 
 
-def write(
-    name: str, arrangement: Arrangement, length: int, out: Path, settings: dict
-) -> tuple[Path, dict[str, int]]:
+def write(name: str, arrangement: Arrangement, length: int, out: Path,
+          settings: dict) -> tuple[Path, dict[str, int]]:
     """Write one data set at one length below `out`; its folder and the number of windows by split.
 
     settings: plain values that go into split.json as they are (seed, joint order).
@@ -91,8 +88,7 @@ def write(
     except OSError as error:
         reason = error.strerror or error  # NumPy's error of a full disk has no strerror
         raise InputError(
-            f"cannot write {layout.folder}: {reason}; choose another --out or make room"
-        ) from error
+            f"cannot write {layout.folder}: {reason}; choose another --out or make room") from error
     return layout.folder, counts
 
 

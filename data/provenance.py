@@ -12,9 +12,8 @@ SPLIT_FILE = "split.json"  # preprocess.py writes it beside the data
 KEPT = ("seed", "joint_order", "windows")
 
 
-def describe(
-    dataset: str, length: int, root: str | Path = "Datasets", view: int | None = None
-) -> dict[str, Any]:
+def describe(dataset: str, length: int, root: str | Path = "Datasets",
+             view: int | None = None) -> dict[str, Any]:
     """What preprocess.py wrote beside the data: simulated, seed of the split, joint order, windows
     by split; {"simulated": False} for data from elsewhere, such as a download, or for none.
 

@@ -18,25 +18,19 @@ def class_balanced(labels: np.ndarray, batch_size: int, rng: np.random.RandomSta
     if share == 0 or rounds == 0:
         raise InputError(
             f"class balance needs persons <= batch size <= windows, found {len(labels)} windows, "
-            f"batch size {batch_size}, {len(persons)} persons; change --batch_size or --no-balance"
-        )
+            f"batch size {batch_size}, {len(persons)} persons; change --batch_size or --no-balance")
     windows_of = [np.flatnonzero(person_of == person) for person in range(len(persons))]
     order = []
     for start in range(0, rounds * share, share):
         for windows in windows_of:
             enough = start + share <= len(windows)
-            order.append(windows[start : start + share] if enough else rng.choice(windows, share))
+            order.append(windows[start:start + share] if enough else rng.choice(windows, share))
     return np.concatenate(order)
 
 
-def training_order(
-    labels: np.ndarray,
-    batch_size: int = 256,
-    rng: np.random.RandomState | None = None,
-    balance: bool = True,
-    shuffle: bool = True,
-    seed: int = 0,
-) -> np.ndarray:
+def training_order(labels: np.ndarray, batch_size: int = 256,
+                   rng: np.random.RandomState | None = None, balance: bool = True,
+                   shuffle: bool = True, seed: int = 0) -> np.ndarray:
     """Window numbers of the training rows: resampled if `balance`, permuted if `shuffle`."""
     rng = rng or np.random.RandomState(seed)
     order = class_balanced(labels, batch_size, rng) if balance else np.arange(len(labels))

@@ -15,7 +15,6 @@ from common.errors import InputError
 
 class _Dtype:
     """Stands for numpy.dtype: numbers, text and objects, no fields."""
-
     def __init__(self, code: str, *_flags):
         if not re.fullmatch(r"[?biufOSU]\d*", code):
             raise UnpicklingError(f"it asks for arrays of {code!r}")
@@ -33,7 +32,6 @@ class _Dtype:
 
 class _Array:
     """Stands for numpy.ndarray; entries of an object array `value` may be stand-ins again."""
-
     def __init__(self, *_kind_shape_code):
         pass
 
@@ -51,11 +49,9 @@ def _bytes(content: str | bytes, encoding: str = "latin1") -> bytes:
 
 
 _STAND_INS = {
-    "numpy.ndarray": _Array,
-    "numpy.dtype": _Dtype,
-    "numpy.core.multiarray._reconstruct": _Array,
+    "numpy.ndarray": _Array, "numpy.dtype": _Dtype, "numpy.core.multiarray._reconstruct": _Array,
     "numpy.core.multiarray.scalar": lambda dtype, content: dtype.array(content)[0],
-    "_codecs.encode": _bytes,
+    "_codecs.encode": _bytes
 }
 
 

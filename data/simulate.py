@@ -43,22 +43,16 @@ class Simulation:
 
 
 SIMULATIONS = {
-    "BIWI": Simulation(writers.write_biwi, 120, 1, 1, 4),
-    "IAS": Simulation(writers.write_ias, 120, 2, 1, 4),
-    "KGBD": Simulation(writers.write_kgbd, 120, 5, 3, 6),
-    "KS20": Simulation(writers.write_ks20, 30, 5, 5, 5),
-    "CASIA_B": Simulation(writers.write_casia, 80, 2, 1, 6),
+    "BIWI": Simulation(writers.write_biwi, 120, 1, 1,
+                       4), "IAS": Simulation(writers.write_ias, 120, 2, 1, 4),
+    "KGBD": Simulation(writers.write_kgbd, 120, 5, 3,
+                       6), "KS20": Simulation(writers.write_ks20, 30, 5, 5, 5),
+    "CASIA_B": Simulation(writers.write_casia, 80, 2, 1, 6)
 }
 
 
-def simulate(
-    dataset: str,
-    raw: Path,
-    persons: int | None = None,
-    frames: int | None = None,
-    recordings: int | None = None,
-    seed: int = 0,
-) -> Path:
+def simulate(dataset: str, raw: Path, persons: int | None = None, frames: int | None = None,
+             recordings: int | None = None, seed: int = 0) -> Path:
     """Write a simulated data set below `raw` and return its folder; None is the data set's default.
 
     An earlier simulation in the same place is replaced. InputError for sizes beyond the real set's,
@@ -68,12 +62,9 @@ def simulate(
     persons = most if persons is None else persons
     frames = own.frames if frames is None else frames
     recordings = own.recordings if recordings is None else recordings
-    for name, value, least, highest in (
-        ("persons", persons, 1, most),
-        ("frames", frames, 1, 10000),
-        ("recordings", recordings, own.least_recordings, own.most_recordings),
-        ("seed", seed, 0, 2**32 - 1),
-    ):
+    for name, value, least, highest in (("persons", persons, 1, most), ("frames", frames, 1, 10000),
+                                        ("recordings", recordings, own.least_recordings,
+                                         own.most_recordings), ("seed", seed, 0, 2**32 - 1)):
         if not least <= value <= highest:
             allowed = f"a number from {least} to {highest}"
             raise InputError(f"--{name}: expected {allowed} for {dataset}, found {value}")
@@ -87,8 +78,7 @@ def simulate(
         own.write(Request(dataset, written, persons, frames, recordings, seed))
         (written / MARKER).write_text(
             f"Simulated walkers, no recordings of persons: data.simulate --dataset {dataset} "
-            f"--persons {persons} --frames {frames} --recordings {recordings} --seed {seed}\n"
-        )
+            f"--persons {persons} --frames {frames} --recordings {recordings} --seed {seed}\n")
         if folder.exists():
             folder.rename(staging / "replaced")
         written.rename(folder)

@@ -28,9 +28,8 @@ def every_shift(frames: int, length: int) -> list[np.ndarray]:
     return [np.arange(shift, frames - length + 1, max(length // 2, 1)) for shift in range(length)]
 
 
-def cut_windows(
-    recordings: Sequence[np.ndarray], labels: Sequence[int], length: int, starts: Starts
-) -> Sequences:
+def cut_windows(recordings: Sequence[np.ndarray], labels: Sequence[int], length: int,
+                starts: Starts) -> Sequences:
     """Windows (N, f, J, 3) in the type of the recordings, in the order: shift, recording, window.
 
     recordings: at least one array (n, J, 3); one that is shorter than `length` gives no window.

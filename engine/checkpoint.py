@@ -43,8 +43,7 @@ def load(path: Path, method: str | None = None) -> dict[str, Any]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{path} is not a readable checkpoint, but truncated or damaged or another kind of "
-            f"file: {reason}"
-        ) from error
+            f"file: {reason}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is no checkpoint of this project: expected format {FORMAT!r}")
     if method is not None and content["method"] != method:
@@ -58,8 +57,7 @@ def expect(path: Path, content: Mapping[str, Any], wanted: Mapping[str, Any]) ->
         if content.get(name) != value:
             raise InputError(
                 f"{path} was made with {name} = {content.get(name)}, but this run has {name} = "
-                f"{value}; use the same value, or another --out for another run"
-            )
+                f"{value}; use the same value, or another --out for another run")
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: Path) -> None:

@@ -60,9 +60,8 @@ def settings_of(name: str, epochs: int | None = None) -> Settings:
     return replace(settings, epochs=epochs) if epochs and isinstance(settings, LSTM) else settings
 
 
-def recognise(
-    name: str, sets: Recognition, settings: Settings, seed: int, device: torch.device, quiet: bool
-) -> Figures:
+def recognise(name: str, sets: Recognition, settings: Settings, seed: int, device: torch.device,
+              quiet: bool) -> Figures:
     """Train a classifier and score it on every test: "best" and "last", as of
     reid.recognition.evaluate, equal where there are no epochs. InputError for descriptors that are
     not defined for the data's joints.
@@ -101,7 +100,6 @@ def table(figures: Mapping[str, Mapping[str, Any]], name: str, corner: str = "")
 
 class SequenceClassifier(nn.Module):
     """LSTM layers over a window's frames, then a linear layer; weights in ±1/sqrt(hidden)."""
-
     def __init__(self, joints: int, persons: int, settings: LSTM, generator: torch.Generator):
         super().__init__()
         self.lstm = nn.LSTM(3 * joints, settings.hidden, settings.layers, batch_first=True)
@@ -116,9 +114,8 @@ class SequenceClassifier(nn.Module):
         return self.output(states[:, -1])
 
 
-def _train_lstm(
-    sets: Recognition, settings: LSTM, seed: int, device: torch.device, quiet: bool
-) -> Figures:
+def _train_lstm(sets: Recognition, settings: LSTM, seed: int, device: torch.device,
+                quiet: bool) -> Figures:
     generator = torch.Generator().manual_seed(seed)
     model = SequenceClassifier(sets.joints, len(sets.persons), settings, generator).to(device)
     optimizer = TFAdam(model.parameters(), settings.lr)

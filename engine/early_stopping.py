@@ -10,7 +10,6 @@ class EarlyStopping:
     patience: epochs without better ones that end a run; None: never. figure: the key that is
     compared, larger is better. Epoch 0, the untrained model, does not count.
     """
-
     def __init__(self, patience: int | None, figure: str = "top1"):
         self.patience, self.figure = patience, figure
         self.figures: dict[str, Any] = {}

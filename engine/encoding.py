@@ -53,9 +53,9 @@ METHODS = {
         lambda model, skeletons: model.states(model.graphs(skeletons)),
         sequence=lambda states: states[:, -1],
         rows=smsge_rows,
-        batch=3_072,  # features of every node and head
+        batch=3_072  # features of every node and head
     ),
-    "statistics": Method(Statistics, lambda model, skeletons: model.encode(skeletons)),
+    "statistics": Method(Statistics, lambda model, skeletons: model.encode(skeletons))
 }
 
 
@@ -81,9 +81,8 @@ def encode_rows(model: nn.Module, skeletons: np.ndarray, options: Any) -> Tensor
 
 
 @torch.no_grad()
-def _encode(
-    model: nn.Module, skeletons: np.ndarray, encode: Callable[[nn.Module, Tensor], Tensor]
-) -> Tensor:
+def _encode(model: nn.Module, skeletons: np.ndarray, encode: Callable[[nn.Module, Tensor],
+                                                                      Tensor]) -> Tensor:
     model.eval()  # no dropout, and the running statistics of batch norm
     device, frames = next(model.parameters()).device, method_of(model).batch
     batches = torch.from_numpy(skeletons).split(max(1, frames // skeletons.shape[1]))
@@ -100,14 +99,8 @@ def is_centred(options: Any) -> bool:
     return getattr(options, "centred", True)
 
 
-def load_model(
-    path: Path,
-    joints: int,
-    length: int,
-    device: torch.device,
-    source: Any = None,
-    content: dict[str, Any] | None = None,
-) -> tuple[nn.Module, dict[str, Any]]:
+def load_model(path: Path, joints: int, length: int, device: torch.device, source: Any = None,
+               content: dict[str, Any] | None = None) -> tuple[nn.Module, dict[str, Any]]:
     """The model of a checkpoint and the checkpoint's content, which may have been read already.
 
     source: the engine.features.Source that the model reads, if not skeletons. Raises InputError for
@@ -128,12 +121,10 @@ def load_model(
         trained = arguments["joints"] if "joints" in arguments else arguments["inputs"] // 3
         if trained != joints:
             raise InputError(
-                f"{path} was trained on frames of {trained} joints, these data have {joints}"
-            )
+                f"{path} was trained on frames of {trained} joints, these data have {joints}")
     if content["length"] != length:
         raise InputError(
-            f"{path} was trained with f = {content['length']}, found --length {length}"
-        )
+            f"{path} was trained with f = {content['length']}, found --length {length}")
     return model.to(device).eval(), content
 
 
@@ -150,5 +141,4 @@ def _check_source(path: Path, content: Mapping[str, Any], source: Any) -> None:
     if is_other or source.size != size:
         raise InputError(
             f"{path}: expected the features that it was trained on, {trained} with {size} numbers "
-            f"and {digests[0][:16]}, found {source.file} with {source.size} and {digests[1][:16]}"
-        )
+            f"and {digests[0][:16]}, found {source.file} with {source.size} and {digests[1][:16]}")

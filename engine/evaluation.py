@@ -23,13 +23,8 @@ FITTED = {"statistics": partial(WindowStatistics, parts=1), "window-LDA": Window
 BASELINES = (*DESCRIPTORS, *FITTED)
 
 
-def load_retrieval(
-    options: DataOptions,
-    batch_size: int,
-    rng: np.random.RandomState | None = None,
-    balance: bool = False,
-    centred: bool = True,
-) -> Retrieval:
+def load_retrieval(options: DataOptions, batch_size: int, rng: np.random.RandomState | None = None,
+                   balance: bool = False, centred: bool = True) -> Retrieval:
     """The data set; the training set only with a stream to draw its order from.
 
     balance: resample it to equal class shares. Released: whole batches of batch_size only.
@@ -53,8 +48,7 @@ def cut(sets: Retrieval, batch_size: int, protocol: str) -> Retrieval:
     parts = {"train": "training", "probe": "probe", "gallery": "gallery"}
     whole = {
         name: part.take(np.arange(released_size(len(part), batch_size, words)))
-        for name, words in parts.items()
-        if (part := getattr(sets, name)) is not None
+        for name, words in parts.items() if (part := getattr(sets, name)) is not None
     }
     return replace(sets, **whole)
 
@@ -65,8 +59,7 @@ def released_size(sequences: int, batch_size: int, name: str) -> int:
     if kept == 0:
         raise InputError(
             f"--protocol released drops incomplete batches, and the {name} set has only "
-            f"{sequences} sequences: use --protocol full or a --batch_size below {batch_size}"
-        )
+            f"{sequences} sequences: use --protocol full or a --batch_size below {batch_size}")
     return kept
 
 
@@ -99,22 +92,17 @@ def tested_batches(labels: np.ndarray, batch_size: int, rows: int) -> np.ndarray
     of rows, if there is one.
     """
     own = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    windows = np.concatenate([w[: max(len(w) // batch_size, 1) * batch_size] for w in own])
+    windows = np.concatenate([w[:max(len(w) // batch_size, 1) * batch_size] for w in own])
     total = len(windows) * rows
     used = total // batch_size * batch_size if total >= batch_size else total
-    return windows[: used // rows]
+    return windows[:used // rows]
 
 
 def score(sets: Retrieval, probe_features, gallery_features, protocol: str) -> dict[str, Any]:
     """Retrieval figures of features (N, d) of a data set's probe and gallery."""
-    return ranking.evaluate(
-        probe_features,
-        sets.probe.labels,
-        gallery_features,
-        sets.gallery.labels,
-        exclude_self=sets.same_set and protocol == "full",
-        released=sets.same_set and protocol == "released",
-    )
+    return ranking.evaluate(probe_features, sets.probe.labels, gallery_features,
+                            sets.gallery.labels, exclude_self=sets.same_set and protocol == "full",
+                            released=sets.same_set and protocol == "released")
 
 
 def score_encoder(model: nn.Module, sets: Retrieval, protocol: str) -> dict[str, Any]:

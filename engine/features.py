@@ -31,7 +31,7 @@ PARTS = ("train", "probe", "gallery")
 # The method's script and the variant whose encoder is looked for.
 NAMED = {
     "AGE": ("train_age.py", AGESettings.attention),
-    "SM-SGE": ("train_smsge.py", SMSGESettings.scales),
+    "SM-SGE": ("train_smsge.py", SMSGESettings.scales)
 }
 
 
@@ -155,8 +155,7 @@ def encoder_path(method: str, options: TrainingOptions) -> Path:
         raise InputError(
             f"--source {method}: expected an encoder at {' or '.join(map(str, places))}, found "
             f"none; train it: python {script} --dataset {row.name} --task retrieval "
-            f"--length {options.length} --data {options.data} --out {options.out}"
-        )
+            f"--length {options.length} --data {options.data} --out {options.out}")
     return path
 
 
@@ -166,15 +165,11 @@ def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.devic
     pose = np.zeros((1, options.length, row.joints, 3), dtype=np.float32)
     seen = row.recognition_train if content.get("task") == "recognition" else ()
     trained = " + ".join(("train", *seen))
-    return Source(
-        content["method"],
-        path,
-        f"{content['method']}, epoch {content['epoch']}, trained on {trained}",
-        f"weights {checkpoint.weights_digest(model)}",
-        encode_frames(model, pose).shape[2],
-        is_centred(settings_of(content)),
-        lambda part, sequences: encode(model, sequences),
-    )
+    return Source(content["method"], path,
+                  f"{content['method']}, epoch {content['epoch']}, trained on {trained}",
+                  f"weights {checkpoint.weights_digest(model)}",
+                  encode_frames(model, pose).shape[2], is_centred(settings_of(content)),
+                  lambda part, sequences: encode(model, sequences))
 
 
 def _source_of_files(path: Path, options: TrainingOptions) -> Source:
@@ -183,16 +178,14 @@ def _source_of_files(path: Path, options: TrainingOptions) -> Source:
     if missing := [file.name for file in files.values() if not file.is_file()]:
         raise InputError(
             f"--source {path} stands for {', '.join(file.name for file in files.values())}, "
-            f"found no {', '.join(missing)}; --save_features {path} writes them"
-        )
+            f"found no {', '.join(missing)}; --save_features {path} writes them")
     contents = {part: read(file) for part, file in files.items()}
     for part, content in contents.items():
         if content.frames is None or content.frames.shape[1] != options.length:
             shape = None if content.frames is None else content.frames.shape
             raise InputError(
                 f"{files[part]}: expected frame features `frames` (N, {options.length}, d), "
-                f"found {shape}"
-            )
+                f"found {shape}")
     sizes = {part: content.frames.shape[2] for part, content in contents.items()}
     if len(set(sizes.values())) > 1:
         raise InputError(f"{path}: expected frame features of one size, found {sizes}")
@@ -202,8 +195,7 @@ def _source_of_files(path: Path, options: TrainingOptions) -> Source:
         if not np.array_equal(labels, sequences.labels):
             raise InputError(
                 f"{files[part]}: expected the {len(sequences)} labels of {options.dataset}'s "
-                f"{part} windows in the order of the files, found {len(labels)} others"
-            )
+                f"{part} windows in the order of the files, found {len(labels)} others")
         return contents[part]
 
     digest = hashlib.sha256(np.ascontiguousarray(contents["train"].frames)).hexdigest()
@@ -211,12 +203,8 @@ def _source_of_files(path: Path, options: TrainingOptions) -> Source:
     return Source(path.stem, path, "feature files", f"frames {digest}", size, True, look_up)
 
 
-def load(
-    options: TrainingOptions,
-    settings: Any,
-    source: Source | None = None,
-    rng: np.random.RandomState | None = None,
-) -> Retrieval:
+def load(options: TrainingOptions, settings: Any, source: Source | None = None,
+         rng: np.random.RandomState | None = None) -> Retrieval:
     """The data set of a command line, with frame features (N, f, d) for skeletons if from a source.
 
     settings: have batch_size and balance. rng: the stream from which the order of the training set
@@ -233,9 +221,8 @@ def load(
     return evaluation.cut(sets, size, options.protocol)
 
 
-def baselines(
-    options: TrainingOptions, batch_size: int, source: Source | None = None
-) -> dict[str, dict[str, Any]]:
+def baselines(options: TrainingOptions, batch_size: int,
+              source: Source | None = None) -> dict[str, dict[str, Any]]:
     """Retrieval figures of what a model has to beat: descriptors, and the source's own features."""
     protocol = options.protocol
     sets = evaluation.load_in_order(options)

@@ -19,7 +19,6 @@ from models.smsge import SMSGE, Graphs, Subsets
 
 class JointStep:
     """step = JointStep(model, lr); losses = step(graphs, subsets) for every batch."""
-
     def __init__(self, model: SMSGE, lr: float):
         self.model = model
         # The structural parameters that each scale's loss reaches.
@@ -44,9 +43,8 @@ class JointStep:
             self.optimisers[scale].step()
         return losses
 
-    def gradients(
-        self, graphs: Graphs, subsets: Subsets
-    ) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, ...]]]:
+    def gradients(self, graphs: Graphs,
+                  subsets: Subsets) -> tuple[dict[str, Tensor], dict[str, tuple[Tensor, ...]]]:
         """The losses, and of each the gradients of `structure`; all others are left in .grad."""
         model = self.model
         model.zero_grad()
@@ -60,9 +58,8 @@ class JointStep:
         gradients = {}
         for scale, copy in copies.items():
             features, asked = [H[read] for read in copy], [x.grad for x in copy.values()]
-            gradients[scale] = torch.autograd.grad(
-                features, self.structure[scale], asked, retain_graph=True
-            )
+            gradients[scale] = torch.autograd.grad(features, self.structure[scale], asked,
+                                                   retain_graph=True)
         return {scale: loss.detach() for scale, loss in losses.items()}, gradients
 
     def state_dict(self) -> dict:

@@ -23,7 +23,6 @@ class TFAdam(torch.optim.Adam):
     eps) / c: the same for eps_t = eps / c. A group has one step count, hence at every step the same
     parameters need a gradient.
     """
-
     def __init__(self, params: Iterable[nn.Parameter], lr: float):
         super().__init__(params, lr, fused=True)
         for group in self.param_groups:
@@ -44,7 +43,7 @@ class TFAdam(torch.optim.Adam):
                 if p.grad is not None and p.grad.stride() != p.stride():
                     p.grad = torch.empty_like(p).copy_(p.grad)
             group["steps"] += 1
-            group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1] ** group["steps"])
+            group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1]**group["steps"])
         super().step()
 
 

@@ -26,13 +26,9 @@ class DataOptions:
     probe: str | None = option(
         None,
         "test split: probe (KS20, KGBD), A or B (IAS), Walking or Still (BIWI), nm.nm, cl.cl, "
-        "bg.bg, cl.nm or bg.nm (CASIA_B); default: the first",
-        "--split",
-        "--probe_type",
-    )
-    length: int | None = option(
-        None, "frames f in a sequence (6; CASIA_B 40, with --view 20)", type=positive_int
-    )
+        "bg.bg, cl.nm or bg.nm (CASIA_B); default: the first", "--split", "--probe_type")
+    length: int | None = option(None, "frames f in a sequence (6; CASIA_B 40, with --view 20)",
+                                type=positive_int)
     data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
     protocol: str = option("full", "released: as in the published code", choices=PROTOCOLS)
     view: int | None = None
@@ -58,16 +54,12 @@ class TrainingOptions(MachineOptions, DataOptions):
 
     mode: str = option("Train", "Eval: score the saved best model", choices=("Train", "Eval"))
     out: Path = option(Path("ReID_Models"), "folder of checkpoints", type=Path, metavar="DIR")
-    epochs: int | None = option(
-        None, "stop after N epochs (default: early stopping)", type=positive_int, metavar="N"
-    )
+    epochs: int | None = option(None, "stop after N epochs (default: early stopping)",
+                                type=positive_int, metavar="N")
     resume: bool = option(False, "continue from the last finished epoch", action="store_true")
     save_features: Path | None = option(
-        None,
-        "write the best model's features: FILE.{train,probe,gallery,test}.npz",
-        type=output_file,
-        metavar="FILE.npz",
-    )
+        None, "write the best model's features: FILE.{train,probe,gallery,test}.npz",
+        type=output_file, metavar="FILE.npz")
     model_size: int = option(0, "1: print parameters and FLOPs", type=int, choices=(0, 1))
     task: str = "retrieval"
     settings: Any = None
@@ -79,10 +71,8 @@ class PhaseOptions(TrainingOptions):
     """Phases: an encoder without labels, then a recogniser on its features."""
 
     task: str | None = option(
-        None,
-        "retrieval: the encoder alone, from the training split (CASIA_B without --view)",
-        choices=("recognition", "retrieval"),
-    )
+        None, "retrieval: the encoder alone, from the training split (CASIA_B without --view)",
+        choices=("recognition", "retrieval"))
     view: int | None = option(None, "test view, cross-view (CASIA_B)", type=int, metavar="V")
 
 
@@ -120,8 +110,7 @@ def resolve(method: str, declared: type[Options], words: Mapping[str, Any]) -> O
         raise InputError("--view is recognition with one test set: leave out --probe and --task")
     if view is None and not row.recognition and task == "recognition":
         raise InputError(
-            f"recognition on {row.name} needs --view 0 to {row.views - 1}; or --task retrieval"
-        )
+            f"recognition on {row.name} needs --view 0 to {row.views - 1}; or --task retrieval")
     probe = "test" if view is not None else words.get("probe") or next(iter(row.gallery_of))
     if view is None:
         row.pair(probe)

@@ -26,13 +26,8 @@ from engine.run import Run, execute
 SAVE_SECONDS = 30  # between two states of the encoders, 70 MB each
 
 
-def run_phases(
-    method: str,
-    options: PhaseOptions,
-    variant: str,
-    phase: str,
-    train: Callable[[Run, PhaseOptions, torch.device], None],
-) -> None:
+def run_phases(method: str, options: PhaseOptions, variant: str, phase: str,
+               train: Callable[[Run, PhaseOptions, torch.device], None]) -> None:
     """Train, or score the saved best models; then write features if wanted.
 
     variant: names the folder, with the view before it and the task after. phase: of the recogniser.
@@ -67,9 +62,8 @@ def tests_of(probe: str, sets: Recognition | Retrieval | dict[str, Any]) -> dict
     return {name: tests[name] for name in sorted(tests, key=lambda name: name != probe)}
 
 
-def describe(
-    options: PhaseOptions, model: nn.Module, order: np.ndarray, sets: Recognition | Retrieval
-) -> None:
+def describe(options: PhaseOptions, model: nn.Module, order: np.ndarray,
+             sets: Recognition | Retrieval) -> None:
     """Log how many sequences there are (training ones as resampled), and the model's size."""
     sizes = "  ".join(f"{name} {len(test)}" for name, test in tests_of(options.probe, sets).items())
     parameters = model_size.count_parameters(model)
@@ -114,9 +108,8 @@ def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) 
         run.write_results(retrieval)
 
 
-def score_retrieval(
-    run: Run, options: PhaseOptions, device: torch.device, untrained: nn.Module | None = None
-) -> dict[str, Any]:
+def score_retrieval(run: Run, options: PhaseOptions, device: torch.device,
+                    untrained: nn.Module | None = None) -> dict[str, Any]:
     """Retrieval figures of the saved encoders as JSON content; printed as a table.
 
     untrained: stands beside them, with the descriptors. Data without a gallery give {}.
@@ -149,14 +142,8 @@ def score_retrieval(
     return content
 
 
-def report(
-    run: Run,
-    options: PhaseOptions,
-    device: torch.device,
-    untrained: nn.Module,
-    figures: dict[str, Any],
-    content: dict[str, Any] | None = None,
-) -> None:
+def report(run: Run, options: PhaseOptions, device: torch.device, untrained: nn.Module,
+           figures: dict[str, Any], content: dict[str, Any] | None = None) -> None:
     """Print and write what a run has trained.
 
     untrained: encoders with their initial weights. figures: of recognition, best and last by test;

@@ -23,9 +23,8 @@ from reid.recognition import evaluate
 
 SCORE_BATCH = 4096  # sequences; bounds memory, changes no number
 COMBINE = {
-    "mean": lambda logits: logits.mean(dim=1),
-    "sum": lambda logits: logits.sum(dim=1),
-    "last": lambda logits: logits[:, -1],
+    "mean": lambda logits: logits.mean(dim=1), "sum": lambda logits: logits.sum(dim=1),
+    "last": lambda logits: logits[:, -1]
 }
 
 
@@ -34,15 +33,8 @@ class Recogniser(nn.Module):
 
     inputs, persons, hidden, generator: as of RecognitionNetwork.
     """
-
-    def __init__(
-        self,
-        inputs: int,
-        persons: int,
-        hidden: int,
-        combine: str = "mean",
-        generator: torch.Generator | None = None,
-    ):
+    def __init__(self, inputs: int, persons: int, hidden: int, combine: str = "mean",
+                 generator: torch.Generator | None = None):
         super().__init__()
         self.network = RecognitionNetwork(inputs, persons, hidden, generator)
         self.arguments = {**self.network.arguments, "combine": combine}
@@ -66,9 +58,8 @@ class Rows:
     labels: Tensor
 
 
-def rows_of_test(
-    model: nn.Module, skeletons: np.ndarray, labels: np.ndarray, settings: Any, protocol: str
-) -> Rows:
+def rows_of_test(model: nn.Module, skeletons: np.ndarray, labels: np.ndarray, settings: Any,
+                 protocol: str) -> Rows:
     """A test set for the recogniser; labels (N,) are classes. Released: not all of it."""
     if protocol == "released":
         kept = released_test(settings, labels, skeletons.shape[1])
@@ -77,23 +68,15 @@ def rows_of_test(
     return Rows(rows, torch.from_numpy(labels).to(rows.device))
 
 
-def rows_of_tests(
-    model: nn.Module, sets: Recognition, settings: Any, protocol: str
-) -> dict[str, Rows]:
+def rows_of_tests(model: nn.Module, sets: Recognition, settings: Any,
+                  protocol: str) -> dict[str, Rows]:
     """Every test set for the recogniser, by name."""
     parts = {name: (test.skeletons, test.labels) for name, test in sets.tests.items()}
     return {name: rows_of_test(model, *p, settings, protocol) for name, p in parts.items()}
 
 
-def save(
-    run: Run,
-    test: str | None,
-    encoder: nn.Module,
-    recogniser: Recogniser,
-    persons: np.ndarray,
-    weights: Mapping[str, Tensor],
-    figures: dict[str, Any],
-) -> None:
+def save(run: Run, test: str | None, encoder: nn.Module, recogniser: Recogniser,
+         persons: np.ndarray, weights: Mapping[str, Tensor], figures: dict[str, Any]) -> None:
     """Write encoder and network as one checkpoint: best_<test>.pt, or final.pt without a test.
 
     persons: the data files' label of each class. figures: with epoch and step.
@@ -104,13 +87,8 @@ def save(
     run.save_best(encoder, figures["epoch"], figures, file, recogniser=part)
 
 
-def score_saved(
-    path: Path,
-    sets: Recognition,
-    device: torch.device,
-    protocol: str,
-    content: dict[str, Any] | None = None,
-) -> dict[str, dict[str, Any]]:
+def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: str,
+                content: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
     """Figures of a saved recogniser on each test set, with its epoch and step.
 
     content: of the checkpoint, if it has been read. Raises InputError for a damaged file, a model
@@ -165,5 +143,4 @@ def refuse_unknown(name: str, labels: np.ndarray, known: np.ndarray) -> None:
         shown = ", ".join(map(str, lost[:10])) + ", ..." * (len(lost) > 10)
         raise InputError(
             f"test split {name}: expected persons that were trained, found {len(lost)} others: "
-            f"labels {shown}; use the data that belong together, or retrieval"
-        )
+            f"labels {shown}; use the data that belong together, or retrieval")

@@ -47,7 +47,6 @@ class Plan:
 
 class BestNetworks:
     """The test sets, and the best network of each."""
-
     def __init__(self, sets: Mapping[str, Rows], plan: Plan):
         self.sets, self.plan = sets, plan
         self.best: dict[str, dict[str, Any]] = {}  # by test: weights, figures with epoch and step
@@ -57,9 +56,8 @@ class BestNetworks:
         self.improved = False
         self.new: dict[str, dict[str, Any]] = {}  # bests since the last end of an epoch
 
-    def test(
-        self, recogniser: Recogniser, epoch: int, step: int, last: bool = False
-    ) -> dict[str, float]:
+    def test(self, recogniser: Recogniser, epoch: int, step: int,
+             last: bool = False) -> dict[str, float]:
         """Test the network on every set. Returns Rank-1 and loss, by column of the history."""
         row = {}
         for name, test in self.sets.items():
@@ -99,16 +97,9 @@ class BestNetworks:
         self.stopping.waited = state["waited"]
 
 
-def train(
-    run: Run,
-    encoder: nn.Module,
-    recogniser: Recogniser,
-    persons: np.ndarray,
-    training: Rows,
-    order: np.ndarray,
-    test_sets: Mapping[str, Rows],
-    plan: Plan,
-) -> dict[str, dict[str, dict[str, Any]]]:
+def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray, training: Rows,
+          order: np.ndarray, test_sets: Mapping[str, Rows],
+          plan: Plan) -> dict[str, dict[str, dict[str, Any]]]:
     """Train the network; keep the best one of every test, and the last.
 
     run: the phase. encoder: saved with the network. persons: the data files' label of each class.
@@ -157,29 +148,20 @@ def _resume(run: Run, encoder: nn.Module, parts: Mapping[str, Any]) -> int:
     return 0
 
 
-def split_batches(
-    order: np.ndarray, size: int, whole: bool, name: str, device: torch.device
-) -> list[Tensor]:
+def split_batches(order: np.ndarray, size: int, whole: bool, name: str,
+                  device: torch.device) -> list[Tensor]:
     """The batches of the numbers `order` of things called `name`; whole: no incomplete last one."""
     batches = torch.from_numpy(np.asarray(order)).to(device).split(size)
     batches = [batch for batch in batches if len(batch) == size or not whole]
     if not batches or len(order) == 0:
         raise InputError(
             f"training needs a whole batch of {size} {name}, found {len(order)}; use a smaller "
-            "--batch_size or --protocol full"
-        )
+            "--batch_size or --protocol full")
     return batches
 
 
-def _finish(
-    run: Run,
-    encoder: nn.Module,
-    recogniser: Recogniser,
-    persons: np.ndarray,
-    tests: BestNetworks,
-    epoch: int,
-    step: int,
-) -> dict[str, dict[str, dict[str, Any]]]:
+def _finish(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray,
+            tests: BestNetworks, epoch: int, step: int) -> dict[str, dict[str, dict[str, Any]]]:
     """Test the last network, which can be the best. A run that is resumed knows nothing of it."""
     tests.test(recogniser, epoch, step, last=True)
     tests.end_epoch()
@@ -204,9 +186,8 @@ def summary(figures: Mapping[str, Mapping[str, Any]], headline: str) -> dict[str
 
 def table(figures: Mapping[str, Mapping[str, Any]], method: str, corner: str = "") -> str:
     """The best and the last figures of every test, as text. corner: the table's title."""
-    rows = [
-        (f"{method} {name} {w}", row[w]) for name, row in figures.items() for w in ("best", "last")
-    ]
+    rows = [(f"{method} {name} {w}", row[w]) for name, row in figures.items()
+            for w in ("best", "last")]
     return results.recognition_table(rows, corner)
 
 

@@ -23,7 +23,6 @@ def retrieval_line(figures: Mapping[str, Any]) -> str:
 
 def retrieval_table(rows: Rows, corner: str = "") -> str:
     """A text table of retrieval figures in percent, with a title in its corner."""
-
     def numbers(figures: Mapping[str, Any]) -> str:
         return "".join(f"{100 * figures[key]:8.1f}" for key in RETRIEVAL)
 
@@ -32,7 +31,6 @@ def retrieval_table(rows: Rows, corner: str = "") -> str:
 
 def recognition_table(rows: Rows, corner: str = "") -> str:
     """The same of recognition figures; all but the loss in percent."""
-
     def numbers(figures: Mapping[str, Any]) -> str:
         ranks = list(figures["rank"].values())
         shares = [ranks[min(n, len(ranks)) - 1] for n in (1, 5, 10)]

@@ -54,9 +54,8 @@ def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., N
     execute(run, options, device, *steps)
 
 
-def describe(
-    options: TrainingOptions, model: nn.Module, sets: Retrieval, source: Source | None
-) -> None:
+def describe(options: TrainingOptions, model: nn.Module, sets: Retrieval,
+             source: Source | None) -> None:
     """Log the source, the sizes of the sets and, with --model_size, of the model."""
     if source is not None:
         log.info(f"{source.size} numbers a frame from {source.file} ({source.note})")
@@ -73,30 +72,21 @@ def stop_reason(epoch: int, epochs: int | None, stopping: EarlyStopping) -> str 
     return f"no better top-1 for {stopping.patience} epochs" if stopping.exhausted else None
 
 
-def report(
-    run: Run,
-    options: TrainingOptions,
-    source: Source | None,
-    best: dict[str, Any],
-    last: dict[str, Any],
-    epoch: int,
-    reason: str,
-) -> None:
+def report(run: Run, options: TrainingOptions, source: Source | None, best: dict[str, Any],
+           last: dict[str, Any], epoch: int, reason: str) -> None:
     """Print and write best and last figures, with those of the untrained model and baselines."""
     untrained = {key: run.history[0][key] for key in last}
     rows = features.baselines(options, options.settings.batch_size, source) | {
-        "untrained encoder": untrained,
-        f"{run.method} best": best,
-        f"{run.method} last": {**last, "epoch": epoch},
+        "untrained encoder": untrained, f"{run.method} best": best,
+        f"{run.method} last": {**last, "epoch": epoch}
     }
     print(f"{run.title}: stopped, {reason}\n" + results.retrieval_table(rows.items()))
     content = {**best, "best": best, "last": rows[f"{run.method} last"], "untrained": untrained}
     run.write_results(content | {"baselines": rows, "epochs": epoch, "stopped": reason})
 
 
-def evaluate(
-    run: Run, options: TrainingOptions, device: torch.device, source: Source | None = None
-) -> None:
+def evaluate(run: Run, options: TrainingOptions, device: torch.device,
+             source: Source | None = None) -> None:
     """Score the saved best model (--mode Eval)."""
     path = run.path("best.pt")
     run, options = run.load_settings_from(path)
@@ -108,9 +98,8 @@ def evaluate(
     run.write_results(figures)
 
 
-def write_features(
-    run: Run, options: TrainingOptions, device: torch.device, source: Source | None = None
-) -> None:
+def write_features(run: Run, options: TrainingOptions, device: torch.device,
+                   source: Source | None = None) -> None:
     """Write the best model's features of train, probe and gallery, in the order of the files."""
     sets = evaluation.load_in_order(options, source.centred if source else True)
     model, _ = load_model(run.path("best.pt"), sets.joints, sets.length, device, source)

@@ -28,16 +28,8 @@ class Run:
     method: its name in checkpoints. identity: what these say of themselves besides, the same on
     --resume. notes: what else they say.
     """
-
-    def __init__(
-        self,
-        method: str,
-        options: TrainingOptions,
-        folder: Path,
-        prefix: str = "",
-        identity: Mapping[str, Any] | None = None,
-        notes: Mapping[str, Any] | None = None,
-    ):
+    def __init__(self, method: str, options: TrainingOptions, folder: Path, prefix: str = "",
+                 identity: Mapping[str, Any] | None = None, notes: Mapping[str, Any] | None = None):
         self.method, self.options, self.settings = method, options, options.settings
         self.folder, self.prefix = folder, prefix
         names = ("dataset", "probe", "length", "protocol", "seed")
@@ -103,14 +95,8 @@ class Run:
         """The path of one of the run's files."""
         return self.folder / f"{self.prefix}{file}"
 
-    def save_best(
-        self,
-        model: nn.Module,
-        epoch: int,
-        figures: Mapping[str, Any],
-        file: str = "best.pt",
-        **content: Any,
-    ) -> None:
+    def save_best(self, model: nn.Module, epoch: int, figures: Mapping[str, Any],
+                  file: str = "best.pt", **content: Any) -> None:
         """Write a checkpoint from which the model can be rebuilt. content: what else it holds."""
         weights = {"model": model.state_dict(), "arguments": model.arguments}
         self._save(file, epoch=epoch, figures=dict(figures), **weights, **content)
@@ -162,14 +148,8 @@ class Run:
         if files:
             log.info(f"{self.folder}: the files of an earlier run are named *.earlier from now on")
 
-    def end_epoch(
-        self,
-        epoch: int,
-        figures: Mapping[str, Any],
-        losses: Mapping[str, float],
-        line: str,
-        seconds: Mapping[str, float],
-    ) -> None:
+    def end_epoch(self, epoch: int, figures: Mapping[str, Any], losses: Mapping[str, float],
+                  line: str, seconds: Mapping[str, float]) -> None:
         """Log an epoch, its figures as `line`, and add it to history.csv.
 
         Raises InputError if a loss is not finite: what is saved is then the state before.
@@ -192,13 +172,9 @@ class Run:
     def write_results(self, content: Mapping[str, Any]) -> None:
         """Write the results as JSON: results.json of a training run, and --json."""
         content = {
-            "kind": "retrieval",
-            "method": self.method,
-            **self.identity,
-            **content,
-            "settings": asdict(self.settings),
-            "data": self.data,
-            "seconds": round(time.time() - self.started, 1),
+            "kind": "retrieval", "method": self.method, **self.identity,
+            **content, "settings": asdict(self.settings), "data": self.data,
+            "seconds": round(time.time() - self.started, 1)
         }
         if self.options.mode == "Train":
             results.write_json(self.results, content)
@@ -206,14 +182,8 @@ class Run:
             results.write_json(self.options.json, content)
 
 
-def execute(
-    run: Run,
-    options: TrainingOptions,
-    device: torch.device,
-    train: Callable[..., None],
-    evaluate: Callable[..., None],
-    write_features: Callable[..., None],
-) -> None:
+def execute(run: Run, options: TrainingOptions, device: torch.device, train: Callable[..., None],
+            evaluate: Callable[..., None], write_features: Callable[..., None]) -> None:
     """What the command line asks for: train or evaluate, then write features if that is wanted."""
     try:
         (train if options.mode == "Train" else evaluate)(run, options, device)

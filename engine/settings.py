@@ -112,9 +112,8 @@ class AGESettings:
     decoder_input: str = option("zeros", "of a step", choices=("zeros", "previous"))
     target: str = option("reverse", "order of the rebuilt frames", choices=("reverse", "same"))
     centred: bool = option(False, "hip centre as the origin", action=BooleanOptionalAction)
-    two_thirds: bool = option(
-        False, "encoders train on the first two thirds", action=BooleanOptionalAction
-    )
+    two_thirds: bool = option(False, "encoders train on the first two thirds",
+                              action=BooleanOptionalAction)
     hidden: int = option(256, "units of every layer", type=positive_int)
     lr: float = _lr(0.0005)
     batch_size: int = _batch_size(128)
@@ -163,20 +162,14 @@ class SMSGESettings:
 
 
 SETTINGS = {
-    "SimMC": SimMCSettings,
-    "DF": DFSettings,
-    "AGE": AGESettings,
-    "SM-SGE": SMSGESettings,
-    "statistics": StatisticsSettings,
+    "SimMC": SimMCSettings, "DF": DFSettings, "AGE": AGESettings, "SM-SGE": SMSGESettings,
+    "statistics": StatisticsSettings
 }
 PUBLISHED: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
-    "SimMC": {
-        ("KGBD",): {"t": 0.06, "eps": 0.6, "min_samples": 4},
-        ("IAS", "A"): {"mask_lambda": 0.75},
-        ("BIWI",): {"t": 0.07, "mask_lambda": 0.25},
-        ("BIWI", "Still"): {"eps": 0.6},
-        ("CASIA_B",): {"t": 0.075, "eps": 0.75, "mask_lambda": 0.25, "mask_x": 10},
-    },
+    "SimMC": {("KGBD",): {"t": 0.06,
+                          "eps": 0.6, "min_samples": 4}, ("IAS", "A"): {"mask_lambda": 0.75},
+              ("BIWI",): {"t": 0.07, "mask_lambda": 0.25}, ("BIWI", "Still"): {"eps": 0.6},
+              ("CASIA_B",): {"t": 0.075, "eps": 0.75, "mask_lambda": 0.25, "mask_x": 10}},
     "AGE": {("KGBD",): {"recognition_epochs": 150}, ("BIWI",): {"two_thirds": True}},
     "SM-SGE": {
         ("KS20",): {"batch_size": 64, "lr": 0.0005, "pre_epochs": 200},
@@ -185,25 +178,21 @@ PUBLISHED: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
         ("KGBD",): {"D_h": 128, "pre_epochs": 160},
         ("BIWI",): {"lr": 0.005},
         ("CASIA_B",): {
-            "batch_size": 128,
-            "lr": 0.0005,
-            "pre_epochs": 200,
-            "recognition_lr": 0.0005,
+            "batch_size": 128, "lr": 0.0005, "pre_epochs": 200, "recognition_lr": 0.0005
         },
-        ("CASIA_B", "test"): {"pre_epochs": 160},  # cross-view
-    },
+        ("CASIA_B", "test"): {"pre_epochs": 160}  # cross-view
+    }
 }
 RELEASED: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
     "SM-SGE": {
         (): {"subsets": "fixed", "prefixes": "f+1"},
-        ("IAS", "A"): {"batch_size": 64},  # the released code trains A with B's settings
+        ("IAS", "A"): {"batch_size": 64}  # the released code trains A with B's settings
     }
 }
 
 
-def choose(
-    method: str, protocol: str, dataset: str | None, probe: str | None, options: Mapping[str, Any]
-) -> Any:
+def choose(method: str, protocol: str, dataset: str | None, probe: str | None,
+           options: Mapping[str, Any]) -> Any:
     """The settings of one run of a method: an instance of its class in SETTINGS.
 
     options: values of the command line by name; names that are no settings are ignored.

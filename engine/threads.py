@@ -12,7 +12,6 @@ def one_thread(work: Callable) -> Callable:
     For batches of a few hundred sequences a second thread brings nothing on an idle machine, and on
     a busy one the threads wait for each other ten times as long as they compute.
     """
-
     @wraps(work)
     def call(*args, **kwargs):
         threads = torch.get_num_threads()

@@ -16,7 +16,6 @@ class Timer:
     there is none either. device: waited for at the end of a stage, so that the seconds are those of
     the work and not of its launch.
     """
-
     def __init__(self, epochs: int | None, first: int, quiet: bool, device: torch.device):
         self.seconds: dict[str, float] = defaultdict(float)
         self.device = device

@@ -29,19 +29,17 @@ CLIP = 5.0  # gradients, by value
 _WRAPPER = "decode/decoder/Attention_Wrapper"
 PUBLISHED = {
     f"{ours}.cells.{layer}.{part}": f"{theirs}/multi_rnn_cell/cell_{layer}/lstm_cell/{variable}"
-    for ours, theirs in (("encoder", "rnn"), ("decoder", _WRAPPER))
-    for layer in (0, 1)
+    for ours, theirs in (("encoder", "rnn"), ("decoder", _WRAPPER)) for layer in (0, 1)
     for part, variable in (("weight", "kernel"), ("bias", "bias"))
 } | {
     "decoder.memory.weight": "memory_layer/kernel",
     "decoder.attention.weight": f"{_WRAPPER}/attention_layer/kernel",
     "decoder.output.weight": "decode/decoder/dense/kernel",
-    "decoder.output.bias": "decode/decoder/dense/bias",
+    "decoder.output.bias": "decode/decoder/dense/bias"
 }
 # Variables that the released code never uses, and the parameters that they start as copies of.
 COPIES = {
-    "lstm_weights_layer_1": "encoder.cells.0.weight",
-    "lstm_weights_layer_2": "encoder.cells.1.bias",
+    "lstm_weights_layer_1": "encoder.cells.0.weight", "lstm_weights_layer_2": "encoder.cells.1.bias"
 }
 
 State = tuple[Tensor, Tensor]  # h and c of an LSTM layer, (B, H) each
@@ -49,7 +47,6 @@ State = tuple[Tensor, Tensor]  # h and c of an LSTM layer, (B, H) each
 
 class LSTM(nn.Module):
     """Two LSTM layers. A layer is one linear map of its input and h to TensorFlow's gates."""
-
     def __init__(self, inputs: int, hidden: int):
         super().__init__()
         self.hidden = hidden
@@ -74,7 +71,6 @@ class LSTM(nn.Module):
 
 class AxisModel(nn.Module):
     """The encoder-decoder of one axis, with Luong's attention (general score) or without."""
-
     def __init__(self, joints: int, hidden: int, attends: bool):
         super().__init__()
         self.attends = attends
@@ -121,17 +117,9 @@ class AGE(nn.Module):
     attention: LA (locality-aware), BA (basic), MBA (multiplied by the locality mask) or none.
     generator: source of the initial values; seed 0 by default. InputError for an unknown choice.
     """
-
-    def __init__(
-        self,
-        joints: int,
-        hidden: int = 256,
-        decoder_input: str = "zeros",
-        target: str = "reverse",
-        count_copies: bool = False,
-        attention: str = "LA",
-        generator: torch.Generator | None = None,
-    ):
+    def __init__(self, joints: int, hidden: int = 256, decoder_input: str = "zeros",
+                 target: str = "reverse", count_copies: bool = False, attention: str = "LA",
+                 generator: torch.Generator | None = None):
         super().__init__()
         for value, choices in zip((decoder_input, target, attention), CHOICES, strict=True):
             if value not in choices:
@@ -156,7 +144,7 @@ class AGE(nn.Module):
             elif name == "decoder.output.weight":  # normal, truncated at two deviations
                 nn.init.trunc_normal_(weight, std=0.1, a=-0.2, b=0.2, generator=generator)
             else:  # uniform; memory and attention layer as Glorot
-                limit = 0.1 if ".cells." in name else (6 / sum(weight.shape[1:])) ** 0.5
+                limit = 0.1 if ".cells." in name else (6 / sum(weight.shape[1:]))**0.5
                 weight.uniform_(-limit, limit, generator=generator)
         self.load_state_dict(weights)
 
@@ -244,7 +232,7 @@ def locality_mask(f: int, target: str = "reverse", device: torch.device | None =
     """l_t(k), (f, f) float64: a Gaussian of deviation f/2 around the frame that step t rebuilds."""
     steps = torch.arange(f, dtype=torch.float64, device=device)
     centre = f - 1 - steps if target == "reverse" else steps
-    return torch.exp(-((steps - centre[:, None]) ** 2) / (2 * (f / 2) ** 2))
+    return torch.exp(-((steps - centre[:, None])**2) / (2 * (f / 2)**2))
 
 
 def encoder_states(out: Mapping[str, Tensor], target: str) -> Tensor:

@@ -17,7 +17,6 @@ from models.recognition import RecognitionNetwork
 
 class DF(RecognitionNetwork):
     """Logits of the persons from frame features, (B, f, inputs) -> (B, persons)."""
-
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
         """Glorot-uniform weights: N(0, 1) would bury what the hidden layer learns. Biases 0."""

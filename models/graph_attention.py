@@ -34,7 +34,6 @@ class GraphAttention(nn.Module):
     bias (n, n): 0 between neighbours, -1e9 elsewhere (data.skeleton.bias). Weights are 0 until
     `initialise`.
     """
-
     def __init__(self, bias: np.ndarray, heads: int, hidden: int):
         super().__init__()
         groups = neighbour_groups(bias)
@@ -58,15 +57,14 @@ class GraphAttention(nn.Module):
         self.W_in.normal_(generator=generator)
         hidden = self.W.shape[-1]
         for kernel, outputs in ((self.W, hidden), (self.a, 1)):
-            limit = (6 / (hidden + outputs)) ** 0.5
+            limit = (6 / (hidden + outputs))**0.5
             kernel.uniform_(-limit, limit, generator=generator)
 
     def dense(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The paper's definition: features (B, f, n, hidden) and alpha (B, f, heads, n, n)."""
         g = (x @ self.W_in + self.b_in)[:, :, None] @ self.W  # (B, f, heads, n, hidden)
-        own, other = (
-            g @ a[..., None] + b[:, None, None] for a, b in zip(self.a, self.b_a, strict=True)
-        )  # (B, f, heads, n, 1)
+        own, other = (g @ a[..., None] + b[:, None, None]
+                      for a, b in zip(self.a, self.b_a, strict=True))  # (B, f, heads, n, 1)
         alpha = (leaky_relu(own + other.mT, SLOPE) + self.bias).softmax(dim=-1)
         return elu(alpha @ g + self.b[:, None]).mean(dim=2), alpha
 

@@ -46,11 +46,12 @@ def prefix_tree(subsets: Sequence[Sequence[int]], device: torch.device | str = "
         raise InputError("expected at least one frame subset, and at least one frame in each")
     levels = [
         sorted({sequence[:depth] for sequence in sequences if len(sequence) >= depth})
-        for depth in range(1, max(map(len, sequences)) + 1)
+        for depth in range(1,
+                           max(map(len, sequences)) + 1)
     ]
     parents = [[above.index(node[:-1]) for node in level] for above, level in pairwise(levels)]
     nodes = [node for level in levels for node in level]
-    passes = [sequence[: len(node)] == node for sequence in sequences for node in nodes]
+    passes = [sequence[:len(node)] == node for sequence in sequences for node in nodes]
     # In one copy to the device: each copy would make the host wait for it.
     parts = [[node[-1] for node in nodes], *parents, passes]
     numbers = torch.tensor([number for part in parts for number in part], device=device)
@@ -61,7 +62,6 @@ def prefix_tree(subsets: Sequence[Sequence[int]], device: torch.device | str = "
 
 class PrefixLSTM(nn.Module):
     """S two-layer LSTMs of D units, the input of LSTM s `inputs[s]` wide; weights 0 at first."""
-
     def __init__(self, inputs: Sequence[int], units: int):
         super().__init__()
         S = len(inputs)
@@ -76,14 +76,15 @@ class PrefixLSTM(nn.Module):
         units = self.into_second.shape[1]
         for s, first in enumerate(self.into_first):
             for layer, into in enumerate((first, self.into_second[s])):
-                limit = (6 / (len(into) + units + 4 * units)) ** 0.5
+                limit = (6 / (len(into) + units + 4 * units))**0.5
                 into.uniform_(-limit, limit, generator=generator)
                 self.recurrent[layer][s].uniform_(-limit, limit, generator=generator)
 
     def forward(self, x: Sequence[Tensor], tree: PrefixTree) -> Tensor:
         """x: S inputs (B, f, inputs[s]) -> the second layer's h at all nodes, (S, N, B, D)."""
         frames = [  # once a frame, not once a node: it is the same in every subset
-            torch.addmm(bias, each.transpose(0, 1).flatten(0, 1), into)
+            torch.addmm(bias,
+                        each.transpose(0, 1).flatten(0, 1), into)
             for each, into, bias in zip(x, self.into_first, self.bias[0], strict=True)
         ]
         frames = torch.stack(frames).unflatten(1, (x[0].shape[1], -1))  # (S, f, B, 4D)

@@ -24,9 +24,8 @@ def lstm_cell(gates: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
-def pick(
-    variables: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...] | None = None
-) -> np.ndarray:
+def pick(variables: Mapping[str, np.ndarray], name: str,
+         shape: tuple[int, ...] | None = None) -> np.ndarray:
     """The named variable. InputError where it is missing or has another shape than `shape`."""
     if name not in variables:
         raise InputError(f"no variable {name!r}: not a checkpoint of this model?")

@@ -16,8 +16,7 @@ PUBLISHED = (
     (f"{_SMSGE}_4", f"{_SMSGE}_5", f"{_SMSGE}_6", f"{_SMSGE}_7"),
     (_SMSGE, f"{_SMSGE}_1", f"{_SMSGE}_2", f"{_SMSGE}_3"),
     ("W1", "b1", "W", "Variable"),  # AGE
-    ("W1", "b1", "W", "b"),
-)
+    ("W1", "b1", "W", "b"))
 
 
 class RecognitionNetwork(nn.Module):
@@ -25,10 +24,8 @@ class RecognitionNetwork(nn.Module):
 
     hidden: units (AGE 256, SM-SGE 4 D_h). generator: draws the weights; seed 0 by default.
     """
-
-    def __init__(
-        self, inputs: int, persons: int, hidden: int, generator: torch.Generator | None = None
-    ):
+    def __init__(self, inputs: int, persons: int, hidden: int,
+                 generator: torch.Generator | None = None):
         super().__init__()
         self.arguments = {"inputs": inputs, "persons": persons, "hidden": hidden}
         self.hidden = nn.Linear(inputs, hidden)

@@ -31,10 +31,8 @@ class SimMC(nn.Module):
     inputs: numbers in a frame, J * 3 for skeletons, d for another model's frame features. H:
     feature size. D: hidden layers. generator: draws the initial weights.
     """
-
-    def __init__(
-        self, inputs: int, H: int = 256, D: int = 1, generator: torch.Generator | None = None
-    ):
+    def __init__(self, inputs: int, H: int = 256, D: int = 1,
+                 generator: torch.Generator | None = None):
         super().__init__()
         self.arguments = {"inputs": inputs, "H": H, "D": D}
         sizes = [inputs] + [H] * (D + 1)
@@ -64,8 +62,7 @@ class SimMC(nn.Module):
         if depth < 2 or any(name not in arrays for pair in names for name in pair):
             raise InputError(
                 "expected SimMC's variables (dense/kernel, dense/bias, dense_1/..., Variable, "
-                f"Variable_1), found {', '.join(sorted(variables)[:8]) or 'none'}"
-            )
+                f"Variable_1), found {', '.join(sorted(variables)[:8]) or 'none'}")
         inputs, H = arrays["dense/kernel"].shape
         model = cls(inputs, H, depth - 1)
         for layer, (kernel, bias) in zip((*model.encoder, model.predictor), names, strict=True):
@@ -79,15 +76,8 @@ class SimMC(nn.Module):
             h = functional.relu(layer(h))
         return self.encoder[-1](h)  # (B, f, H)
 
-    def losses(
-        self,
-        skeletons: Tensor,
-        masks: Tensor,
-        labels: Tensor,
-        prototypes: Sequence[Tensor],
-        temperature: float,
-        mask_lambda: float,
-    ) -> dict[str, Tensor]:
+    def losses(self, skeletons: Tensor, masks: Tensor, labels: Tensor, prototypes: Sequence[Tensor],
+               temperature: float, mask_lambda: float) -> dict[str, Tensor]:
         """The scalars MPC_1, MPC_2, MPC, MIC and total = lambda MIC + (1 - lambda) MPC of a batch.
 
         skeletons: (B, f, J, 3). masks: (2, f) bool, the frames that each mask keeps. labels: (2, B)

@@ -48,7 +48,6 @@ def relation(fine: Tensor, coarse: Tensor) -> Tensor:
 
 class ReconstructionHead(nn.Module):
     """Rebuilds a scale from states, relu(h W_1 + b_1) W_2 + b_2, (..., D_h) -> (..., nodes * 3)."""
-
     def __init__(self, units: int, nodes: int):
         super().__init__()
         self.W_1 = nn.Parameter(torch.zeros(units, units))
@@ -74,24 +73,11 @@ class SMSGE(nn.Module):
     Raises InputError for scales, a loss or a margin that do not exist, and for another number of
     joints.
     """
-
-    def __init__(
-        self,
-        joints: int,
-        D_h: int = 256,
-        *,
-        scales: str = SCALES,
-        heads: int = 8,
-        hidden: int = 8,
-        n_hood: int = 1,
-        global_att: bool = False,
-        fusion_lambda: float = 1.0,
-        struct_only: bool = False,
-        loss: str = "l1",
-        pred_margin: int = 0,
-        reverse: bool = False,
-        generator: torch.Generator | None = None,
-    ):
+    def __init__(self, joints: int, D_h: int = 256, *, scales: str = SCALES, heads: int = 8,
+                 hidden: int = 8, n_hood: int = 1, global_att: bool = False,
+                 fusion_lambda: float = 1.0, struct_only: bool = False, loss: str = "l1",
+                 pred_margin: int = 0, reverse: bool = False,
+                 generator: torch.Generator | None = None):
         super().__init__()
         if not scales or set(scales) - set(SCALES) or len(set(scales)) < len(scales):
             raise InputError(f"unknown scales {scales!r}; choose letters of {', '.join(SCALES)}")
@@ -108,15 +94,12 @@ class SMSGE(nn.Module):
         biases = {scale: attention_bias(scale, joints, n_hood, global_att) for scale in self.scales}
         self.nodes_of = {scale: len(bias) for scale, bias in biases.items()}
         self.structure = nn.ModuleDict(
-            {scale: GraphAttention(bias, heads, hidden) for scale, bias in biases.items()}
-        )
+            {scale: GraphAttention(bias, heads, hidden) for scale, bias in biases.items()})
         self.relation = nn.ParameterDict(
-            {} if struct_only else {pair: torch.zeros(hidden, hidden) for pair in self.pairs}
-        )
+            {} if struct_only else {pair: torch.zeros(hidden, hidden) for pair in self.pairs})
         self.dynamics = PrefixLSTM([n * hidden for n in self.nodes_of.values()], D_h)
         self.head = nn.ModuleDict(
-            {pair: ReconstructionHead(D_h, self.nodes_of[pair[1]]) for pair in self.pairs}
-        )
+            {pair: ReconstructionHead(D_h, self.nodes_of[pair[1]]) for pair in self.pairs})
         self.initialise(generator or torch.Generator().manual_seed(0))
 
     @torch.no_grad()
@@ -139,7 +122,7 @@ class SMSGE(nn.Module):
 
     def coarser(self, scale: str) -> list[str]:
         """The scale itself and those coarser than it: what is rebuilt from it."""
-        return self.scales[self.scales.index(scale) :]
+        return self.scales[self.scales.index(scale):]
 
     @property
     def pairs(self) -> list[str]:
@@ -210,19 +193,16 @@ class SMSGE(nn.Module):
         return {
             "structural": H,
             "attention": {s: self.structure[s].dense(graphs[s])[1] for s in self.scales},
-            "relations": A,
-            "collaborated": {pair: each @ H[pair[1]] for pair, each in A.items()},
-            "nodes": {scale: self.collaborate(scale, H) for scale in self.scales},
-            "states": states,
-            "skeletons": {
-                pair: head(of_scale[pair[0]]).unflatten(2, (-1, 3))
-                for pair, head in self.head.items()
-            },
+            "relations": A, "collaborated": {pair: each @ H[pair[1]] for pair, each in A.items()},
+            "nodes": {scale: self.collaborate(scale, H)
+                      for scale in self.scales}, "states": states, "skeletons": {
+                          pair: head(of_scale[pair[0]]).unflatten(2, (-1, 3))
+                          for pair, head in self.head.items()
+                      }
         }
 
-    def losses(
-        self, graphs: Graphs, subsets: Subsets, H: Mapping[str, Graphs] | None = None
-    ) -> dict[str, Tensor]:
+    def losses(self, graphs: Graphs, subsets: Subsets,
+               H: Mapping[str, Graphs] | None = None) -> dict[str, Tensor]:
         """The loss of each source scale, summed over the rebuilt scales, averaged over the subsets.
 
         subsets: frame numbers in the order of reading (data.frame_subsets). H: structural features
@@ -233,17 +213,15 @@ class SMSGE(nn.Module):
         terms = self.loss_terms(graphs, subsets, H)
         return {scale: sum(each.values()).mean() for scale, each in terms.items()}
 
-    def loss_terms(
-        self, graphs: Graphs, subsets: Subsets, H: Mapping[str, Graphs]
-    ) -> dict[str, dict[str, Tensor]]:
+    def loss_terms(self, graphs: Graphs, subsets: Subsets,
+                   H: Mapping[str, Graphs]) -> dict[str, dict[str, Tensor]]:
         """The loss on each subset, (M,), by source and target scale; arguments as of `losses`."""
         length, device = graphs[self.scales[0]].shape[1], graphs[self.scales[0]].device
         read = {int(frame) for frames in subsets for frame in frames}
         if read and (min(read) < 0 or max(read) + self.pred_margin >= length):
             raise InputError(
                 f"frame subsets reach from {min(read)} to {max(read)} (+ {self.pred_margin} ahead),"
-                f" but the sequences have frames 0 to {length - 1}"
-            )
+                f" but the sequences have frames 0 to {length - 1}")
         tree = prefix_tree(subsets, device)
         h = self.encode({scale: self.collaborate(scale, H[scale]) for scale in self.scales}, tree)
         skeletons = {  # those to rebuild at every node of the tree, (N, B, n * 3)
@@ -278,8 +256,7 @@ class SMSGE(nn.Module):
             sizes = [part.numel() for part in parts]
             if len(array) != sum(sizes):
                 raise InputError(
-                    f"variable {name!r}: expected {sum(sizes)} numbers, found {len(array)}"
-                )
+                    f"variable {name!r}: expected {sum(sizes)} numbers, found {len(array)}")
             for part, values in zip(parts, array.split(sizes), strict=True):
                 part.data.copy_(values.view_as(part))
         return model
@@ -308,9 +285,8 @@ class SMSGE(nn.Module):
                 yield f"{cell}{layer}/lstm_cell/kernel", [into, lstm.recurrent[layer][s]]
                 yield f"{cell}{layer}/lstm_cell/bias", [lstm.bias[layer][s]]
             targets = "JPBI" if scale == "I" else self.coarser(scale)
-            for number, parameter in enumerate(
-                p for t in targets for p in self.head[scale + t].parameters()
-            ):
+            for number, parameter in enumerate(p for t in targets
+                                               for p in self.head[scale + t].parameters()):
                 yield _numbered(f"MSR/MSR/{scale}_pred/{scale}_pred/Variable", number), [parameter]
 
 

@@ -53,7 +53,6 @@ class WindowStatistics(nn.Module):
     To standardise the frames before would change nothing: both are linear in a number's scale.
     parts: 2, or 1 for the means alone.
     """
-
     def __init__(self, joints: int, parts: int = 2):
         super().__init__()
         self.parts = parts
@@ -63,7 +62,7 @@ class WindowStatistics(nn.Module):
     @torch.no_grad()
     def fit(self, skeletons: Tensor) -> "WindowStatistics":
         """Take mean and deviation of every number from training windows (N, f, J, 3)."""
-        windows = torch.cat(describe_windows(skeletons)[: self.parts], dim=1).double()
+        windows = torch.cat(describe_windows(skeletons)[:self.parts], dim=1).double()
         self.mean.copy_(windows.mean(dim=0))
         self.deviation.copy_(windows.std(dim=0, correction=0).clamp(min=SMALLEST))
         return self
@@ -71,7 +70,7 @@ class WindowStatistics(nn.Module):
     @torch.no_grad()
     def forward(self, skeletons: Tensor) -> Tensor:
         """(B, f, J, 3) -> (B, parts d), at most 10 in size."""
-        windows = torch.cat(describe_windows(skeletons)[: self.parts], dim=1)
+        windows = torch.cat(describe_windows(skeletons)[:self.parts], dim=1)
         return ((windows - self.mean) / self.deviation).clamp(-LARGEST, LARGEST)
 
 
@@ -82,7 +81,6 @@ class WindowLDA(nn.Module):
     frames are standardised, W is their covariance within windows, B that of the windows' means:
     what changes within a window is not the person. r bounds the weight of what hardly varies there.
     """
-
     def __init__(self, joints: int, directions: int = 80, r: float = 0.01):
         super().__init__()
         d, self.r = frame_size(joints), r
@@ -122,7 +120,6 @@ class Statistics(nn.Module):
 
     joints: J. H: units of a hidden layer. D_out: feature size. dropout: share of units dropped.
     """
-
     def __init__(self, joints: int, H: int = 1024, D_out: int = 128, dropout: float = 0.4):
         super().__init__()
         self.arguments = {"joints": joints, "H": H, "D_out": D_out, "dropout": dropout}

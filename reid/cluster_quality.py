@@ -8,9 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def figures(
-    clusterings: Sequence[np.ndarray], features: Tensor, persons: np.ndarray, tight: bool
-) -> dict[str, float]:
+def figures(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.ndarray,
+            tight: bool) -> dict[str, float]:
     """Sizes of two clusterings (N,), and their mutual information (MI, nats; AMI: adjusted) with
     the true persons (N,), noise as one more cluster. tight: also `tightness` of features (N, d).
     """

@@ -22,9 +22,8 @@ from reid.neighbours import nearest_neighbours
 BLOCK_ENTRIES = 1 << 20  # entries of a sparse matrix for which there is room in a block of rows
 
 
-def jaccard_distance(
-    features, k1: int = 20, k2: int = 6, max_distance: float | None = None
-) -> csr_array:
+def jaccard_distance(features, k1: int = 20, k2: int = 6,
+                     max_distance: float | None = None) -> csr_array:
     """k-reciprocal Jaccard distances of all pairs below 1 (or at most max_distance).
 
     features: (N, d) array or tensor, not normalised here. k1: neighbours that make the encoding;
@@ -54,9 +53,8 @@ def _checked(features) -> Tensor:
     return features
 
 
-def jaccard_from_neighbours(
-    features: Tensor, rank: Tensor, k2: int = 6, max_distance: float | None = None
-) -> csr_array:
+def jaccard_from_neighbours(features: Tensor, rank: Tensor, k2: int = 6,
+                            max_distance: float | None = None) -> csr_array:
     """As jaccard_distance, with the neighbours rank: (N, k1) int64, nearest first."""
     half = close_pairs(encode(features, rank, k2), max_distance).tocoo()
     off = half.row != half.col
@@ -66,9 +64,8 @@ def jaccard_from_neighbours(
     return matrix
 
 
-def cluster_from_neighbours(
-    features: Tensor, rank: Tensor, eps: float, min_samples: int, k2: int = 6
-) -> np.ndarray:
+def cluster_from_neighbours(features: Tensor, rank: Tensor, eps: float, min_samples: int,
+                            k2: int = 6) -> np.ndarray:
     """As cluster, with the neighbours rank: (N, k1) int64, nearest first."""
     pairs = close_pairs(encode(features, rank, k2), eps).tocoo()
     return dbscan(len(features), pairs.row, pairs.col, min_samples)

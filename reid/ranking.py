@@ -19,9 +19,8 @@ BLOCK_CELLS = 1 << 24  # distances (float64) held at once
 TOP = (1, 5, 10)
 
 
-def evaluate(
-    probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False, released: bool = False
-) -> dict:
+def evaluate(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
+             released: bool = False) -> dict:
     """Retrieval figures of features.
 
     probe: (P, d), gallery: (G, d), arrays or tensors; probe_ids: (P,), gallery_ids: (G,) person
@@ -57,9 +56,8 @@ def evaluate(
     return _score(distances, sizes, probe_ids, gallery_ids, exclude_self, released)
 
 
-def evaluate_distances(
-    distances, probe_ids, gallery_ids, exclude_self: bool = False, released: bool = False
-) -> dict:
+def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = False,
+                       released: bool = False) -> dict:
     """Retrieval figures of a (P, G) array of distances; everything else as in `evaluate`."""
     matrix = torch.as_tensor(distances)
     sizes = tuple(matrix.shape)
@@ -70,14 +68,8 @@ def evaluate_distances(
     return _score(lambda rows: matrix[rows], sizes, probe_ids, gallery_ids, exclude_self, released)
 
 
-def _score(
-    distances: Callable[[Tensor], Tensor],
-    sizes: tuple[int, int],
-    probe_ids,
-    gallery_ids,
-    exclude_self: bool,
-    released: bool,
-) -> dict:
+def _score(distances: Callable[[Tensor], Tensor], sizes: tuple[int, int], probe_ids, gallery_ids,
+           exclude_self: bool, released: bool) -> dict:
     """Figures from the distances (R, G) of some probes (R,) to the gallery. sizes: P, G."""
     probe_ids, gallery_ids = (torch.as_tensor(x).cpu().numpy() for x in (probe_ids, gallery_ids))
     found = (len(probe_ids), len(gallery_ids))
@@ -105,16 +97,15 @@ def _score(
         precision = precision[1:]
     precision = precision[~np.isnan(precision)]
     return {
-        **{f"top{k}": float((rank <= k).mean()) for k in TOP},
-        "mAP": float(precision.mean()) if len(precision) else 0.0,
-        "probes": sizes[0],
-        "gallery": sizes[1],
+        **{
+            f"top{k}": float((rank <= k).mean()) for k in TOP
+        }, "mAP": float(precision.mean()) if len(precision) else 0.0, "probes": sizes[0],
+        "gallery": sizes[1]
     }
 
 
-def _rank(
-    d: Tensor, ranked: Tensor, columns: Tensor, skip_first: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def _rank(d: Tensor, ranked: Tensor, columns: Tensor,
+          skip_first: bool) -> tuple[np.ndarray, np.ndarray]:
     """Rank of the best match (R,) and average precision (R,) of probes that share their matches.
 
     d: (R, G) distances, infinite where a pair is left out; ranked: its rows sorted; columns: (M,)
@@ -129,9 +120,9 @@ def _rank(
     precision = share.nanmean(dim=1)  # NaN where every match is left out
 
     # Ranks by distance, then column: of the best match, and of the second if the first may go.
-    best = matches[:, : 1 + skip_first].contiguous()  # (R, 1 or 2)
+    best = matches[:, :1 + skip_first].contiguous()  # (R, 1 or 2)
     rank = torch.searchsorted(ranked, best) + 1
-    probe, place = (nearer[:, : best.shape[1]] > rank).nonzero(as_tuple=True)
+    probe, place = (nearer[:, :best.shape[1]] > rank).nonzero(as_tuple=True)
     if len(probe):  # something else is as near: what stands before the match counts
         column = columns[order[probe, place]]
         before = torch.arange(d.shape[1], device=d.device) < column[:, None]

@@ -35,11 +35,8 @@ def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[s
     np.add.at(confusion, (labels, scores.argmax(axis=1)), 1)
     return {
         "rank": {str(n): float(share) for n, share in enumerate(cmc, start=1)},
-        "rank1": float(cmc[0]),
-        "nAUC_roc": _roc_area(scores, own),
-        "nAUC_cmc": float(cmc.mean()),
-        "loss": float(loss.mean()),
-        "confusion": confusion.tolist(),
+        "rank1": float(cmc[0]), "nAUC_roc": _roc_area(scores, own), "nAUC_cmc": float(cmc.mean()),
+        "loss": float(loss.mean()), "confusion": confusion.tolist()
     }
 
 
@@ -52,18 +49,14 @@ def _roc_area(scores: np.ndarray, own: np.ndarray) -> float:
     return float((ranks.sum() - N * (N + 1) / 2) / (N * N * (C - 1)))
 
 
-def _checked(
-    scores: np.ndarray | Tensor, labels: np.ndarray | Tensor
-) -> tuple[np.ndarray, np.ndarray]:
+def _checked(scores: np.ndarray | Tensor,
+             labels: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Scores as float64 and labels as integers in main memory, or InputError."""
-    scores, labels = (
-        a.detach().cpu().numpy() if isinstance(a, Tensor) else np.asarray(a)
-        for a in (scores, labels)
-    )
+    scores, labels = (a.detach().cpu().numpy() if isinstance(a, Tensor) else np.asarray(a)
+                      for a in (scores, labels))
     if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
         raise InputError(
-            f"expected at least 1 x 2 scores (sequences, persons), found {scores.shape}"
-        )
+            f"expected at least 1 x 2 scores (sequences, persons), found {scores.shape}")
     if labels.shape != scores.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         found = f"{labels.dtype} {labels.shape}"
         raise InputError(f"expected {len(scores)} whole-number labels, found {found}")

@@ -93,45 +93,32 @@ COLUMNS = {
     "recognition": (_KGBD, _BIWI, *_IAS, _KS20),
     "cross_view": tuple(Column(str(VIEW_DEGREES * v), "CASIA_B", "test", v) for v in _VIEWS),
     "matching": tuple(Column(pair, "CASIA_B", pair) for pair in _CASIA_B.gallery_of),
-    "ablation_age": (_BIWI,),
-    "ablation_scales": _IAS,
+    "ablation_age": (_BIWI,), "ablation_scales": _IAS
 }
-_MODELS = (
-    Row("AGE", "AGE", "train_age.py", "--task retrieval", again="--resume"),
-    _smsge("SM-SGE", "--task retrieval"),
-    Row("SimMC", "SimMC", "train_simmc.py"),
-)
+_MODELS = (Row("AGE", "AGE", "train_age.py", "--task retrieval", again="--resume"),
+           _smsge("SM-SGE", "--task retrieval"), Row("SimMC", "SimMC", "train_simmc.py"))
 _LSTMS = (_classifier("Single-layer LSTM", "LSTM"), _classifier("Multi-layer LSTM", "LSTM-2"))
 ROWS = {
-    "retrieval": (
-        *(_descriptor(name) for name in (*DESCRIPTORS, "untrained")),
-        *_MODELS,
-        *(_on_features(source, own) for own in ("SimMC", "DF") for source in ("AGE", "SM-SGE")),
-    ),
-    "recognition": (
-        _classifier("D-13 + KNN", "D-13+KNN"),
-        _classifier("D-16 + AdaBoost", "D-16+AdaBoost"),
-        *_LSTMS,
-        _age("AGE"),
-        _smsge("SM-SGE"),
-    ),
-    "cross_view": (*_LSTMS, _age("AGE"), _smsge("SM-SGE")),
+    "retrieval": (*(_descriptor(name) for name in (*DESCRIPTORS, "untrained")), *_MODELS,
+                  *(_on_features(source, own) for own in ("SimMC", "DF")
+                    for source in ("AGE", "SM-SGE"))),
+    "recognition": (_classifier("D-13 + KNN",
+                                "D-13+KNN"), _classifier("D-16 + AdaBoost",
+                                                         "D-16+AdaBoost"), *_LSTMS, _age("AGE"),
+                    _smsge("SM-SGE")), "cross_view": (*_LSTMS, _age("AGE"), _smsge("SM-SGE")),
     "matching": (_descriptor("mean-pose"), _descriptor("untrained"), *_MODELS),
-    "ablation_age": (
-        _classifier("GE", "LSTM-2"),
-        _age("GE + GD", "--attention none --target same"),
-        _age("GE + GD + Rev", "--attention none"),
-        _age("GE + GD + BAS + AGEs", "--attention BA --target same"),
-        _age("GE + GD + Rev + BAS", "--attention BA --feature states"),
-        _age("GE + GD + Rev + BAS + AGEs", "--attention BA"),
-        _age("GE + GD + Rev + MBAS", "--attention MBA --feature states"),
-        _age("GE + GD + MBAS + AGEs", "--attention MBA --target same"),
-        _age("GE + GD + Rev + MBAS + AGEs", "--attention MBA"),
-        _age("GE + GD + Rev + LAS", "--feature states"),
-        _age("GE + GD + LAS + AGEs", "--target same"),
-        _age("GE + GD + Rev + LAS + AGEs"),
-    ),
-    "ablation_scales": tuple(_smsge(s, f"--scales {s}") for s in ("B", "PB", "JPB", "IJPB")),
+    "ablation_age": (_classifier("GE", "LSTM-2"), _age("GE + GD", "--attention none --target same"),
+                     _age("GE + GD + Rev", "--attention none"),
+                     _age("GE + GD + BAS + AGEs", "--attention BA --target same"),
+                     _age("GE + GD + Rev + BAS", "--attention BA --feature states"),
+                     _age("GE + GD + Rev + BAS + AGEs", "--attention BA"),
+                     _age("GE + GD + Rev + MBAS", "--attention MBA --feature states"),
+                     _age("GE + GD + MBAS + AGEs", "--attention MBA --target same"),
+                     _age("GE + GD + Rev + MBAS + AGEs",
+                          "--attention MBA"), _age("GE + GD + Rev + LAS", "--feature states"),
+                     _age("GE + GD + LAS + AGEs",
+                          "--target same"), _age("GE + GD + Rev + LAS + AGEs")),
+    "ablation_scales": tuple(_smsge(s, f"--scales {s}") for s in ("B", "PB", "JPB", "IJPB"))
 }
 _METHODS = dict.fromkeys(row.method for rows in ROWS.values() for row in rows)
 METHODS = (*_METHODS, PUBLISHED_ONLY)

@@ -120,9 +120,8 @@ class Runs:
             return {}
 
 
-def make_all(
-    work: Collection[Job], runs: Runs, outcomes: Outcomes, after_each: Callable[[], None]
-) -> None:
+def make_all(work: Collection[Job], runs: Runs, outcomes: Outcomes,
+             after_each: Callable[[], None]) -> None:
     """Make the runs that have no outcome yet: their records, or why they failed."""
     left = [job for job in work if outcomes[job.path] is None]
     for number, job in enumerate(left, start=1):

@@ -32,17 +32,16 @@ def measure() -> list[dict[str, Any]]:
         "SimMC": (SimMC(3 * JOINTS, *simmc), None),
         "AGE": (AGE(JOINTS), RecognitionNetwork(3 * hidden, PERSONS, hidden)),
         "SM-SGE": (smsge, RecognitionNetwork(states, PERSONS, states)),
-        "SM-SGE + DF": (smsge, DF(states, PERSONS, DFSettings.H)),
-        "SM-SGE + SimMC": (smsge, SimMC(states, *simmc)),
+        "SM-SGE + DF": (smsge, DF(states, PERSONS,
+                                  DFSettings.H)), "SM-SGE + SimMC": (smsge, SimMC(states, *simmc))
     }
     skeletons, sizes = torch.zeros(1, LENGTH, JOINTS, 3).numpy(), []
     for name, (encoder, network) in models.items():
         counts = count_parameters(encoder), count_parameters(network) if network else 0
         size = {"row": name, "encoder": counts[0], "network": counts[1], "all": sum(counts)}
         size["operations"] = count_operations(lambda: encode_set(encoder, skeletons))  # noqa: B023
-        sizes.append(
-            size | {"published": published()["sizes"]["rows"].get(name, {}).get("size", "-")}
-        )
+        sizes.append(size
+                     | {"published": published()["sizes"]["rows"].get(name, {}).get("size", "-")})
     return sizes
 
 
@@ -56,7 +55,7 @@ def write(folder: Path) -> None:
         f"{JOINTS} joints, {LENGTH} frames, {PERSONS} persons (IAS). Operations: the encoder's",
         "matrix products for one sequence, two a multiply-add. The published ones differ:",
         f"those of a whole training graph, by a profiler. Published: {source}.\n",
-        *markdown_table(rows),
+        *markdown_table(rows)
     ]
     write_text(folder / "sizes.md", "\n".join(lines) + "\n")
     write_csv(folder / "sizes.csv", sizes)

@@ -25,8 +25,7 @@ def compare(cell: Cell, outcomes: Mapping[int, Outcome]) -> Entry:
     done = {seed: run for seed, run in outcomes.items() if isinstance(run, dict)}
     missing = [
         f"seed {seed}: " * bool(done) + (reason or "not run yet")
-        for seed, reason in outcomes.items()
-        if seed not in done
+        for seed, reason in outcomes.items() if seed not in done
     ]
     results = [run["result"] for run in done.values()]
     ours = [figures(result, cell.column.probe) for result in results]
@@ -62,7 +61,7 @@ def compare(cell: Cell, outcomes: Mapping[int, Outcome]) -> Entry:
         "settings": newest.get("settings", {}),
         "data": newest.get("data", {}),
         "note": "; ".join(dict.fromkeys(notes)) if cell.jobs else NOT_RUN,
-        "missing": "; ".join(dict.fromkeys(missing)),
+        "missing": "; ".join(dict.fromkeys(missing))
     }
 
 
@@ -93,7 +92,7 @@ def as_markdown(entries: Sequence[Entry]) -> str:
         f"# {papers['title']}\n",
         f"{' / '.join(papers['metrics'])}, in percent. Published: {papers['source']}.",
         "Best: the epoch that is best on the test set, as in the papers; last: the last epoch;",
-        "mean ± standard deviation over the seeds. Untrained: the encoder's initial weights.",
+        "mean ± standard deviation over the seeds. Untrained: the encoder's initial weights."
     ]
     if machines := sorted({machine for entry in entries for machine in entry["machines"]}):
         lines.append(f"\nMachine: {'; '.join(machines)}.")
@@ -120,16 +119,13 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> list[str]:
 def _cells(entry: Entry, word: str) -> dict[str, str]:
     epochs = [str(epoch) for epoch in entry["epochs"] if epoch is not None]
     return {
-        "method": entry["row"],
-        "published": _numbers(entry["published"]),
-        f"best{word}": _numbers(entry["best"], entry["spread"]),
-        "best - published": _numbers(entry["difference"], sign="+"),
-        f"last{word}": _numbers(entry["last"]),
-        f"untrained{word}": _numbers(entry["untrained"]),
-        "epoch": ", ".join(epochs) or "-",
-        "seeds": ", ".join(map(str, entry["seeds"])) or "-",
+        "method": entry["row"], "published": _numbers(entry["published"]), f"best{word}": _numbers(
+            entry["best"],
+            entry["spread"]), "best - published": _numbers(entry["difference"], sign="+"),
+        f"last{word}": _numbers(entry["last"]), f"untrained{word}": _numbers(entry["untrained"]),
+        "epoch": ", ".join(epochs) or "-", "seeds": ", ".join(map(str, entry["seeds"])) or "-",
         "time": str(timedelta(seconds=round(entry["seconds"]))) if entry["seeds"] else "-",
-        "note": entry["note"],
+        "note": entry["note"]
     }
 
 
@@ -140,19 +136,15 @@ def _words(values: Mapping[str, Any]) -> str:
 def _numbers(values: Sequence[float] | None, spread: Any = None, sign: str = "") -> str:
     """66.4/80.7, or with a spread 66.4±0.3/80.7±0.1; a dash where there are none."""
     values, spread = values or [], spread or []
-    texts = zip_longest(
-        (f"{x:{sign}.1f}" for x in values), (f"±{x:.1f}" for x in spread), fillvalue=""
-    )
+    texts = zip_longest((f"{x:{sign}.1f}" for x in values), (f"±{x:.1f}" for x in spread),
+                        fillvalue="")
     return "/".join(map("".join, texts)) or "-"
 
 
 def as_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Rows of the CSV file, one a metric of an entry, with full precision; None for no figure."""
-    return [
-        {name: entry[name] for name in ("table", "column", "row")}
-        | {"metric": metric, "seeds": " ".join(map(str, entry["seeds"]))}
-        | {kind: entry[kind] and entry[kind][i] for kind in FIGURES}
-        | {name: entry[name] for name in ("seconds", "simulated", "capped", "note")}
-        for entry in entries
-        for i, metric in enumerate(entry["metrics"])
-    ]
+    return [{name: entry[name] for name in ("table", "column", "row")}
+            | {"metric": metric, "seeds": " ".join(map(str, entry["seeds"]))}
+            | {kind: entry[kind] and entry[kind][i] for kind in FIGURES}
+            | {name: entry[name] for name in ("seconds", "simulated", "capped", "note")}
+            for entry in entries for i, metric in enumerate(entry["metrics"])]

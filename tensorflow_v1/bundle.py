@@ -92,7 +92,7 @@ def _array(name: str, entry: Entry, shard: bytes) -> np.ndarray:
     if entry.dtype is None:
         raise InputError(f"{variable} is not a whole array of numbers")
     wanted = prod(entry.shape) * np.dtype(entry.dtype).itemsize
-    data = shard[entry.offset : entry.offset + entry.size]
+    data = shard[entry.offset:entry.offset + entry.size]
     if not len(data) == entry.size == wanted:
         raise InputError(f"{variable} needs {wanted} bytes, found {len(data)}: truncated?")
     if masked_crc32c(data) != entry.checksum:
@@ -119,11 +119,11 @@ def _block(data: bytes, handle: BytesIO) -> dict[bytes, bytes]:
     """
     start = _varint(handle)
     end = start + _varint(handle)
-    if masked_crc32c(data[start : end + 1]) != int.from_bytes(data[end + 1 : end + 5], "little"):
+    if masked_crc32c(data[start:end + 1]) != int.from_bytes(data[end + 1:end + 5], "little"):
         raise ValueError("the checksum of a block is wrong or lost")
     if data[end] != 0:
         raise ValueError("a block is compressed, as TensorFlow's never are")
-    restarts = int.from_bytes(data[end - 4 : end], "little")
+    restarts = int.from_bytes(data[end - 4:end], "little")
     size = end - 4 * (restarts + 1) - start
     stream, entries, key = BytesIO(data[start:end]), {}, b""
     while stream.tell() < size:
@@ -161,5 +161,4 @@ def _entry(message: bytes, prefix: Path, shards: int) -> Entry:
         shape=tuple(map(index, sizes)),
         offset=index(fields[4]),
         size=index(fields[5]),
-        checksum=index(fields[6]),
-    )
+        checksum=index(fields[6]))

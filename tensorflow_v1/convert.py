@@ -40,7 +40,7 @@ KINDS = {
     "SM-SGE": ("Multi_Scale/.*", "MSR/.*"),
     "AGE": ("memory_layer/kernel", "rnn/multi_rnn_cell/.*", "decode/.*"),
     "AGE recogniser": ("W1", "b1", "W", "Variable|b"),
-    "SimMC": ("(.*/)?dense/kernel", "(.*/)?dense_1/kernel", "(.*/)?Variable", "(.*/)?Variable_1"),
+    "SimMC": ("(.*/)?dense/kernel", "(.*/)?dense_1/kernel", "(.*/)?Variable", "(.*/)?Variable_1")
 }
 OPTIMISER = re.compile(r"(.*/)?(Adam\d*(_\d+)?|beta[12]_power(_\d+)?|learning_rate|global_step)")
 
@@ -51,7 +51,7 @@ UNTOLD = {
     "SimMC": {},
     "SM-SGE": {"prefixes": {"f": "f", "f+1": "f+1"}, "fusion_lambda": NUMBER, "n_hood": COUNT}
     | dict.fromkeys(("last_pre", "struct_only", "global_att", "reverse"), SWITCH),
-    "AGE": {"centred": SWITCH, "decoder_input": {"zeros": "zeros", "previous": "previous"}},
+    "AGE": {"centred": SWITCH, "decoder_input": {"zeros": "zeros", "previous": "previous"}}
 }
 OF_EVALUATION = ("prefixes", "last_pre", "centred")  # the others are options of the models
 
@@ -61,21 +61,14 @@ class PublishedOptions(MachineOptions, DataOptions):
     """Published TensorFlow checkpoints (docs/6-formats.md)."""
 
     view: int | None = option(None, "view (CASIA_B), also for --recognise", type=int, metavar="V")
-    batch_size: int | None = option(
-        None, "only --protocol released needs it", type=positive_int, metavar="N"
-    )
-    encoder: Path | None = option(
-        None, "encoders of AGE's recogniser, if not beside it", type=Path, metavar="FOLDER"
-    )
-    set: list[str] | None = option(
-        None,
-        "what variables do not tell: prefixes=f centred=1 ...",
-        nargs="+",
-        metavar="NAME=VALUE",
-    )
-    export: Path | None = option(
-        None, "write it as a checkpoint of this project", type=output_file, metavar="FILE"
-    )
+    batch_size: int | None = option(None, "only --protocol released needs it", type=positive_int,
+                                    metavar="N")
+    encoder: Path | None = option(None, "encoders of AGE's recogniser, if not beside it", type=Path,
+                                  metavar="FOLDER")
+    set: list[str] | None = option(None, "what variables do not tell: prefixes=f centred=1 ...",
+                                   nargs="+", metavar="NAME=VALUE")
+    export: Path | None = option(None, "write it as a checkpoint of this project", type=output_file,
+                                 metavar="FILE")
 
 
 def refuse_options(options: PublishedOptions, found: Any = "none", view: bool = False) -> None:
@@ -144,8 +137,7 @@ def read_variables(prefix: Path) -> tuple[str, dict[str, np.ndarray]]:
     Raises InputError for a damaged checkpoint, and for one of another model.
     """
     entries = {
-        name: entry
-        for name, entry in bundle.load(prefix).items()
+        name: entry for name, entry in bundle.load(prefix).items()
         if entry.dtype is not None and not OPTIMISER.fullmatch(name)
     }
     kind = detect(entries)
@@ -179,9 +171,8 @@ def settings_of(method: str, probe: str, options: PublishedOptions) -> dict[str,
     return asdict(settings.choose(method, options.protocol, options.dataset, probe, values))
 
 
-def encoder_part(
-    method: str, path: Path, variables: Mapping[str, np.ndarray], values: dict[str, Any]
-) -> dict[str, Any]:
+def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
+                 values: dict[str, Any]) -> dict[str, Any]:
     """The encoder in the content of a checkpoint; its sizes go into `values`, the settings.
 
     path: of AGE's encoders: a checkpoint or the folder of any axis, or the folders without _x, _y,
@@ -202,9 +193,8 @@ def encoder_part(
     return {"model": model.state_dict(), "arguments": model.arguments}
 
 
-def recogniser_part(
-    method: str, variables: Mapping[str, np.ndarray], values: Mapping[str, Any]
-) -> dict[str, Any]:
+def recogniser_part(method: str, variables: Mapping[str, np.ndarray],
+                    values: Mapping[str, Any]) -> dict[str, Any]:
     """The recogniser in the content of a checkpoint. values: the settings."""
     if method == "SM-SGE" and values["prefixes"] == "f":
         log.info("published SM-SGE recognisers know f+1 prefixes, not f: --set prefixes=f+1")
@@ -226,9 +216,8 @@ def name_persons(content: dict[str, Any], path: Path, persons: np.ndarray) -> No
     part["persons"] = [int(person) for person in persons]
 
 
-def score_rows(
-    content: Mapping[str, Any], prefix: Path, protocol: str, device: torch.device
-) -> dict[str, dict[str, Any]]:
+def score_rows(content: Mapping[str, Any], prefix: Path, protocol: str,
+               device: torch.device) -> dict[str, dict[str, Any]]:
     """Figures of AGE's recogniser on the feature rows kept beside it, by test split (the authors'
     evaluate.py): val_*.npy are of the first, val_2_*.npy of the second.
 

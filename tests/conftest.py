@@ -65,7 +65,6 @@ def once(tmp_path_factory, write_dataset) -> Callable[..., tuple[Training, dict]
 
     Its files are only for reading.
     """
-
     @cache
     def train(method: str, *arguments: object) -> tuple[Training, dict]:
         with pytest.MonkeyPatch.context() as patch:
@@ -76,17 +75,9 @@ def once(tmp_path_factory, write_dataset) -> Callable[..., tuple[Training, dict]
     return train
 
 
-def _write_dataset(
-    root: Path,
-    dataset: str,
-    length: int,
-    persons: int,
-    windows: int,
-    rng: np.random.RandomState,
-    layout: int = 0,
-    view: int | None = None,
-    noise: float = 0.3,
-) -> dict[str, Part]:
+def _write_dataset(root: Path, dataset: str, length: int, persons: int, windows: int,
+                   rng: np.random.RandomState, layout: int = 0, view: int | None = None,
+                   noise: float = 0.3) -> dict[str, Part]:
     """Write a random data set and return the files of every split that the layout holds.
 
     Every split has `windows` windows of `length` frames of each of the persons 0 … persons - 1: the

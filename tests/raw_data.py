@@ -48,9 +48,8 @@ def read_split(folder: Path) -> dict:
     return json.loads((folder / "split.json").read_text())
 
 
-def write_kgbd(
-    folder: Path, frames: dict[str, np.ndarray], order: tuple[int, ...] = AUTHOR_ORDER
-) -> None:
+def write_kgbd(folder: Path, frames: dict[str, np.ndarray],
+               order: tuple[int, ...] = AUTHOR_ORDER) -> None:
     """One file a name such as "Person001/1.txt" with its frames (n, 20, 3), joints named, listed in
     `order`.
     """
@@ -58,9 +57,9 @@ def write_kgbd(
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [
-            f"{KINECT_V1[joint].title().replace(' ', '-')};{';'.join(map(repr, frame[joint].tolist()))}"
-            for frame in skeletons
-            for joint in order
+            ";".join(
+                [KINECT_V1[joint].title().replace(" ", "-"), *map(repr, frame[joint].tolist())])
+            for frame in skeletons for joint in order
         ]
         path.write_text("\n".join(lines) + "\n")
 
@@ -70,8 +69,7 @@ def random_kgbd(persons: int, recordings: int, length: int, seed: int = 0) -> di
     random = np.random.RandomState(seed)
     return {
         f"Person{person:03d}/{number}.txt": random.normal(size=(length + random.randint(9), 20, 3))
-        for person in range(1, persons + 1)
-        for number in range(1, recordings + 1)
+        for person in range(1, persons + 1) for number in range(1, recordings + 1)
     }
 
 
@@ -81,10 +79,8 @@ def write_casia_b(folder: Path, persons: int, frames: int, seed: int = 0) -> dic
     """
     random = np.random.RandomState(seed)
     names = [
-        f"{person:03d}-{condition}-01-{view}"
-        for person in range(1, persons + 1)
-        for condition in ("nm", "cl")
-        for view in ("000", "018")
+        f"{person:03d}-{condition}-01-{view}" for person in range(1, persons + 1)
+        for condition in ("nm", "cl") for view in ("000", "018")
     ]
     videos = {name: random.normal(size=(frames, 14, 3)) for name in [*names, "001-nm-01-180"]}
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,17 +10,8 @@ import torch
 
 from common.errors import InputError
 from engine.optimizer import TFAdam
-from models.age import (
-    AGE,
-    AXES,
-    CLIP,
-    COPIES,
-    PUBLISHED,
-    concatenated,
-    encoder_states,
-    locality_mask,
-    stops,
-)
+from models import age as paper
+from models.age import AGE, AXES, CLIP, concatenated, encoder_states, locality_mask, stops
 from tests.reference import age as plain_age
 
 LR = 0.0005
@@ -69,10 +60,10 @@ def h256_weights(h256):
         for name, shape in zip(h256["variables"], json.loads(str(h256["shapes"])), strict=True):
             scale = 0.2 if name.endswith("bias") else 0.1
             scale = next((s for end, s in scales.items() if name.endswith(end)), scale)
-            if name not in COPIES:
+            if name not in paper.COPIES:
                 variables[f"{axis}/{name}"] = rng.uniform(-scale, scale, shape).astype(np.float32)
-        for copy, source in COPIES.items():
-            variables[f"{axis}/{copy}"] = variables[f"{axis}/{PUBLISHED[source]}"].copy()
+        for copy, source in paper.COPIES.items():
+            variables[f"{axis}/{copy}"] = variables[f"{axis}/{paper.PUBLISHED[source]}"].copy()
     return variables
 
 
@@ -80,13 +71,11 @@ def published_gradients(model, values=lambda p: p.grad):
     """Gradients (or other values) of the parameters under their TensorFlow names, in TensorFlow's
     layout.
     """
-    names = {**PUBLISHED, **{f"copies.{copy}": copy for copy in COPIES}}
+    names = {**paper.PUBLISHED, **{f"copies.{copy}": copy for copy in paper.COPIES}}
     return {
         f"{axis}/{names[name]}": values(parameter).detach().T.numpy()
-        if parameter.dim() == 2
-        else values(parameter).detach().numpy()
-        for axis, own in model.axes.items()
-        for name, parameter in own.named_parameters()
+        if parameter.dim() == 2 else values(parameter).detach().numpy()
+        for axis, own in model.axes.items() for name, parameter in own.named_parameters()
     }
 
 
@@ -110,9 +99,8 @@ def test_golden_forward(size, request):
     with torch.no_grad():
         out = model.encode(skeletons(golden))
     pairs = {
-        "reconstruction": "recon",
-        "encoder_outputs": "enc_outputs",
-        "decoder_outputs": "dec_cell_outputs",
+        "reconstruction": "recon", "encoder_outputs": "enc_outputs",
+        "decoder_outputs": "dec_cell_outputs"
     }
     pairs["attention_vectors"] = "dec_attention_vectors"
     ages = out["encodings"].chunk(3, dim=2)
@@ -138,22 +126,13 @@ def test_golden_losses(size, request):
     full = AGE.from_published(variables)
     expected = {
         name: np.array([golden[f"{axis}/{name}"] for axis in AXES], dtype=np.float64)
-        for name in (
-            "recon_loss",
-            "locality_loss",
-            "l2_term",
-            "l2_term_of_duplicates",
-            "total_LA",
-            "total_BA",
-        )
+        for name in ("recon_loss", "locality_loss", "l2_term", "l2_term_of_duplicates", "total_LA",
+                     "total_BA")
     }
     batch = skeletons(golden)
     with torch.no_grad():
-        la, ba, ours = (
-            released.losses(batch),
-            released.losses(batch, locality=False),
-            full.losses(batch),
-        )
+        la, ba, ours = (released.losses(batch), released.losses(batch,
+                                                                locality=False), full.losses(batch))
     for value, name in ((la["reconstruction"], "recon_loss"), (la["locality"], "locality_loss")):
         np.testing.assert_allclose(value, expected[name], rtol=1e-5)
     np.testing.assert_allclose(la["l2"], expected["l2_term"], rtol=1e-5)
@@ -161,9 +140,8 @@ def test_golden_losses(size, request):
     np.testing.assert_allclose(ba["total"], expected["total_BA"], rtol=1e-5)
     once = expected["l2_term"] - expected["l2_term_of_duplicates"]
     np.testing.assert_allclose(ours["l2"], once, rtol=1e-5)
-    np.testing.assert_allclose(
-        ours["total"], expected["total_LA"] - expected["l2_term_of_duplicates"], rtol=1e-5
-    )
+    np.testing.assert_allclose(ours["total"],
+                               expected["total_LA"] - expected["l2_term_of_duplicates"], rtol=1e-5)
     assert ba["locality"].abs().max() == 0
 
 
@@ -177,13 +155,11 @@ def test_golden_gradient_norms(size, locality, request):
     gradients = published_gradients(model)
     for axis in AXES:
         norms = [np.linalg.norm(gradients[f"{axis}/{name}"]) for name in golden["variables"]]
-        np.testing.assert_allclose(
-            norms, golden[f"{axis}/grad_norms{'' if locality else '_BA'}"], rtol=2e-4
-        )
+        np.testing.assert_allclose(norms, golden[f"{axis}/grad_norms{'' if locality else '_BA'}"],
+                                   rtol=2e-4)
         if locality:
-            counts = [
-                (np.abs(gradients[f"{axis}/{name}"]) > CLIP).sum() for name in golden["variables"]
-            ]
+            counts = [(np.abs(gradients[f"{axis}/{name}"]) > CLIP).sum()
+                      for name in golden["variables"]]
             np.testing.assert_array_equal(counts, golden[f"{axis}/grad_clipped_count"])
 
 
@@ -196,9 +172,8 @@ def test_golden_gradients_and_steps(h32, golden):
     for name, array in expected.items():
         kind, _, variable = name.partition("/")
         if kind == "grad":
-            np.testing.assert_allclose(
-                gradients[f"x/{variable}"], array, rtol=2e-4, atol=1e-5, err_msg=name
-            )
+            np.testing.assert_allclose(gradients[f"x/{variable}"], array, rtol=2e-4, atol=1e-5,
+                                       err_msg=name)
     optimizer = TFAdam(model.parameters(), lr=LR)
     reconstructions = []
     for step in (1, 2, 3):
@@ -229,14 +204,12 @@ def test_golden_steps_h256(h256):
         weights = weights_of(model)
         for number, name in enumerate(h256["variables"]):
             first = weights[f"x/{name}"].ravel()[:16]
-            np.testing.assert_allclose(
-                first, h256[f"x/step{step}_first16/{name}"], atol=1e-5, err_msg=name
-            )
+            np.testing.assert_allclose(first, h256[f"x/step{step}_first16/{name}"], atol=1e-5,
+                                       err_msg=name)
             for axis in AXES:
                 moved = np.linalg.norm(weights[f"{axis}/{name}"] - start[f"{axis}/{name}"])
-                np.testing.assert_allclose(
-                    moved, h256[f"{axis}/step{step}_delta_norms"][number], rtol=1e-3
-                )
+                np.testing.assert_allclose(moved, h256[f"{axis}/step{step}_delta_norms"][number],
+                                           rtol=1e-3)
 
 
 @pytest.mark.parametrize("attention", ["LA", "BA"])
@@ -276,16 +249,14 @@ def test_states_stand_with_the_encodings(target):
     assert rows.shape == out["encodings"].shape
     for t, frame in enumerate((2, 1, 0) if target == "reverse" else (0, 1, 2)):
         for axis in range(3):
-            assert torch.equal(
-                rows[:, t, 4 * axis : 4 * axis + 4], out["encoder_outputs"][axis, :, frame]
-            )
+            assert torch.equal(rows[:, t, 4 * axis:4 * axis + 4], out["encoder_outputs"][axis, :,
+                                                                                         frame])
 
 
 def test_locality_mask(h32):
     np.testing.assert_allclose(locality_mask(6), h32["objective_attention"], atol=1e-12)
-    np.testing.assert_allclose(
-        locality_mask(6, "same"), h32["objective_attention"][::-1], atol=1e-12
-    )
+    np.testing.assert_allclose(locality_mask(6, "same"), h32["objective_attention"][::-1],
+                               atol=1e-12)
 
 
 @pytest.mark.parametrize("decoder_input", ["zeros", "previous"])
@@ -307,7 +278,7 @@ def test_three_axes_as_one(decoder_input, target, frames, joints):
     for number, axis in enumerate(AXES):
         w = {
             name: torch.tensor(weights[f"{axis}/{name}"]).requires_grad_()
-            for name in PUBLISHED.values()
+            for name in paper.PUBLISHED.values()
         }
         one = x[..., number]
         goal = one.flip(1) if target == "reverse" else one
@@ -318,18 +289,15 @@ def test_three_axes_as_one(decoder_input, target, frames, joints):
         slow = plain_age.losses(w, one, reverse=target == "reverse", decoder_inputs=given)
         slow["total"].backward()
         torch.testing.assert_close(out["alignment"][number], alignment, rtol=0, atol=1e-12)
-        torch.testing.assert_close(
-            out["reconstruction"][number], reconstruction, rtol=0, atol=1e-12
-        )
-        torch.testing.assert_close(
-            out["encodings"].chunk(3, dim=2)[number], encodings, rtol=0, atol=1e-12
-        )
+        torch.testing.assert_close(out["reconstruction"][number], reconstruction, rtol=0,
+                                   atol=1e-12)
+        torch.testing.assert_close(out["encodings"].chunk(3, dim=2)[number], encodings, rtol=0,
+                                   atol=1e-12)
         for term in ("reconstruction", "locality", "l2", "total"):
             torch.testing.assert_close(losses[term][number], slow[term], rtol=1e-12, atol=1e-12)
         for name, value in w.items():
-            np.testing.assert_allclose(
-                gradients[f"{axis}/{name}"], value.grad, rtol=1e-9, atol=1e-11, err_msg=name
-            )
+            np.testing.assert_allclose(gradients[f"{axis}/{name}"], value.grad, rtol=1e-9,
+                                       atol=1e-11, err_msg=name)
 
 
 @pytest.mark.parametrize("decoder_input", ["zeros", "previous"])
@@ -349,8 +317,7 @@ def test_masked_and_no_attention(attention, decoder_input, target):
     assert losses["locality"].abs().max() == 0
     for number, axis in enumerate(AXES):
         w = {
-            name: torch.tensor(weights[f"{axis}/{name}"])
-            for name in PUBLISHED.values()
+            name: torch.tensor(weights[f"{axis}/{name}"]) for name in paper.PUBLISHED.values()
             if f"{axis}/{name}" in weights
         }
         one = x[..., number]
@@ -382,8 +349,7 @@ def test_no_attention_has_no_parameters_of_it():
     again.load_state_dict(model.state_dict())
     assert torch.equal(
         again.encode(torch.ones(1, 2, 5, 3))["encodings"],
-        model.encode(torch.ones(1, 2, 5, 3))["encodings"],
-    )
+        model.encode(torch.ones(1, 2, 5, 3))["encodings"])
 
 
 def test_locality_counts_with_la_alone():
@@ -415,13 +381,8 @@ def test_stored_checkpoint(golden):
 @pytest.mark.parametrize("joints", [14, 20, 25])
 @pytest.mark.parametrize("copies", [True, False])
 def test_fresh_model(joints, copies):
-    model = AGE(
-        joints,
-        16,
-        count_copies=copies,
-        decoder_input="previous",
-        generator=torch.Generator().manual_seed(3),
-    )
+    model = AGE(joints, 16, count_copies=copies, decoder_input="previous",
+                generator=torch.Generator().manual_seed(3))
     x = torch.randn(2, 4, joints, 3, generator=torch.Generator().manual_seed(4))
     out = model.encode(x)
     assert out["alignment"].shape == (3, 2, 4, 4)
@@ -441,12 +402,7 @@ def test_initial_values():
     model = AGE(20, generator=torch.Generator().manual_seed(5))
     again = AGE(20, generator=torch.Generator().manual_seed(5))
     other = AGE(20, generator=torch.Generator().manual_seed(6))
-    limits = {
-        "cells": 0.1,
-        "memory": (6 / 512) ** 0.5,
-        "attention": (6 / 768) ** 0.5,
-        "output": 0.2,
-    }
+    limits = {"cells": 0.1, "memory": (6 / 512)**0.5, "attention": (6 / 768)**0.5, "output": 0.2}
     again, other = again.state_dict(), other.state_dict()
     for name, value in model.state_dict().items():
         assert torch.equal(value, again[name])
@@ -469,7 +425,7 @@ def test_initial_values():
 def test_copies_start_equal_and_round_trip():
     model = AGE(5, 8, count_copies=True)
     for axis in model.axes.values():
-        for copy, source in COPIES.items():
+        for copy, source in paper.COPIES.items():
             assert torch.equal(axis.copies[copy], axis.get_parameter(source))
             assert axis.copies[copy] is not axis.get_parameter(source)
     again = AGE(**model.arguments, generator=torch.Generator().manual_seed(9))

@@ -37,14 +37,8 @@ def test_side_by_side(ias, drawn, tmp_path):
     """The rows of the picture are what each run has drawn of itself: means of single alignments."""
     results = {}
     for name in ("LA", "BA"):
-        arguments = (
-            "--attention",
-            name,
-            "--out",
-            tmp_path / "out",
-            "--json",
-            tmp_path / "run.json",
-        )
+        arguments = ("--attention", name, "--out", tmp_path / "out", "--json",
+                     tmp_path / "run.json")
         assert run("train_age", *ias, *SMALL, *arguments) == 0
         results[name] = json.loads((tmp_path / "run.json").read_text())["attention"]
     models = [tmp_path / f"out/AGE/IAS/{name}/encoder/best.pt" for name in results]
@@ -69,9 +63,8 @@ def test_mean_alignment(monkeypatch):
     torch.testing.assert_close(attention.mean_alignment(model, skeletons), slow)
 
 
-@pytest.mark.parametrize(
-    ("models", "suffix", "begins"), [(1, "png", b"\x89PNG"), (2, "PDF", b"%PDF")]
-)
+@pytest.mark.parametrize(("models", "suffix", "begins"), [(1, "png", b"\x89PNG"),
+                                                          (2, "PDF", b"%PDF")])
 def test_picture(tmp_path, models, suffix, begins):
     path = tmp_path / "new" / f"alignment.{suffix}"
     matrices = {f"model {number}": np.full((3, 6, 6), 1 / 6) for number in range(models)}
@@ -92,9 +85,8 @@ def test_a_model_of_another_data_set_is_refused(ias, drawn, tmp_path, write_data
     write_dataset(tmp_path / "data", "BIWI", 6, 4, 5, np.random.RandomState(1))
     assert run("train_age", *ias, *SMALL, "--out", tmp_path / "out") == 0
     model = tmp_path / "out/AGE/IAS/LA/encoder/best.pt"
-    said = error_of(
-        capsys, "tools.attention", model, "--dataset", "BIWI", "--data", tmp_path / "data"
-    )
+    said = error_of(capsys, "tools.attention", model, "--dataset", "BIWI", "--data",
+                    tmp_path / "data")
     assert f"{model}: expected dataset BIWI, found IAS" in said
 
 
@@ -114,15 +106,13 @@ def test_bad_input(ias, drawn, tmp_path, capsys):
 
     train()
     train("--attention", "BA", "--target", "same")
-    models = [tmp_path / f"out/AGE/IAS/{name}/encoder/best.pt" for name in ("LA", "BA")]
-    assert "expected target reverse, found same" in error_of(
-        capsys, "tools.attention", *models, *ias
-    )
+    models = [tmp_path / f"out/AGE/IAS/{name}/encoder/best.pt" for name in ("LA", "BA_same")]
+    assert "expected target reverse, found same" in error_of(capsys, "tools.attention", *models,
+                                                             *ias)
     train("--attention", "none")
     model = tmp_path / "out/AGE/IAS/none/encoder/best.pt"
     assert "expected a model with attention" in error_of(capsys, "tools.attention", model, *ias)
-    assert "unknown test split 'C'" in error_of(
-        capsys, "tools.attention", models[0], *ias, "--probe", "C"
-    )
+    assert "unknown test split 'C'" in error_of(capsys, "tools.attention", models[0], *ias,
+                                                "--probe", "C")
     assert "no checkpoint at" in error_of(capsys, "tools.attention", tmp_path / "none.pt", *ias)
     assert not drawn.keys() - {"alignment.png"}

@@ -16,11 +16,8 @@ from engine import features
 PAIRS = ("nm.nm", "cl.cl", "bg.bg", "cl.nm", "bg.nm")
 FIGURES = ("top1", "top5", "top10", "mAP")
 SMALL = ("--epochs", 1, "--batch_size", 32, "--quiet")
-AGE, SMSGE, SIMMC = (
-    ("--hidden", 4, *SMALL),
-    ("--D_h", 4, "--P", 1, *SMALL),
-    ("--H", 16, "--mask_x", 2, *SMALL),
-)
+AGE, SMSGE, SIMMC = (("--hidden", 4, *SMALL), ("--D_h", 4, "--P", 1, *SMALL),
+                     ("--H", 16, "--mask_x", 2, *SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -57,23 +54,18 @@ def test_splits(root):
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_simmc_on_every_pair(call, root, tmp_path, pair):
-    result = call(
-        "train_simmc", "--probe_type", pair, *SIMMC, "--save_features", tmp_path / "f.npz"
-    )
+    result = call("train_simmc", "--probe_type", pair, *SIMMC, "--save_features",
+                  tmp_path / "f.npz")
     best, path = result["best"], tmp_path / "out" / "CASIA_B" / f"{pair}_best.pt"
-    assert (result["probe"], result["settings"]["mask_lambda"], result["settings"]["t"]) == (
-        pair,
-        0.25,
-        0.075,
-    )
+    assert (result["probe"], result["settings"]["mask_lambda"],
+            result["settings"]["t"]) == (pair, 0.25, 0.075)
     found = call("evaluate", "--checkpoint", path, "--quiet")
     assert {name: found[name] for name in best} == best
     probe, gallery = (features.read(tmp_path / f"f.{part}.npz") for part in ("probe", "gallery"))
     same = pair[:2] == pair[3:]
     expect(best, full_figures(probe, gallery, same))
-    released = call(
-        "evaluate", "--checkpoint", path, "--protocol", "released", "--batch_size", 1, "--quiet"
-    )
+    released = call("evaluate", "--checkpoint", path, "--protocol", "released", "--batch_size", 1,
+                    "--quiet")
     expect(released, released_figures(probe, gallery) if same else best)
     if same:
         assert released["mAP"] > best["mAP"]  # the self match counts
@@ -81,10 +73,9 @@ def test_simmc_on_every_pair(call, root, tmp_path, pair):
 
 def ranked(probe, gallery):
     """For each probe the distances, the matches, and the gallery from near to far."""
-    for i, (feature, label) in enumerate(
-        zip(probe.features.astype(float), probe.labels, strict=True)
-    ):
-        d = np.sqrt(((gallery.features - feature) ** 2).sum(axis=1))
+    for i, (feature,
+            label) in enumerate(zip(probe.features.astype(float), probe.labels, strict=True)):
+        d = np.sqrt(((gallery.features - feature)**2).sum(axis=1))
         yield i, d, gallery.labels == label, np.argsort(d, kind="stable")
 
 
@@ -104,7 +95,7 @@ def released_figures(probe, gallery):
     """
     hits, precisions = [], []
     for _, d, matches, order in ranked(probe, gallery):
-        hits.append([matches[order[1 : k + 1]].any() for k in (1, 5, 10)])
+        hits.append([matches[order[1:k + 1]].any() for k in (1, 5, 10)])
         precisions.append(average_precision_score(matches, -d))
     return dict(zip(FIGURES, [*np.mean(hits, axis=0), np.mean(precisions[1:])], strict=True))
 
@@ -114,10 +105,9 @@ def expect(found, expected):
         assert found[name] == pytest.approx(expected[name], abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("script", "small", "name", "pair"),
-    [("train_age", AGE, "AGE", "nm.nm"), ("train_smsge", SMSGE, "SM-SGE", "bg.nm")],
-)
+@pytest.mark.parametrize(("script", "small", "name", "pair"),
+                         [("train_age", AGE, "AGE", "nm.nm"),
+                          ("train_smsge", SMSGE, "SM-SGE", "bg.nm")])
 def test_matching_by_the_two_phase_systems(call, script, small, name, pair):
     """Retrieval, and SimMC on the features of the encoder."""
     result = call(script, "--task", "retrieval", "--probe", pair, *small)
@@ -127,10 +117,9 @@ def test_matching_by_the_two_phase_systems(call, script, small, name, pair):
     assert all(on_top["baselines"][name][key] == result[key] for key in FIGURES)
 
 
-@pytest.mark.parametrize(
-    ("script", "small", "view"),
-    [("train_age", AGE, 0), ("train_age", AGE, 10), ("train_smsge", SMSGE, 7)],
-)
+@pytest.mark.parametrize(("script", "small", "view"), [("train_age", AGE, 0),
+                                                       ("train_age", AGE, 10),
+                                                       ("train_smsge", SMSGE, 7)])
 def test_cross_view(call, root, script, small, view):
     result = call(script, "--view", view, *small)
     tested = data.load_recognition("CASIA_B", length=6, root=root, view=view).tests["test"]
@@ -146,13 +135,11 @@ def test_lengths_of_the_papers(tmp_path, capsys):
     assert "length 40" in error_of(capsys, "train_simmc", *nowhere, "--probe", "nm.nm")
     for script in ("train_age", "train_smsge"):
         assert "length 20" in error_of(capsys, script, *nowhere, "--view", 0)
-        assert "length 40" in error_of(
-            capsys, script, *nowhere, "--probe", "nm.nm", "--task", "retrieval"
-        )
+        assert "length 40" in error_of(capsys, script, *nowhere, "--probe", "nm.nm", "--task",
+                                       "retrieval")
 
 
 def test_a_view_that_is_not_there(root, capsys):
-    message = error_of(
-        capsys, "train_smsge", "--dataset", "CASIA_B", "--data", root, "--length", 6, "--view", 11
-    )
+    message = error_of(capsys, "train_smsge", "--dataset", "CASIA_B", "--data", root, "--length", 6,
+                       "--view", 11)
     assert "view" in message

@@ -44,7 +44,6 @@ def test_an_interruption_while_saving_keeps_the_old_checkpoint(tmp_path, monkeyp
 
 class Mischief:
     """Pickles to a call that would leave a file behind."""
-
     def __init__(self, path):
         self.path = path
 
@@ -58,10 +57,8 @@ def test_checkpoint_that_holds_code_is_refused(training, tmp_path, capsys):
     path.parent.mkdir(parents=True)
     torch.save({"format": checkpoint.FORMAT, "model": Mischief(trace)}, path)
     said = train.error(capsys, "--mode", "Eval")
-    assert (
-        "not a readable checkpoint: it holds more than tensors" in said
-        and "weights_only" not in said
-    )
+    assert ("not a readable checkpoint: it holds more than tensors" in said
+            and "weights_only" not in said)
     assert not trace.exists()
     torch.load(path, weights_only=False)
     assert trace.exists()  # the file does run code where one lets it
@@ -70,9 +67,8 @@ def test_checkpoint_that_holds_code_is_refused(training, tmp_path, capsys):
 def test_feature_file_that_holds_pickles_is_refused(tmp_path, capsys):
     path, trace = tmp_path / "f.npz", tmp_path / "trace"
     np.savez(path, features=np.array([Mischief(trace)], dtype=object), labels=np.zeros(1))
-    assert "not a readable feature file" in error_of(
-        capsys, "evaluate", "--probe", path, "--gallery", path
-    )
+    assert "not a readable feature file" in error_of(capsys, "evaluate", "--probe", path,
+                                                     "--gallery", path)
     assert not trace.exists()
     with np.load(path, allow_pickle=True) as file:
         assert file["features"].shape == (1,)

@@ -20,9 +20,8 @@ CPU = torch.device("cpu")
 FEW_EPOCHS = 12
 
 
-def persons_apart(
-    persons: int = 5, windows: int = 12, noise: float = 0.03, seed: int = 0
-) -> Recognition:
+def persons_apart(persons: int = 5, windows: int = 12, noise: float = 0.03,
+                  seed: int = 0) -> Recognition:
     """Each person a pose of their own, 20 joints, 4 frames, a metre apart, with a little noise."""
     rng = np.random.RandomState(seed)
     poses = rng.normal(size=(persons, 20, 3))
@@ -57,13 +56,12 @@ def test_persons_that_lie_apart_are_learned_and_the_same_seed_gives_the_same_num
 def test_nearest_neighbours_vote_by_inverse_distance_in_standardised_descriptors():
     sets = persons_apart(persons=4, windows=6, noise=2.5, seed=1)
     found = recognise("D-13+KNN", sets, settings_of("D-13+KNN"), 0, CPU, True)["A"]["best"]
-    train, test = (
-        descriptor("D-13", s.skeletons).astype(float) for s in (sets.train, sets.tests["A"])
-    )
+    train, test = (descriptor("D-13", s.skeletons).astype(float)
+                   for s in (sets.train, sets.tests["A"]))
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     scores = []
     for row in (test - mean) / deviation:
-        distances = np.sqrt((((train - mean) / deviation - row) ** 2).sum(axis=1))
+        distances = np.sqrt((((train - mean) / deviation - row)**2).sum(axis=1))
         votes = np.zeros(4)
         for i in np.argsort(distances)[:5]:
             votes[sets.train.labels[i]] += 1 / distances[i]
@@ -96,22 +94,15 @@ def test_layers_and_width_are_those_of_the_settings():
 
 
 def test_command_writes_every_split_and_puts_the_asked_one_on_top(tmp_path, write_dataset, capsys):
-    write_dataset(
-        tmp_path, "IAS", 6, persons=3, windows=4, rng=np.random.RandomState(0), noise=0.05
-    )
+    write_dataset(tmp_path, "IAS", 6, persons=3, windows=4, rng=np.random.RandomState(0),
+                  noise=0.05)
     file = tmp_path / "found.json"
-    assert run(
-        "evaluate", "--recognise", "LSTM", "--dataset", "IAS", "--split", "B", "--epochs", 2,
-        "--data", tmp_path, "--json", file, "--device", "cpu",
-    ) == 0  # fmt: skip
+    assert run("evaluate", "--recognise", "LSTM", "--dataset", "IAS", "--split", "B", "--epochs", 2,
+               "--data", tmp_path, "--json", file, "--device", "cpu") == 0  # fmt: skip
     found = json.loads(file.read_text())
     assert found["kind"] == "recognition"
-    assert (found["method"], found["dataset"], found["probe"], found["length"]) == (
-        "LSTM",
-        "IAS",
-        "B",
-        6,
-    )
+    assert (found["method"], found["dataset"], found["probe"], found["length"]) == ("LSTM", "IAS",
+                                                                                    "B", 6)
     assert set(found["tests"]) == {"A", "B"}
     assert found["best"] == found["tests"]["B"]["best"]
     assert found["rank1"] == found["best"]["rank1"]
@@ -122,29 +113,23 @@ def test_command_writes_every_split_and_puts_the_asked_one_on_top(tmp_path, writ
 
 
 def test_cross_view_has_one_test(tmp_path, write_dataset, capsys):
-    write_dataset(
-        tmp_path, "CASIA_B", 20, persons=3, windows=4, rng=np.random.RandomState(0), view=4
-    )
-    assert run(
-        "evaluate", "--recognise", "LSTM", "--dataset", "CASIA_B", "--view", 4, "--epochs", 1,
-        "--data", tmp_path,
-    ) == 0  # fmt: skip
+    write_dataset(tmp_path, "CASIA_B", 20, persons=3, windows=4, rng=np.random.RandomState(0),
+                  view=4)
+    assert run("evaluate", "--recognise", "LSTM", "--dataset", "CASIA_B", "--view", 4, "--epochs",
+               1, "--data", tmp_path) == 0  # fmt: skip
     assert "LSTM test best" in capsys.readouterr().out
 
 
 def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, write_dataset, capsys):
-    write_dataset(
-        tmp_path, "CASIA_B", 20, persons=3, windows=4, rng=np.random.RandomState(0), view=4
-    )
+    write_dataset(tmp_path, "CASIA_B", 20, persons=3, windows=4, rng=np.random.RandomState(0),
+                  view=4)
     words = ("evaluate", "--recognise", "D-13+KNN", "--data", tmp_path, "--dataset")
-    assert "D-13 needs a Kinect's 20 or 25 joints" in error_of(
-        capsys, *words, "CASIA_B", "--view", 4
-    )
+    assert "D-13 needs a Kinect's 20 or 25 joints" in error_of(capsys, *words, "CASIA_B", "--view",
+                                                               4)
     assert "needs a view" in error_of(capsys, *words, "CASIA_B")
     assert "no code was released" in error_of(capsys, *words, "IAS", "--protocol", "released")
-    assert "go with --recognise" in error_of(
-        capsys, "evaluate", "--features", "D-13", "--dataset", "IAS", "--epochs", 1
-    )
+    assert "go with --recognise" in error_of(capsys, "evaluate", "--features", "D-13", "--dataset",
+                                             "IAS", "--epochs", 1)
     parts = write_dataset(tmp_path, "IAS", 6, persons=3, windows=4, rng=np.random.RandomState(0))
     labels = np.load(parts["B"].frame_id)
     np.save(parts["B"].frame_id, np.where(labels == 2, 9, labels))

@@ -19,7 +19,7 @@ def record(best: float, last: float, epoch: int, simulated: bool = False) -> dic
 
     result = {
         **figures(best), "best": figures(best) | {"epoch": epoch}, "last": figures(last),
-        "untrained": figures(0.3), "settings": {"lr": 0.1}, "data": {"simulated": simulated},
+        "untrained": figures(0.3), "settings": {"lr": 0.1}, "data": {"simulated": simulated}
     }  # fmt: skip
     made_by = {"machine": "a machine", "device": "cpu"}
     return {"key": {"epochs": None}, "seconds": 90.0, "made_by": made_by, "result": result}
@@ -40,8 +40,7 @@ def test_table_by_hand(tmp_path):
     assert line == (
         "| SimMC | 66.4/80.7/87.0/22.3 | 65.0±7.1/75.0±7.1/85.0±7.1/32.5±3.5 | "
         "-1.4/-5.7/-2.0/+10.2 | 55.0/65.0/75.0/27.5 | 30.0/40.0/50.0/15.0 | 7, 9 | 0, 2 | "
-        "0:03:00 | seed 1: failed: x |"
-    )
+        "0:03:00 | seed 1: failed: x |")
     assert "simulated" not in text.replace("simulated False", "")
     assert "Machine: a machine." in text and "- SimMC: lr 0.1" in text
     lines = list(csv.DictReader((tmp_path / "retrieval.csv").read_text().splitlines()))
@@ -80,11 +79,8 @@ def test_figures_of_a_split_among_several():
     }
     assert comparison.figures({"tests": tests, "rank1": 0.5}, "B")["best"] == {"rank1": 0.6}
     baseline = {"top1": 0.2}
-    assert comparison.figures(baseline, "A") == {
-        "best": baseline,
-        "last": baseline,
-        "untrained": None,
-    }
+    assert comparison.figures(baseline,
+                              "A") == {"best": baseline, "last": baseline, "untrained": None}
 
 
 def test_sizes(tmp_path, capsys):

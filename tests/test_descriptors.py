@@ -13,9 +13,8 @@ from data.descriptors import DESCRIPTORS, descriptor
 def test_descriptors_equal_the_released_ones(golden, case, split, name):
     arrays = np.load(golden("loader.npz"))
     expected = arrays[f"{case}__{name.replace('-', '_')}_{split}_first4"]
-    np.testing.assert_allclose(
-        descriptor(name, arrays[f"{case}__X_{split}_J_first4"]), expected, atol=2e-6
-    )
+    np.testing.assert_allclose(descriptor(name, arrays[f"{case}__X_{split}_J_first4"]), expected,
+                               atol=2e-6)
 
 
 def in_loops(name: str, skeletons: np.ndarray) -> np.ndarray:
@@ -24,16 +23,15 @@ def in_loops(name: str, skeletons: np.ndarray) -> np.ndarray:
         frames = []
         for p in window:
             floor = (p[15][1] + p[19][1]) / 2
-            d = lambda a, b, p=p: float(np.sqrt(((p[a] - p[b]) ** 2).sum()))  # noqa: E731
+            d = lambda a, b, p=p: float(np.sqrt(((p[a] - p[b])**2).sum()))  # noqa: E731
             if name == "D-13":
                 values = [
-                    p[3][1] - floor,
-                    p[2][1] - floor,
+                    p[3][1] - floor, p[2][1] - floor,
                     d(4, 2),
                     d(8, 2),
                     d(1, 8),
                     d(8, 10),
-                    d(4, 6),
+                    d(4, 6)
                 ]
                 values += [d(16, 17), d(13, 12), d(2, 1), d(16, 12)]
                 values += [d(2, 1) / max(d(16, 17), 0.1), d(2, 1) / max(d(13, 12), 0.1)]
@@ -47,7 +45,7 @@ def in_loops(name: str, skeletons: np.ndarray) -> np.ndarray:
                     d(9, 10),
                     d(2, 4),
                     d(4, 5),
-                    d(5, 6),
+                    d(5, 6)
                 ]
                 values += [
                     d(16, 0),
@@ -55,8 +53,7 @@ def in_loops(name: str, skeletons: np.ndarray) -> np.ndarray:
                     d(17, 19),
                     d(12, 0),
                     d(12, 13),
-                    d(13, 15),
-                    p[3][1] - floor,
+                    d(13, 15), p[3][1] - floor
                 ]
             else:
                 values = [coordinate for joint in p for coordinate in joint]
@@ -71,9 +68,8 @@ def test_descriptors_equal_loops(joints, name):
     # A scale of 0.05 puts many thighs below the 0.1 that the ratios are cut at.
     for scale in (1.0, 0.05):
         skeletons = np.random.RandomState(1).normal(scale=scale, size=(7, 5, joints, 3))
-        np.testing.assert_allclose(
-            descriptor(name, skeletons), in_loops(name, skeletons), rtol=1e-12
-        )
+        np.testing.assert_allclose(descriptor(name, skeletons), in_loops(name, skeletons),
+                                   rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["D-13", "D-16"])

@@ -23,7 +23,6 @@ class Copies(TorchDispatchMode):
 
     Numbers of Python's that become a tensor of another device count too.
     """
-
     def __init__(self):
         super().__init__()
         self.found = []
@@ -100,8 +99,6 @@ def test_smsge(options):
 def test_recogniser(combine):
     recogniser = Recogniser(12, 5, 8, combine).to("meta")
     optimizer = torch.optim.SGD(recogniser.parameters(), 0.1)
-    rows, labels = (
-        torch.empty(4, 6, 12, device="meta"),
-        torch.empty(4, dtype=torch.long, device="meta"),
-    )
+    rows, labels = (torch.empty(4, 6, 12,
+                                device="meta"), torch.empty(4, dtype=torch.long, device="meta"))
     assert copies(lambda: train_batch(recogniser, optimizer, rows, labels)) == []

@@ -55,9 +55,8 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize(
-    "document", [*DOCUMENTS, *FOLDERS], ids=lambda path: str(path.relative_to(ROOT))
-)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *FOLDERS],
+                         ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_and_files(document):
     text = document.read_text()
     for target in re.findall(r"\]\(([^)\s]+)\)", text):

@@ -46,9 +46,8 @@ def test_resume_sets_nothing_aside(training):
     run("--epochs", 1)
     run("--pre_epochs", 1, "--recognition_epochs", 2, "--resume")
     run("--epochs", 1, "--resume", "--manner", "sc")
-    assert (
-        len(list(run.out.rglob("*.pt"))) == 10
-    )  # best and last of the encoder; two of tests, final, last of each
+    assert (len(list(run.out.rglob("*.pt"))) == 10
+            )  # best and last of the encoder; two of tests, final, last of each
     assert not list(run.out.rglob("*.pt.earlier"))
 
 
@@ -66,14 +65,8 @@ def test_another_encoder_sets_the_recogniser_aside(training):
 
 
 def casia_run(tmp_path, probe):
-    options = TrainingOptions(
-        dataset="CASIA_B",
-        probe=probe,
-        length=40,
-        data=tmp_path,
-        quiet=True,
-        settings=SimMCSettings(),
-    )
+    options = TrainingOptions(dataset="CASIA_B", probe=probe, length=40, data=tmp_path, quiet=True,
+                              settings=SimMCSettings())
     return Run("SimMC", options, tmp_path / "out" / "CASIA_B", f"{probe}_")
 
 

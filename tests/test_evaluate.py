@@ -21,18 +21,13 @@ def test_baselines_are_those_of_the_training_script(once, name):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        ((), "expected one of --checkpoint, --features, --recognise, --gallery, found none"),
-        (("--features", "D-13", "--gallery", "x"), "found --features and --gallery"),
-        (("--gallery", "x.npz"), "needs --probe"),
-        (("--gallery", "x.npz", "--probe", "y.npz"), "no feature file at y.npz"),
-        (("--features", "D-13"), "expected --dataset"),
-        (("--features", "D-13", "--dataset", "KS20", "--exclude_self"), "goes with feature files"),
-        (
-            ("--features", "D-13", "--dataset", "IAS", "--source", "AGE"),
-            "--source goes with --checkpoint",
-        ),
-    ],
-)
+    [((), "expected one of --checkpoint, --features, --recognise, --gallery, found none"),
+     (("--features", "D-13", "--gallery", "x"), "found --features and --gallery"),
+     (("--gallery", "x.npz"), "needs --probe"),
+     (("--gallery", "x.npz", "--probe", "y.npz"), "no feature file at y.npz"),
+     (("--features", "D-13"), "expected --dataset"),
+     (("--features", "D-13", "--dataset", "KS20", "--exclude_self"), "goes with feature files"),
+     (("--features", "D-13", "--dataset", "IAS", "--source", "AGE"),
+      "--source goes with --checkpoint")])
 def test_wrong_use(capsys, arguments, message):
     assert message in error_of(capsys, "evaluate", *arguments)

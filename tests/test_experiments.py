@@ -1,23 +1,15 @@
 """The published tables' rows and columns as declared, and the runs that are planned from them."""
 
 from data import datasets
-from reproduction.experiments import (
-    COLUMNS,
-    METHODS,
-    PUBLISHED_ONLY,
-    ROWS,
-    jobs,
-    plan,
-    published,
-    rows_of,
-)
+from reproduction import experiments
+from reproduction.experiments import COLUMNS, METHODS, PUBLISHED_ONLY, ROWS, jobs, plan, rows_of
 
 TABLES, NAMES = list(COLUMNS), list(datasets.DATASETS)
 
 
 def test_published_rows_and_columns_are_those_of_the_tables():
     for table, columns in COLUMNS.items():
-        papers = published()[table]
+        papers = experiments.published()[table]
         known = {c.name for c in columns}
         for name, figures in papers["rows"].items():
             assert set(figures) <= known, (table, name)
@@ -28,15 +20,15 @@ def test_published_rows_and_columns_are_those_of_the_tables():
 
 
 def test_published_figures_by_sample():
-    assert published()["retrieval"]["rows"]["SimMC"]["KS20"] == [66.4, 80.7, 87.0, 22.3]
-    assert published()["recognition"]["rows"]["SM-SGE"]["IAS-B"] == [69.8, 90.4]
-    assert published()["matching"]["rows"]["SimMC"]["cl.nm"] == [5.4, 25.6]
-    assert published()["cross_view"]["rows"]["SM-SGE"]["180"] == [13.6]
-    later = published()["retrieval"]["rows"]
+    assert experiments.published()["retrieval"]["rows"]["SimMC"]["KS20"] == [66.4, 80.7, 87.0, 22.3]
+    assert experiments.published()["recognition"]["rows"]["SM-SGE"]["IAS-B"] == [69.8, 90.4]
+    assert experiments.published()["matching"]["rows"]["SimMC"]["cl.nm"] == [5.4, 25.6]
+    assert experiments.published()["cross_view"]["rows"]["SM-SGE"]["180"] == [13.6]
+    later = experiments.published()["retrieval"]["rows"]
     assert later["MoCos"]["KS20"] == [76.0, 87.3, 90.2, 50.8]
     assert later["Hi-MPC"]["BIWI-W"] == [27.3, 40.3, 48.8, 22.6]
     assert later["MG-SCR + SimMC"]["KS20"][0] == 71.1
-    assert published()["matching"]["rows"]["TranSG"]["cl.nm"] == [6.7, 23.0]
+    assert experiments.published()["matching"]["rows"]["TranSG"]["cl.nm"] == [6.7, 23.0]
 
 
 def test_rows_that_are_published_only_have_no_runs():
@@ -52,7 +44,7 @@ def test_filters_and_seeds():
     cells = plan(["retrieval"], ["KS20"], ["D-13", "SimMC"], seeds=3)
     assert [(c.row.name, c.column.name, len(c.jobs)) for c in cells] == [
         ("D-13", "KS20", 1),  # the seed makes no difference
-        ("SimMC", "KS20", 3),
+        ("SimMC", "KS20", 3)
     ]
     assert plan(["matching"], ["KS20"], METHODS, 1) == []
 
@@ -65,7 +57,7 @@ def test_one_run_of_age_serves_both_splits_and_smsge_shares_its_encoder():
     assert words == [
         "train_age.py --dataset IAS --length 6 --seed 0",
         "train_smsge.py --dataset IAS --probe A --length 6 --seed 0",
-        "train_smsge.py --dataset IAS --probe B --length 6 --seed 0 --pre_train 0",
+        "train_smsge.py --dataset IAS --probe B --length 6 --seed 0 --pre_train 0"
     ]
     assert work[1].folder == work[2].folder
 
@@ -93,6 +85,5 @@ def test_thin_plan_has_every_method_of_a_table_once_and_all_data_sets():
     assert len(kinds) == len(set(kinds))
     assert set(kinds) == {(table, row.method) for table, rows in ROWS.items() for row in rows}
     assert {c.column.dataset for c in cells} == set(NAMES)
-    assert all(
-        not job.needs or job.row.source for job in jobs(cells)
-    )  # each has an encoder of its own
+    assert all(not job.needs or job.row.source
+               for job in jobs(cells))  # each has an encoder of its own

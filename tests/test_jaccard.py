@@ -10,30 +10,16 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN
 
 from common.errors import InputError
+from reid import jaccard as module
 from reid import jaccard_loops
-from reid.jaccard import (
-    cluster,
-    cluster_from_neighbours,
-    dbscan,
-    jaccard_distance,
-    jaccard_from_neighbours,
-)
+from reid.jaccard import cluster, cluster_from_neighbours, dbscan, jaccard_distance
 from reid.neighbours import nearest_neighbours
 from tests.reference import jaccard as reference
 
 CASES = [
-    "untrained_N64",
-    "trained_N64",
-    "clusters_N64",
-    "random_small_N64",
-    "random_large_N64",
-    "duplicates_N60",
-    "duplicates25x_N100",
-    "lattice_exact_ties_N80",
-    "identical_N40",
-    "zeros_N40",
-    "trained_N300",
-    "random_small_N300",
+    "untrained_N64", "trained_N64", "clusters_N64", "random_small_N64", "random_large_N64",
+    "duplicates_N60", "duplicates25x_N100", "lattice_exact_ties_N80", "identical_N40", "zeros_N40",
+    "trained_N300", "random_small_N300"
 ]
 
 
@@ -55,8 +41,7 @@ def walkers(rng, size, persons, spread, d=24):
     """Clustered features (size, d) float32."""
     centres = rng.normal(size=(persons, d))
     return (centres[rng.randint(persons, size=size)] + spread * rng.normal(size=(size, d))).astype(
-        np.float32
-    )
+        np.float32)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -64,8 +49,8 @@ def test_released_distances(released, case):
     features = torch.from_numpy(released[f"{case}__features"])
     rank = torch.from_numpy(released[f"{case}__initial_rank"].astype(np.int64))
     expected = released[f"{case}__jaccard"]
-    distances = dense(jaccard_from_neighbours(features, rank))
-    np.testing.assert_allclose(distances[: len(expected)], expected, rtol=0, atol=1e-6)
+    distances = dense(module.jaccard_from_neighbours(features, rank))
+    np.testing.assert_allclose(distances[:len(expected)], expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", [*CASES, "fewer_than_k1_N12"])
@@ -75,14 +60,12 @@ def test_released_labels(released, case):
     assert len(settings) == 4
     for name in settings:
         eps, min_samples = name.split("eps")[1].split("_ms")
-        np.testing.assert_array_equal(
-            cluster(features, float(eps), int(min_samples)), released[name]
-        )
+        np.testing.assert_array_equal(cluster(features, float(eps), int(min_samples)),
+                                      released[name])
 
 
 @pytest.mark.parametrize(
-    "case", [c for c in CASES if c not in ("duplicates_N60", "identical_N40", "zeros_N40")]
-)
+    "case", [c for c in CASES if c not in ("duplicates_N60", "identical_N40", "zeros_N40")])
 def test_released_neighbours(released, case):
     found = nearest_neighbours(torch.from_numpy(released[f"{case}__features"]), 20).numpy()
     np.testing.assert_array_equal(found, released[f"{case}__initial_rank"])
@@ -94,10 +77,9 @@ def test_distances_against_definition(seed, k1, k2):
     rng = np.random.RandomState(seed)
     features = walkers(rng, 150, 8, rng.uniform(0.2, 1.5)) * np.float32(rng.uniform(0.1, 1))
     rank = reference.nearest_neighbours(features, k1)
-    found = jaccard_from_neighbours(torch.from_numpy(features), torch.from_numpy(rank), k2)
-    np.testing.assert_allclose(
-        dense(found), reference.jaccard_distance(features, rank, k2), atol=5e-6
-    )
+    found = module.jaccard_from_neighbours(torch.from_numpy(features), torch.from_numpy(rank), k2)
+    np.testing.assert_allclose(dense(found), reference.jaccard_distance(features, rank, k2),
+                               atol=5e-6)
     assert found.has_sorted_indices
     assert (found.data < 1).all()
 
@@ -158,8 +140,8 @@ def test_eps_is_inside_its_radius():
     labels = cluster(features, 0.8, 2)
     full = dense(matrix)
     np.testing.assert_array_equal(
-        labels, DBSCAN(eps=0.8, min_samples=2, metric="precomputed").fit_predict(full)
-    )
+        labels,
+        DBSCAN(eps=0.8, min_samples=2, metric="precomputed").fit_predict(full))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -179,13 +161,11 @@ def test_dbscan_against_scikit_learn(seed):
 @pytest.mark.parametrize("size", [5, 21, 40, 700, 1500])
 def test_neighbours_with_ties_take_the_lower_index(size):
     rng = np.random.RandomState(size)
-    features = rng.randint(0, 3, size=(size, 5)).astype(
-        np.float32
-    )  # integers: exact, with many ties
+    features = rng.randint(0, 3,
+                           size=(size, 5)).astype(np.float32)  # integers: exact, with many ties
     expected = reference.nearest_neighbours(features, 20)
     np.testing.assert_array_equal(
-        nearest_neighbours(torch.from_numpy(features), 20).numpy(), expected
-    )
+        nearest_neighbours(torch.from_numpy(features), 20).numpy(), expected)
 
 
 def test_neighbours_in_blocks(monkeypatch):
@@ -206,9 +186,8 @@ def test_fewer_points_than_neighbours():
 def test_cluster_given_neighbours_is_cluster():
     features = torch.from_numpy(walkers(np.random.RandomState(3), 300, 10, 0.5))
     rank = nearest_neighbours(features, 20)
-    np.testing.assert_array_equal(
-        cluster_from_neighbours(features, rank, 0.6, 4), cluster(features, 0.6, 4)
-    )
+    np.testing.assert_array_equal(cluster_from_neighbours(features, rank, 0.6, 4),
+                                  cluster(features, 0.6, 4))
 
 
 def test_features_that_are_not_finite_are_refused():

@@ -3,6 +3,7 @@ loops.
 """
 
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,10 @@ from data.resample import class_balanced, training_order
 
 # Case of the golden file -> data set, probe and batch size of the released run.
 CASES = {
-    "KS20_probe": ("KS20", "probe", 16),
-    "KS20_gallery": ("KS20", "probe", 16),
-    "IAS_A": ("IAS", "A", 10),
-    "BIWI_Walking": ("BIWI", "Walking", 12),
-    "BIWI_Still": ("BIWI", "Still", 12),
-    "KGBD_gallery": ("KGBD", "probe", 16),
-    "CASIA_B_nm": ("CASIA_B", "nm.nm", 16),
-    "CASIA_B_bg": ("CASIA_B", "bg.nm", 16),
+    "KS20_probe": ("KS20", "probe", 16), "KS20_gallery": ("KS20", "probe", 16),
+    "IAS_A": ("IAS", "A", 10), "BIWI_Walking": ("BIWI", "Walking", 12),
+    "BIWI_Still": ("BIWI", "Still", 12), "KGBD_gallery": ("KGBD", "probe", 16),
+    "CASIA_B_nm": ("CASIA_B", "nm.nm", 16), "CASIA_B_bg": ("CASIA_B", "bg.nm", 16)
 }
 
 
@@ -50,7 +47,7 @@ def test_order_and_skeletons_equal_the_released_ones(golden, released, case):
         for first in ("first2", "first4"):
             if f"{case}__X_{split}_J_{first}" in arrays:
                 expected = arrays[f"{case}__X_{split}_J_{first}"]
-                np.testing.assert_allclose(skeletons[: len(expected)], expected, atol=1e-6)
+                np.testing.assert_allclose(skeletons[:len(expected)], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", ["csg0", "csg1"])
@@ -72,18 +69,12 @@ def test_data_of_sm_sge(golden, tmp_path):
         for axis in "xyz":
             np.save(folder / f"{prefix}_{axis}_KS20_6.npy", arrays[f"KS20/{split}_{axis}"])
         np.save(folder / "frame_id_KS20_6.npy", arrays[f"KS20/{split}_labels"])
-    loaded = data.load_recognition(
-        "KS20",
-        root=tmp_path,
-        seed=int(arrays["KS20/seed"]),
-        batch_size=int(arrays["KS20/batch_size"]),
-        shuffle=False,
-    )
+    loaded = data.load_recognition("KS20", root=tmp_path, seed=int(arrays["KS20/seed"]),
+                                   batch_size=int(arrays["KS20/batch_size"]), shuffle=False)
     assert tuple(loaded.tests) == ("probe",)
     for sequences, split in ((loaded.train, "train"), (loaded.tests["probe"], "test")):
-        np.testing.assert_allclose(
-            sequences.skeletons[:3], arrays[f"KS20/X_{split}_J_head"], rtol=0, atol=1e-6
-        )
+        np.testing.assert_allclose(sequences.skeletons[:3], arrays[f"KS20/X_{split}_J_head"],
+                                   rtol=0, atol=1e-6)
         sums = sequences.skeletons.sum(axis=(1, 2, 3), dtype=np.float64)
         np.testing.assert_allclose(sums, arrays[f"KS20/X_{split}_J_sum"], atol=1e-4)
         np.testing.assert_array_equal(sequences.labels, arrays[f"KS20/y_{split}"].argmax(axis=1))
@@ -96,7 +87,7 @@ def balanced_in_loops(labels, batch_size, rng):
     for i in range(2 * (len(labels) // batch_size)):
         for person in persons:
             windows = [n for n in range(len(labels)) if labels[n] == person]
-            mine = windows[i * share : (i + 1) * share]
+            mine = windows[i * share:(i + 1) * share]
             if len(mine) < share:
                 mine = list(rng.choice(windows, share))
             chosen += mine
@@ -108,9 +99,8 @@ def test_resampling_equals_loops(seed):
     draw = np.random.RandomState(seed)
     labels = draw.permutation(np.repeat(draw.choice(90, 7, replace=False), draw.randint(1, 60, 7)))
     batch_size = int(draw.randint(7, 40))
-    labels = np.concatenate(
-        [labels, np.repeat(labels[0], batch_size)]
-    )  # never fewer than one batch
+    labels = np.concatenate([labels, np.repeat(labels[0],
+                                               batch_size)])  # never fewer than one batch
     fast, slow = np.random.RandomState(seed), np.random.RandomState(seed)
     index = class_balanced(labels, batch_size, fast)
     np.testing.assert_array_equal(index, balanced_in_loops(labels, batch_size, slow))
@@ -121,7 +111,7 @@ def test_resampling_equals_loops(seed):
 
 def test_settings_of_the_order(tmp_path, write_dataset):
     write_dataset(tmp_path, "IAS", 6, 3, 5, np.random.RandomState(0))
-    load = lambda **settings: data.load("IAS", "A", root=tmp_path, batch_size=6, **settings)  # noqa: E731
+    load = partial(data.load, "IAS", "A", root=tmp_path, batch_size=6)
     assert len(load().train) == 24
     np.testing.assert_array_equal(np.sort(load(balance=False).order), np.arange(15))
     np.testing.assert_array_equal(load(balance=False, shuffle=False).order, np.arange(15))
@@ -131,9 +121,8 @@ def test_settings_of_the_order(tmp_path, write_dataset):
     np.testing.assert_array_equal(training_order(np.zeros(4), 99, None, False, False), np.arange(4))
 
 
-def test_hip_is_the_origin_and_far_coordinates_keep_their_digits(
-    tmp_path, write_dataset, centred=True
-):
+def test_hip_is_the_origin_and_far_coordinates_keep_their_digits(tmp_path, write_dataset,
+                                                                 centred=True):
     part = write_dataset(tmp_path, "KS20", 6, 2, 3, np.random.RandomState(0))["probe"]
     raw = np.stack([np.load(part.axis(axis)) for axis in "xyz"], axis=-1).reshape(6, 6, 25, 3)
     for axis in "xyz":
@@ -160,7 +149,7 @@ LAYOUTS = [
     ("CASIA_B", 1, 40, None, "CASIA_B_match/40/CASIA_B_train_npy_data/source_x_CASIA_B_40.npy"),
     ("CASIA_B", 1, 40, None, "CASIA_B_match/40/CASIA_B_test_npy_data/cl/t_source_x_CASIA_B_40.npy"),
     ("CASIA_B", 1, 20, 10, "CASIA_B/20/view_10/CASIA_B_test_npy_data/t_source_x_CASIA_B_20.npy"),
-    ("CASIA_B", 0, 20, 3, "CASIA_B/20/view_3/train_npy_data/source_x_CASIA_B_20.npy"),
+    ("CASIA_B", 0, 20, 3, "CASIA_B/20/view_3/train_npy_data/source_x_CASIA_B_20.npy")
 ]
 
 
@@ -171,9 +160,8 @@ def test_every_layout_is_read(tmp_path, write_dataset, dataset, layout, length, 
     row, settings = data.DATASETS[dataset], {"length": length, "root": tmp_path, "batch_size": 3}
     if view is not None or row.recognition:
         loaded = data.load_recognition(dataset, view=view, **settings)
-        assert set(loaded.tests) == (
-            {"test"} if view is not None else set(parts) & set(row.recognition)
-        )
+        assert set(loaded.tests) == ({"test"} if view is not None else set(parts)
+                                     & set(row.recognition))
         added = len(set(parts) & set(row.recognition_train))
         windows = 12 * (1 + added)
         assert len(loaded.train) == (2 * windows if row.balanced else windows)
@@ -211,7 +199,7 @@ def test_recognition_protocols(tmp_path, write_dataset):
         labels = np.repeat(kept, 2)
         np.save(parts[split].frame_id, labels)
         for axis in "xyz":
-            np.save(parts[split].axis(axis), np.load(parts[split].axis(axis))[: 4 * 6])
+            np.save(parts[split].axis(axis), np.load(parts[split].axis(axis))[:4 * 6])
     for split in (None, "Walking", "Still"):
         loaded = data.load_recognition("BIWI", split, **settings)
         np.testing.assert_array_equal(np.unique(loaded.persons[loaded.train.labels]), [1, 2, 4])
@@ -254,61 +242,37 @@ BAD_FILES = {
     "missing axis": (lambda part: part.axis("y").unlink(), r"source_y_KS20_6.npy is missing"),
     "axes of two lengths": (
         lambda part: change_rows(part, "z", lambda rows: rows[:-6]),
-        r"source_z_KS20_6.npy: expected a row a frame of 12 windows of 6.* found 66 rows",
-    ),
+        r"source_z_KS20_6.npy: expected a row a frame of 12 windows of 6.* found 66 rows"),
     "no multiple of f": (
         lambda part: [change_rows(part, axis, lambda rows: rows[:-1]) for axis in "xyz"],
-        "12 windows of 6, as many as labels, found 71 rows",
-    ),
-    "another length": (
-        lambda part: [change_rows(part, axis, lambda rows: rows[:48]) for axis in "xyz"],
-        "12 windows of 6, as many as labels, found 48 rows",
-    ),
-    "20 joints": (
-        lambda part: [change_rows(part, axis, lambda rows: rows[:, :20]) for axis in "xyz"],
-        r"25 joints\), found float64 \(72, 20\)",
-    ),
-    "NaN": (
-        lambda part: change_rows(part, "y", with_nan),
-        "source_y_KS20_6.npy: expected finite coordinates, found 2",
-    ),
-    "labels of another length": (
-        lambda part: np.save(part.frame_id, np.zeros(11, int)),
-        "11 windows of 6, as many as labels, found 72 rows",
-    ),
-    "labels with fractions": (
-        lambda part: np.save(part.frame_id, np.full(12, 0.5)),
-        "frame_id_KS20_6.npy: expected a list of whole numbers",
-    ),
+        "12 windows of 6, as many as labels, found 71 rows"), "another length": (
+            lambda part: [change_rows(part, axis, lambda rows: rows[:48]) for axis in "xyz"],
+            "12 windows of 6, as many as labels, found 48 rows"), "20 joints": (
+                lambda part: [change_rows(part, axis, lambda rows: rows[:, :20])
+                              for axis in "xyz"], r"25 joints\), found float64 \(72, 20\)"),
+    "NaN": (lambda part: change_rows(part, "y", with_nan),
+            "source_y_KS20_6.npy: expected finite coordinates, found 2"),
+    "labels of another length": (lambda part: np.save(part.frame_id, np.zeros(11, int)),
+                                 "11 windows of 6, as many as labels, found 72 rows"),
+    "labels with fractions": (lambda part: np.save(part.frame_id, np.full(12, 0.5)),
+                              "frame_id_KS20_6.npy: expected a list of whole numbers"),
     "labels in words": (
         lambda part: np.save(part.frame_id, np.array(["ann"] * 12)),
-        "frame_id_KS20_6.npy: expected a list of whole numbers, found other values",
-    ),
-    "labels by frame and axis": (
-        lambda part: np.save(part.frame_id, np.zeros((12, 6))),
-        r"found the shape \(12, 6\)",
-    ),
-    "no labels": (
-        lambda part: [part.frame_id.unlink(), part.ids.unlink()],
-        "no labels: expected .*frame_id",
-    ),
-    "no windows": (
-        lambda part: [change_rows(part, axis, lambda rows: rows[:0]) for axis in "xyz"],
-        "found 0 rows",
-    ),
-    "text for coordinates": (
-        lambda part: part.axis("x").write_text("1,2,3"),
-        "source_x_KS20_6.npy: expected a whole .npy file",
-    ),
-    "half a file": (
-        lambda part: part.axis("x").write_bytes(part.axis("x").read_bytes()[:3000]),
-        "source_x_KS20_6.npy: expected a whole .npy file",
-    ),
+        "frame_id_KS20_6.npy: expected a list of whole numbers, found other values"),
+    "labels by frame and axis": (lambda part: np.save(part.frame_id, np.zeros(
+        (12, 6))), r"found the shape \(12, 6\)"),
+    "no labels": (lambda part: [part.frame_id.unlink(), part.ids.unlink()],
+                  "no labels: expected .*frame_id"),
+    "no windows": (lambda part: [change_rows(part, axis, lambda rows: rows[:0])
+                                 for axis in "xyz"], "found 0 rows"),
+    "text for coordinates": (lambda part: part.axis("x").write_text("1,2,3"),
+                             "source_x_KS20_6.npy: expected a whole .npy file"),
+    "half a file": (lambda part: part.axis("x").write_bytes(part.axis("x").read_bytes()[:3000]),
+                    "source_x_KS20_6.npy: expected a whole .npy file"),
     "empty file": (lambda part: part.axis("x").write_bytes(b""), "expected a whole .npy file"),
     "objects for coordinates": (
         lambda part: np.save(part.axis("x"), np.array([{}], dtype=object), allow_pickle=True),
-        "expected an array of numbers",
-    ),
+        "expected an array of numbers")
 }
 
 
@@ -327,13 +291,9 @@ def test_bad_files_are_refused_by_name(tmp_path, write_dataset, split, case):
 def test_missing_data_says_where_it_was_looked_for_and_how_to_make_it(tmp_path, write_dataset):
     with pytest.raises(InputError) as error:
         data.load("KS20", "probe", root=tmp_path / "none")
-    for words in (
-        "none/KS20/6/train_npy_data",
-        "none/KS20/6/KS20_train_npy_data",
-        "none/KS20_train_npy_data",
-        "python preprocess.py 6 --dataset KS20",
-        "python -m data.simulate --dataset KS20 --raw DIR",
-    ):
+    for words in ("none/KS20/6/train_npy_data", "none/KS20/6/KS20_train_npy_data",
+                  "none/KS20_train_npy_data", "python preprocess.py 6 --dataset KS20",
+                  "python -m data.simulate --dataset KS20 --raw DIR"):
         assert words in str(error.value)
     write_dataset(tmp_path, "KS20", 6, 2, 3, np.random.RandomState(0))
     with pytest.raises(InputError, match="no KS20 data of length 8"):
@@ -347,15 +307,13 @@ def test_missing_data_says_where_it_was_looked_for_and_how_to_make_it(tmp_path, 
 
 def test_wrong_use(tmp_path, write_dataset):
     write_dataset(tmp_path, "KS20", 6, 3, 4, np.random.RandomState(0))
-    for words, settings in (
-        ("choose one of BIWI", {"dataset": "KITTI", "probe": "probe"}),
-        ("choose one of probe", {"dataset": "KS20", "probe": "gallery"}),
-        ("at least 1 frame", {"dataset": "KS20", "probe": "probe", "length": 0}),
-        ("found 12 windows, batch size 256, 3 persons", {"dataset": "KS20", "probe": "probe"}),
-        (
-            "found 12 windows, batch size 2, 3 persons",
-            {"dataset": "KS20", "probe": "probe", "batch_size": 2},
-        ),
-    ):
+    for words, settings in (("choose one of BIWI", {"dataset": "KITTI", "probe": "probe"}),
+                            ("choose one of probe", {"dataset": "KS20", "probe": "gallery"}),
+                            ("at least 1 frame",
+                             {"dataset": "KS20", "probe": "probe",
+                              "length": 0}), ("found 12 windows, batch size 256, 3 persons",
+                                              {"dataset": "KS20", "probe": "probe"}),
+                            ("found 12 windows, batch size 2, 3 persons",
+                             {"dataset": "KS20", "probe": "probe", "batch_size": 2})):
         with pytest.raises(InputError, match=words):
             data.load(root=tmp_path, **settings)

@@ -33,9 +33,8 @@ sys.stdin.read()
 def other_process(path):
     """Another process that holds a lock, until it is killed without a chance to clean up."""
     words = [sys.executable, "-c", HOLD, str(path)]
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as process:
         try:
             assert process.stdout.readline() == "held\n"
             yield process
@@ -72,21 +71,11 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         hold(tmp_path / "file" / "run.lock")
 
 
-def test_training_is_refused_in_a_folder_in_use_and_evaluation_is_not(
-    tmp_path, write_dataset, capsys
-):
+def test_training_is_refused_in_a_folder_in_use_and_evaluation_is_not(tmp_path, write_dataset,
+                                                                      capsys):
     write_dataset(tmp_path / "data", "KS20", 6, 4, 8, np.random.RandomState(0))
-    words = (
-        "--dataset",
-        "KS20",
-        "--data",
-        tmp_path / "data",
-        "--out",
-        tmp_path / "out",
-        "--H",
-        8,
-        "--quiet",
-    )
+    words = ("--dataset", "KS20", "--data", tmp_path / "data", "--out", tmp_path / "out", "--H", 8,
+             "--quiet")
     words += ("--batch_size", 16, "--json", tmp_path / "r.json")
     assert run("train_simmc", *words, "--epochs", 1) == 0
     result = json.loads((tmp_path / "r.json").read_text())
@@ -116,16 +105,8 @@ def test_probes_that_share_a_folder_do_not_wait_for_each_other(tmp_path):
 
 
 def test_reproduce_is_refused_in_a_folder_in_use_and_its_list_is_not(tmp_path, capsys):
-    words = (
-        "--out",
-        tmp_path / "out",
-        "--data",
-        tmp_path,
-        "--tables",
-        "retrieval",
-        "--methods",
-        "D-13",
-    )
+    words = ("--out", tmp_path / "out", "--data", tmp_path, "--tables", "retrieval", "--methods",
+             "D-13")
     with other_process(tmp_path / "out" / "reproduce.lock"):
         error = error_of(capsys, "reproduce", *words)
         assert "another process is at work" in error

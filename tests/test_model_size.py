@@ -30,12 +30,11 @@ def test_smsge(D_h):
     neighbours = {"I": 145, "J": 73, "P": 28, "B": 13}  # pairs, every node with itself among them
     expected = 0
     for s, n in nodes.items():
-        expected += (
-            4 * hidden * heads * hidden + 2 * heads * 4 * hidden
-        )  # the maps of features and scores
+        expected += (4 * hidden * heads * hidden + 2 * heads * 4 * hidden
+                     )  # the maps of features and scores
         # Scores of nodes and of their neighbours, features of averaged positions.
         expected += f * heads * 3 * (n + neighbours[s] + n * hidden)
-        for m in list(nodes.values())[list(nodes).index(s) :]:
+        for m in list(nodes.values())[list(nodes).index(s):]:
             # The relation, the coarser scale's features through its matrix, what the relation
             # gathers of them.
             expected += f * (n * m * hidden + m * hidden * hidden + n * m * hidden)
@@ -51,9 +50,8 @@ def test_age():
     cell = H * 4 * H
     encoder = f * (J * 4 * H + 3 * cell)
     decoder = f * (J * 4 * H + 4 * cell)
-    attention = (
-        f * H * H + 2 * f * f * H + f * 2 * H * H + f * H * J
-    )  # memory, scores and contexts, layer, output
+    attention = (f * H * H + 2 * f * f * H + f * 2 * H * H + f * H * J
+                 )  # memory, scores and contexts, layer, output
     assert operations(AGE(J, H), J, f) == 2 * 3 * (encoder + decoder + attention)
 
 

@@ -17,9 +17,8 @@ def test_adam_against_the_formula():
     parameter = torch.nn.Parameter(torch.tensor(w))
     optimizer = TFAdam([parameter], 0.01)
     for t in range(1, 6):
-        g = rng.normal(size=5) * 10.0 ** rng.randint(
-            -9, 1, size=5
-        )  # near epsilon the two forms of Adam differ
+        g = rng.normal(size=5) * 10.0**rng.randint(
+            -9, 1, size=5)  # near epsilon the two forms of Adam differ
         parameter.grad = torch.tensor(g)
         optimizer.step()
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g

@@ -20,7 +20,7 @@ from engine import checkpoint
 ROOT = Path(__file__).parent.parent
 SMALL = {
     "train_simmc": ("--H", 4, "--batch_size", 8),
-    "train_age": ("--hidden", 4, "--batch_size", 8, "--task", "retrieval"),
+    "train_age": ("--hidden", 4, "--batch_size", 8, "--task", "retrieval")
 }
 
 
@@ -28,33 +28,25 @@ SMALL = {
 def data(tmp_path, write_dataset):
     """A small KS20 and IAS."""
     for number, name in enumerate(("KS20", "IAS")):
-        write_dataset(
-            tmp_path / "data", name, 6, persons=3, windows=6, rng=np.random.RandomState(number)
-        )
+        write_dataset(tmp_path / "data", name, 6, persons=3, windows=6,
+                      rng=np.random.RandomState(number))
     return tmp_path / "data"
 
 
 def command(data, script="train_simmc", dataset="KS20", out="out"):
-    return (
-        script, "--dataset", dataset, "--data", data, "--out", data.parent / out, "--quiet", *SMALL[script]
-    )  # fmt: skip
+    return (script, "--dataset", dataset, "--data", data, "--out", data.parent / out, "--quiet",
+            *SMALL[script])  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("option", "values", "words"),
-    [
-        ("--lr", ("0", "-1", "nan", "inf", "x"), "a number above 0"),
-        ("--t", ("0", "-0.1", "nan"), "a number above 0"),
-        ("--eps", ("0", "1", "-1", "nan"), "a number above 0 and below 1"),
-        ("--lambda", ("-0.1", "1.1", "nan"), "a number from 0 to 1"),
-        ("--seed", ("-1", str(2**32), "9" * 30, "0.5"), f"a whole number from 0 to {2**32 - 1}"),
-        (
-            "--H",
-            ("0", "-3", "1.5", "x", "9" * 400),
-            f"a whole number of at least 1 and at most {10**9}",
-        ),
-    ],
-)
+    [("--lr", ("0", "-1", "nan", "inf", "x"), "a number above 0"),
+     ("--t", ("0", "-0.1", "nan"), "a number above 0"),
+     ("--eps", ("0", "1", "-1", "nan"), "a number above 0 and below 1"),
+     ("--lambda", ("-0.1", "1.1", "nan"), "a number from 0 to 1"),
+     ("--seed", ("-1", str(2**32), "9" * 30, "0.5"), f"a whole number from 0 to {2**32 - 1}"),
+     ("--H",
+      ("0", "-3", "1.5", "x", "9" * 400), f"a whole number of at least 1 and at most {10**9}")])
 def test_numbers_out_of_range_are_refused(data, capsys, option, values, words):
     for value in values:
         error = error_of(capsys, *command(data), f"{option}={value}")
@@ -77,22 +69,15 @@ def test_an_unknown_device_is_refused_before_many_runs(tmp_path, capsys, monkeyp
     assert not list(tmp_path.rglob("*.npy"))
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("epoch", "--data", "nowhere"), "no KGBD data of length 6: looked in nowhere/KGBD"),
-        (("preprocess", "--raw", "nowhere"), "KGBD: expected raw data, found none in nowhere/KGBD"),
-        (("jaccard", "--features", "nowhere"), "no feature file at nowhere; "),
-        (
-            ("epoch", "--quick", "--data", "."),
-            "--quick makes its own simulated data: leave out --data",
-        ),
-        (("preprocess", "--quick", "--raw", "."), "leave out --data and --raw"),
-    ],
-)
-def test_places_that_a_benchmark_cannot_use_are_refused(
-    tmp_path, capsys, monkeypatch, words, message
-):
+@pytest.mark.parametrize(("words", "message"), [
+    (("epoch", "--data", "nowhere"), "no KGBD data of length 6: looked in nowhere/KGBD"),
+    (("preprocess", "--raw", "nowhere"), "KGBD: expected raw data, found none in nowhere/KGBD"),
+    (("jaccard", "--features", "nowhere"), "no feature file at nowhere; "),
+    (("epoch", "--quick", "--data", "."), "--quick makes its own simulated data: leave out --data"),
+    (("preprocess", "--quick", "--raw", "."), "leave out --data and --raw")
+])
+def test_places_that_a_benchmark_cannot_use_are_refused(tmp_path, capsys, monkeypatch, words,
+                                                        message):
     monkeypatch.chdir(tmp_path)
     assert message in error_of(capsys, "benchmarks.__main__", *words)
     assert not list(tmp_path.iterdir())
@@ -104,9 +89,8 @@ def test_the_list_names_the_table_that_needs_no_data(capsys):
 
 
 def test_cpu_with_a_number_is_no_device(data, capsys):
-    assert "choose auto, cpu, cuda or cuda:N" in error_of(
-        capsys, *command(data), "--device", "cpu:3"
-    )
+    assert "choose auto, cpu, cuda or cuda:N" in error_of(capsys, *command(data), "--device",
+                                                          "cpu:3")
 
 
 def test_writing_below_a_file_is_one_error(tmp_path):
@@ -125,8 +109,7 @@ def test_a_training_that_diverges_stops_and_keeps_what_was_saved(data, capsys, s
     assert "diverged" in error or "NaN" in error
     best = [path for path in before if path.name == "best.pt"]
     assert best and all(
-        path.with_name("best.pt.earlier").read_bytes() == before[path] for path in best
-    )
+        path.with_name("best.pt.earlier").read_bytes() == before[path] for path in best)
 
 
 def test_the_log_of_an_earlier_run_is_kept(data, capsys):
@@ -151,24 +134,13 @@ def test_eval_says_the_seed_and_settings_of_the_saved_model(data, script):
     """Not those of the command line, which did not make it."""
     changed = {"train_simmc": ("--eps", 0.7), "train_age": ("--centred",)}[script]
     results = [data.parent / name for name in ("train.json", "eval.json")]
-    assert (
-        run(*command(data, script), *changed, "--seed", 3, "--epochs", 2, "--json", results[0]) == 0
-    )
-    assert (
-        run(
-            *command(data, script)[:8],
-            "--mode",
-            "Eval",
-            *command(data, script)[12:],
-            "--json",
-            results[1],
-        )
-        == 0
-    )
+    assert (run(*command(data, script), *changed, "--seed", 3, "--epochs", 2, "--json",
+                results[0]) == 0)
+    assert (run(*command(data, script)[:8], "--mode", "Eval",
+                *command(data, script)[12:], "--json", results[1]) == 0)
     trained, scored = (json.loads(path.read_text()) for path in results)
-    assert {key: trained[key] for key in scored if key != "seconds"} == {
-        key: value for key, value in scored.items() if key != "seconds"
-    }
+    assert {key: trained[key] for key in scored if key != "seconds"
+            } == {key: value for key, value in scored.items() if key != "seconds"}
     assert scored["seed"] == 3
 
 
@@ -179,9 +151,8 @@ def test_a_state_and_other_files_are_no_checkpoints_to_evaluate(data, capsys):
     assert "best.pt" in error_of(capsys, *evaluate, folder / "last.pt")
     assert "not a readable checkpoint" in error_of(capsys, *evaluate, folder / "history.csv")
     # Of another data set: the joints are named, not that data set's probes.
-    error = error_of(
-        capsys, "evaluate", "--data", data, "--dataset", "IAS", "--checkpoint", folder / "best.pt"
-    )
+    error = error_of(capsys, "evaluate", "--data", data, "--dataset", "IAS", "--checkpoint",
+                     folder / "best.pt")
     assert "25 joints" in error and "20" in error
     assert run(*evaluate, folder / "best.pt", "--json", data / "scored.json") == 0
     assert json.loads((data / "scored.json").read_text())["seed"] == 3
@@ -192,14 +163,8 @@ def test_any_bytes_are_refused_as_a_checkpoint(tmp_path):
     path = tmp_path / "best.pt"
     checkpoint.save(path, {"method": "SimMC", "model": {"w": torch.zeros(9)}})
     whole = path.read_bytes()
-    for content in (
-        b"",
-        b"a,b\n1,2\n",
-        rng.bytes(300),
-        whole[:-30],
-        whole[: len(whole) // 2],
-        b"PK\x03\x04" * 9,
-    ):
+    for content in (b"", b"a,b\n1,2\n", rng.bytes(300), whole[:-30], whole[:len(whole) // 2],
+                    b"PK\x03\x04" * 9):
         path.write_bytes(content)
         with pytest.raises(InputError, match="not a readable checkpoint"):
             checkpoint.load(path)
@@ -213,10 +178,8 @@ def test_files_that_may_not_be_read_are_named(tmp_path, capsys, monkeypatch):
         raise PermissionError(13, "Permission denied", str(file))
 
     monkeypatch.setattr(Path, "open", refuse)
-    for words in (
-        ("--checkpoint", file, "--dataset", "KS20"),
-        ("--probe", file, "--gallery", file),
-    ):
+    for words in (("--checkpoint", file, "--dataset", "KS20"), ("--probe", file, "--gallery",
+                                                                file)):
         said = error_of(capsys, "evaluate", *words)
         assert f"{file} is not a readable" in said and "Permission denied" in said
 
@@ -224,13 +187,12 @@ def test_files_that_may_not_be_read_are_named(tmp_path, capsys, monkeypatch):
 def test_bad_feature_files_are_refused(tmp_path, capsys):
     good = {"features": np.ones((3, 2), np.float32), "labels": np.arange(3)}
     path = tmp_path / "f.npz"
-    for changed, words in (
-        ({"labels": np.array([0.5, 1, 2])}, "whole numbers"),
-        ({"labels": np.array(["a", "b", "c"])}, "expected numbers"),
-        ({"labels": np.array([0, None, 2])}, "pickled"),
-        ({"features": np.full((3, 2), np.nan)}, "NaN"),
-        ({"features": np.ones((0, 2)), "labels": np.arange(0)}, "found none"),
-    ):
+    for changed, words in (({"labels": np.array([0.5, 1, 2])}, "whole numbers"),
+                           ({"labels": np.array(["a", "b", "c"])},
+                            "expected numbers"), ({"labels": np.array([0, None, 2])}, "pickled"),
+                           ({"features": np.full((3, 2), np.nan)},
+                            "NaN"), ({"features": np.ones((0, 2)),
+                                      "labels": np.arange(0)}, "found none")):
         np.savez(path, **(good | changed))
         assert words in error_of(capsys, "evaluate", "--probe", path, "--gallery", path)
     np.save(tmp_path / "array.npy", np.ones(3))
@@ -265,8 +227,8 @@ def test_a_warning_is_given_once(data, capsys):
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError("9 TiB"), RuntimeError("CUDA out of memory. Tried 9 GiB")]
-)
+    "error",
+    [MemoryError("9 TiB"), RuntimeError("CUDA out of memory. Tried 9 GiB")])
 def test_too_little_memory_is_one_line(capsys, error):
     def main():
         raise error
@@ -292,24 +254,13 @@ def test_letters_that_the_terminal_does_not_know(data):
     (data.parent / "dätä").symlink_to(data)
     out, features = data.parent / "öut", data.parent / "mérkmale.npz"
     words = command(data.parent / "dätä", out=out.name)[1:]
-    words = [word for word in words if word != "--quiet"] + [
-        "--epochs",
-        1,
-        "--save_features",
-        features,
-    ]
+    words = [word
+             for word in words if word != "--quiet"] + ["--epochs", 1, "--save_features", features]
     plain = {
-        "PYTHONIOENCODING": "ascii",
-        "LC_ALL": "C",
-        "PYTHONUTF8": "0",
-        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"
     }
-    done = subprocess.run(
-        [sys.executable, "train_simmc.py", *map(str, words)],
-        cwd=ROOT,
-        env=os.environ | plain,
-        capture_output=True,
-    )
+    done = subprocess.run([sys.executable, "train_simmc.py", *map(str, words)], cwd=ROOT,
+                          env=os.environ | plain, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert b"kmale.train.npz" in done.stdout and done.stdout.isascii()
     assert (out / "KS20" / "probe" / "results.json").is_file()
@@ -319,17 +270,12 @@ def test_letters_that_the_terminal_does_not_know(data):
 
 def test_a_reader_that_has_gone_ends_a_command_quietly(tmp_path):
     """As `command | head -1` does."""
-    code = (
-        "import logging, sys\nfrom common.log import log, start_log\nfrom common.errors import run_command\n"
-        "def main():\n    start_log(False)\n    for n in range(10**5): log.info('a line')\nrun_command(main)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    code = ("import logging, sys\nfrom common.log import log, start_log\n"
+            "from common.errors import run_command\n"
+            "def main():\n    start_log(False)\n    for n in range(10**5): log.info('a line')\n"
+            "run_command(main)")
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "a line\n"
     process.stdout.close()
     assert process.stderr.read() == ""
@@ -343,11 +289,8 @@ def test_data_that_no_model_can_take_are_refused_when_read(data, capsys):
     folder = data / "KS20" / "6"
     labels = folder / "test_npy_data" / "probe" / "frame_id_KS20_6.npy"
     heights = folder / "train_npy_data" / "source_y_KS20_6.npy"
-    for path, value, words in (
-        (labels, 1e300, "2^53"),
-        (labels, np.inf, "2^53"),
-        (heights, 1e300, "beyond 1e+09"),
-    ):
+    for path, value, words in ((labels, 1e300, "2^53"), (labels, np.inf, "2^53"), (heights, 1e300,
+                                                                                   "beyond 1e+09")):
         whole = np.load(path)
         changed = whole.astype(float)
         changed.flat[0] = value
@@ -360,19 +303,10 @@ def test_data_that_no_model_can_take_are_refused_when_read(data, capsys):
 
 def test_recognition_of_one_person_is_refused_before_training(tmp_path, write_dataset, capsys):
     write_dataset(tmp_path / "data", "IAS", 6, persons=1, windows=9, rng=np.random.RandomState(0))
-    places = (
-        "--data",
-        tmp_path / "data",
-        "--out",
-        tmp_path / "out",
-        "--hidden",
-        4,
-        "--batch_size",
-        8,
-    )
-    assert "two persons" in error_of(
-        capsys, "train_age", "--dataset", "IAS", *places, "--epochs", 1
-    )
+    places = ("--data", tmp_path / "data", "--out", tmp_path / "out", "--hidden", 4, "--batch_size",
+              8)
+    assert "two persons" in error_of(capsys, "train_age", "--dataset", "IAS", *places, "--epochs",
+                                     1)
     assert not list(tmp_path.glob("out/**/*.pt"))
 
 
@@ -380,20 +314,10 @@ def test_a_recogniser_is_not_scored_on_another_data_set(tmp_path, write_dataset,
     """Labels that are the same numbers are not the same persons."""
     for name in ("IAS", "BIWI"):
         write_dataset(tmp_path, name, 6, persons=3, windows=6, rng=np.random.RandomState(0))
-    places = (
-        "--data",
-        tmp_path,
-        "--out",
-        tmp_path / "out",
-        "--hidden",
-        4,
-        "--batch_size",
-        8,
-        "--quiet",
-    )
+    places = ("--data", tmp_path, "--out", tmp_path / "out", "--hidden", 4, "--batch_size", 8,
+              "--quiet")
     assert run("train_age", "--dataset", "IAS", *places, "--epochs", 1) == 0
     saved = tmp_path / "out" / "AGE" / "IAS" / "LA" / "ap" / "best_A.pt"
     wrong = ("--dataset", "BIWI", "--data", tmp_path, "--probe", "Walking")
-    assert "persons of IAS, found --dataset BIWI" in error_of(
-        capsys, "evaluate", "--checkpoint", saved, *wrong
-    )
+    assert "persons of IAS, found --dataset BIWI" in error_of(capsys, "evaluate", "--checkpoint",
+                                                              saved, *wrong)

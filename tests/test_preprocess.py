@@ -78,9 +78,8 @@ def test_ks20_recordings_go_where_their_setting_belongs(released, ours):
     assert rows.keys() == expected.keys()
     for name, row in rows.items():
         assert row["split"] == expected[name]["by_own_setting"].replace("Train", TRAIN)
-        assert (
-            row["person"] == expected[name]["person"] and row["frames"] == expected[name]["frames"]
-        )
+        assert (row["person"] == expected[name]["person"]
+                and row["frames"] == expected[name]["frames"])
 
 
 def test_ks20_windows_equal_the_released_ones(released):
@@ -99,8 +98,7 @@ def test_ks20_windows_equal_the_released_ones(released):
     for split, (windows, _, _) in parts("KS20", released / "Datasets", joints=25).items():
         own = [window.tobytes() for window in found[split].skeletons]
         counts = [
-            sum(expected[r.name]["got"].values())
-            for r, s in zip(right, splits, strict=True)
+            sum(expected[r.name]["got"].values()) for r, s in zip(right, splits, strict=True)
             if s == split
         ]
         assert len(own) == sum(counts)
@@ -139,11 +137,9 @@ def test_windows_equal_a_slow_version(length):
     random = np.random.RandomState(length)
     recordings = [random.normal(size=(random.randint(30), 20, 3)) for _ in range(12)]
     labels = random.randint(5, size=12).tolist()
-    for starts, shifts, stride in (
-        (back_to_back, [0], length),
-        (half_overlapping, [0], length // 2),
-        (every_shift, range(length), length // 2),
-    ):
+    for starts, shifts, stride in ((back_to_back, [0], length), (half_overlapping, [0],
+                                                                 length // 2),
+                                   (every_shift, range(length), length // 2)):
         windows = cut_windows(recordings, labels, length, starts)
         expected, expected_labels = slow_windows(recordings, labels, length, shifts, stride)
         assert np.array_equal(windows.skeletons, expected)
@@ -196,16 +192,9 @@ def test_kgbd_draw_gives_every_split_its_number(tmp_path):
         assert splits == ["gallery"] * (1 if person == 2 else 2) + ["probe"] + [TRAIN] * rest
 
 
-@pytest.mark.parametrize(
-    "folder",
-    [
-        "KGBD/kinect gait raw dataset",
-        "KGBD/Data",
-        "KinectGait/Data",
-        "KinectGait-master/Data",
-        "Data",
-    ],
-)
+@pytest.mark.parametrize("folder", [
+    "KGBD/kinect gait raw dataset", "KGBD/Data", "KinectGait/Data", "KinectGait-master/Data", "Data"
+])
 def test_kgbd_folders_and_joint_orders(folder, tmp_path):
     """Both layouts are found, read-me files are ignored, and both joint orders hold the same
     joints.
@@ -219,9 +208,8 @@ def test_kgbd_folders_and_joint_orders(folder, tmp_path):
     kinect, as_listed = (RAW["KGBD"].read(root, order) for order in ("kinect", "file"))
     for first, second in zip(kinect, as_listed, strict=True):
         assert np.array_equal(first.frames, frames[first.name])
-        assert np.array_equal(
-            second.frames[:, 0], first.frames[:, 3]
-        )  # the files list the head first
+        assert np.array_equal(second.frames[:, 0], first.frames[:,
+                                                                3])  # the files list the head first
         assert np.array_equal(second.frames[:, 11], first.frames[:, 0])
     run(6, "--raw", tmp_path, "--out", tmp_path / "out", "--joint_order", "file")
     assert read_split(tmp_path / "out" / "KGBD" / "6")["joint_order"] == "file"
@@ -233,31 +221,21 @@ def test_joint_names_in_many_spellings():
         for name in ("Hip-centro", "HipCenter", "hip_centre", "Center-Hip")
     ] == [0] * 4
     assert raw_kgbd.joint_number("\nShoulder-Left") == raw_kgbd.joint_number("left shoulder") == 4
-    assert (
-        raw_kgbd.joint_number("Foot-Right") == 19
-        and raw_kgbd.joint_number("Spine") == 1
-        and raw_kgbd.joint_number("Head") == 3
-    )
-    assert (
-        raw_kgbd.joint_number("Neck") is None
-        and raw_kgbd.joint_number("Hip") is None
-        and raw_kgbd.joint_number("") is None
-    )
+    assert (raw_kgbd.joint_number("Foot-Right") == 19 and raw_kgbd.joint_number("Spine") == 1
+            and raw_kgbd.joint_number("Head") == 3)
+    assert (raw_kgbd.joint_number("Neck") is None and raw_kgbd.joint_number("Hip") is None
+            and raw_kgbd.joint_number("") is None)
 
 
 def test_kgbd_spelling_and_line_ends_do_not_matter(tmp_path):
     frames = {
-        "Person001/1.txt": np.random.RandomState(0).normal(size=(5, 20, 3)) * 10.0 ** -np.arange(3)
+        "Person001/1.txt": np.random.RandomState(0).normal(size=(5, 20, 3)) * 10.0**-np.arange(3)
     }
     write_kgbd(tmp_path, frames)
     path = tmp_path / "Person001" / "1.txt"
     text = path.read_text()
-    for variant in (
-        text,
-        text.replace("\n", "\r\n"),
-        text.replace("Spine", " spine "),
-        text + "\n",
-    ):
+    for variant in (text, text.replace("\n", "\r\n"), text.replace("Spine",
+                                                                   " spine "), text + "\n"):
         path.write_bytes(variant.encode())
         (recording,) = RAW["KGBD"].read(tmp_path, "kinect")
         assert np.array_equal(recording.frames, frames["Person001/1.txt"])
@@ -295,11 +273,8 @@ def test_biwi_frames_sort_by_number(released, tmp_path):
         path.rename(path.with_name(f"{int(path.name.split('-')[0])}-a_skel.txt"))
     names = [own.name for own in RAW["BIWI"].read(tmp_path / "BIWI", "kinect")]
     assert names[0] == "Training/001"
-    for own, padded in zip(
-        RAW["BIWI"].read(tmp_path / "BIWI", "kinect"),
-        RAW["BIWI"].read(released / "BIWI", "kinect"),
-        strict=True,
-    ):
+    for own, padded in zip(RAW["BIWI"].read(tmp_path / "BIWI", "kinect"),
+                           RAW["BIWI"].read(released / "BIWI", "kinect"), strict=True):
         assert np.array_equal(own.frames, padded.frames)
 
 
@@ -321,13 +296,12 @@ def test_casia_b_protocols(tmp_path):
     run(40, "--raw", tmp_path, "--out", tmp_path / "out", "--dataset", "CASIA_B")
 
     def joined(name: str, starts: list[int]) -> list[np.ndarray]:
-        return [videos[name][start : start + 40] for start in starts]
+        return [videos[name][start:start + 40] for start in starts]
 
     match = tmp_path / "out" / "CASIA_B_match" / "40"
     windows, labels, ids = read_part(match / "CASIA_B_train_npy_data", "CASIA_B_40", 14)
-    trained = [
-        name for name in sorted(videos) if int(name[:3]) <= 2
-    ]  # the first half of five persons
+    trained = [name for name in sorted(videos)
+               if int(name[:3]) <= 2]  # the first half of five persons
     assert np.array_equal(windows, np.array([w for name in trained for w in joined(name, [0])]))
     assert labels.tolist() == [int(name[:3]) for name in trained]
     assert ids == {1: [0, 1, 2, 3, 4], 2: [5, 6, 7, 8]}
@@ -357,8 +331,10 @@ def test_casia_b_training_windows_overlap_by_half(tmp_path):
 def test_casia_b_published_lengths_by_protocol(tmp_path):
     write_casia_b(tmp_path / "CASIA_B", persons=2, frames=61)
     run("all", "--raw", tmp_path, "--out", tmp_path / "out", "--dataset", "CASIA_B")
-    lengths = {name: sorted(p.name for p in (tmp_path / "out" / name).iterdir()) for name in
-               ("CASIA_B", "CASIA_B_match")}  # fmt: skip
+    lengths = {
+        name: sorted(p.name for p in (tmp_path / "out" / name).iterdir())
+        for name in ("CASIA_B", "CASIA_B_match")
+    }  # fmt: skip
     assert lengths == {"CASIA_B": ["20", "30", "40"], "CASIA_B_match": ["40", "50", "60"]}
 
 
@@ -375,9 +351,7 @@ def test_second_run_replaces_the_first(released, tmp_path):
         run(6, "--raw", released, "--out", tmp_path, "--dataset", "KGBD", "--seed", seed)
     folder = tmp_path / "KGBD" / "6"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "split.json",
-        "test_npy_data",
-        "train_npy_data",
+        "split.json", "test_npy_data", "train_npy_data"
     ]
     assert read_split(folder)["seed"] == 1
 
@@ -397,9 +371,8 @@ def test_runs_as_a_program(released, tmp_path):
     command = [sys.executable, "preprocess.py", "6", "--raw", released, "--out", tmp_path]
     done = subprocess.run([*command, "--dataset", "KGBD"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "windows train 14, gallery 19, probe 12" in done.stdout
-    refused = subprocess.run(
-        [*command, "--dataset", "CASIA_B"], cwd=ROOT, capture_output=True, text=True
-    )
+    refused = subprocess.run([*command, "--dataset", "CASIA_B"], cwd=ROOT, capture_output=True,
+                             text=True)
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
 
 
@@ -411,24 +384,12 @@ def test_real_kgbd_in_full(tmp_path):
     source = ROOT.parent / "shared" / "kgbd"
     if not (source / "unpack.py").exists():
         pytest.skip(f"the real KGBD is not there ({source})")
-    subprocess.run(
-        [sys.executable, source / "unpack.py", tmp_path], check=True, capture_output=True
-    )
-    code = (
-        "import preprocess, resource, sys, time; start = time.time(); preprocess.main();"
-        "print(time.time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
+    subprocess.run([sys.executable, source / "unpack.py", tmp_path], check=True,
+                   capture_output=True)
+    code = ("import preprocess, resource, sys, time; start = time.time(); preprocess.main();"
+            "print(time.time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
     command = [
-        sys.executable,
-        "-c",
-        code,
-        "6",
-        "--dataset",
-        "KGBD",
-        "--raw",
-        tmp_path,
-        "--out",
-        tmp_path,
+        sys.executable, "-c", code, "6", "--dataset", "KGBD", "--raw", tmp_path, "--out", tmp_path
     ]
     command += ["--joint_order", "file"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -440,15 +401,13 @@ def test_real_kgbd_in_full(tmp_path):
     for split, published in (("train", 31573), ("gallery", 31680), ("probe", 15626)):
         assert abs(note["windows"][split] / published - 1) < 0.05
     raw = np.load(source / "kgbd_mm.npz")
-    windows, labels, _ = read_part(
-        tmp_path / "KGBD" / "6" / "test_npy_data" / "probe", "KGBD_6", 20
-    )
+    windows, labels, _ = read_part(tmp_path / "KGBD" / "6" / "test_npy_data" / "probe", "KGBD_6",
+                                   20)
     expected = []
-    for person, walk, start, stop in zip(
-        raw["person"], raw["walk"], raw["offset"][:-1], raw["offset"][1:], strict=True
-    ):
+    for person, walk, start, stop in zip(raw["person"], raw["walk"], raw["offset"][:-1],
+                                         raw["offset"][1:], strict=True):
         if note["recordings"][f"Person{person:03d}/{walk}.txt"]["split"] == "probe":
-            kept = raw["xyz_mm"][start + 10 : stop - 10]
-            expected.append(kept[: len(kept) // 6 * 6] / 1000)
+            kept = raw["xyz_mm"][start + 10:stop - 10]
+            expected.append(kept[:len(kept) // 6 * 6] / 1000)
     assert np.array_equal(windows.reshape(-1, 20, 3), np.concatenate(expected))
     assert len(set(labels.tolist())) == 164

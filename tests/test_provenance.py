@@ -17,31 +17,16 @@ from data.simulate import simulate
 def simulated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated")
     simulate("IAS", folder / "raw", persons=3, frames=50, recordings=1)
-    raw_data.run(
-        4, "--dataset", "IAS", "--raw", folder / "raw", "--out", folder / "Datasets", "--seed", 3
-    )
+    raw_data.run(4, "--dataset", "IAS", "--raw", folder / "raw", "--out", folder / "Datasets",
+                 "--seed", 3)
     return folder / "Datasets"
 
 
 def test_a_run_and_an_evaluation_say_that_their_data_are_simulated(simulated, tmp_path, capsys):
     common = ("--dataset", "IAS", "--length", 4, "--data", simulated, "--device", "cpu")
     file = tmp_path / "found.json"
-    assert (
-        run(
-            "train_simmc",
-            *common,
-            "--epochs",
-            1,
-            "--batch_size",
-            64,
-            "--out",
-            tmp_path,
-            "--json",
-            file,
-            "--quiet",
-        )
-        == 0
-    )
+    assert (run("train_simmc", *common, "--epochs", 1, "--batch_size", 64, "--out", tmp_path,
+                "--json", file, "--quiet") == 0)
     assert "SimMC on IAS (simulated), A" in capsys.readouterr().out
     found = json.loads(file.read_text())["data"]
     assert found["simulated"] is True
@@ -56,26 +41,15 @@ def test_a_run_and_an_evaluation_say_that_their_data_are_simulated(simulated, tm
 def test_data_without_split_file_are_not_simulated(tmp_path, write_dataset, capsys):
     write_dataset(tmp_path, "IAS", 4, persons=3, windows=4, rng=np.random.RandomState(0))
     assert provenance.describe("IAS", 4, tmp_path) == {"simulated": False}
-    assert (
-        run("evaluate", "--features", "D-13", "--dataset", "IAS", "--length", 4, "--data", tmp_path)
-        == 0
-    )
+    assert (run("evaluate", "--features", "D-13", "--dataset", "IAS", "--length", 4, "--data",
+                tmp_path) == 0)
     assert "simulated" not in capsys.readouterr().out
 
 
 def test_damaged_split_file_is_refused_in_one_line(tmp_path, write_dataset, capsys):
     parts = write_dataset(tmp_path, "IAS", 4, persons=3, windows=4, rng=np.random.RandomState(0))
-    words = (
-        "evaluate",
-        "--features",
-        "D-13",
-        "--dataset",
-        "IAS",
-        "--length",
-        4,
-        "--data",
-        tmp_path,
-    )
+    words = ("evaluate", "--features", "D-13", "--dataset", "IAS", "--length", 4, "--data",
+             tmp_path)
     for content in ('{"simulated": tr', "[1]", "{}"):
         (parts["train"].folder.parent / "split.json").write_text(content)
         assert "split.json: expected what preprocess.py writes" in error_of(capsys, *words)

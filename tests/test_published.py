@@ -48,9 +48,8 @@ def test_simmc_checkpoint_that_tensorflow_wrote(tmp_path):
     unpack(folder / "Datasets_KS20.tar.gz", tmp_path)
     released = json.loads((folder / "metrics.json").read_text())
     data = ("--dataset", "KS20", "--data", tmp_path / "Datasets", "--protocol", "released")
-    found = evaluate(
-        "--checkpoint", folder / "model" / "best.ckpt", *data, "--export", tmp_path / "own.pt"
-    )
+    found = evaluate("--checkpoint", folder / "model" / "best.ckpt", *data, "--export",
+                     tmp_path / "own.pt")
     for ours, theirs in (("top1", "top_1"), ("top5", "top_5"), ("top10", "top_10"), ("mAP", "mAP")):
         assert found[ours] == pytest.approx(released[theirs], abs=1e-6)
     assert (found["probes"], found["gallery"]) == (256, 256)
@@ -92,8 +91,7 @@ def age(golden):
     with np.load(golden("rn_h32.npz")) as file:
         networks = {
             m: {name: file[f"rn_{m}/w/{name}"] for name in ("W1", "b1", "W")}
-            | {"Variable": file[f"rn_{m}/w/b"]}
-            for m in ("ap", "sc")
+            | {"Variable": file[f"rn_{m}/w/b"]} for m in ("ap", "sc")
         }
     return encoders, networks
 
@@ -103,9 +101,8 @@ def write_encoders(folder: Path, encoders, stem="IAS_LA") -> Path:
     for axis in AXES:
         own = {name[2:]: array for name, array in encoders.items() if name.startswith(axis)}
         own["learning_rate"] = own["memory_layer/kernel/Adam"] = np.zeros(3, np.float32)
-        tf_writer.write(
-            folder / "Gait_Encoding_models" / f"{stem}_{axis}" / "trained_model.ckpt", own
-        )
+        tf_writer.write(folder / "Gait_Encoding_models" / f"{stem}_{axis}" / "trained_model.ckpt",
+                        own)
     return folder / "Gait_Encoding_models" / stem
 
 
@@ -118,9 +115,8 @@ def write_recogniser(folder: Path, network, manner: str) -> Path:
 @pytest.fixture
 def data(tmp_path, write_dataset):
     """A random IAS of 11 persons; the arguments that name it."""
-    write_dataset(
-        tmp_path / "Datasets", "IAS", 6, persons=11, windows=3, rng=np.random.RandomState(5)
-    )
+    write_dataset(tmp_path / "Datasets", "IAS", 6, persons=11, windows=3,
+                  rng=np.random.RandomState(5))
     return "--dataset", "IAS", "--data", tmp_path / "Datasets"
 
 
@@ -128,14 +124,11 @@ def data(tmp_path, write_dataset):
 def test_age_recogniser_with_its_encoders(manner, tmp_path, data, age):
     """Against the model put together by hand, on skeletons as stored."""
     encoders, networks = age
-    stem, prefix = (
-        write_encoders(tmp_path, encoders),
-        write_recogniser(tmp_path, networks[manner], manner),
-    )
+    stem, prefix = (write_encoders(tmp_path,
+                                   encoders), write_recogniser(tmp_path, networks[manner], manner))
     found = evaluate("--checkpoint", prefix, *data, "--export", tmp_path / "own.pt")
-    test = load_recognition(
-        "IAS", "B", root=tmp_path / "Datasets", centred=False, balance=False
-    ).tests["B"]
+    test = load_recognition("IAS", "B", root=tmp_path / "Datasets", centred=False,
+                            balance=False).tests["B"]
     with torch.no_grad():
         rows = AGE.from_published(encoders).encode(torch.from_numpy(test.skeletons))["encodings"]
         rows = concatenated(rows) if manner == "sc" else rows
@@ -153,17 +146,10 @@ def test_age_encoders_are_scored_by_retrieval(tmp_path, data, age):
     stem = write_encoders(tmp_path, age[0])
     model = AGE.from_published(age[0])
     sets = load("IAS", "B", 6, tmp_path / "Datasets", centred=False, train=False)
-    expected = evaluation.score(
-        sets,
-        encode_set(model, sets.probe.skeletons),
-        encode_set(model, sets.gallery.skeletons),
-        "full",
-    )
-    for name in (
-        stem,
-        stem.with_name("IAS_LA_y"),
-        stem.with_name("IAS_LA_z") / "trained_model.ckpt.index",
-    ):
+    expected = evaluation.score(sets, encode_set(model, sets.probe.skeletons),
+                                encode_set(model, sets.gallery.skeletons), "full")
+    for name in (stem, stem.with_name("IAS_LA_y"),
+                 stem.with_name("IAS_LA_z") / "trained_model.ckpt.index"):
         found = evaluate("--checkpoint", name, *data, "--probe", "B")
         assert {key: found[key] for key in expected} == expected
 
@@ -179,10 +165,8 @@ def test_age_recogniser_on_the_rows_kept_beside_it(manner, tmp_path, golden, age
     with np.load(golden("rn_h32_rows.npz")) as file:
         rows = file[f"rn_{manner}/eval/X"]
     labels = np.eye(11, dtype=np.int64)[released[f"rn_{manner}/eval/labels"]]
-    for name, order in (
-        ("val", slice(None)),
-        ("val_2", slice(None, None, -1 if manner == "sc" else 1)),
-    ):
+    for name, order in (("val", slice(None)), ("val_2",
+                                               slice(None, None, -1 if manner == "sc" else 1))):
         np.save(prefix.with_name(f"{name}_X.npy"), rows[order])
         np.save(prefix.with_name(f"{name}_y.npy"), labels[order])
     data = ("--dataset", "IAS", "--protocol", "released")
@@ -193,8 +177,7 @@ def test_age_recogniser_on_the_rows_kept_beside_it(manner, tmp_path, golden, age
             assert found["tests"][test]["nAUC_roc"] == pytest.approx(expected, abs=1e-6)
         # For B in sc the released code prints A's Rank-1.
         assert found["rank1"] == pytest.approx(
-            float(released[f"rn_{manner}/eval/rank1_batch{size}"]), abs=1e-6
-        )
+            float(released[f"rn_{manner}/eval/rank1_batch{size}"]), abs=1e-6)
     whole = evaluate("--checkpoint", prefix, "--dataset", "IAS")
     assert sum(map(sum, whole["confusion"])) == len(rows) // (6 if manner == "ap" else 1)
 
@@ -228,22 +211,17 @@ def test_smsge_recogniser_and_its_settings(tmp_path, data, smsge):
     variables, prefix = finished(smsge), tmp_path / "RN" / "IAS-A_formal.ckpt"
     words = {"words": np.zeros(2, np.float32)}  # strings, which are left out
     tf_writer.write(prefix, variables | words, shards=3, per_block=40, dtypes={"words": 7})
-    model, network = (
-        SMSGE.from_published(variables, fusion_lambda=0.5),
-        RecognitionNetwork.from_published(variables),
-    )
+    model, network = (SMSGE.from_published(variables, fusion_lambda=0.5),
+                      RecognitionNetwork.from_published(variables))
     test = load_recognition("IAS", "A", root=tmp_path / "Datasets", balance=False).tests["A"]
     with torch.no_grad():
         graphs = model.graphs(torch.from_numpy(test.skeletons))
         logits = {k: network(model.states(graphs, k)) for k in (6, 7)}
-    for given, scores in (
-        (("prefixes=f+1", "fusion_lambda=0.5"), logits[7].sum(dim=1)),
-        (("fusion_lambda=0.5",), logits[6].sum(dim=1)),
-        (("fusion_lambda=0.5", "last_pre=1"), logits[6][:, -1]),
-    ):
-        found = evaluate(
-            "--checkpoint", prefix, *data, "--set", *given, "--export", tmp_path / "own.pt"
-        )
+    for given, scores in ((("prefixes=f+1", "fusion_lambda=0.5"),
+                           logits[7].sum(dim=1)), (("fusion_lambda=0.5",), logits[6].sum(dim=1)),
+                          (("fusion_lambda=0.5", "last_pre=1"), logits[6][:, -1])):
+        found = evaluate("--checkpoint", prefix, *data, "--set", *given, "--export",
+                         tmp_path / "own.pt")
         expected = recognition.evaluate(scores, test.labels)
         assert found["rank"] == expected["rank"]
         assert found["loss"] == pytest.approx(expected["loss"], rel=1e-4)
@@ -255,12 +233,8 @@ def test_pre_trained_smsge_is_scored_by_retrieval(tmp_path, data, smsge):
     found = evaluate("--checkpoint", tmp_path / "Pre-Trained", *data, "--probe", "B")
     model = SMSGE.from_published(smsge)
     sets = load("IAS", "B", 6, tmp_path / "Datasets", train=False)
-    expected = evaluation.score(
-        sets,
-        encode_set(model, sets.probe.skeletons),
-        encode_set(model, sets.gallery.skeletons),
-        "full",
-    )
+    expected = evaluation.score(sets, encode_set(model, sets.probe.skeletons),
+                                encode_set(model, sets.gallery.skeletons), "full")
     assert found["method"] == "SM-SGE" and {key: found[key] for key in expected} == expected
 
 
@@ -268,28 +242,22 @@ def test_an_exported_simmc_is_scored_by_the_training_script(tmp_path, write_data
     rng = np.random.RandomState(4)
     write_dataset(tmp_path / "Datasets", "KS20", 6, persons=4, windows=3, rng=rng)
     shapes = {
-        "dense/kernel": (75, 16),
-        "dense/bias": 16,
-        "dense_1/kernel": (16, 16),
-        "dense_1/bias": 16,
+        "dense/kernel": (75, 16), "dense/bias": 16, "dense_1/kernel": (16, 16), "dense_1/bias": 16
     }
     shapes |= {
-        "SimMC/Variable": (16, 16),
-        "SimMC/Variable_1": 16,
-        "SimMC/SimMC/Variable/Adam": (16, 16),
+        "SimMC/Variable": (16, 16), "SimMC/Variable_1": 16, "SimMC/SimMC/Variable/Adam": (16, 16)
     }
     variables = {
-        f"SimMC/{name}": rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()
+        f"SimMC/{name}": rng.normal(size=shape).astype(np.float32)
+        for name, shape in shapes.items()
     }
     tf_writer.write(tmp_path / "best.ckpt", variables)
     common = ("--dataset", "KS20", "--data", tmp_path / "Datasets", "--probe", "probe")
     own = tmp_path / "out" / "KS20" / "probe" / "best.pt"
-    found = evaluate(
-        "--checkpoint", tmp_path / "best.ckpt.data-00000-of-00001", *common, "--export", own
-    )
-    again = results_of(
-        "train_simmc", *common, "--mode", "Eval", "--out", tmp_path / "out", "--quiet"
-    )
+    found = evaluate("--checkpoint", tmp_path / "best.ckpt.data-00000-of-00001", *common,
+                     "--export", own)
+    again = results_of("train_simmc", *common, "--mode", "Eval", "--out", tmp_path / "out",
+                       "--quiet")
     names = (*RETRIEVAL, "probes", "gallery")
     assert pick(again, names) == pick(found, names)
 
@@ -300,19 +268,14 @@ def test_kinds_are_detected_by_their_variables(smsge, age):
     assert detect(finished(smsge)) == "SM-SGE recogniser"
     assert detect({name[2:]: a for name, a in encoders.items() if name[0] == "x"}) == "AGE"
     assert detect(networks["ap"]) == "AGE recogniser"
-    simmc = (
-        "SimMC/dense/kernel",
-        "SimMC/dense_1/kernel",
-        "SimMC/SimMC/Variable",
-        "SimMC/SimMC/Variable_1",
-    )
+    simmc = ("SimMC/dense/kernel", "SimMC/dense_1/kernel", "SimMC/SimMC/Variable",
+             "SimMC/SimMC/Variable_1")
     assert detect(dict.fromkeys(simmc)) == "SimMC"
     assert detect(dict.fromkeys(simmc[:3])) is None
 
 
-def test_what_cannot_be_done_is_refused_in_one_line(
-    tmp_path, data, write_dataset, smsge, age, capsys
-):
+def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, data, write_dataset, smsge, age,
+                                                    capsys):
     def error(name, *arguments, data=data):
         return error_of(capsys, "evaluate", "--checkpoint", tmp_path / name, *data, *arguments)
 
@@ -321,17 +284,15 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     shown = "found 12 variables: layer_0/weights [0, 2], layer_1/weights [1, 2]"
     assert shown in error("foreign.ckpt")
     tf_writer.write(tmp_path / "smsge.ckpt", finished(smsge))
-    write_dataset(
-        tmp_path / "Datasets", "KS20", 6, persons=11, windows=2, rng=np.random.RandomState(5)
-    )
+    write_dataset(tmp_path / "Datasets", "KS20", 6, persons=11, windows=2,
+                  rng=np.random.RandomState(5))
     write_dataset(tmp_path / "few", "IAS", 6, persons=10, windows=2, rng=np.random.RandomState(5))
     other = ("--dataset", "KS20", "--data", tmp_path / "Datasets")
     assert "frames of 20 joints, these data have 25" in error("smsge.ckpt", data=other)
     few = ("--dataset", "IAS", "--data", tmp_path / "few")
     assert "recognises 11 persons, these data have 10" in error("smsge.ckpt", data=few)
     assert "expected for SM-SGE prefixes=f|f+1, fusion_lambda=NUMBER" in error(
-        "smsge.ckpt", "--set", "prefix=f"
-    )
+        "smsge.ckpt", "--set", "prefix=f")
     assert "prefixes=f|f+1" in error("smsge.ckpt", "--set", "prefixes=g")
     assert "unknown test split 'C'" in error("smsge.ckpt", "--split", "C")
     file = tmp_path / "smsge.ckpt.data-00000-of-00001"
@@ -340,12 +301,10 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     prefix = write_recogniser(tmp_path, age[1]["ap"], "ap").relative_to(tmp_path)
     assert "name its encoders with --encoder" in error(prefix)
     assert "--export needs the encoders" in error(prefix, "--export", tmp_path / "own.pt")
-    (tmp_path / prefix.with_name("val_X.npy")).write_text(
-        "version https://git-lfs.github.com/spec/v1"
-    )
-    (tmp_path / prefix.with_name("val_y.npy")).write_text(
-        "version https://git-lfs.github.com/spec/v1"
-    )
+    (tmp_path
+     / prefix.with_name("val_X.npy")).write_text("version https://git-lfs.github.com/spec/v1")
+    (tmp_path
+     / prefix.with_name("val_y.npy")).write_text("version https://git-lfs.github.com/spec/v1")
     assert "a Git LFS pointer?" in error(prefix)
     stem = write_encoders(tmp_path, age[0])
     for file in stem.with_name("IAS_LA_y").iterdir():

@@ -20,20 +20,9 @@ def released(golden):
 
 
 CASES = [
-    *(
-        "random",
-        "realistic",
-        "realistic_float32",
-        "ties_rounded",
-        "missing_ids",
-        "trained_features",
-    ),
-    *(
-        "trained_features_evalmode",
-        "cross_condition_clnm",
-        "same_condition_nmnm",
-        "same_condition_bgbg",
-    ),
+    *("random", "realistic", "realistic_float32", "ties_rounded", "missing_ids",
+      "trained_features"), *("trained_features_evalmode", "cross_condition_clnm",
+                             "same_condition_nmnm", "same_condition_bgbg")
 ]
 
 
@@ -53,19 +42,11 @@ def test_released_figures(released, case):
 def test_table_by_hand():
     """Three probes, five gallery sequences of the persons 0 0 1 1 2."""
     gallery_ids = np.array([0, 0, 1, 1, 2])
-    distances = np.array(
-        [
-            [1.0, 4.0, 2.0, 3.0, 5.0],  # person 0: matches rank 1 and 4: AP (1/1 + 2/4) / 2
-            [
-                1.0,
-                2.0,
-                3.0,
-                3.0,
-                4.0,
-            ],  # person 1: both matches tied at rank 3-4: AP (2/4 + 2/4) / 2
-            [1.0, 2.0, 3.0, 4.0, 5.0],  # person 7 is not in the gallery: a miss, without AP
-        ]
-    )
+    distances = np.array([
+        [1.0, 4.0, 2.0, 3.0, 5.0],  # person 0: matches rank 1 and 4: AP (1/1 + 2/4) / 2
+        [1.0, 2.0, 3.0, 3.0, 4.0],  # person 1: both matches tied at rank 3-4: AP (2/4 + 2/4) / 2
+        [1.0, 2.0, 3.0, 4.0, 5.0]  # person 7 is not in the gallery: a miss, without AP
+    ])
     found = ranking.evaluate_distances(distances, np.array([0, 1, 7]), gallery_ids)
     assert found["top1"] == pytest.approx(1 / 3)
     assert found["top5"] == pytest.approx(2 / 3)
@@ -85,20 +66,16 @@ def test_against_loop(seed, ties, monkeypatch):
     monkeypatch.setattr(ranking, "BLOCK_CELLS", 140 * 3)
     distances = cdist(probe, gallery, "sqeuclidean")
     expected = reference.evaluate_distances(distances, probe_ids, gallery_ids)
-    for found in (
-        ranking.evaluate(probe, probe_ids, gallery, gallery_ids),
-        ranking.evaluate_distances(distances, probe_ids, gallery_ids),
-    ):
+    for found in (ranking.evaluate(probe, probe_ids, gallery, gallery_ids),
+                  ranking.evaluate_distances(distances, probe_ids, gallery_ids)):
         assert {name: found[name] for name in FIGURES} == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_exclude_self_against_loop(seed):
     rng = np.random.RandomState(seed)
-    features, ids = (
-        rng.normal(scale=5, size=(80, 4)).round(),
-        rng.randint(0, 30, size=80),
-    )  # some persons occur once
+    features, ids = (rng.normal(scale=5, size=(80, 4)).round(), rng.randint(0, 30, size=80)
+                     )  # some persons occur once
     assert (np.bincount(ids) == 1).any()
     found = ranking.evaluate(features, ids, features, ids, exclude_self=True)
     distances = cdist(features, features, "sqeuclidean")
@@ -118,23 +95,18 @@ def test_copies_in_the_gallery_are_tied():
     assert {name: found[name] for name in FIGURES} == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"probe": np.full((3, 2), np.nan)}, "probe features hold NaN"),
-        ({"gallery": np.zeros((4, 5))}, "2 numbers, gallery features 5"),
-        ({"probe_ids": np.zeros(9)}, r"expected \(3, 4\) probe"),
-        ({"probe": np.zeros((0, 2)), "probe_ids": np.zeros(0)}, "nothing to rank"),
-        ({"exclude_self": True}, "same set"),
-        ({"gallery": np.zeros(4)}, r"\(N, d\)"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"),
+                         [({"probe": np.full((3, 2), np.nan)}, "probe features hold NaN"),
+                          ({"gallery": np.zeros((4, 5))}, "2 numbers, gallery features 5"),
+                          ({"probe_ids": np.zeros(9)}, r"expected \(3, 4\) probe"),
+                          ({"probe": np.zeros(
+                              (0, 2)), "probe_ids": np.zeros(0)}, "nothing to rank"),
+                          ({"exclude_self": True}, "same set"),
+                          ({"gallery": np.zeros(4)}, r"\(N, d\)")])
 def test_bad_input(change, message):
     good = {
-        "probe": np.zeros((3, 2)),
-        "probe_ids": np.zeros(3),
-        "gallery": np.zeros((4, 2)),
-        "gallery_ids": np.zeros(4),
+        "probe": np.zeros((3, 2)), "probe_ids": np.zeros(3), "gallery": np.zeros((4, 2)),
+        "gallery_ids": np.zeros(4)
     }
     with pytest.raises(InputError, match=message):
         ranking.evaluate(**(good | change))

@@ -17,7 +17,7 @@ from data.simulate import simulate
 def replace_line(path: Path, line: int, text: str | None) -> None:
     """Put `text` in place of a line (counted from 1); None removes it."""
     lines = path.read_text().splitlines()
-    lines[line - 1 : line] = [] if text is None else [text]
+    lines[line - 1:line] = [] if text is None else [text]
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -33,37 +33,19 @@ def kgbd(tmp_path) -> Path:
     return tmp_path / "KGBD" / "Data" / "Person002" / "3.txt"
 
 
-@pytest.mark.parametrize(
-    ("line", "text", "message"),
-    [
-        (45, "Wrist-Right;0.1;0.2", "line 45: expected Name;x;y;z, found 'Wrist-Right;0.1;0.2'"),
-        (45, "Elbow-Right;0.1;0.2;0.3;0.4", "line 45: expected Name;x;y;z"),
-        (45, "Elbow-Right;0.1;0.2;O.3", "line 45: expected numbers, found '0.1,0.2,O.3'"),
-        (45, "Elbow-Right;0.1;nan;0.3", "line 45: expected finite coordinates"),
-        (45, "Elbow-Right;0.1;inf;0.3", "line 45: expected finite coordinates"),
-        (
-            45,
-            "Tail;0.1;0.2;0.3",
-            "line 45: expected elbow right, as in the first frame, found 'Tail'",
-        ),
-        (
-            3,
-            "Neck;0.1;0.2;0.3",
-            "line 3: expected each joint once a frame (not seen yet: hip center",
-        ),
-        (45, None, "line 45: expected elbow right, as in the first frame, found 'Elbow-Left'"),
-        (
-            3,
-            None,
-            "line 20: expected each joint once a frame (not seen yet: shoulder right), found 'Head'",
-        ),
-        (
-            45,
-            "Head;0.1;0.2;0.3",
-            "line 45: expected elbow right, as in the first frame, found 'Head'",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("line", "text", "message"), [
+    (45, "Wrist-Right;0.1;0.2", "line 45: expected Name;x;y;z, found 'Wrist-Right;0.1;0.2'"),
+    (45, "Elbow-Right;0.1;0.2;0.3;0.4", "line 45: expected Name;x;y;z"),
+    (45, "Elbow-Right;0.1;0.2;O.3", "line 45: expected numbers, found '0.1,0.2,O.3'"),
+    (45, "Elbow-Right;0.1;nan;0.3", "line 45: expected finite coordinates"),
+    (45, "Elbow-Right;0.1;inf;0.3", "line 45: expected finite coordinates"),
+    (45, "Tail;0.1;0.2;0.3", "line 45: expected elbow right, as in the first frame, found 'Tail'"),
+    (3, "Neck;0.1;0.2;0.3", "line 3: expected each joint once a frame (not seen yet: hip center"),
+    (45, None, "line 45: expected elbow right, as in the first frame, found 'Elbow-Left'"),
+    (3, None,
+     "line 20: expected each joint once a frame (not seen yet: shoulder right), found 'Head'"),
+    (45, "Head;0.1;0.2;0.3", "line 45: expected elbow right, as in the first frame, found 'Head'")
+])
 def test_broken_kgbd_lines(kgbd, tmp_path, capsys, line, text, message):
     replace_line(kgbd, line, text)
     said = refused(capsys, 6, "--raw", tmp_path, "--out", tmp_path / "out")
@@ -80,12 +62,10 @@ def test_line_break_within_a_kgbd_line(kgbd, tmp_path, capsys):
 def test_empty_and_truncated_kgbd_files(kgbd, tmp_path, capsys):
     kgbd.write_text("Head;1;2;3\n")
     assert f"{kgbd}, end: expected 20 joints a frame, found '1 in all'" in refused(
-        capsys, 6, "--raw", tmp_path
-    )
+        capsys, 6, "--raw", tmp_path)
     kgbd.write_text("")
     assert f"{kgbd}: expected lines with joints, found an empty file" in refused(
-        capsys, 6, "--raw", tmp_path
-    )
+        capsys, 6, "--raw", tmp_path)
     kgbd.write_bytes(bytes(range(256)) * 9)
     assert str(kgbd) in refused(capsys, 6, "--raw", tmp_path)
     shutil.rmtree(kgbd.parent)
@@ -105,9 +85,8 @@ def test_too_few_kgbd_recordings_of_every_person(tmp_path, capsys, recordings, l
     write_kgbd(tmp_path / "KGBD", random_kgbd(persons=2, recordings=recordings, length=30))
     said = refused(capsys, 6, "--raw", tmp_path, "--out", tmp_path / "out")
     assert "KGBD: expected at least 3 recordings of a person" in said
-    assert (
-        f"found {2 * recordings} recordings of 2 persons, which leave none for {lacking};" in said
-    )
+    assert (f"found {2 * recordings} recordings of 2 persons, which leave none for {lacking};"
+            in said)
     assert not (tmp_path / "out").exists()
 
 
@@ -122,7 +101,6 @@ def whole(golden, tmp_path_factory) -> Path:
 @pytest.fixture
 def raw(whole, tmp_path) -> Callable[..., Path]:
     """raw("IAS", ...): a folder with copies of these data sets' raw trees, to be broken."""
-
     def copy(*names: str) -> Path:
         for name in names:
             shutil.copytree(whole / name, tmp_path / name)
@@ -139,21 +117,18 @@ def empty(path: Path) -> None:
     path.write_text("")
 
 
-KINECT_V1_FRAMES = [
-    (change(4, "3,1,2,3,0,0,2"), ", line 4: expected id,x,y,z,u,v,TrackingState,QualityFlag"),
-    (change(4, "3,1,2,x,0,0,2,1"), ", line 4: expected numbers"),
-    (change(4, "3,1,2,inf,0,0,2,1"), ", line 4: expected finite coordinates"),
-    (change(4, None), ", line 19: expected 20 lines, one a joint"),
-    (empty, ": expected lines with joints, found an empty file"),
-]
-KS20_FRAMES = [
-    (change(7, "6,1,2"), ", line 7: expected id,x,y,z"),
-    (change(7, "6,1,2,"), ", line 7: expected numbers"),
-    (change(7, "6,1,nan,2"), ", line 7: expected finite coordinates"),
-    (change(7, None), ", line 24: expected 25 lines, one a joint, found '24 lines'"),
-    (change(25, "24,1,2,3\n25,1,2,3"), ", line 26: expected 25 lines, one a joint"),
-    (empty, ": expected lines with joints, found an empty file"),
-]
+KINECT_V1_FRAMES = [(change(4, "3,1,2,3,0,0,2"),
+                     ", line 4: expected id,x,y,z,u,v,TrackingState,QualityFlag"),
+                    (change(4, "3,1,2,x,0,0,2,1"), ", line 4: expected numbers"),
+                    (change(4, "3,1,2,inf,0,0,2,1"), ", line 4: expected finite coordinates"),
+                    (change(4, None), ", line 19: expected 20 lines, one a joint"),
+                    (empty, ": expected lines with joints, found an empty file")]
+KS20_FRAMES = [(change(7, "6,1,2"), ", line 7: expected id,x,y,z"),
+               (change(7, "6,1,2,"), ", line 7: expected numbers"),
+               (change(7, "6,1,nan,2"), ", line 7: expected finite coordinates"),
+               (change(7, None), ", line 24: expected 25 lines, one a joint, found '24 lines'"),
+               (change(25, "24,1,2,3\n25,1,2,3"), ", line 26: expected 25 lines, one a joint"),
+               (empty, ": expected lines with joints, found an empty file")]
 FRAMES = [("IAS", "IAS/TestingB/p10/00007_skel.txt", *case) for case in KINECT_V1_FRAMES]
 FRAMES += [("KS20", "KS20/left_lateral/gc2_body1_100132_skel.txt", *case) for case in KS20_FRAMES]
 
@@ -181,10 +156,8 @@ def test_ks20_with_one_setting(raw, capsys):
     for path in (raw / "KS20").glob("*/gc[12]_*"):
         path.unlink()
     said = refused(capsys, 6, "--raw", raw, "--out", raw / "out", "--dataset", "KS20")
-    assert (
-        "KS20: expected the three settings of a person, one each for train, gallery and probe, found"
-        in said
-    )
+    assert ("KS20: expected the three settings of a person, one each for train, gallery and probe,"
+            in said)
 
 
 def test_missing_folders_and_misnamed_files(raw, capsys):
@@ -214,22 +187,21 @@ def test_missing_folders_and_misnamed_files(raw, capsys):
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [
-        ("001-nm-02-000.csv", "1,2,3\n1,2\n", ", line 2: expected x,y,z of a joint or of 14 joints"),
-        ("001-nm-02-000.csv", "1,2,3\n1,2,x\n", ", line 2: expected numbers"),
-        ("001-nm-02-000.csv", "1,2,3\n1,2,nan\n", ", line 2: expected finite coordinates"),
-        ("001-nm-02-000.csv", "1,2,3\n1,2,3\n", ": expected numbers (frames, 14, 3), found float64 (2, 3)"),
-        ("001-nm-02-000.csv", "", ": expected lines with joints, found an empty file"),
-        ("001-nm-02-000.json", "[[1, 2", ": expected a whole .json file of numbers"),
-        ("001-nm-02-000.json", "[[1, 2], [3]]", ": expected a whole .json file of numbers"),
-        ("001-nm-02-000.json", "[[1, 2], [3, 4]]", ": expected numbers (frames, 14, 3), found float64 (2, 2)"),
-        ("001-nm-02-000.json", "[]", ": expected numbers (frames, 14, 3)"),
-        ("001-nm-02-000.npy", "no array", ": expected a whole .npy file of numbers"),
-        ("001-xx-02-000.csv", "", ": expected a video named"),
-        ("001-nm-02-017.csv", "", ": expected a video named"),
-        ("001-nm-01-000.csv", "1,2,3\n" * 14, ": expected one file a video"),
-    ],
-)  # fmt: skip
+    [("001-nm-02-000.csv", "1,2,3\n1,2\n", ", line 2: expected x,y,z of a joint or of 14 joints"),
+     ("001-nm-02-000.csv", "1,2,3\n1,2,x\n", ", line 2: expected numbers"),
+     ("001-nm-02-000.csv", "1,2,3\n1,2,nan\n", ", line 2: expected finite coordinates"),
+     ("001-nm-02-000.csv", "1,2,3\n1,2,3\n",
+      ": expected numbers (frames, 14, 3), found float64 (2, 3)"),
+     ("001-nm-02-000.csv", "", ": expected lines with joints, found an empty file"),
+     ("001-nm-02-000.json", "[[1, 2", ": expected a whole .json file of numbers"),
+     ("001-nm-02-000.json", "[[1, 2], [3]]", ": expected a whole .json file of numbers"),
+     ("001-nm-02-000.json", "[[1, 2], [3, 4]]",
+      ": expected numbers (frames, 14, 3), found float64 (2, 2)"),
+     ("001-nm-02-000.json", "[]", ": expected numbers (frames, 14, 3)"),
+     ("001-nm-02-000.npy", "no array", ": expected a whole .npy file of numbers"),
+     ("001-xx-02-000.csv", "", ": expected a video named"),
+     ("001-nm-02-017.csv", "", ": expected a video named"),
+     ("001-nm-01-000.csv", "1,2,3\n" * 14, ": expected one file a video")])  # fmt: skip
 def test_broken_casia_b_videos(tmp_path, capsys, name, content, message):
     write_casia_b(tmp_path / "CASIA_B", persons=1, frames=4)
     (tmp_path / "CASIA_B" / name).write_text(content)
@@ -243,16 +215,14 @@ def test_casia_b_arrays_with_pickles_or_holes(tmp_path, capsys):
     write_casia_b(folder, persons=1, frames=4)
     np.save(folder / "002-nm-01-000.npy", np.array([{}], dtype=object))
     assert "002-nm-01-000.npy: expected a whole .npy file of numbers" in refused(
-        capsys, 4, "--raw", tmp_path
-    )
+        capsys, 4, "--raw", tmp_path)
     holes = np.ones((4, 14, 3))
     holes[2, 5, 1] = np.nan
     np.save(folder / "002-nm-01-000.npy", holes)
     assert "frame 3: expected finite coordinates" in refused(capsys, 4, "--raw", tmp_path)
     (folder / "002-nm-01-000.npy").unlink()
     assert "expected at least 2 persons and 2 views, found 1 and 3" in refused(
-        capsys, 4, "--raw", tmp_path
-    )
+        capsys, 4, "--raw", tmp_path)
 
 
 def test_wrong_use(raw, capsys):
@@ -260,18 +230,15 @@ def test_wrong_use(raw, capsys):
     assert "expected window lengths from 2 on" in refused(capsys, 1, "--raw", raw)
     assert "expected window lengths from 2 on" in refused(capsys, 6, "all", "--raw", raw)
     assert "invalid choice: 'FOO'" in refused(capsys, 6, "--raw", raw, "--dataset", "FOO")
-    assert "expected a whole number from 0 to 4294967295" in refused(
-        capsys, 6, "--raw", raw, "--seed=-1"
-    )
+    assert "expected a whole number from 0 to 4294967295" in refused(capsys, 6, "--raw", raw,
+                                                                     "--seed=-1")
     said = refused(capsys, 6, "--raw", raw / "no", "--dataset", "CASIA_B")
     assert f"found none in {raw / 'no' / 'CASIA_B'}; get it from http" in said
     assert f"python -m data.simulate --dataset CASIA_B --raw {raw / 'no'}" in said
     assert "expected raw data sets below" in refused(capsys, 6, "--raw", raw / "nowhere")
     said = refused(capsys, 30, "--raw", raw, "--dataset", "KGBD", "--out", raw / "out")
-    assert (
-        "KGBD, f = 30: expected recordings of at least 50 frames in split 'train', found none"
-        in said
-    )
+    assert ("KGBD, f = 30: expected recordings of at least 50 frames in split 'train', found none"
+            in said)
     assert not (raw / "out").exists()
 
 
@@ -295,7 +262,6 @@ def test_what_cannot_be_made_does_not_stop_the_rest(tmp_path, capsys):
 
 def test_a_full_disk_is_named_as_the_reason(kgbd, tmp_path, capsys, monkeypatch):
     """NumPy's error has a message and no number."""
-
     def save(*_):
         raise OSError("11520 requested and 7 written")
 
@@ -311,10 +277,8 @@ def test_a_full_disk_is_named_as_the_reason(kgbd, tmp_path, capsys, monkeypatch)
 def test_data_from_elsewhere_are_not_overwritten(raw, capsys):
     raw = raw("KGBD", "Datasets")
     said = refused(capsys, 6, "--raw", raw, "--out", raw / "Datasets", "--dataset", "KGBD")
-    assert (
-        f"{raw / 'Datasets' / 'KGBD' / '6'}: expected no data or data written by preprocess.py"
-        in said
-    )
+    assert (f"{raw / 'Datasets' / 'KGBD' / '6'}: expected no data or data written by preprocess.py"
+            in said)
     (raw / "file").write_text("")
     said = refused(capsys, 6, "--raw", raw, "--out", raw / "file", "--dataset", "KGBD")
     assert "cannot write" in said

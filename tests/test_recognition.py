@@ -18,7 +18,6 @@ from tests.reference import recognition as reference
 @pytest.fixture(scope="module")
 def arrays(golden):
     """arrays(name): the arrays of a golden file."""
-
     def read(name):
         with np.load(golden(name)) as file:
             return dict(file)
@@ -29,8 +28,7 @@ def arrays(golden):
 @pytest.mark.parametrize("case", ["a", "b", "ties"])
 def test_golden_nauc(case, arrays):
     golden = {
-        name.partition("/")[2]: value
-        for name, value in arrays("nauc.npz").items()
+        name.partition("/")[2]: value for name, value in arrays("nauc.npz").items()
         if name.startswith(case)
     }
     used = int(golden["n_used"])  # the released code leaves out an incomplete last batch
@@ -39,9 +37,8 @@ def test_golden_nauc(case, arrays):
     assert everything["nAUC_roc"] == pytest.approx(float(golden["nAUC_all"]), abs=1e-9)
     assert whole_batches["nAUC_roc"] == pytest.approx(float(golden["nAUC_used"]), abs=1e-9)
     if "rank" in golden:  # stored with four decimals
-        np.testing.assert_allclose(
-            list(whole_batches["rank"].values()), golden["rank"], atol=5.1e-5
-        )
+        np.testing.assert_allclose(list(whole_batches["rank"].values()), golden["rank"],
+                                   atol=5.1e-5)
         assert whole_batches["rank1"] == pytest.approx(float(golden["acc"]), abs=1e-9)
 
 
@@ -71,19 +68,15 @@ def test_figures_of_tensors_and_large_scores():
     assert from_arrays["rank"] == {"1": 0.5, "2": 0.5, "3": 1.0}
 
 
-@pytest.mark.parametrize(
-    ("scores", "labels", "message"),
-    [
-        (np.zeros((2, 3)), [0, 3], r"labels \[3\] are not among the 3 persons"),
-        (np.zeros((2, 3)), [-1, 0], "labels"),
-        (np.zeros((2, 3)), [0.0, 1.0], "whole-number"),
-        (np.zeros((2, 3)), [0], "2 whole-number labels"),
-        (np.zeros((0, 3)), np.zeros(0, dtype=int), "at least 1 x 2"),
-        (np.zeros((2, 1)), [0, 0], "at least 1 x 2"),
-        (np.zeros(3), [0, 0, 0], "at least 1 x 2"),
-        (np.array([[0.0, np.nan]]), [0], "NaN"),
-    ],
-)
+@pytest.mark.parametrize(("scores", "labels", "message"),
+                         [(np.zeros((2, 3)), [0, 3], r"labels \[3\] are not among the 3 persons"),
+                          (np.zeros((2, 3)), [-1, 0], "labels"),
+                          (np.zeros((2, 3)), [0.0, 1.0], "whole-number"),
+                          (np.zeros((2, 3)), [0], "2 whole-number labels"),
+                          (np.zeros((0, 3)), np.zeros(0, dtype=int), "at least 1 x 2"),
+                          (np.zeros((2, 1)), [0, 0], "at least 1 x 2"),
+                          (np.zeros(3), [0, 0, 0], "at least 1 x 2"),
+                          (np.array([[0.0, np.nan]]), [0], "NaN")])
 def test_wrong_scores(scores, labels, message):
     with pytest.raises(InputError, match=message):
         evaluate(scores, labels)
@@ -93,17 +86,13 @@ def test_released_ias_recogniser(arrays):
     """Inputs and logits of the network in a released checkpoint; the logits reach 8,000."""
     golden = arrays("rn_ias.npz")
     variables = {"W1": golden["W1"], "b1": golden["b1"], "W": golden["W"], "Variable": golden["b"]}
-    for name in (
-        "W/Adam3",
-        "learning_rate",
-        "new_train/beta1_power",
-    ):  # found beside them, and ignored
+    for name in ("W/Adam3", "learning_rate",
+                 "new_train/beta1_power"):  # found beside them, and ignored
         variables[name] = np.zeros(1)
     network = RecognitionNetwork.from_published(variables)
     logits = network(torch.tensor(golden["inputs"])).detach().numpy()
-    np.testing.assert_allclose(
-        logits, golden["logits"], rtol=1e-5, atol=1e-6 * np.abs(golden["logits"]).max()
-    )
+    np.testing.assert_allclose(logits, golden["logits"], rtol=1e-5,
+                               atol=1e-6 * np.abs(golden["logits"]).max())
     assert network.arguments == {"inputs": 768, "persons": 11, "hidden": 256}
     also = RecognitionNetwork.from_published(golden)  # the bias named b
     assert torch.equal(also.output.bias, network.output.bias)
@@ -117,12 +106,9 @@ def test_golden_recognition(manner, arrays):
     golden = arrays("rn_h32.npz")
     prefix = f"rn_{manner}/"
     network = RecognitionNetwork.from_published(
-        {n: golden[f"{prefix}w/{n}"] for n in ("W1", "b1", "W", "b")}
-    )
-    features, labels = (
-        torch.tensor(golden[f"age_{manner}"]),
-        torch.tensor(golden[f"{prefix}labels"]).long(),
-    )
+        {n: golden[f"{prefix}w/{n}"] for n in ("W1", "b1", "W", "b")})
+    features, labels = (torch.tensor(golden[f"age_{manner}"]),
+                        torch.tensor(golden[f"{prefix}labels"]).long())
     logits = network(features)
     np.testing.assert_allclose(logits.detach(), golden[f"{prefix}logits"], rtol=1e-5, atol=1e-4)
     figures = evaluate(logits, labels)
@@ -130,9 +116,8 @@ def test_golden_recognition(manner, arrays):
     assert figures["rank1"] == pytest.approx(float(golden[f"{prefix}accuracy"]), abs=1e-6)
     if manner == "ap":
         mean = logits.unflatten(0, (-1, 6)).mean(1)
-        np.testing.assert_allclose(
-            mean.detach(), golden["rn_ap/sequence_mean_logits"], rtol=1e-5, atol=1e-4
-        )
+        np.testing.assert_allclose(mean.detach(), golden["rn_ap/sequence_mean_logits"], rtol=1e-5,
+                                   atol=1e-4)
         np.testing.assert_array_equal(mean.argmax(1), golden["rn_ap/sequence_pred"])
     optimizer = TFAdam(network.parameters(), lr=0.0005)
     for step, scale in enumerate((1, 60, 0.5, 20, 1)):
@@ -147,9 +132,8 @@ def test_golden_recognition(manner, arrays):
         optimizer.step()
     for name, parameter in zip(("W1", "b1", "W", "b"), network.parameters(), strict=True):
         if f"{prefix}after5/{name}" in golden:
-            np.testing.assert_allclose(
-                parameter.detach().t(), golden[f"{prefix}after5/{name}"], atol=1e-5
-            )
+            np.testing.assert_allclose(parameter.detach().t(), golden[f"{prefix}after5/{name}"],
+                                       atol=1e-5)
 
 
 @pytest.mark.parametrize("manner", ["ap", "sc"])
@@ -165,12 +149,10 @@ def test_golden_figures_of_whole_batches(manner, batch, arrays):
         used, labels = used // 6, labels[::6]
         logits = logits.reshape(-1, 6, 11).mean(1)
     figures = evaluate(logits[:used], labels[:used])
-    assert figures["rank1"] == pytest.approx(
-        float(golden[f"rn_{manner}/eval/rank1_batch{batch}"]), abs=1e-6
-    )
+    assert figures["rank1"] == pytest.approx(float(golden[f"rn_{manner}/eval/rank1_batch{batch}"]),
+                                             abs=1e-6)
     assert figures["nAUC_roc"] == pytest.approx(
-        float(golden[f"rn_{manner}/eval/nAUC_batch{batch}"]), abs=1e-9
-    )
+        float(golden[f"rn_{manner}/eval/nAUC_batch{batch}"]), abs=1e-9)
 
 
 def test_published_smsge_names():
@@ -183,7 +165,7 @@ def test_published_smsge_names():
     variables = {name: rng.normal(size=shape) for name, shape in zip(names, shapes, strict=True)}
     for start in (4, 0):
         network = RecognitionNetwork.from_published(variables)
-        W1, b1, W2, b2 = (variables[name] for name in names[start : start + 4])
+        W1, b1, W2, b2 = (variables[name] for name in names[start:start + 4])
         x = rng.normal(size=(2, 3, 6))
         with torch.no_grad():
             logits = network(torch.tensor(x, dtype=torch.float32))  # any axes in front
@@ -193,10 +175,7 @@ def test_published_smsge_names():
 
 def test_wrong_published_weights():
     good = {
-        "W1": np.zeros((6, 5)),
-        "b1": np.zeros(5),
-        "W": np.zeros((5, 4)),
-        "Variable": np.zeros(4),
+        "W1": np.zeros((6, 5)), "b1": np.zeros(5), "W": np.zeros((5, 4)), "Variable": np.zeros(4)
     }
     with pytest.raises(InputError, match="no recognition network"):
         RecognitionNetwork.from_published({"W1": good["W1"]})

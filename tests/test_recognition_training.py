@@ -19,7 +19,6 @@ from engine.settings import AGESettings
 
 class Encoder(torch.nn.Module):
     """A frozen model with weights to save."""
-
     def __init__(self):
         super().__init__()
         self.arguments = {}
@@ -30,7 +29,6 @@ class Scripted:
     """Stands for a network whose Rank-1 on sequences of class 0, and confidence, are given for each
     look.
     """
-
     def __init__(self, correct, confidence):
         self.looks = iter(zip(correct, confidence, strict=True))
 
@@ -62,18 +60,10 @@ def scripted(correct, confidence, N=10, **rules):
 @pytest.fixture
 def start(tmp_path):
     """start(**options): a run to train in."""
-
     def call(resume=False):
-        options = TrainingOptions(
-            dataset="IAS",
-            probe="A",
-            length=6,
-            data=tmp_path,
-            task="recognition",
-            quiet=True,
-            resume=resume,
-            settings=AGESettings(patience=3),
-        )
+        options = TrainingOptions(dataset="IAS", probe="A", length=6, data=tmp_path,
+                                  task="recognition", quiet=True, resume=resume,
+                                  settings=AGESettings(patience=3))
         return Run("AGE", options, tmp_path).phase("ap")
 
     return call
@@ -99,11 +89,8 @@ def recogniser(combine="sum"):
 def test_scores_combine_the_rows():
     rows = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0))
     logits = recogniser().network(rows)
-    for combine, expected in (
-        ("sum", logits.sum(1)),
-        ("mean", logits.mean(1)),
-        ("last", logits[:, 2]),
-    ):
+    for combine, expected in (("sum", logits.sum(1)), ("mean", logits.mean(1)), ("last",
+                                                                                 logits[:, 2])):
         torch.testing.assert_close(recogniser(combine).scores(rows), expected)
 
 
@@ -120,7 +107,7 @@ def test_training_is_adam_on_the_combined_score(start, whole_batches):
     optimizer = TFAdam(expected.parameters(), 0.01)
     for _ in range(3):
         for first in range(0, 30 if whole_batches else 37, 10):
-            batch = order[first : first + 10]
+            batch = order[first:first + 10]
             optimizer.zero_grad()
             scores = expected.network(training.rows[batch]).sum(dim=1)
             cross_entropy(scores, training.labels[batch]).backward()
@@ -139,9 +126,8 @@ def test_resume_after_an_early_stop_and_with_another_encoder(start):
         encoder = Encoder()
         encoder.weight.data.fill_(weight)
         plan = Plan(epochs=epochs, batch_size=10, lr=0.1, patience=4)
-        return train(
-            start(resume), encoder, recogniser(), np.arange(4), training, order, tests, plan
-        )
+        return train(start(resume), encoder, recogniser(), np.arange(4), training, order, tests,
+                     plan)
 
     whole = call(6)
     call(2)
@@ -186,9 +172,8 @@ def test_best_from():
 def test_best_from_beyond_the_end_keeps_the_last(start):
     training, tests = problem()
     plan = Plan(epochs=2, batch_size=10, lr=0.01, best_from=9)
-    found = train(
-        start(), Encoder(), recogniser(), np.arange(4), training, np.arange(40), tests, plan
-    )
+    found = train(start(), Encoder(), recogniser(), np.arange(4), training, np.arange(40), tests,
+                  plan)
     assert found["A"]["best"] == found["A"]["last"]
 
 

@@ -25,9 +25,8 @@ from reid.jaccard import cluster
 FOLDER = Path(__file__).parents[2] / "shared" / "golden" / "replay_KS20"
 SETTINGS = SimMCSettings(batch_size=80)
 
-pytestmark = pytest.mark.skipif(
-    not FOLDER.is_dir(), reason=f"the released runs are not at {FOLDER}"
-)
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(),
+                                reason=f"the released runs are not at {FOLDER}")
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +48,7 @@ def replay(root, seed: int, epochs: int) -> tuple[list[dict], list[dict]]:
         np.testing.assert_allclose(sums, order["X_sum"], atol=1e-5)
     with np.load(FOLDER / f"curve_KS20_seed{seed}_init.npz") as weights:
         model = SimMC.from_published(
-            {name.replace("|", "/"): weights[name] for name in weights.files}
-        )
+            {name.replace("|", "/"): weights[name] for name in weights.files})
     optimizer = TFAdam(model.parameters(), 0.00035)
     skeletons = torch.from_numpy(sets.train.skeletons)
     rows = []
@@ -61,20 +59,15 @@ def replay(root, seed: int, epochs: int) -> tuple[list[dict], list[dict]]:
         row = evaluation.score(sets, *features, "released")
         labels = [cluster(v, 0.8, 2) for v in (first, second)]
         row |= cluster_quality.figures(labels, whole, sets.train.labels, False)
-        row |= train_simmc.learn(
-            model, optimizer, skeletons, masks, (first, second), labels, SETTINGS, "released"
-        )
+        row |= train_simmc.learn(model, optimizer, skeletons, masks, (first, second), labels,
+                                 SETTINGS, "released")
         rows.append(row)
     return rows, released
 
 
 NAMES = {
-    "mAP": "mAP",
-    "top1": "top_1",
-    "top5": "top_5",
-    "top10": "top_10",
-    "AMI_1": "AMI_1",
-    "AMI_2": "AMI_2",
+    "mAP": "mAP", "top1": "top_1", "top5": "top_5", "top10": "top_10", "AMI_1": "AMI_1",
+    "AMI_2": "AMI_2"
 }
 
 

@@ -139,10 +139,11 @@ def test_command_writes_tables_and_skips_what_is_done(runs, in_process, tmp_path
     assert run(*words, *where) == 0
     assert len(in_process) == 4
     table = json.loads((tmp_path / "out" / "retrieval.json").read_text())["entries"]
-    assert [(e["row"], e["column"], e["best"] is None) for e in table[:6]] == [
-        ("D-13", "KS20", True), ("D-13", "IAS-A", False), ("D-13", "IAS-B", False),
-        ("mean-pose", "KS20", True), ("mean-pose", "IAS-A", False), ("mean-pose", "IAS-B", False),
-    ]  # fmt: skip
+    assert [(e["row"], e["column"], e["best"]
+             is None) for e in table[:6]] == [("D-13", "KS20", True), ("D-13", "IAS-A", False),
+                                              ("D-13", "IAS-B", False), ("mean-pose", "KS20", True),
+                                              ("mean-pose", "IAS-A", False),
+                                              ("mean-pose", "IAS-B", False)]  # fmt: skip
     assert {e["note"] for e in table[6:]} == {"published, not run here"}
     assert run(*words, *where) == 0
     assert len(in_process) == 4
@@ -171,15 +172,13 @@ def test_a_failure_is_listed_and_the_others_go_on(runs, in_process, tmp_path, ca
     assert run("reproduce", *words, *where) == 2
     assert len(in_process) == 3
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "error: 1 of 3 runs failed, the first with: exit code 2"
-    )
+        "error: 1 of 3 runs failed, the first with: exit code 2")
     assert "failed: exit code 2" in (tmp_path / "out" / "recognition.md").read_text()
     assert "failed" not in (tmp_path / "out" / "retrieval.md").read_text()
 
 
 def test_an_interruption_says_how_to_go_on(runs, tmp_path, monkeypatch, capsys):
     """reproduce.py has no --resume: the same command goes on."""
-
     def stop(*_):
         raise KeyboardInterrupt
 
@@ -191,8 +190,7 @@ def test_an_interruption_says_how_to_go_on(runs, tmp_path, monkeypatch, capsys):
         runpy.run_path(str(execution.PROJECT / "reproduce.py"), run_name="__main__")
     assert end.value.code == 130
     assert capsys.readouterr().err == (
-        "interrupted; what was saved is whole: the same command goes on where it was\n"
-    )
+        "interrupted; what was saved is whole: the same command goes on where it was\n")
     assert (tmp_path / "out" / "retrieval.md").is_file()
 
 
@@ -203,8 +201,7 @@ def test_end_of_a_script(capfd):
     with pytest.raises(InputError, match="no data"):
         execution._call(
             [*python, "import sys; print('error: no data', file=sys.stderr); sys.exit(2)"],
-            quiet=True,
-        )
+            quiet=True)
     with pytest.raises(InputError, match="ZeroDivisionError: division by zero"):
         execution._call([*python, "1 / 0"], quiet=True)
     with pytest.raises(KeyboardInterrupt):
@@ -216,29 +213,23 @@ def test_wrong_use(capsys):
     assert "leave out --data" in error_of(capsys, "reproduce", "--quick", "--data", "x")
     said = error_of(capsys, "reproduce", "--data", "nowhere")
     assert "--data: expected a folder that preprocess.py wrote, found no nowhere" in said
-    assert "no table has" in error_of(
-        capsys, "reproduce", "--tables", "matching", "--datasets", "KS20"
-    )
+    assert "no table has" in error_of(capsys, "reproduce", "--tables", "matching", "--datasets",
+                                      "KS20")
 
 
 def test_an_interruption_lets_the_script_save_its_state(tmp_path):
     """Only reproduce.py is interrupted: it passes that on, and waits."""
     script = tmp_path / "script.py"
-    script.write_text(
-        "import pathlib, sys, time\n"
-        "try:\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
-        "except KeyboardInterrupt:\n    time.sleep(0.2)\n"
-        "    pathlib.Path('saved').touch()\n    sys.exit(130)\n"
-    )
-    parent = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"sys.path.insert(0, {str(execution.PROJECT)!r})\n"
-        "from common.errors import run_command; from reproduction.jobs import _call\n"
-        f"run_command(lambda: _call([sys.executable, {str(script)!r}], quiet=True))\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", parent], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
+    script.write_text("import pathlib, sys, time\n"
+                      "try:\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
+                      "except KeyboardInterrupt:\n    time.sleep(0.2)\n"
+                      "    pathlib.Path('saved').touch()\n    sys.exit(130)\n")
+    parent = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+              f"sys.path.insert(0, {str(execution.PROJECT)!r})\n"
+              "from common.errors import run_command; from reproduction.jobs import _call\n"
+              f"run_command(lambda: _call([sys.executable, {str(script)!r}], quiet=True))\n")
+    process = subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, stderr=subprocess.PIPE,
+                               text=True)
     while not (tmp_path / "begun").exists():
         assert process.poll() is None
         time.sleep(0.05)

@@ -37,9 +37,8 @@ def test_labels_from_ids(part, protocol, core):
     ids = np.empty((), dtype=object)
     ids[()] = IDS
     written = pickle.dumps(ids, protocol)
-    if (
-        protocol < 4
-    ):  # from protocol 4 on names carry their length, and NumPy 1 would write another one
+    if (protocol < 4
+        ):  # from protocol 4 on names carry their length, and NumPy 1 would write another one
         written = written.replace(b"numpy._core", core).replace(b"numpy.core", core)
     part.ids.write_bytes(npy(written))
     np.testing.assert_array_equal(read_labels(part), LABELS)
@@ -47,14 +46,15 @@ def test_labels_from_ids(part, protocol, core):
 
 
 def test_labels_from_ids_of_python_2(part):
-    head = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01(cnumpy\nndarray\nq\x02K\x00\x85U\x01btRq\x03"
-    objects = b"(K\x01)cnumpy\ndtype\n(U\x02O8K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb\x89"
+    head = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01(cnumpy\nndarray\nq\x02K\x00\x85U"
+    head += b"\x01btRq\x03"
+    objects = b"(K\x01)cnumpy\ndtype\n(U\x02O8K\x00K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ"
+    objects += b"\xff\xff\xff\xffK?tb\x89"
     # The keys are numpy.int64 scalars, as numpy.unique gives them: dtype 'i8', byte order '<'.
     key = b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(U\x02i8K\x00K\x01tR(K\x03U\x01<NNN"
     key += b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbU\x08%c\0\0\0\0\0\0\0tR"
-    entries = b"".join(
-        key % label + b"]" + b"".join(b"K%ca" % n for n in IDS[label]) + b"s" for label in IDS
-    )
+    entries = b"".join(key % label + b"]" + b"".join(b"K%ca" % n for n in IDS[label]) + b"s"
+                       for label in IDS)
     part.ids.write_bytes(npy(head + objects + b"]}" + entries + b"atb."))
     np.testing.assert_array_equal(read_labels(part), LABELS)
 
@@ -67,22 +67,9 @@ def test_a_pickled_frame_id_is_left_alone(part):
     np.testing.assert_array_equal(read_labels(part), LABELS)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        [[1, 2], [3, 4]],
-        {
-            "a": np.arange(6.0).reshape(2, 3, order="F"),
-            "b": np.array(["x", "yz"]),
-            "c": np.float32(2.5),
-        },
-        {
-            1: np.arange(3, dtype=">i4"),
-            2: np.array([True, False]),
-            3: [None, "text", b"bytes", 2**80],
-        },
-    ],
-)
+@pytest.mark.parametrize("value", [[[1, 2], [3, 4]], {
+    "a": np.arange(6.0).reshape(2, 3, order="F"), "b": np.array(["x", "yz"]), "c": np.float32(2.5)
+}, {1: np.arange(3, dtype=">i4"), 2: np.array([True, False]), 3: [None, "text", b"bytes", 2**80]}])
 def test_values_come_back(tmp_path, value):
     array = np.empty(2, dtype=object)
     array[0], array[1] = value, [value]
@@ -93,7 +80,6 @@ def test_values_come_back(tmp_path, value):
 
 class Hostile:
     """Unpickled by pickle itself, this makes a folder."""
-
     def __init__(self, marker: Path):
         self.marker = marker
 
@@ -111,9 +97,8 @@ def test_a_hostile_pickle_runs_nothing(tmp_path, write_dataset, name):
     if name != "coordinates":  # read only if the other file of labels is of no use
         other = part.ids if name == "frame_id" else part.frame_id
         other.unlink()
-    with pytest.raises(
-        InputError, match=r"refused: .*mkdir|no labels|expected an array of numbers"
-    ):
+    with pytest.raises(InputError,
+                       match=r"refused: .*mkdir|no labels|expected an array of numbers"):
         data.load("KS20", "probe", root=tmp_path, batch_size=4)
     assert not marker.exists()
     np.load(path, allow_pickle=True)
@@ -124,8 +109,7 @@ def forged(dtype_state: bytes, content: bytes) -> bytes:
     """An array of one entry whose dtype is given a state by hand."""
     return (
         b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01K\x01\x85"
-        b"cnumpy\ndtype\n(U\x02V8K\x00K\x01tR" + dtype_state + b"b\x89" + content + b"tb."
-    )
+        b"cnumpy\ndtype\n(U\x02V8K\x00K\x01tR" + dtype_state + b"b\x89" + content + b"tb.")
 
 
 @pytest.mark.parametrize(
@@ -140,9 +124,8 @@ def forged(dtype_state: bytes, content: bytes) -> bytes:
         (b"garbage", "refused"),
         (b"", "refused"),
         (b"]q\x00h\x00a.", "refused"),  # a list that holds itself
-        (pickle.dumps({1: [0]}), "object array"),  # a dict, but no array around it
-    ],
-)
+        (pickle.dumps({1: [0]}), "object array")  # a dict, but no array around it
+    ])
 def test_what_is_refused(part, pickled, words):
     part.ids.write_bytes(npy(pickled))
     with pytest.raises(InputError, match=words) as error:
@@ -150,19 +133,8 @@ def test_what_is_refused(part, pickled, words):
     assert str(part.ids) in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "ids",
-    [
-        {0: [0, 1], 1: [1, 2]},
-        {0: [0], 1: [2]},
-        {0: ["a"]},
-        {"ann": [0]},
-        {0: [[0], [1, 2]]},
-        {0: 5},
-        {},
-        [0, 1],
-    ],
-)
+@pytest.mark.parametrize("ids", [{0: [0, 1], 1: [1, 2]}, {0: [0], 1: [2]}, {0: ["a"]}, {"ann": [0]},
+                                 {0: [[0], [1, 2]]}, {0: 5}, {}, [0, 1]])
 def test_ids_that_give_no_labels(part, ids):
     array = np.empty((), dtype=object)
     array[()] = ids

@@ -14,10 +14,8 @@ from data.datasets import DATASETS
 from engine import options, settings
 
 SCRIPTS = {
-    "SimMC": ("train_simmc", "Options"),
-    "DF": ("train_df", "RetrievalOptions"),
-    "AGE": ("train_age", "PhaseOptions"),
-    "SM-SGE": ("train_smsge", "Options"),
+    "SimMC": ("train_simmc", "Options"), "DF": ("train_df", "RetrievalOptions"),
+    "AGE": ("train_age", "PhaseOptions"), "SM-SGE": ("train_smsge", "Options")
 }
 
 
@@ -67,28 +65,15 @@ def test_the_second_mask_of_simmc_is_the_first_one_s_size_unless_given(name):
     assert settings.choose("SimMC", "full", name, probe, {"mask_x_2": 0}).mask_x_2 == 0
 
 
-@pytest.mark.parametrize(
-    ("script", "option", "small"),
-    [
-        ("train_age", "--balance", ("--hidden", 4)),
-        ("train_smsge", "--no-balance", ("--D_h", 4, "--P", 1, "--scales", "B")),
-    ],
-)
-def test_a_run_is_not_gone_on_with_in_another_order(
-    tmp_path, write_dataset, capsys, script, option, small
-):
+@pytest.mark.parametrize(("script", "option", "small"),
+                         [("train_age", "--balance", ("--hidden", 4)),
+                          ("train_smsge", "--no-balance", ("--D_h", 4, "--P", 1, "--scales", "B"))])
+def test_a_run_is_not_gone_on_with_in_another_order(tmp_path, write_dataset, capsys, script, option,
+                                                    small):
     """--balance decides which sequences are trained, in which order."""
     write_dataset(tmp_path / "data", "IAS", 4, 3, 8, np.random.RandomState(0))
-    words = (
-        "--dataset",
-        "IAS",
-        "--length",
-        4,
-        "--data",
-        tmp_path / "data",
-        "--out",
-        tmp_path / "out",
-    )
+    words = ("--dataset", "IAS", "--length", 4, "--data", tmp_path / "data", "--out",
+             tmp_path / "out")
     words += (*small, "--task", "retrieval", "--batch_size", 12, "--quiet")
     assert run(script, *words, "--epochs", 1) == 0
     error = error_of(capsys, script, *words, "--epochs", 2, "--resume", option)

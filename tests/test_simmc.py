@@ -10,32 +10,27 @@ from models.simmc import SimMC, check_masks, draw_masks, mean_of_clusters, proto
 from reid.cluster_quality import tightness
 
 NAMES = {
-    "SimMC/dense/kernel": "dense_kernel",
-    "SimMC/dense/bias": "dense_bias",
-    "SimMC/dense_1/kernel": "dense_1_kernel",
-    "SimMC/dense_1/bias": "dense_1_bias",
-    "SimMC/SimMC/Variable": "W_pred",
-    "SimMC/SimMC/Variable_1": "b_pred",
+    "SimMC/dense/kernel": "dense_kernel", "SimMC/dense/bias": "dense_bias",
+    "SimMC/dense_1/kernel": "dense_1_kernel", "SimMC/dense_1/bias": "dense_1_bias",
+    "SimMC/SimMC/Variable": "W_pred", "SimMC/SimMC/Variable_1": "b_pred"
 }
 
 
 class Released:
     """One golden file: the model with its weights, and the arguments of its losses."""
-
     def __init__(self, path):
         with np.load(path) as file:
             self.arrays = {name: file[name] for name in file.files}
         self.model = SimMC.from_published(
-            {name: self.arrays[f"w_{short}"] for name, short in NAMES.items()}
-        )
+            {name: self.arrays[f"w_{short}"] for name, short in NAMES.items()})
         get = self.get
         self.loss_arguments = {
-            "skeletons": get("X"),
-            "masks": torch.stack([get("mask_1"), get("mask_2")]),
+            "skeletons": get("X"), "masks": torch.stack([get("mask_1"),
+                                                         get("mask_2")]),
             "labels": torch.stack([get("labels_1"), get("labels_2")]).long(),
-            "prototypes": [get("prototypes_1"), get("prototypes_2")],
-            "temperature": float(self.arrays["temperature"]),
-            "mask_lambda": float(self.arrays["lambda"]),
+            "prototypes": [get("prototypes_1"),
+                           get("prototypes_2")], "temperature": float(self.arrays["temperature"]),
+            "mask_lambda": float(self.arrays["lambda"])
         }
 
     def get(self, name):
@@ -50,8 +45,7 @@ class Released:
         found = {f"{name}_kernel": of(layer.weight).T for name, layer in layers.items()}
         found |= {f"{name}_bias": of(layer.bias) for name, layer in layers.items()}
         return found | {
-            "W_pred": of(self.model.predictor.weight).T,
-            "b_pred": of(self.model.predictor.bias),
+            "W_pred": of(self.model.predictor.weight).T, "b_pred": of(self.model.predictor.bias)
         }
 
     def expect(self, prefix, found, rtol, atol):
@@ -61,9 +55,8 @@ class Released:
             array = array.detach().contiguous().numpy()
             if array.shape != expected.shape:
                 array = array.reshape(-1)[::11]
-            np.testing.assert_allclose(
-                array, expected, rtol=rtol, atol=atol, err_msg=f"{prefix} {name}"
-            )
+            np.testing.assert_allclose(array, expected, rtol=rtol, atol=atol,
+                                       err_msg=f"{prefix} {name}")
 
 
 @pytest.fixture(params=["ks20", "biwi"])
@@ -73,20 +66,15 @@ def released(request, golden):
 
 def test_features(released):
     frames = released.model.encode(released.get("X"))
-    for name, mask in (
-        ("seq_features", slice(None)),
-        ("masked_features_1", released.get("mask_1")),
-    ):
+    for name, mask in (("seq_features", slice(None)), ("masked_features_1",
+                                                       released.get("mask_1"))):
         found = frames[:, mask].mean(dim=1).detach()
         np.testing.assert_allclose(found, released.arrays[name], rtol=0, atol=1e-6)
 
 
 LOSSES = {
-    "MPC_1": "MPC_loss_1",
-    "MPC_2": "MPC_loss_2",
-    "MPC": "MPC_loss",
-    "MIC": "MIC_loss",
-    "total": "total_loss",
+    "MPC_1": "MPC_loss_1", "MPC_2": "MPC_loss_2", "MPC": "MPC_loss", "MIC": "MIC_loss",
+    "total": "total_loss"
 }
 
 
@@ -98,16 +86,14 @@ def test_losses_gradients_and_steps(released):
             prefix = "after3_" if step else ""
             for name, golden_name in LOSSES.items():
                 assert losses[name].item() == pytest.approx(
-                    float(released.arrays[prefix + golden_name]), rel=1e-5
-                )
+                    float(released.arrays[prefix + golden_name]), rel=1e-5)
         optimizer.zero_grad()
         losses["total"].backward()
         if step == 0:
             gradients = released.variables(lambda p: p.grad)
             for name, gradient in gradients.items():
-                released.expect(
-                    "grad", {name: gradient}, rtol=1e-5, atol=1e-5 * gradient.abs().max().item()
-                )
+                released.expect("grad", {name: gradient}, rtol=1e-5,
+                                atol=1e-5 * gradient.abs().max().item())
         if step == 3:
             break
         optimizer.step()
@@ -126,29 +112,25 @@ def test_labels_all_zero(released, case, zeroed):
     losses["total"].backward()
     for name, gradient in released.variables(lambda p: p.grad).items():
         assert gradient.norm().item() == pytest.approx(
-            float(released.arrays[f"{case}_gradnorm_{name}"]), rel=1e-4
-        )
+            float(released.arrays[f"{case}_gradnorm_{name}"]), rel=1e-4)
 
 
 def test_fresh_model():
     model = SimMC(60, 32, 2, torch.Generator().manual_seed(0))
-    assert (
-        sum(p.numel() for p in model.parameters())
-        == 60 * 32 + 32 + 2 * (32 * 32 + 32) + 32 * 32 + 32
-    )
+    assert (sum(p.numel() for p in model.parameters()) == 60 * 32 + 32 + 2 *
+            (32 * 32 + 32) + 32 * 32 + 32)
     skeletons = torch.randn(7, 6, 20, 3, generator=torch.Generator().manual_seed(1))
     assert model.encode(skeletons).shape == (7, 6, 32)
     masks = torch.from_numpy(draw_masks(np.random.RandomState(0), 6, (2, 3)))
     assert masks.sum(dim=1).tolist() == [4, 3]
     labels = torch.tensor([[0, 1, 2, 0, 1, 2, 0], [1, 1, 0, 0, 1, 1, 0]])
-    losses = model.losses(
-        skeletons, masks, labels, [torch.randn(3, 32), torch.randn(2, 32)], 0.08, 0.5
-    )
+    losses = model.losses(skeletons, masks, labels,
+                          [torch.randn(3, 32), torch.randn(2, 32)], 0.08, 0.5)
     losses["total"].backward()
     for name, parameter in model.named_parameters():
         assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().sum() > 0, name
-    glorot = (6 / (60 + 32)) ** 0.5
+    glorot = (6 / (60 + 32))**0.5
     assert 0.9 * glorot < model.encoder[0].weight.abs().max() <= glorot
     assert model.predictor.weight.std().item() == pytest.approx(1, abs=0.1)
     assert all(layer.bias.abs().max() == 0 for layer in [*model.encoder, model.predictor])
@@ -194,10 +176,8 @@ def test_tightness_against_the_definition():
     def distance(a, b):
         return 1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b)
 
-    D = [
-        [np.mean([distance(x, b) for x in features[persons == a]]) for b in centres]
-        for a in range(4)
-    ]
+    D = [[np.mean([distance(x, b) for x in features[persons == a]]) for b in centres]
+         for a in range(4)]
     between = [[distance(a, b) for b in centres] for a in centres]
     found = tightness(torch.from_numpy(features), torch.from_numpy(persons))
     assert found["mACT"] == pytest.approx(np.mean(D) / np.mean(np.diag(D)))

@@ -37,22 +37,16 @@ def digest(folder: Path) -> str:
 
 def table(path: Path, separator: str = ",") -> np.ndarray:
     """The numbers of a raw file, a line a row."""
-    return np.array(
-        [[float(x) for x in line.split(separator)] for line in path.read_text().splitlines()]
-    )
+    return np.array([[float(x) for x in line.split(separator)]
+                     for line in path.read_text().splitlines()])
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory) -> Path:
     """All five data sets, four persons each."""
     folder = tmp_path_factory.mktemp("simulated")
-    for name, recordings, frames in (
-        ("BIWI", 2, 40),
-        ("IAS", 1, 60),
-        ("KGBD", 3, 50),
-        ("KS20", 5, 20),
-        ("CASIA_B", 1, 60),
-    ):
+    for name, recordings, frames in (("BIWI", 2, 40), ("IAS", 1, 60), ("KGBD", 3, 50),
+                                     ("KS20", 5, 20), ("CASIA_B", 1, 60)):
         words = ("--persons", 4, "--frames", frames, "--recordings", recordings, "--seed", 3)
         run("--dataset", name, "--raw", folder, *words)
     return folder
@@ -77,9 +71,8 @@ def test_ks20_holds_a_file_a_frame_of_25_joints_for_every_setting_and_view(raw):
     assert joints.shape == (25, 4)
     np.testing.assert_array_equal(joints[:, 0], np.arange(25))
     assert joints[3, 2] > joints[0, 2] > joints[15, 2]  # y is up: head, hips, foot
-    assert (
-        joints[8, 1] > joints[4, 1]
-    )  # walking towards the sensor, the right shoulder is at larger x
+    assert (joints[8, 1]
+            > joints[4, 1])  # walking towards the sensor, the right shoulder is at larger x
     assert (joints[:, 3] > 1).all() and (joints[:, 3] < 4.5).all()
 
 
@@ -130,8 +123,7 @@ def test_still_people_stand_and_walking_people_move_their_legs(raw):
         return (frames[:, 14, 3] - frames[:, 18, 3]).std()
 
     assert 2 * ankle_gap("Still") < ankle_gap(
-        "Walking"
-    )  # what is left in Still is the tracker's noise
+        "Walking")  # what is left in Still is the tracker's noise
 
 
 def test_casia_names_are_those_of_the_videos_with_14_joints(raw):
@@ -141,9 +133,8 @@ def test_casia_names_are_those_of_the_videos_with_14_joints(raw):
     frames = [np.load(path) for path in paths]
     assert max(len(video) for video in frames) == 60
     assert {video.shape[1:] for video in frames} == {(14, 3)}
-    front, back = (
-        np.load(raw / "CASIA_B" / f"001-nm-01-{view}.npy").mean(0) for view in ("000", "180")
-    )
+    front, back = (np.load(raw / "CASIA_B" / f"001-nm-01-{view}.npy").mean(0)
+                   for view in ("000", "180"))
     assert front[2, 0] > front[5, 0]  # right and left shoulder
     assert back[2, 0] < back[5, 0]
     assert front[0, 1] > front[1, 1] > front[8, 1] > front[10, 1]  # head, neck, hip, ankle
@@ -162,32 +153,18 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path):
 def test_a_person_does_not_depend_on_the_number_of_persons(tmp_path):
     for persons in (1, 2):
         folder = tmp_path / str(persons)
-        run(
-            "--dataset",
-            "KGBD",
-            "--raw",
-            folder,
-            "--persons",
-            persons,
-            "--frames",
-            10,
-            "--recordings",
-            3,
-        )
-    first, second = (
-        next((tmp_path / n / "KGBD").rglob("Person001/1.txt")).read_bytes() for n in "12"
-    )
+        run("--dataset", "KGBD", "--raw", folder, "--persons", persons, "--frames", 10,
+            "--recordings", 3)
+    first, second = (next((tmp_path / n / "KGBD").rglob("Person001/1.txt")).read_bytes()
+                     for n in "12")
     assert first == second
 
 
 def test_bone_lengths_differ_more_between_persons_than_within(tmp_path):
     run("--dataset", "KGBD", "--raw", tmp_path, "--persons", 12, "--frames", 60, "--recordings", 4)
     names = list(writers.KGBD_JOINTS)
-    bones = [
-        ("Knee-Left", "Ankle-Left"),
-        ("Hip-Right", "Knee-Right"),
-        ("Hip-centro", "Shoulder-Center"),
-    ]
+    bones = [("Knee-Left", "Ankle-Left"), ("Hip-Right", "Knee-Right"),
+             ("Hip-centro", "Shoulder-Center")]
     lengths = []  # (persons, recordings, bones)
     for person in sorted((tmp_path / "KGBD" / "kinect gait raw dataset").iterdir()):
         rows = []
@@ -273,16 +250,11 @@ def test_two_simulations_into_one_place_at_once(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "both").iterdir()] == ["KGBD"]
 
 
-@pytest.mark.parametrize(
-    ("problem", "code", "words"),
-    [
-        (OSError("No space left on device"), 2, "No space left on device"),
-        (KeyboardInterrupt(), 130, "run again"),
-    ],
-)
-def test_what_fails_or_is_interrupted_leaves_nothing_new(
-    tmp_path, monkeypatch, capsys, problem, code, words
-):
+@pytest.mark.parametrize(("problem", "code", "words"),
+                         [(OSError("No space left on device"), 2, "No space left on device"),
+                          (KeyboardInterrupt(), 130, "run again")])
+def test_what_fails_or_is_interrupted_leaves_nothing_new(tmp_path, monkeypatch, capsys, problem,
+                                                         code, words):
     def fail(request):
         (request.root / "frontal").mkdir()
         raise problem
@@ -302,21 +274,15 @@ def test_what_fails_or_is_interrupted_leaves_nothing_new(
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["KS20"]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("--dataset", "KS20", "--persons", 21),
-        ("--dataset", "KS20", "--persons", 0),
-        ("--dataset", "KS20", "--recordings", 6),
-        ("--dataset", "KS20", "--recordings", 4),
-        ("--dataset", "KGBD", "--recordings", 2),
-        ("--dataset", "KGBD", "--frames", -1),
-        ("--dataset", "KGBD", "--seed", -1),
-        ("--dataset", "KGBD", "--frames", "many"),
-        ("--dataset", "MARS"),
-        (),
-    ],
-)
+@pytest.mark.parametrize("words", [("--dataset", "KS20", "--persons", 21),
+                                   ("--dataset", "KS20", "--persons", 0),
+                                   ("--dataset", "KS20", "--recordings", 6),
+                                   ("--dataset", "KS20", "--recordings", 4),
+                                   ("--dataset", "KGBD", "--recordings", 2),
+                                   ("--dataset", "KGBD", "--frames", -1),
+                                   ("--dataset", "KGBD", "--seed", -1),
+                                   ("--dataset", "KGBD", "--frames", "many"), ("--dataset", "MARS"),
+                                   ()])
 def test_wrong_use_ends_in_one_line_and_exit_code_2(tmp_path, capsys, words):
     with pytest.raises(SystemExit) as end:
         run(*words, "--raw", tmp_path)
@@ -327,29 +293,21 @@ def test_wrong_use_ends_in_one_line_and_exit_code_2(tmp_path, capsys, words):
 
 @pytest.mark.parametrize("name", simulate.SIMULATIONS)
 def test_the_fewest_recordings_are_enough_for_every_split(tmp_path, name):
-    sizes = (
-        "--persons",
-        3,
-        "--frames",
-        45,
-        "--recordings",
-        simulate.SIMULATIONS[name].least_recordings,
-    )
+    sizes = ("--persons", 3, "--frames", 45, "--recordings",
+             simulate.SIMULATIONS[name].least_recordings)
     run("--dataset", name, "--raw", tmp_path, *sizes)
     raw_data.run(6, "--dataset", name, "--raw", tmp_path, "--out", tmp_path / "out")
     folders = list((tmp_path / "out").rglob("split.json"))
     assert folders and all(
-        min(raw_data.read_split(file.parent)["windows"].values()) > 0 for file in folders
-    )
+        min(raw_data.read_split(file.parent)["windows"].values()) > 0 for file in folders)
 
 
 @pytest.mark.parametrize("name", ["BIWI", "IAS", "KGBD", "KS20"])
 def test_preprocess_reads_what_is_simulated(raw, tmp_path, name):
     raw_data.run(6, "--dataset", name, "--raw", raw, "--out", tmp_path)
     joints = 25 if name == "KS20" else 20
-    training, labels, _ = raw_data.read_part(
-        tmp_path / name / "6" / "train_npy_data", f"{name}_6", joints
-    )
+    training, labels, _ = raw_data.read_part(tmp_path / name / "6" / "train_npy_data", f"{name}_6",
+                                             joints)
     assert len(np.unique(labels)) == 4
     assert training.shape[1:] == (6, joints, 3)
     assert np.isfinite(training).all()

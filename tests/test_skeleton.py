@@ -10,22 +10,16 @@ from common.errors import InputError
 from data.skeleton import SCALES, adjacency, averaging, bias, scales
 
 JOINTS = (20, 25, 14)
-RELEASED = {
-    "I": "In",
-    "J": "J",
-    "P": "P",
-    "B": "B",
-    "H": "H_B",
-}  # the released code's names of the scales
+RELEASED = {"I": "In", "J": "J", "P": "P", "B": "B",
+            "H": "H_B"}  # the released code's names of the scales
 
 
 @pytest.mark.parametrize("joints", JOINTS)
 @pytest.mark.parametrize("scale", SCALES)
 def test_graphs_equal_the_released_ones(golden, joints, scale):
     arrays = np.load(golden("loader.npz"))
-    np.testing.assert_array_equal(
-        adjacency(scale, joints), arrays[f"J{joints}__adj_{RELEASED[scale]}"]
-    )
+    np.testing.assert_array_equal(adjacency(scale, joints),
+                                  arrays[f"J{joints}__adj_{RELEASED[scale]}"])
     near = arrays[f"J{joints}__biases_{RELEASED[scale]}"]
     np.testing.assert_array_equal(bias(scale, joints), np.where(near, 0, -1e9).astype(np.float32))
     assert bias(scale, joints).dtype == np.float32
@@ -38,18 +32,16 @@ def test_graphs_equal_those_of_sm_sge(golden, scale):
     np.testing.assert_array_equal(bias(scale, 25) == 0, arrays[f"KS20/biases_{scale}"])
 
 
-@pytest.mark.parametrize(
-    "case", ["KS20_probe", "IAS_A", "BIWI_Walking", "KGBD_gallery", "CASIA_B_nm"]
-)
+@pytest.mark.parametrize("case",
+                         ["KS20_probe", "IAS_A", "BIWI_Walking", "KGBD_gallery", "CASIA_B_nm"])
 def test_nodes_equal_the_released_ones(golden, case):
     arrays = np.load(golden("loader.npz"))
     first = "first2" if case.startswith("CASIA") else "first4"
     nodes = scales(arrays[f"{case}__X_train_J_{first}"])
     assert tuple(nodes) == SCALES
     for scale, name in RELEASED.items():
-        np.testing.assert_allclose(
-            nodes[scale], arrays[f"{case}__X_train_{name}_{first}"], atol=1e-6
-        )
+        np.testing.assert_allclose(nodes[scale], arrays[f"{case}__X_train_{name}_{first}"],
+                                   atol=1e-6)
 
 
 def distances_by_search(edges: np.ndarray) -> np.ndarray:
@@ -101,9 +93,8 @@ def test_hyper_joints_stand_in_the_middle_of_the_bones_in_scan_order():
     for i in range(20):
         for j in range(i + 1, 20):
             if edges[i, j]:
-                np.testing.assert_allclose(
-                    nodes[:, :, number], (skeletons[:, :, i] + skeletons[:, :, j]) / 2
-                )
+                np.testing.assert_allclose(nodes[:, :, number],
+                                           (skeletons[:, :, i] + skeletons[:, :, j]) / 2)
                 assert set(np.flatnonzero(adjacency("I", 20)[number])) == {i, j}
                 number += 1
     assert number == 39

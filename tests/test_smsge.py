@@ -31,18 +31,12 @@ GRADIENT = 1e-4  # of the variable's norm
 RECOGNITION_LR = 0.0025
 # The order of the stacked heads' arrays in the golden files.
 HEAD_PARTS = {
-    "W": "W",
-    "a1.w": "a1_w",
-    "a1.b": "a1_b",
-    "a2.w": "a2_w",
-    "a2.b": "a2_b",
-    "bias": "bias",
+    "W": "W", "a1.w": "a1_w", "a1.b": "a1_b", "a2.w": "a2_w", "a2.b": "a2_b", "bias": "bias"
 }
 
 
 class Golden:
     """One golden file, its model, and the model's tensors by the file's names."""
-
     def __init__(self, path: Path):
         self.file = np.load(path)
         self.names = json.loads(str(self["names"]))
@@ -99,7 +93,7 @@ def small(golden) -> Golden:
 def thin(values) -> np.ndarray:
     """What the golden files keep of a result: every k-th number, so that at most 1,000 are left."""
     flat = np.asarray(values).ravel()
-    return flat[:: -(-flat.size // 1000)]
+    return flat[::-(-flat.size // 1000)]
 
 
 def close(ours: torch.Tensor, theirs: np.ndarray, atol: float = FORWARD) -> None:
@@ -158,12 +152,10 @@ def check_losses(model: SMSGE, reference: Golden, case: str = "") -> None:
     terms = model.loss_terms(reference.graphs, reference.subsets, H)
     for source, each in terms.items():
         targets = {"I": "PJIB", "J": "JPB", "P": "PB", "B": "B"}[source]
-        ours = torch.stack(
-            [each[target] for target in targets], dim=1
-        ).detach()  # (subsets, targets)
-        np.testing.assert_allclose(
-            ours.ravel(), reference[f"{case}loss_{source}"].ravel(), rtol=LOSS
-        )
+        ours = torch.stack([each[target] for target in targets],
+                           dim=1).detach()  # (subsets, targets)
+        np.testing.assert_allclose(ours.ravel(), reference[f"{case}loss_{source}"].ravel(),
+                                   rtol=LOSS)
     for source, loss in model.losses(reference.graphs, reference.subsets).items():
         assert loss.item() == pytest.approx(float(reference[f"{case}total_{source}"][0]), rel=LOSS)
 
@@ -176,16 +168,14 @@ def test_losses(reference):
 def test_gradients(reference, case, coefficient):
     model = reference.model(fusion_lambda=coefficient)
     order = list(reference.names.values())  # of the norms
-    for scale, gradient in plain.gradients(
-        model, model.losses(reference.graphs, reference.subsets)
-    ).items():
+    for scale, gradient in plain.gradients(model, model.losses(reference.graphs,
+                                                               reference.subsets)).items():
         apart, stacked = reference.arrays(gradient)
         for name, array in stacked.items():
             if not case and f"g{scale}/{name}" in reference:
                 expected = reference[f"g{scale}/{name}"].ravel()
-                assert np.linalg.norm(thin(array) - expected) <= GRADIENT * np.linalg.norm(
-                    expected
-                ), name
+                assert np.linalg.norm(thin(array)
+                                      - expected) <= GRADIENT * np.linalg.norm(expected), name
         norms = np.array([np.linalg.norm(apart[name]) if name in apart else 0 for name in order])
         # NaN marks a variable that the loss does not reach. Norms of about 1e-12 are rounding
         # errors there and here.
@@ -225,9 +215,8 @@ def test_joint_steps(reference):
         ]
         np.testing.assert_allclose(norms, expected, rtol=5e-5)
     after = model.losses(reference.graphs, reference.subsets)
-    np.testing.assert_allclose(
-        [after[s].item() for s in "JPBI"], reference["total_after3_JPBI"], rtol=LOSS
-    )
+    np.testing.assert_allclose([after[s].item() for s in "JPBI"], reference["total_after3_JPBI"],
+                               rtol=LOSS)
 
 
 def test_recognition(reference):
@@ -244,11 +233,9 @@ def test_recognition(reference):
     figures = evaluate(logits.sum(1), labels)
     assert loss.item() == pytest.approx(float(reference["ce"][0]), rel=LOSS)
     assert (figures["loss"], figures["rank1"]) == pytest.approx(
-        (reference["ce"][0], reference["acc"][0]), rel=LOSS
-    )
-    assert evaluate(logits[:, :6].sum(1), labels)["loss"] == pytest.approx(
-        reference["ce_no_extra"][0], rel=LOSS
-    )
+        (reference["ce"][0], reference["acc"][0]), rel=LOSS)
+    assert evaluate(logits[:, :6].sum(1),
+                    labels)["loss"] == pytest.approx(reference["ce_no_extra"][0], rel=LOSS)
     loss.backward()
     ours = {"b1": network.hidden.bias, "W2": network.output.weight, "b2": network.output.bias}
     for name, parameter in ours.items():
@@ -265,9 +252,8 @@ def test_recognition(reference):
     assert loss.item() == pytest.approx(float(reference["ce_after_cls"][0]), rel=LOSS)
 
 
-@pytest.mark.skipif(
-    "REID_GOLDEN" not in os.environ, reason="REID_GOLDEN: folder that holds smsge_trained_KS20/"
-)
+@pytest.mark.skipif("REID_GOLDEN" not in os.environ,
+                    reason="REID_GOLDEN: folder that holds smsge_trained_KS20/")
 def test_trained_by_the_released_code(tmp_path):
     """A model of published size: 21 MB of weights, which the repository does not carry."""
     folder = Path(os.environ["REID_GOLDEN"]) / "smsge_trained_KS20"
@@ -283,20 +269,14 @@ def test_trained_by_the_released_code(tmp_path):
     with torch.no_grad():
         states = SMSGE.from_published(variables).states(scales(skeletons), 7)
         logits = RecognitionNetwork.from_published(variables)(states)  # (64, 7, 20)
-    np.testing.assert_allclose(
-        states[:8].transpose(0, 1), expected["en_to_pred_first8"], atol=FORWARD
-    )
+    np.testing.assert_allclose(states[:8].transpose(0, 1), expected["en_to_pred_first8"],
+                               atol=FORWARD)
     np.testing.assert_allclose(logits.transpose(0, 1), expected["logits"], atol=1e-4)
     metrics = json.loads((folder / "metrics.json").read_text())
     for key, prefixes in (("sum_of_7_prefixes", 7), ("sum_of_6_prefixes_same_weights", 6)):
         figures = evaluate(logits[:, :prefixes].sum(1), expected["labels"])
-        ours = (
-            figures["rank1"],
-            figures["rank"]["5"],
-            figures["rank"]["10"],
-            figures["loss"],
-            figures["nAUC_roc"],
-        )
+        ours = (figures["rank1"], figures["rank"]["5"], figures["rank"]["10"], figures["loss"],
+                figures["nAUC_roc"])
         theirs = [metrics[key][name] for name in ("rank1", "rank5", "rank10", "ce", "nAUC")]
         assert ours == pytest.approx(theirs, rel=LOSS)
 
@@ -304,11 +284,7 @@ def test_trained_by_the_released_code(tmp_path):
 def test_published_weights_come_back(small):
     apart, _ = small.arrays(small.model())
     assert set(small.names.values()) - set(apart) == {
-        "mgrn.W_cs_I",
-        "cls.W1",
-        "cls.b1",
-        "cls.W2",
-        "cls.b2",
+        "mgrn.W_cs_I", "cls.W1", "cls.b1", "cls.W2", "cls.b2"
     }
     for tf, name in small.names.items():
         if name in apart:
@@ -319,7 +295,6 @@ def test_published_weights_missing_or_of_another_size(small):
     kernel = "MSR/I_pred/rnn/multi_rnn_cell/cell_0/lstm_cell/kernel"
     with pytest.raises(InputError, match="cell_0/lstm_cell/kernel"):
         SMSGE.from_published(
-            {name: array for name, array in small.variables.items() if name != kernel}
-        )
+            {name: array for name, array in small.variables.items() if name != kernel})
     with pytest.raises(InputError, match="expected 44032 numbers, found 128"):
         SMSGE.from_published({**small.variables, kernel: small.variables[kernel][:1]})

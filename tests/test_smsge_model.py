@@ -35,9 +35,8 @@ def test_forward_and_backward(joints):
         assert out["attention"][scale].shape == (3, 4, 8, n, n)
         torch.testing.assert_close(out["attention"][scale].sum(-1), torch.ones(3, 4, 8, n))
         near = torch.tensor(bias(scale, joints) == 0)
-        assert (out["attention"][scale][..., ~near] == 0).all() and (
-            out["attention"][scale][..., near] > 0
-        ).all()
+        assert (out["attention"][scale][..., ~near]
+                == 0).all() and (out["attention"][scale][..., near] > 0).all()
     assert out["relations"]["IP"].shape == (3, 4, nodes["I"], 10)
     assert model.states(graphs).shape == (3, 4, 64) and model.states(graphs, 5).shape == (3, 5, 64)
     losses = model.losses(graphs, draw_subsets(np.random.RandomState(0), 4))
@@ -48,9 +47,8 @@ def test_forward_and_backward(joints):
         assert parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize(
-    "joints, options", [(14, {}), (20, {"struct_only": True}), (25, {}), (20, {"scales": "JB"})]
-)
+@pytest.mark.parametrize("joints, options", [(14, {}), (20, {"struct_only": True}), (25, {}),
+                                             (20, {"scales": "JB"})])
 def test_fast_equals_plain(joints, options):
     """Subsets as a tree against one LSTM call each, neighbours against dense attention: losses,
     then weights.
@@ -60,10 +58,9 @@ def test_fast_equals_plain(joints, options):
     rng = np.random.RandomState(3)
     quick, reference = JointStep(model, 1e-3), plain.PlainStep(slow, 1e-3)
     for seed in range(3):
-        graphs, subsets = (
-            random_graphs(joints, seed=seed),
-            draw_subsets(rng, 4, sample_num=2, bi=seed == 2),
-        )
+        graphs, subsets = (random_graphs(joints,
+                                         seed=seed), draw_subsets(rng, 4, sample_num=2,
+                                                                  bi=seed == 2))
         expected = plain.losses(slow, graphs, subsets)
         reference(graphs, subsets)
         for scale, loss in quick(graphs, subsets).items():
@@ -87,15 +84,13 @@ def test_joint_step_takes_the_gradients_of_each_loss():
     for name, parameter in model.named_parameters():
         apart = {scale: by_loss[scale].get_parameter(name) for scale in SCALES}
         if name.startswith("structure"):
-            for scale in SCALES[: SCALES.index(name.split(".")[1]) + 1]:
-                torch.testing.assert_close(
-                    structural[scale][parameter], apart[scale].data, rtol=1e-4, atol=1e-7
-                )
+            for scale in SCALES[:SCALES.index(name.split(".")[1]) + 1]:
+                torch.testing.assert_close(structural[scale][parameter], apart[scale].data,
+                                           rtol=1e-4, atol=1e-7)
         else:  # only one loss reaches an element
             assert (torch.stack([gradient != 0 for gradient in apart.values()]).sum(0) <= 1).all()
-            torch.testing.assert_close(
-                parameter.grad, sum(g.data for g in apart.values()), rtol=1e-4, atol=1e-7
-            )
+            torch.testing.assert_close(parameter.grad, sum(g.data for g in apart.values()),
+                                       rtol=1e-4, atol=1e-7)
 
 
 def test_joint_step_goes_on_from_its_state():
@@ -141,11 +136,9 @@ def test_initial_values():
     assert abs(drawn.mean()) < 0.01 and abs(drawn.std() - 1) < 0.01 and drawn.abs().max() > 3.5
     D, first = 64, 49 * 8
     uniform = {
-        "structure.J.W": (6 / 16) ** 0.5,
-        "structure.P.a": (6 / 9) ** 0.5,
-        "dynamics.into_first.0": (6 / (first + 5 * D)) ** 0.5,
-        "dynamics.into_second": (6 / (6 * D)) ** 0.5,
-        "dynamics.recurrent.1": (6 / (6 * D)) ** 0.5,
+        "structure.J.W": (6 / 16)**0.5, "structure.P.a": (6 / 9)**0.5,
+        "dynamics.into_first.0": (6 / (first + 5 * D))**0.5,
+        "dynamics.into_second": (6 / (6 * D))**0.5, "dynamics.recurrent.1": (6 / (6 * D))**0.5
     }
     for name, limit in uniform.items():
         values = model.get_parameter(name)
@@ -156,8 +149,7 @@ def test_initial_values():
     biases = set(names) - set(normal) - {n for n in names if n.endswith((".W", ".a"))}
     biases = {n for n in biases if "into" not in n and "recurrent" not in n}
     assert len(biases) == 4 * 3 + 2 + 20 and all(
-        (model.get_parameter(n) == 0).all() for n in biases
-    )
+        (model.get_parameter(n) == 0).all() for n in biases)
     again = SMSGE(25, 64, generator=torch.Generator().manual_seed(5))
     other = SMSGE(25, 64, generator=torch.Generator().manual_seed(6))
     assert torch.equal(again.relation["IJ"], model.relation["IJ"])
@@ -250,28 +242,20 @@ def test_draw_subsets():
     subsets = draw_subsets(np.random.RandomState(0), 6, sample_num=2)
     assert [len(frames) for frames in subsets] == [1, 2, 3, 4, 5, 6] * 2
     assert all(
-        (np.diff(frames) > 0).all() and frames[0] >= 0 and frames[-1] < 6 for frames in subsets
-    )
+        (np.diff(frames) > 0).all() and frames[0] >= 0 and frames[-1] < 6 for frames in subsets)
     again = draw_subsets(np.random.RandomState(0), 6, sample_num=2)
     assert all(np.array_equal(one, two) for one, two in zip(subsets, again, strict=True))
     rng = np.random.RandomState(0)
-    assert [frames.tolist() for frames in draw_subsets(rng, 3, ord_sample=True)] == [
-        [0],
-        [0, 1],
-        [0, 1, 2],
-    ]
+    assert [frames.tolist() for frames in draw_subsets(rng, 3, ord_sample=True)] == [[0], [0, 1],
+                                                                                     [0, 1, 2]]
     for s_range, size in (("1", 1), ("f/2", 3), ("f-1", 5), ("f", 6)):
         assert [len(frames) for frames in draw_subsets(rng, 6, s_range=s_range)] == [size]
     both = draw_subsets(rng, 4, bi=True)
     assert len(both) == 8 and all((np.diff(frames) < 0).all() for frames in both[4:])
     ahead = draw_subsets(rng, 6, pred_margin=2)
-    assert [len(frames) for frames in ahead] == [1, 2, 3, 4] and max(
-        frames.max() for frames in ahead
-    ) == 3
-    for wrong in (
-        {"s_range": "2"},
-        {"s_range": "f", "pred_margin": 1},
-        {"bi": True, "pred_margin": 1},
-    ):
+    assert [len(frames) for frames in ahead] == [1, 2, 3, 4] and max(frames.max()
+                                                                     for frames in ahead) == 3
+    for wrong in ({"s_range": "2"}, {"s_range": "f",
+                                     "pred_margin": 1}, {"bi": True, "pred_margin": 1}):
         with pytest.raises(InputError):
             draw_subsets(rng, 6, **wrong)

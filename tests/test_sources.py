@@ -13,19 +13,8 @@ from engine.encoding import encode_set
 from models.simmc import SimMC
 
 AGE = ("--task", "retrieval", "--hidden", 4, "--pre_epochs", 1, "--batch_size", 20, "--quiet")
-SMSGE = (
-    "--task",
-    "retrieval",
-    "--D_h",
-    4,
-    "--P",
-    2,
-    "--pre_epochs",
-    1,
-    "--batch_size",
-    20,
-    "--quiet",
-)
+SMSGE = ("--task", "retrieval", "--D_h", 4, "--P", 2, "--pre_epochs", 1, "--batch_size", 20,
+         "--quiet")
 SIMMC = ("--H", 16, "--batch_size", 20, "--quiet")
 
 
@@ -43,12 +32,10 @@ def encoder(ias, tmp_path):
     """encoder("AGE", *arguments): train it for the retrieval tables, with feature files AGE.npz;
     its results.
     """
-
     def call(method, *arguments):
         script, small = {"AGE": ("train_age", AGE), "SM-SGE": ("train_smsge", SMSGE)}[method]
-        return results_of(
-            script, *ias, *small, "--save_features", tmp_path / f"{method}.npz", *arguments
-        )
+        return results_of(script, *ias, *small, "--save_features", tmp_path / f"{method}.npz",
+                          *arguments)
 
     return call
 
@@ -56,11 +43,9 @@ def encoder(ias, tmp_path):
 @pytest.fixture
 def train(ias):
     """train(source, *arguments): run train_simmc.py on it and return its results."""
-
     def call(source, *arguments):
-        return results_of(
-            "train_simmc", *ias, *SIMMC, "--source", source, "--epochs", 2, *arguments
-        )
+        return results_of("train_simmc", *ias, *SIMMC, "--source", source, "--epochs", 2,
+                          *arguments)
 
     return call
 
@@ -68,7 +53,6 @@ def train(ias):
 @pytest.fixture
 def evaluate(ias):
     """evaluate(checkpoint, *arguments): evaluate.py on it; its results."""
-
     def call(path, *arguments):
         return results_of("evaluate", "--checkpoint", path, *ias[:4], "--quiet", *arguments)
 
@@ -89,16 +73,12 @@ def test_results_files_and_evaluation(encoder, train, evaluate, ias, tmp_path, c
     assert (f"{method}, mean frame" in result["baselines"]) == (method == "SM-SGE")
     assert result["untrained"] != own["untrained"]
     folder = tmp_path / "out" / f"{method}+SimMC" / "IAS" / "A"
-    assert {path.name for path in folder.iterdir()} == {
-        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")
-    }
+    assert {path.name for path in folder.iterdir()
+            } == {*("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")}
     assert f"{method}, epoch 1, trained on train" in (folder / "log.txt").read_text()
     best = result["best"]
-    for found in (
-        train(method, "--mode", "Eval"),
-        evaluate(folder / "best.pt"),
-        evaluate(folder / "best.pt", "--source", method, "--out", tmp_path / "out"),
-    ):
+    for found in (train(method, "--mode", "Eval"), evaluate(folder / "best.pt"),
+                  evaluate(folder / "best.pt", "--source", method, "--out", tmp_path / "out")):
         assert pick(found, best) == best
         assert found["method"] == title
     # The same from feature files: the source's, and those of SimMC on top of it.
@@ -137,15 +117,8 @@ def test_the_same_rows_are_resampled(encoder, train, tmp_path, monkeypatch):
         seen.clear()
         monkeypatch.setattr(train_simmc, "cluster", lambda v, *_: np.arange(len(v)) % 3)
         train(tmp_path / "n.npz", *options)
-        expected = data.load(
-            "IAS",
-            "A",
-            6,
-            tmp_path / "data",
-            seed=0,
-            batch_size=20,
-            balance="--no-balance" not in options,
-        )
+        expected = data.load("IAS", "A", 6, tmp_path / "data", seed=0, batch_size=20,
+                             balance="--no-balance" not in options)
         kept = len(expected.train) // 20 * 20 if "released" in options else len(expected.train)
         rows = seen[0].train.skeletons[:, 0]
         np.testing.assert_array_equal(rows[:, 0], expected.train.labels[:kept])
@@ -199,23 +172,15 @@ def test_wrong_pairings_are_refused(encoder, train, ias, tmp_path, capsys):
     on_skeletons = [*ias, *SIMMC, "--epochs", 1]
     assert run("train_simmc", *on_skeletons) == 0
     best = tmp_path / "out" / "AGE+SimMC" / "IAS" / "A" / "best.pt"
-    where = (
-        "--dataset",
-        "IAS",
-        "--data",
-        tmp_path / "data",
-        "--out",
-        tmp_path / "out",
-        "--checkpoint",
-    )
+    where = ("--dataset", "IAS", "--data", tmp_path / "data", "--out", tmp_path / "out",
+             "--checkpoint")
     message = error_of(capsys, "evaluate", *where, best, "--source", "SM-SGE")
     assert "expected the features that it was trained on, AGE with" in message
     assert "found" in message
     message = error_of(capsys, "evaluate", *where, best, "--source", tmp_path / "SM-SGE.npz")
     assert "AGE with 12 numbers" in message and "with 16 and" in message
-    message = error_of(
-        capsys, "evaluate", *where, tmp_path / "out" / "IAS" / "A" / "best.pt", "--source", "AGE"
-    )
+    message = error_of(capsys, "evaluate", *where, tmp_path / "out" / "IAS" / "A" / "best.pt",
+                       "--source", "AGE")
     assert "expected skeletons, on which it was trained, found --source AGE" in message
     message = error_of(capsys, "train_simmc", *ias, *SIMMC, "--source", best)
     assert "expected frame features of AGE, on which it was trained, found no --source" in message
@@ -233,25 +198,15 @@ def test_missing_encoder_names_the_command(ias, capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [
-        (
-            lambda x: {"labels": x["labels"], "features": x["features"]},
-            "frame features `frames` (N, 6, d), found None",
-        ),
-        (
-            lambda x: {**x, "frames": x["frames"][:, :4]},
-            "expected frame features `frames` (N, 6, d), found (40, 4, 7)",
-        ),
-        (lambda x: {**x, "frames": x["frames"][..., :5]}, "frame features of one size"),
-        (
-            lambda x: {**x, "labels": x["labels"][::-1]},
-            "labels of IAS's train windows in the order",
-        ),
-        (lambda x: {name: array[:-1] for name, array in x.items()}, "expected the 40 labels"),
-        (lambda x: {**x, "frames": x["frames"] * np.nan}, "expected finite frames"),
-        (lambda x: {**x, "frames": x["frames"][..., 0]}, "expected an array 'frames' with 3 axes"),
-    ],
-)
+    [(lambda x: {"labels": x["labels"], "features": x["features"]},
+      "frame features `frames` (N, 6, d), found None"),
+     (lambda x: {**x, "frames": x["frames"][:, :4]},
+      "expected frame features `frames` (N, 6, d), found (40, 4, 7)"),
+     (lambda x: {**x, "frames": x["frames"][..., :5]}, "frame features of one size"),
+     (lambda x: {**x, "labels": x["labels"][::-1]}, "labels of IAS's train windows in the order"),
+     (lambda x: {name: array[:-1] for name, array in x.items()}, "expected the 40 labels"),
+     (lambda x: {**x, "frames": x["frames"] * np.nan}, "expected finite frames"),
+     (lambda x: {**x, "frames": x["frames"][..., 0]}, "expected an array 'frames' with 3 axes")])
 def test_wrong_feature_files(ias, tmp_path, capsys, change, message):
     for part in ("train", "probe", "gallery"):
         labels = np.repeat(np.arange(5), 8)
@@ -263,10 +218,7 @@ def test_wrong_feature_files(ias, tmp_path, capsys, change, message):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (("--source", "PoseGait"), "expected AGE, SM-SGE, FILE.pt or FILE.npz"),
-        (("--source", "none.npz"), "stands for none.train.npz, none.probe.npz, none.gallery.npz"),
-    ],
-)
+    [(("--source", "PoseGait"), "expected AGE, SM-SGE, FILE.pt or FILE.npz"),
+     (("--source", "none.npz"), "stands for none.train.npz, none.probe.npz, none.gallery.npz")])
 def test_wrong_use(ias, capsys, arguments, message):
     assert message in error_of(capsys, "train_simmc", *ias, *arguments)

@@ -126,15 +126,13 @@ def train(training):
 def test_results_files_and_evaluation(train, tmp_path, capsys):
     result = train("--save_features", tmp_path / "top.npz")
     about = ("kind", "method", "knows", "epochs", "stopped")
-    assert [result[key] for key in about] == [
-        *("retrieval", "statistics", "nothing", 4, "4 epochs done")
-    ]
+    assert [result[key]
+            for key in about] == [*("retrieval", "statistics", "nothing", 4, "4 epochs done")]
     table = capsys.readouterr().out
     names = ("knows nothing", "D-13", "\nstatistics ", "window-LDA", "statistics best", "untrained")
     assert all(name in table for name in names)
-    assert {path.name for path in train.path().iterdir()} == {
-        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")
-    }
+    assert {path.name for path in train.path().iterdir()
+            } == {*("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")}
     best = result["best"]
     assert (best["epoch"] in (2, 4), result["last"]["epoch"]) == (True, 4)
     assert pick(train("--mode", "Eval"), best) == best
@@ -164,24 +162,19 @@ def test_clusters_that_collapse_end_training(train):
 def test_no_label_enters_training(train):
     train("--epochs", 4)
     before = checkpoint.load(train.path("last.pt"))["state"]["model"]
-    file = (
-        data.load("KS20", "probe", 6, train.data, balance=False).paths["train"]
-        / "frame_id_KS20_6.npy"
-    )
+    file = (data.load("KS20", "probe", 6, train.data, balance=False).paths["train"]
+            / "frame_id_KS20_6.npy")
     np.save(file, np.random.RandomState(0).permutation(np.load(file)))
     (file.parent / "ids_KS20_6.npy").unlink()
     train("--epochs", 4)
     assert same(before, checkpoint.load(train.path("last.pt"))["state"]["model"])
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        *(("--H", 8), ("--D_out", 16), ("--dropout", 0.1), ("--noise", 0), ("--t", 0.3)),
-        *(("--eps", 0.3), ("--lr", 0.01), ("--weight_decay", 0.5), ("--batch_size", 16)),
-        *(("--min_samples", 12), ("--round_epochs", 1)),
-    ],
-)
+@pytest.mark.parametrize(("option", "value"), [
+    *(("--H", 8), ("--D_out", 16), ("--dropout", 0.1), ("--noise", 0),
+      ("--t", 0.3)), *(("--eps", 0.3), ("--lr", 0.01), ("--weight_decay", 0.5),
+                       ("--batch_size", 16)), *(("--min_samples", 12), ("--round_epochs", 1))
+])
 def test_every_setting_has_an_effect(once, train, option, value):
     before, _ = once("statistics")
     train(option, value)
@@ -190,14 +183,10 @@ def test_every_setting_has_an_effect(once, train, option, value):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (("--probe", "A"), "unknown probe 'A' for KS20"),
-        (("--resume",), "no checkpoint at"),
-        (("--mode", "Eval"), "no checkpoint at"),
-        (("--eps", 0.01, "--min_samples", 100), "nothing was trained: 0 clusters at epoch 0"),
-        (("--dropout", 1), "below 1"),
-    ],
-)
+    [(("--probe", "A"), "unknown probe 'A' for KS20"), (("--resume",), "no checkpoint at"),
+     (("--mode", "Eval"), "no checkpoint at"),
+     (("--eps", 0.01, "--min_samples", 100), "nothing was trained: 0 clusters at epoch 0"),
+     (("--dropout", 1), "below 1")])
 def test_wrong_use(train, capsys, arguments, message):
     assert message in train.error(capsys, *arguments)
 

@@ -20,9 +20,8 @@ def variables():
         f"scope/layer_{n}/kernel": rng.normal(size=(3, n)).astype(np.float32) for n in range(40)
     }
     found |= {
-        "step": np.int64(12),
-        "scalar": np.float32(2.5),
-        "whole": rng.randint(0, 9, (2, 2, 2)).astype("i4"),
+        "step": np.int64(12), "scalar": np.float32(2.5),
+        "whole": rng.randint(0, 9, (2, 2, 2)).astype("i4")
     }
     return {**found, "double": rng.normal(size=5), "half": rng.normal(size=4).astype(np.float16)}
 
@@ -98,10 +97,7 @@ def test_any_changed_or_lost_byte_is_noticed(tmp_path, variables):
         for each in changed:
             each[rng.randint(len(whole))] ^= 1 << rng.randint(8)
         for damaged in [
-            *changed,
-            *(whole[:n] for n in rng.randint(0, len(whole), 20)),
-            b"",
-            whole + b".",
+                *changed, *(whole[:n] for n in rng.randint(0, len(whole), 20)), b"", whole + b"."
         ]:
             file.write_bytes(damaged)
             try:
@@ -111,7 +107,7 @@ def test_any_changed_or_lost_byte_is_noticed(tmp_path, variables):
                 continue
             # Padding and the place of the empty meta index are not used; nor are bytes behind the
             # last array.
-            assert damaged[: len(whole) - 48] == whole[: len(whole) - 48] or damaged == whole + b"."
+            assert damaged[:len(whole) - 48] == whole[:len(whole) - 48] or damaged == whole + b"."
             assert all(np.array_equal(found[name], array) for name, array in expected.items())
         file.write_bytes(whole)
 
@@ -128,8 +124,7 @@ def test_entries_that_lie_are_refused(tmp_path):
         ]
         entry = b"".join(parts) + rng.bytes(rng.randint(4))
         Path(f"{prefix}.index").write_bytes(
-            tf_writer.table({b"": tf_writer.number(1, 1), b"a": entry}, 9)
-        )
+            tf_writer.table({b"": tf_writer.number(1, 1), b"a": entry}, 9))
         try:
             read_all(prefix)
         except InputError:
@@ -146,9 +141,8 @@ def test_missing_files_and_other_types(tmp_path, variables):
         bundle.read({"half": half})
     assert bundle.read({"scalar": entries["scalar"]})["scalar"] == 2.5
     Path(f"{prefix}.data-00001-of-00002").unlink()
-    with pytest.raises(
-        InputError, match=r"00001-of-00002 cannot be read .*\.index and \.data files together"
-    ):
+    with pytest.raises(InputError,
+                       match=r"00001-of-00002 cannot be read .*\.index and \.data files together"):
         bundle.read(entries)
     Path(f"{prefix}.index").unlink()
     with pytest.raises(InputError, match=r"index cannot be read"):

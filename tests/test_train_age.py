@@ -26,8 +26,7 @@ def test_losses_and_attention_of_a_run(train):
     rows = train.history("encoder")
     assert all(
         float(rows[0][f"reconstruction_{axis}"]) > float(rows[2][f"reconstruction_{axis}"])
-        for axis in "xyz"
-    )
+        for axis in "xyz")
     np.testing.assert_allclose(np.sum(result["attention"]["alignment"], axis=-1), 1, rtol=1e-5)
     assert train.path("alignment.png").is_file()
 
@@ -43,9 +42,8 @@ def test_training_learns(train):
 
 def test_locality_pulls_the_attention(train):
     training = ("--pre_epochs", 12, "--recognition_epochs", 1, "--hidden", 32, "--lr", 0.02)
-    local, basic = (
-        train(*training, "--attention", name)["attention"]["near_target"] for name in ("LA", "BA")
-    )
+    local, basic = (train(*training, "--attention", name)["attention"]["near_target"]
+                    for name in ("LA", "BA"))
     assert all(a > b + 0.005 for a, b in zip(local, basic, strict=True))
 
 
@@ -93,15 +91,12 @@ def test_an_axis_that_stops_keeps_its_weights(train, monkeypatch):
 # Options
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "encoder"),
-    [
-        ("--decoder_input", "previous", True), ("--centred", None, True),
-        ("--hidden", 4, True), ("--lr", 0.001, True), ("--batch_size", 8, True), ("--seed", 1, True),
-        ("--balance", None, True), ("--two_thirds", None, True), ("--manner", "sc", False),
-        ("--feature", "states", False),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("option", "value", "encoder"),
+                         [("--decoder_input", "previous", True), ("--centred", None, True),
+                          ("--hidden", 4, True), ("--lr", 0.001, True), ("--batch_size", 8, True),
+                          ("--seed", 1, True), ("--balance", None, True),
+                          ("--two_thirds", None, True), ("--manner", "sc", False),
+                          ("--feature", "states", False)])  # fmt: skip
 def test_every_setting_has_an_effect(train, once, option, value, encoder):
     before, plain = once("AGE", "--epochs", 2)
     changed = train("--epochs", 2, *([option] if value is None else [option, value]))
@@ -159,9 +154,8 @@ def test_attention_option_has_its_own_folder(train):
     assert train.history("encoder") == local
 
 
-@pytest.mark.parametrize(
-    ("name", "epochs", "part"), [("IAS", 300, False), ("KGBD", 150, False), ("BIWI", 300, True)]
-)
+@pytest.mark.parametrize(("name", "epochs", "part"), [("IAS", 300, False), ("KGBD", 150, False),
+                                                      ("BIWI", 300, True)])
 def test_published_settings(name, epochs, part):
     settings = choose("AGE", "full", name, "", {})
     assert (settings.pre_epochs, settings.recognition_epochs) == (400, epochs)
@@ -180,7 +174,7 @@ def test_biwi_encoders_see_two_thirds(train, write_dataset):
         original = {axis: np.load(parts["train"].axis(axis)) for axis in "xyz"}
         for axis, values in original.items():
             changed = values.copy()
-            changed[first * 6 : (first + 1) * 6] += 1
+            changed[first * 6:(first + 1) * 6] += 1
             np.save(parts["train"].axis(axis), changed)
         result = train("--epochs", 2, dataset="BIWI")
         for axis, values in original.items():
@@ -233,9 +227,8 @@ def test_tested_batches_drops_incomplete_batches_of_rows():
     assert evaluation.tested_batches(labels, 4, 1).tolist() == list(range(8))
     # 54 rows, 52 used, 8 whole windows
     assert evaluation.tested_batches(labels, 4, 6).tolist() == list(range(8))
-    assert evaluation.tested_batches(labels, 100, 1).tolist() == list(
-        range(9)
-    )  # one incomplete batch stays
+    assert evaluation.tested_batches(labels, 100,
+                                     1).tolist() == list(range(9))  # one incomplete batch stays
 
 
 def test_released_protocol(train):
@@ -254,16 +247,11 @@ def test_released_protocol(train):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (("--attention", "MA"), "invalid choice: 'MA'"),
-        (("--manner", "xx"), "invalid choice: 'xx'"),
-        (("--feature", "joints"), "invalid choice: 'joints'"),
-        (("--decoder_input", "ones"), "invalid choice: 'ones'"),
-        (("--target", "up"), "invalid choice: 'up'"),
-        (("--length", 1), "at least 2 frames, found 1"),
-        (("--balance", "--protocol", "released"), "does not resample"),
-        (("--protocol", "released", "--batch_size", 64), "whole batch of 64 sequences, found 40"),
-    ],
-)
+    [(("--attention", "MA"), "invalid choice: 'MA'"), (("--manner", "xx"), "invalid choice: 'xx'"),
+     (("--feature", "joints"), "invalid choice: 'joints'"),
+     (("--decoder_input", "ones"), "invalid choice: 'ones'"),
+     (("--target", "up"), "invalid choice: 'up'"), (("--length", 1), "at least 2 frames, found 1"),
+     (("--balance", "--protocol", "released"), "does not resample"),
+     (("--protocol", "released", "--batch_size", 64), "whole batch of 64 sequences, found 40")])
 def test_wrong_use(train, capsys, arguments, message):
     assert message in train.error(capsys, *arguments)

@@ -29,9 +29,8 @@ def train(training, tmp_path):
         labels = getattr(sets, part).labels
         frames = rng.normal(scale=[1.5] * 2 + [4] * (D - 2), size=(len(labels), 6, D))
         frames[..., :2] += 1.5 * centres[labels][:, None]
-        features.write(
-            tmp_path / f"X.{part}.npz", features.Features(frames.mean(axis=1), labels, frames)
-        )
+        features.write(tmp_path / f"X.{part}.npz",
+                       features.Features(frames.mean(axis=1), labels, frames))
     train.extra = ("--source", tmp_path / "X.npz")
     return train
 
@@ -40,18 +39,11 @@ def test_results_files_and_evaluation(train, tmp_path, capsys):
     result = train("--epochs", 3, "--save_features", tmp_path / "top.npz")
     assert (result["kind"], result["method"], result["source"]) == ("retrieval", "X + DF", "X")
     table = capsys.readouterr().out
-    for name in (
-        "X + DF on KS20",
-        "\nX ",
-        "D-13",
-        "untrained encoder",
-        "X + DF best",
-        "X + DF last",
-    ):
+    for name in ("X + DF on KS20", "\nX ", "D-13", "untrained encoder", "X + DF best",
+                 "X + DF last"):
         assert name in table
-    assert {path.name for path in train.path().iterdir()} == {
-        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")
-    }
+    assert {path.name for path in train.path().iterdir()
+            } == {*("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")}
     best = result["best"]
     assert result["last"]["epoch"] == 3
     assert pick(train("--mode", "Eval"), best) == best
@@ -69,10 +61,8 @@ def test_training_helps(train):
 
 def test_a_step_is_adam_s_on_the_cross_entropy():
     rng = np.random.RandomState(0)
-    frames, classes = (
-        torch.from_numpy(rng.normal(size=(7, 4, 5)).astype(np.float32)),
-        torch.arange(7) % 3,
-    )
+    frames, classes = (torch.from_numpy(rng.normal(size=(7, 4, 5)).astype(np.float32)),
+                       torch.arange(7) % 3)
     model = DF(5, 3, 8, torch.Generator().manual_seed(0))
     weights = [p.detach().double().requires_grad_() for p in model.parameters()]  # hidden, output
     loss = train_batch(model, TFAdam(model.parameters(), 0.01), frames, classes).item()
@@ -84,9 +74,8 @@ def test_a_step_is_adam_s_on_the_cross_entropy():
     for before, after in zip(weights, model.parameters(), strict=True):
         # The first step: m = 0.1 g, v = 0.001 g g, both corrected.
         step = 0.01 * before.grad / (before.grad.abs() + 1e-8 / np.sqrt(0.001))
-        torch.testing.assert_close(
-            after.detach().double(), before.detach() - step, atol=1e-5, rtol=1e-4
-        )
+        torch.testing.assert_close(after.detach().double(),
+                                   before.detach() - step, atol=1e-5, rtol=1e-4)
 
 
 def test_size_on_ks20_is_the_published_difference():
@@ -101,9 +90,8 @@ def test_same_seed_same_numbers_and_resume(train):
     assert train("--epochs", 4, "--seed", 1)["last"] != whole["last"]
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("--H", 17), ("--lr", 0.01), ("--batch_size", 24), ("--no-balance", ())]
-)
+@pytest.mark.parametrize(("option", "value"), [("--H", 17), ("--lr", 0.01), ("--batch_size", 24),
+                                               ("--no-balance", ())])
 def test_every_setting_has_an_effect(train, option, value):
     train("--epochs", 1)
     before = train.weights()
@@ -124,15 +112,10 @@ def test_released_protocol(train):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (("--source", "SM-SGE"), "python train_smsge.py --dataset KS20 --task retrieval"),
-        (("--probe", "A"), "unknown probe 'A' for KS20"),
-        (("--resume",), "no checkpoint at"),
-        (("--mode", "Eval"), "no checkpoint at"),
-        (("--epochs", 0), "at least 1"),
-        (("--protocol", "released", "--batch_size", 60, "--no-balance"), "only 48 sequences"),
-    ],
-)
+    [(("--source", "SM-SGE"), "python train_smsge.py --dataset KS20 --task retrieval"),
+     (("--probe", "A"), "unknown probe 'A' for KS20"), (("--resume",), "no checkpoint at"),
+     (("--mode", "Eval"), "no checkpoint at"), (("--epochs", 0), "at least 1"),
+     (("--protocol", "released", "--batch_size", 60, "--no-balance"), "only 48 sequences")])
 def test_wrong_use(train, capsys, arguments, message):
     assert message in train.error(capsys, *arguments)
 
@@ -144,8 +127,6 @@ def test_source_is_needed(capsys):
 def test_resume_on_other_features_is_refused(train, tmp_path, capsys):
     train("--epochs", 1)
     content = features.read(tmp_path / "X.train.npz")
-    features.write(
-        tmp_path / "X.train.npz",
-        features.Features(content.features, content.labels, content.frames + 1),
-    )
+    features.write(tmp_path / "X.train.npz",
+                   features.Features(content.features, content.labels, content.frames + 1))
     assert "source_digest" in train.error(capsys, "--resume")

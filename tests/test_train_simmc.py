@@ -32,12 +32,8 @@ def test_results_and_files(train, capsys):
     result = train("--epochs", 3)
     assert (result["kind"], result["method"]) == ("retrieval", "SimMC")
     assert (result["dataset"], result["probe"], result["length"]) == ("KS20", "probe", 6)
-    assert (result["protocol"], result["seed"], result["probes"], result["gallery"]) == (
-        "full",
-        0,
-        64,
-        64,
-    )
+    assert (result["protocol"], result["seed"], result["probes"], result["gallery"]) == ("full", 0,
+                                                                                         64, 64)
     for row in ("best", "last", "untrained"):
         assert all(0 <= result[row][name] <= 1 for name in RETRIEVAL)
     assert 1 <= result["best"]["epoch"] <= 3
@@ -103,9 +99,8 @@ def test_ctrl_c_ends_with_130_and_resumes(train):
     run.
     """
     command = [sys.executable, ROOT / "train_simmc.py", *train.words("--epochs", 100000)]
-    process = subprocess.Popen(
-        [str(part) for part in command], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([str(part) for part in command], cwd=ROOT, stderr=subprocess.PIPE,
+                               text=True)
     last = train.path("last.pt")
     try:
         while not last.exists() or checkpoint.load(last)["epoch"] < 2:
@@ -125,14 +120,12 @@ def test_ctrl_c_ends_with_130_and_resumes(train):
 # Options
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("--H", 8), ("--D", 2), ("--mask_x", 1), ("--mask_x_2", 3), ("--mask_lambda", 0.9), ("--lambda", 0.1),
-        ("--t", 0.3), ("--lr", 0.01), ("--eps", 0.6), ("--min_samples", 25), ("--batch_size", 16),
-        ("--no-balance", None),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("option", "value"), [("--H", 8), ("--D", 2), ("--mask_x", 1),
+                                               ("--mask_x_2", 3), ("--mask_lambda", 0.9),
+                                               ("--lambda", 0.1), ("--t", 0.3), ("--lr", 0.01),
+                                               ("--eps", 0.6), ("--min_samples", 25),
+                                               ("--batch_size", 16),
+                                               ("--no-balance", None)])  # fmt: skip
 def test_every_setting_has_an_effect(train, once, option, value):
     before, _ = once("SimMC", "--epochs", 2)
     train("--epochs", 2, *([option] if value is None else [option, value]))
@@ -174,9 +167,8 @@ def test_model_size_is_printed(train, capsys):
     assert run("train_simmc", *where, "--epochs", 1, "--batch_size", 32, "--model_size", 1) == 0
     # 75 x 256, 256 x 256, 256 x 256 and three biases; 2 operations a weight of the encoder for each
     # of 6 frames.
-    assert (
-        f"151,040 parameters, {6 * 2 * (75 * 256 + 256 * 256):,} FLOPs" in capsys.readouterr().out
-    )
+    assert (f"151,040 parameters, {6 * 2 * (75 * 256 + 256 * 256):,} FLOPs"
+            in capsys.readouterr().out)
 
 
 # Saved models
@@ -202,9 +194,8 @@ def test_feature_files(train, tmp_path):
         assert found.features.shape == (len(sequences), 16)
         np.testing.assert_allclose(found.frames.mean(axis=1), found.features, atol=1e-5)
     model, _ = load_model(train.path("best.pt"), 25, 6, torch.device("cpu"))
-    np.testing.assert_array_equal(
-        parts["probe"].features, encode_set(model, stored.probe.skeletons).numpy()
-    )
+    np.testing.assert_array_equal(parts["probe"].features,
+                                  encode_set(model, stored.probe.skeletons).numpy())
     assert pick(score_files(tmp_path / "f"), RETRIEVAL) == pick(best, RETRIEVAL)
 
 
@@ -213,21 +204,15 @@ def test_feature_files(train, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (("--probe", "A"), "unknown probe 'A' for KS20"),
-        (("--mask_x", 6), "0 to 5 of 6 frames, found 6"),
-        (("--length", 4), "no KS20 data of length 4"),
-        (("--data", "nowhere"), "python -m data.simulate --dataset KS20"),
-        (("--epochs", 0), "at least 1"),
-        (("--device", "abacus"), "unknown device 'abacus'"),
-        (("--device", "cuda:99"), "cuda:99 asked for"),
-        (("--frobnicate",), "--frobnicate"),
-        (("--resume",), "no checkpoint at"),
-        (("--mode", "Eval"), "no checkpoint at"),
-        (("--protocol", "released", "--batch_size", 200, "--no-balance"), "only 64 sequences"),
-        (("--save_model", 0, "--save_features", "x.npz"), "--save_model 1"),
-    ],
-)
+    [(("--probe", "A"), "unknown probe 'A' for KS20"),
+     (("--mask_x", 6), "0 to 5 of 6 frames, found 6"),
+     (("--length", 4), "no KS20 data of length 4"),
+     (("--data", "nowhere"), "python -m data.simulate --dataset KS20"),
+     (("--epochs", 0), "at least 1"), (("--device", "abacus"), "unknown device 'abacus'"),
+     (("--device", "cuda:99"), "cuda:99 asked for"), (("--frobnicate",), "--frobnicate"),
+     (("--resume",), "no checkpoint at"), (("--mode", "Eval"), "no checkpoint at"),
+     (("--protocol", "released", "--batch_size", 200, "--no-balance"), "only 64 sequences"),
+     (("--save_model", 0, "--save_features", "x.npz"), "--save_model 1")])
 def test_wrong_use(train, capsys, arguments, message):
     assert message in train.error(capsys, *arguments)
 
@@ -272,7 +257,7 @@ def test_truncated_checkpoint_is_refused(train, capsys):
     train("--epochs", 1)
     for name, arguments in (("best.pt", ("--mode", "Eval")), ("last.pt", ("--resume",))):
         whole = train.path(name).read_bytes()
-        train.path(name).write_bytes(whole[: len(whole) // 2])
+        train.path(name).write_bytes(whole[:len(whole) // 2])
         message = train.error(capsys, *arguments)
         assert "truncated or damaged" in message
         assert name in message

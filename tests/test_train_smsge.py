@@ -28,9 +28,8 @@ def test_training_learns(train):
     assert set(rows[0]) == {"epoch", "loss_I", "loss_J", "loss_P", "loss_B"}
     for scale in "IJPB":
         assert float(rows[-1][f"loss_{scale}"]) < 0.95 * float(rows[0][f"loss_{scale}"])
-    found = [
-        figures["last"] for figures in result["tests"].values()
-    ]  # of A and B, 20 windows of 5 persons each
+    found = [figures["last"]
+             for figures in result["tests"].values()]  # of A and B, 20 windows of 5 persons each
     assert np.mean([figures["rank1"] for figures in found]) > 0.3
     assert np.mean([figures["nAUC_roc"] for figures in found]) > 0.6
 
@@ -93,16 +92,17 @@ def test_save_flag(train, capsys):
 # Options
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("--D_h", 6), ("--P", 1), ("--n_hood", 2), ("--fusion_lambda", 0.5), ("--sample_num", 2), ("--lr", 0.001),
-        ("--batch_size", 10), ("--subsets", "fixed"), ("--loss", "l2"), ("--loss", "MSE"), ("--pred_margin", 2),
-        ("--s_range", "1"), ("--s_range", "f/2"), ("--s_range", "f-1"), ("--s_range", "f"), ("--ord_sample", 1),
-        ("--global_att", 1), ("--struct_only", 1), ("--bi", 1), ("--reverse", 1), ("--seed", 1),
-        ("--no-balance", None), ("--single_level", 1),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("option", "value"), [("--D_h", 6), ("--P", 1), ("--n_hood", 2),
+                                               ("--fusion_lambda", 0.5), ("--sample_num", 2),
+                                               ("--lr", 0.001), ("--batch_size", 10),
+                                               ("--subsets", "fixed"), ("--loss", "l2"),
+                                               ("--loss", "MSE"), ("--pred_margin", 2),
+                                               ("--s_range", "1"), ("--s_range", "f/2"),
+                                               ("--s_range", "f-1"), ("--s_range", "f"),
+                                               ("--ord_sample", 1), ("--global_att", 1),
+                                               ("--struct_only", 1), ("--bi", 1), ("--reverse", 1),
+                                               ("--seed", 1), ("--no-balance", None),
+                                               ("--single_level", 1)])  # fmt: skip
 def test_every_setting_of_the_encoder_has_an_effect(train, once, option, value):
     before, plain = once("SM-SGE", "--epochs", 1)
     changed = train("--epochs", 1, *([option] if value is None else [option, value]))
@@ -114,9 +114,8 @@ def test_every_setting_of_the_encoder_has_an_effect(train, once, option, value):
         assert plain["settings"][name] != changed["settings"][name] == value
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("--last_pre", 1), ("--prefixes", "f+1"), ("--recognition_lr", 0.1)]
-)
+@pytest.mark.parametrize(("option", "value"), [("--last_pre", 1), ("--prefixes", "f+1"),
+                                               ("--recognition_lr", 0.1)])
 def test_settings_of_the_recogniser_leave_the_encoder_alone(train, once, option, value):
     before, plain = once("SM-SGE", "--epochs", 2)
     changed = train("--epochs", 2, option, value)
@@ -131,9 +130,8 @@ def test_switches_need_no_value(train, once):
     bare, with_1 = (train("--epochs", 1, "--bi", *value) for value in ((), (1,)))
     assert bare["settings"]["bi"] == 1
     assert without_time(bare) == without_time(with_1)
-    assert without_time(train("--epochs", 1, "--bi", 0)) == without_time(
-        once("SM-SGE", "--epochs", 1)[1]
-    )
+    assert without_time(train("--epochs", 1, "--bi",
+                              0)) == without_time(once("SM-SGE", "--epochs", 1)[1])
 
 
 def test_single_level_is_a_weight_of_zero(train):
@@ -154,19 +152,15 @@ def test_scales_have_their_own_folder(train, tmp_path):
     assert train.evaluate(where / "recogniser_A" / "best_A.pt")["loss"] == result["best"]["loss"]
 
 
-@pytest.mark.parametrize(
-    ("key", "protocol", "expected"),
-    [
-        (("KS20", "probe"), "full", (64, 256, 0.0005, 200, 0.0025)),
-        (("IAS", "A"), "full", (128, 256, 0.0025, 120, 0.0025)),
-        (("IAS", "B"), "full", (64, 256, 0.0025, 120, 0.0025)),
-        (("IAS", "A"), "released", (64, 256, 0.0025, 120, 0.0025)),
-        (("KGBD", "probe"), "full", (256, 128, 0.0025, 160, 0.0025)),
-        (("BIWI", "Walking"), "full", (256, 256, 0.005, 120, 0.0025)),
-        (("CASIA_B", "test"), "full", (128, 256, 0.0005, 160, 0.0005)),
-        (("CASIA_B", "nm.nm"), "full", (128, 256, 0.0005, 200, 0.0005)),
-    ],
-)
+@pytest.mark.parametrize(("key", "protocol", "expected"),
+                         [(("KS20", "probe"), "full", (64, 256, 0.0005, 200, 0.0025)),
+                          (("IAS", "A"), "full", (128, 256, 0.0025, 120, 0.0025)),
+                          (("IAS", "B"), "full", (64, 256, 0.0025, 120, 0.0025)),
+                          (("IAS", "A"), "released", (64, 256, 0.0025, 120, 0.0025)),
+                          (("KGBD", "probe"), "full", (256, 128, 0.0025, 160, 0.0025)),
+                          (("BIWI", "Walking"), "full", (256, 256, 0.005, 120, 0.0025)),
+                          (("CASIA_B", "test"), "full", (128, 256, 0.0005, 160, 0.0005)),
+                          (("CASIA_B", "nm.nm"), "full", (128, 256, 0.0005, 200, 0.0005))])
 def test_published_settings(key, protocol, expected):
     settings = choose("SM-SGE", protocol, *key, {})
     names = ("batch_size", "D_h", "lr", "pre_epochs", "recognition_lr")
@@ -210,16 +204,14 @@ def test_features_of_a_model():
     torch.testing.assert_close(encode_set(model, skeletons), states[:, 4])
     for prefixes, number in (("f", 5), ("f+1", 6)):
         for last_pre in (0, 1):
-            rows = encode_rows(
-                model, skeletons, SMSGESettings(prefixes=prefixes, last_pre=last_pre)
-            )
-            torch.testing.assert_close(rows, states[:, (number - 1) * last_pre : number])
+            rows = encode_rows(model, skeletons, SMSGESettings(prefixes=prefixes,
+                                                               last_pre=last_pre))
+            torch.testing.assert_close(rows, states[:, (number - 1) * last_pre:number])
 
 
 def test_reverse_reads_the_windows_backwards():
-    forward, backward = (
-        SMSGE(20, 4, heads=1, hidden=4, reverse=reverse) for reverse in (False, True)
-    )
+    forward, backward = (SMSGE(20, 4, heads=1, hidden=4, reverse=reverse)
+                         for reverse in (False, True))
     skeletons = np.random.RandomState(0).normal(size=(3, 5, 20, 3)).astype(np.float32)
     turned = np.ascontiguousarray(skeletons[:, ::-1])
     assert torch.equal(encode_frames(backward, skeletons), encode_frames(forward, turned))
@@ -231,48 +223,35 @@ def test_reverse_reads_the_windows_backwards():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (("--loss", "l3"), "invalid choice: 'l3'"),
-        (("--s_range", "f/3"), "invalid choice: 'f/3'"),
-        (("--subsets", "often"), "invalid choice: 'often'"),
-        (("--prefixes", "7"), "invalid choice: '7'"),
-        (("--bi", 2), "invalid choice: 2"),
-        (("--pre_train", 2), "invalid choice: 2"),
-        (("--scales", "IX"), "some of the letters IJPB, each once, found 'IX'"),
-        (("--scales", "JJ"), "each once, found 'JJ'"),
-        (("--scales", ""), "each once, found ''"),
-        (("--P", 0), "at least 1"),
-        (("--n_hood", 0), "at least 1"),
-        (("--sample_num", 0), "at least 1"),
-        (("--fusion_lambda", -1), "expected a number of at least 0, found '-1'"),
-        (("--fusion_lambda", "nan"), "expected a number of at least 0, found 'nan'"),
-        (("--fusion_lambda", 0.5, "--single_level"), "use one of them"),
-        (("--pred_margin", 6), "f = 6 frames, 6 predicted ahead"),
-        (("--pred_margin", 7), "f = 6 frames, 7 predicted ahead"),
-        (("--pred_margin", -1), "0 frames or more, found -1"),
-        (("--length", 2, "--pred_margin", 3), "f = 2 frames, 3 predicted ahead"),
-        (("--pred_margin", 1, "--s_range", "f"), "no subset"),
-        (("--pred_margin", 1, "--bi"), "use one of them"),
-        (("--length", 1, "--s_range", "f/2"), "no subset"),
-        (("--batch_size", 64), "persons <= batch size <= windows"),
-        (
-            ("--protocol", "released", "--batch_size", 64, "--no-balance"),
-            "test set has only 20 sequences",
-        ),
-        (("--pre_train", 0), "IJPB/encoder/best.pt"),
-    ],
-)
+    [(("--loss", "l3"), "invalid choice: 'l3'"), (("--s_range", "f/3"), "invalid choice: 'f/3'"),
+     (("--subsets", "often"), "invalid choice: 'often'"),
+     (("--prefixes", "7"), "invalid choice: '7'"), (("--bi", 2), "invalid choice: 2"),
+     (("--pre_train", 2), "invalid choice: 2"),
+     (("--scales", "IX"), "some of the letters IJPB, each once, found 'IX'"),
+     (("--scales", "JJ"), "each once, found 'JJ'"), (("--scales", ""), "each once, found ''"),
+     (("--P", 0), "at least 1"), (("--n_hood", 0), "at least 1"),
+     (("--sample_num", 0), "at least 1"),
+     (("--fusion_lambda", -1), "expected a number of at least 0, found '-1'"),
+     (("--fusion_lambda", "nan"), "expected a number of at least 0, found 'nan'"),
+     (("--fusion_lambda", 0.5, "--single_level"), "use one of them"),
+     (("--pred_margin", 6), "f = 6 frames, 6 predicted ahead"),
+     (("--pred_margin", 7), "f = 6 frames, 7 predicted ahead"),
+     (("--pred_margin", -1), "0 frames or more, found -1"),
+     (("--length", 2, "--pred_margin", 3), "f = 2 frames, 3 predicted ahead"),
+     (("--pred_margin", 1, "--s_range", "f"), "no subset"),
+     (("--pred_margin", 1, "--bi"), "use one of them"),
+     (("--length", 1, "--s_range", "f/2"), "no subset"),
+     (("--batch_size", 64), "persons <= batch size <= windows"),
+     (("--protocol", "released", "--batch_size", 64, "--no-balance"),
+      "test set has only 20 sequences"), (("--pre_train", 0), "IJPB/encoder/best.pt")])
 def test_wrong_use(train, capsys, arguments, message):
     assert message in train.error(capsys, *arguments)
 
 
 def test_reloading_another_model_is_refused(train, write_dataset, capsys):
     train("--epochs", 1)
-    for name, words in {
-        "D_h": ("--D_h", 8),
-        "heads": ("--P", 1),
-        "reverse": ("--reverse",),
-    }.items():
+    for name, words in {"D_h": ("--D_h", 8), "heads": ("--P", 1),
+                        "reverse": ("--reverse",)}.items():
         message = train.error(capsys, "--pre_train", 0, "--epochs", 1, *words)
         assert f"made with {name} = " in message
     write_dataset(train.data, "KS20", 6, 5, 4, np.random.RandomState(0))

@@ -27,8 +27,7 @@ def train(request, training):
     ("train", "windows", "steps"),
     # 40 windows of 6 rows in batches of 16; two rounds of 4 windows of 5 persons in batches of 20.
     [("AGE", 40, 15), ("SM-SGE", 20, 2)],
-    indirect=["train"],
-)
+    indirect=["train"])
 def test_results_and_files(train, capsys, windows, steps):
     result = train("--epochs", 3)
     assert (result["kind"], result["method"]) == ("recognition", train.method)
@@ -45,24 +44,16 @@ def test_results_and_files(train, capsys, windows, steps):
     assert pick(result, RECOGNITION) == result["best"] == result["tests"]["A"]["best"]
     assert result["last"] == result["tests"]["A"]["last"]
     retrieval = result["retrieval"]
-    assert (retrieval["kind"], retrieval["probes"], retrieval["gallery"]) == (
-        "retrieval",
-        windows,
-        windows,
-    )
+    assert (retrieval["kind"], retrieval["probes"], retrieval["gallery"]) == ("retrieval", windows,
+                                                                              windows)
     assert retrieval["trained_on"] == ["train"]
     assert {*BASELINES, "untrained encoder", train.method} == set(retrieval["baselines"])
     for name in RETRIEVAL:
         assert 0 <= retrieval["untrained"][name] <= 1
         assert retrieval["last"][name] == retrieval[name]
     table = capsys.readouterr().out
-    for text in (
-        f"{train.method} A best",
-        f"{train.method} B last",
-        "Rank-1",
-        "nAUC",
-        "untrained encoder",
-    ):
+    for text in (f"{train.method} A best", f"{train.method} B last", "Rank-1", "nAUC",
+                 "untrained encoder"):
         assert text in table
     assert "retrieval of A" in table
     for phase in ("encoder", "recogniser"):
@@ -76,9 +67,8 @@ def test_same_seed_same_numbers(train, once):
     assert train("--epochs", 2, "--seed", 1)["last"] != first["last"]
 
 
-@pytest.mark.parametrize(
-    ("train", "first"), [("AGE", "A"), ("SM-SGE", "")], indirect=["train"], ids=["AGE", "SM-SGE"]
-)
+@pytest.mark.parametrize(("train", "first"), [("AGE", "A"), ("SM-SGE", "")], indirect=["train"],
+                         ids=["AGE", "SM-SGE"])
 def test_split_names_the_headline(train, first):
     first, second = (train("--epochs", 2, "--split", split) for split in (first, "B"))
     assert first["tests"] == second["tests"]
@@ -93,22 +83,14 @@ def test_split_names_the_headline(train, first):
 
 
 @pytest.mark.parametrize(
-    (
-        "train",
-        "epochs",
-        "done",
-        "options",
-    ),  # so many epochs of the encoders, then of the recogniser
+    ("train", "epochs", "done",
+     "options"),  # so many epochs of the encoders, then of the recogniser
     [
-        *(("AGE", 4, done, ()) for done in (1, 3, 4, 5, 7)),
-        *(
-            ("SM-SGE", 3, done, ("--subsets", how))
-            for done in (1, 3, 5)
-            for how in ("resample", "fixed")
-        ),
+        *(("AGE", 4, done, ())
+          for done in (1, 3, 4, 5, 7)), *(("SM-SGE", 3, done, ("--subsets", how))
+                                          for done in (1, 3, 5) for how in ("resample", "fixed"))
     ],
-    indirect=["train"],
-)
+    indirect=["train"])
 def test_resume_gives_the_same_numbers(train, once, monkeypatch, epochs, done, options):
     arguments = ("--epochs", epochs, *options)
     calls, end_epoch = [], Run.end_epoch
@@ -146,21 +128,16 @@ def test_more_epochs_on_resume(train, once):
     # 64 windows of 6 rows in batches of 16; two rounds of 5 windows of 4 persons in each of two
     # splits, of 20.
     [("AGE", 8, 2 * 64 * 6 // 16), ("SM-SGE", 5, 2 * 2 * 40 // 20)],
-    indirect=["train"],
-)
-def test_recognition_trains_on_the_gallery_and_retrieval_does_not(
-    train, write_dataset, windows, step
-):
+    indirect=["train"])
+def test_recognition_trains_on_the_gallery_and_retrieval_does_not(train, write_dataset, windows,
+                                                                  step):
     write_dataset(train.data, "KS20", 6, 4, windows, np.random.RandomState(0), noise=4)
     both = train("--epochs", 2, dataset="KS20")
     assert both["retrieval"]["trained_on"] == ["train", "gallery"]
     assert both["last"]["step"] == step
     alone = train("--epochs", 2, "--task", "retrieval", dataset="KS20")
-    assert (alone["kind"], alone["trained_on"], alone["probes"]) == (
-        "retrieval",
-        ["train"],
-        4 * windows,
-    )
+    assert (alone["kind"], alone["trained_on"], alone["probes"]) == ("retrieval", ["train"],
+                                                                     4 * windows)
     for row in ("best", "last", "untrained"):
         assert set(alone[row]) >= set(RETRIEVAL)
     assert alone["untrained"] == both["retrieval"]["untrained"]
@@ -170,13 +147,9 @@ def test_recognition_trains_on_the_gallery_and_retrieval_does_not(
 
 @pytest.mark.parametrize(
     ("train", "best", "width"),
-    [
-        ("AGE", "AGE/CASIA_B/view_2_LA/ap/best_test.pt", 3 * 8),
-        ("SM-SGE", "SM-SGE/CASIA_B/view_2_IJPB/recogniser_test/best_test.pt", 4 * 4),
-    ],
-    indirect=["train"],
-    ids=BOTH,
-)
+    [("AGE", "AGE/CASIA_B/view_2_LA/ap/best_test.pt", 3 * 8),
+     ("SM-SGE", "SM-SGE/CASIA_B/view_2_IJPB/recogniser_test/best_test.pt", 4 * 4)],
+    indirect=["train"], ids=BOTH)
 def test_casia_b_view(train, tmp_path, write_dataset, capsys, best, width):
     write_dataset(train.data, "CASIA_B", 20, 3, 7, np.random.RandomState(0), view=2)
     view, files = ("--view", 2), ("--save_features", tmp_path / "f.npz")
@@ -221,16 +194,11 @@ def test_eval_and_evaluate_agree(train):
     assert pick(found, RETRIEVAL) == pick(result["retrieval"], RETRIEVAL)
 
 
-@pytest.mark.parametrize(
-    ("train", "options", "centred"),
-    [
-        ("AGE", (), False),
-        ("AGE", ("--centred",), True),
-        ("SM-SGE", (), True),
-        ("SM-SGE", ("--reverse",), True),
-    ],
-    indirect=["train"],
-)
+@pytest.mark.parametrize(("train", "options", "centred"), [("AGE", (), False),
+                                                           ("AGE", ("--centred",), True),
+                                                           ("SM-SGE", (), True),
+                                                           ("SM-SGE", ("--reverse",), True)],
+                         indirect=["train"])
 def test_feature_files(train, tmp_path, options, centred):
     result = train("--epochs", 2, *options, "--save_features", tmp_path / "f.npz")
     stored = data.load("IAS", "A", 6, train.data, balance=False, shuffle=False, centred=centred)
@@ -239,9 +207,8 @@ def test_feature_files(train, tmp_path, options, centred):
         sequences = getattr(stored, "probe" if part == "test" else part)
         found = features.read(tmp_path / f"f.{part}.npz")
         np.testing.assert_array_equal(found.labels, sequences.labels)
-        np.testing.assert_array_equal(
-            found.frames, encode_frames(model, sequences.skeletons).numpy()
-        )
+        np.testing.assert_array_equal(found.frames,
+                                      encode_frames(model, sequences.skeletons).numpy())
         if train.method == "AGE":
             assert found.frames.shape == (40, 6, 3 * 8)
             np.testing.assert_allclose(found.features, found.frames.mean(axis=1), atol=1e-6)
@@ -265,6 +232,5 @@ def test_features_of_data_with_one_test_set(training, tmp_path, write_dataset, c
     found = features.read(tmp_path / "f.test.npz")
     assert found.labels.tolist() == np.load(parts["probe"].frame_id).tolist()
     assert found.frames.shape == (32, 6, 4 * 4)
-    assert "splits" in train.error(
-        capsys, "--task", "retrieval", "--epochs", 1, *files, dataset="KS20"
-    )
+    assert "splits" in train.error(capsys, "--task", "retrieval", "--epochs", 1, *files,
+                                   dataset="KS20")

@@ -16,24 +16,19 @@ def train(request, training):
     return training(request.param)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--split", "C"), "unknown probe 'C' for IAS"),
-        (("--task", "naming"), "invalid choice: 'naming'"),
-        (("--length", 4), "no IAS data of length 4"),
-        (("--data", "nowhere"), "python -m data.simulate --dataset IAS"),
-        (("--epochs", 0), "at least 1"),
-        (("--patience", 0), "at least 1"),
-        (("--device", "abacus"), "unknown device 'abacus'"),
-        (("--view", 3), "IAS has no views"),
-        (("--view", 3, "--probe", "A"), "leave out --probe"),
-        (("--balance", "--batch_size", 3), "persons <= batch size <= windows"),
-        (("--resume",), "no checkpoint at"),
-        (("--mode", "Eval"), "no checkpoint at"),
-        (("--mode", "Eval", "--task", "retrieval"), "no checkpoint at"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "message"),
+                         [(("--split", "C"), "unknown probe 'C' for IAS"),
+                          (("--task", "naming"), "invalid choice: 'naming'"),
+                          (("--length", 4), "no IAS data of length 4"),
+                          (("--data", "nowhere"), "python -m data.simulate --dataset IAS"),
+                          (("--epochs", 0), "at least 1"), (("--patience", 0), "at least 1"),
+                          (("--device", "abacus"), "unknown device 'abacus'"),
+                          (("--view", 3), "IAS has no views"),
+                          (("--view", 3, "--probe", "A"), "leave out --probe"),
+                          (("--balance", "--batch_size", 3), "persons <= batch size <= windows"),
+                          (("--resume",), "no checkpoint at"),
+                          (("--mode", "Eval"), "no checkpoint at"),
+                          (("--mode", "Eval", "--task", "retrieval"), "no checkpoint at")])
 def test_wrong_use(train, capsys, arguments, message):
     assert message in train.error(capsys, *arguments)
 
@@ -45,15 +40,10 @@ def test_casia_b_recognition_needs_a_view(tmp_path, capsys, script):
     assert "needs --view 0 to 10; or --task retrieval" in message
 
 
-@pytest.mark.parametrize(
-    ("train", "task", "name"),
-    [
-        ("AGE", "retrieval", "probe"),
-        ("SM-SGE", "retrieval", "probe"),
-        ("SM-SGE", "recognition", "test"),
-    ],
-    indirect=["train"],
-)
+@pytest.mark.parametrize(("train", "task", "name"), [("AGE", "retrieval", "probe"),
+                                                     ("SM-SGE", "retrieval", "probe"),
+                                                     ("SM-SGE", "recognition", "test")],
+                         indirect=["train"])
 def test_tests_smaller_than_a_released_batch_are_refused_before_training(train, capsys, task, name):
     words = ("--protocol", "released", "--task", task, "--batch_size", 50)
     assert f"the {name} set has only" in train.error(capsys, *words)
@@ -71,15 +61,11 @@ def test_unknown_persons_are_refused(train, capsys):
     assert "labels 77" in train.evaluate_error(capsys, train.path("recogniser", "best_A.pt"))
 
 
-@pytest.mark.parametrize(
-    ("train", "options"),
-    [
-        ("AGE", {"target": ("--target", "same"), "seed": ("--seed", 5), "centred": ("--centred",)}),
-        ("SM-SGE", {"loss": ("--loss", "MSE"), "seed": ("--seed", 5), "D_h": ("--D_h", 8)}),
-    ],
-    indirect=["train"],
-    ids=["AGE", "SM-SGE"],
-)
+@pytest.mark.parametrize(("train", "options"), [("AGE", {
+    "decoder_input": ("--decoder_input", "previous"), "seed": ("--seed", 5),
+    "centred": ("--centred",)
+}), ("SM-SGE", {"loss": ("--loss", "MSE"), "seed": ("--seed", 5), "D_h": ("--D_h", 8)})],
+                         indirect=["train"], ids=["AGE", "SM-SGE"])
 def test_resume_with_other_settings_is_refused(train, capsys, options):
     train("--epochs", 1)
     before = train.path("encoder", "last.pt").read_bytes()
@@ -94,8 +80,7 @@ def test_checkpoints_of_other_data_are_refused(train, write_dataset, capsys):
     write_dataset(train.data, "IAS", 4, 5, 4, np.random.RandomState(0))
     encoder, recogniser = train.path("encoder", "best.pt"), train.path("recogniser", "best_A.pt")
     words = {
-        recogniser: "persons of IAS, found --dataset KS20",
-        encoder: "20 joints, these data have 25",
+        recogniser: "persons of IAS, found --dataset KS20", encoder: "20 joints, these data have 25"
     }
     for path in (recogniser, encoder):
         message = train.evaluate_error(capsys, path, "--probe", "probe", dataset="KS20")
@@ -103,9 +88,8 @@ def test_checkpoints_of_other_data_are_refused(train, write_dataset, capsys):
         message = train.evaluate_error(capsys, path, "--probe", "A", "--length", 4)
         assert "trained with f = 6, found --length 4" in message
     assert "unknown test split 'C'" in train.evaluate_error(capsys, recogniser, "--probe", "C")
-    ks20 = (
-        train.out / train.method / "KS20" / f"{train.path().name}_retrieval" / "encoder" / "best.pt"
-    )
+    ks20 = (train.out / train.method / "KS20" / f"{train.path().name}_retrieval" / "encoder"
+            / "best.pt")
     ks20.parent.mkdir(parents=True)
     ks20.write_bytes(encoder.read_bytes())
     message = train.error(capsys, "--task", "retrieval", "--mode", "Eval", dataset="KS20")

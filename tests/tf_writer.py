@@ -59,9 +59,8 @@ def block(entries: list[tuple[bytes, bytes]], restart_every: int, compression: i
         else:
             while shared < min(len(key), len(last)) and key[shared] == last[shared]:
                 shared += 1
-        out += (
-            varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
-        )
+        out += (varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:]
+                + value)
         last = key
     out += struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
     out += bytes([compression])
@@ -72,10 +71,9 @@ def table(entries: Mapping[bytes, bytes], per_block: int, compression: int = 0) 
     """A table file."""
     items, out, index = sorted(entries.items()), b"", []
     for first in range(0, len(items), per_block):
-        content = block(items[first : first + per_block], 16, compression)
+        content = block(items[first:first + per_block], 16, compression)
         index.append(
-            (items[first : first + per_block][-1][0], varint(len(out)) + varint(len(content) - 5))
-        )
+            (items[first:first + per_block][-1][0], varint(len(out)) + varint(len(content) - 5)))
         out += content
     handles = b""
     for content in (block([], 1), block(index, 1, compression)):
@@ -84,15 +82,9 @@ def table(entries: Mapping[bytes, bytes], per_block: int, compression: int = 0) 
     return out + handles.ljust(40, b"\0") + bytes.fromhex("57fb808b247547db")
 
 
-def write(
-    prefix: Path,
-    variables: Mapping[str, np.ndarray],
-    shards: int = 1,
-    per_block: int = 1000,
-    compression: int = 0,
-    dtypes: Mapping[str, int] | None = None,
-    checksum: Callable[[bytes], int] = masked,
-) -> None:
+def write(prefix: Path, variables: Mapping[str, np.ndarray], shards: int = 1, per_block: int = 1000,
+          compression: int = 0, dtypes: Mapping[str, int] | None = None,
+          checksum: Callable[[bytes], int] = masked) -> None:
     """Write a checkpoint; variables go to the shards in turn.
 
     dtypes: other type numbers to write down. checksum: of the arrays, a faster one for large ones.

@@ -33,30 +33,18 @@ class Script:
 
 SCRIPTS = {
     # Noise at which persons overlap, and yet there are clusters.
-    "SimMC": Script(
-        "train_simmc", ("--H", 16, "--batch_size", 32), "KS20/probe", "KS20", 8, 8, 2.5
-    ),
-    "statistics": Script(
-        "train_statistics",
-        ("--H", 16, "--batch_size", 32, "--rounds", 2, "--round_epochs", 2),
-        *("statistics/KS20/probe", "KS20", 8, 16, 2.0),
-    ),
+    "SimMC": Script("train_simmc", ("--H", 16, "--batch_size", 32), "KS20/probe", "KS20", 8, 8,
+                    2.5),
+    "statistics": Script("train_statistics",
+                         ("--H", 16, "--batch_size", 32, "--rounds", 2, "--round_epochs", 2),
+                         *("statistics/KS20/probe", "KS20", 8, 16, 2.0)),
     "DF": Script("train_df", ("--H", 16, "--batch_size", 16), "X+DF/KS20/probe", "KS20", 6, 8, 1.5),
-    "AGE": Script(
-        "train_age",
-        ("--hidden", 8, "--batch_size", 16, "--lr", 0.01),
-        "AGE/IAS/LA",
-        "IAS",
-        5,
-        8,
-        1.5,
-        "ap",
-    ),
+    "AGE": Script("train_age", ("--hidden", 8, "--batch_size", 16, "--lr", 0.01), "AGE/IAS/LA",
+                  "IAS", 5, 8, 1.5, "ap"),
     "SM-SGE": Script(
         "train_smsge",
         ("--D_h", 4, "--P", 2, "--batch_size", 20, "--lr", 0.01, "--recognition_lr", 0.01),
-        *("SM-SGE/IAS/IJPB", "IAS", 5, 4, 1.5, "recogniser_A"),
-    ),
+        *("SM-SGE/IAS/IJPB", "IAS", 5, 4, 1.5, "recogniser_A"))
 }
 
 
@@ -112,9 +100,8 @@ class Training:
         words = ("--checkpoint", checkpoint, *self.on(dataset), "--quiet")
         return results_of("evaluate", *words, *arguments)
 
-    def evaluate_error(
-        self, capsys, checkpoint: Path, *arguments: object, dataset: str = ""
-    ) -> str:
+    def evaluate_error(self, capsys, checkpoint: Path, *arguments: object,
+                       dataset: str = "") -> str:
         """The one line with which evaluate.py refuses a checkpoint."""
         words = ("--checkpoint", checkpoint, *self.on(dataset), "--quiet")
         return error_of(capsys, "evaluate", *words, *arguments)
@@ -123,9 +110,8 @@ class Training:
 def history(path: Path) -> list[dict]:
     """The rows of a history.csv without the seconds."""
     with path.open() as file:
-        return [
-            {k: v for k, v in row.items() if not k.startswith("s_")} for row in csv.DictReader(file)
-        ]
+        return [{k: v for k, v in row.items() if not k.startswith("s_")}
+                for row in csv.DictReader(file)]
 
 
 def without_time(result: Mapping) -> dict:
@@ -141,5 +127,4 @@ def pick(result: Mapping, names: Collection[str]) -> dict:
 def same(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
     """Whether two sets of weights are the same, to the bit."""
     return first.keys() == second.keys() and all(
-        torch.equal(first[name], second[name]) for name in first
-    )
+        torch.equal(first[name], second[name]) for name in first)

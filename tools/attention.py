@@ -48,9 +48,8 @@ def mean_alignment(model: AGE, skeletons: np.ndarray | Tensor) -> Tensor:
     return torch.stack(sums).sum(dim=0) / len(skeletons)
 
 
-def draw(
-    path: Path, models: Mapping[str, AGE], skeletons: np.ndarray, test: str
-) -> dict[str, dict[str, Any]]:
+def draw(path: Path, models: Mapping[str, AGE], skeletons: np.ndarray,
+         test: str) -> dict[str, dict[str, Any]]:
     """Draw the mean alignment of models by name over a test set beside the locality mask.
 
     Returns for each model the mean alignment and its share near the frames rebuilt, by axis.
@@ -141,8 +140,7 @@ def check(headers: Mapping[Path, Mapping[str, Any]], dataset: str) -> None:
             if values[name] != expected[name]:
                 found = f"expected {name} {expected[name]}, found {values[name]}"
                 raise InputError(
-                    f"{path}: {found}; only models of the same test and target compare"
-                )
+                    f"{path}: {found}; only models of the same test and target compare")
         if values["attention"] == "none":
             raise InputError(f"{path}: expected a model with attention, found --attention none")
 

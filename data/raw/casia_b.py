@@ -79,7 +79,7 @@ def arrange_protocols(recordings: Sequence[Recording]) -> list[Arrangement]:
     if len(persons) < 2 or len(views) < 2:
         found = f"{len(persons)} and {len(views)}"
         raise InputError(f"CASIA_B: expected at least 2 persons and 2 views, found {found}")
-    trained = persons[: min(TRAINING_PERSONS, len(persons) // 2)]
+    trained = persons[:min(TRAINING_PERSONS, len(persons) // 2)]
     matching = [TRAIN if own.person in trained else own.group for own in recordings]
     names = (TRAIN, *(name for name in CONDITIONS if name in matching))
     arrangements = [Arrangement(recordings, matching, names, MATCHING_LENGTHS)]

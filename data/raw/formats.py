@@ -41,10 +41,8 @@ _VORTANDER = "https://github.com/Vortander/KinectGait (clone it into the raw fol
 _LISBON = "http://vislab.isr.ist.utl.pt/datasets/#ks20 (on request)"
 _CASIA = "http://www.cbsr.ia.ac.cn/english/Gait%20Databases.asp (poses by OpenPose and 3DHumanPose)"
 # As in the papers; then the author's repository: cloned, as a zip, or its folder Data alone.
-_KGBD_FOLDERS = (
-    *("KGBD/kinect gait raw dataset", "KGBD/Data", "KGBD", "KinectGait/Data"),
-    *("KinectGait-master/Data", "KGBD/KinectGait/Data", "Data"),
-)
+_KGBD_FOLDERS = (*("KGBD/kinect gait raw dataset", "KGBD/Data", "KGBD", "KinectGait/Data"),
+                 *("KinectGait-master/Data", "KGBD/KinectGait/Data", "Data"))
 # fmt: off
 RAW = {
     "BIWI": RawDataset(read_biwi, by_group, every_shift, ("BIWI",), _PADUA, (10, 10), (10, 10)),
@@ -52,7 +50,7 @@ RAW = {
     "KGBD": RawDataset(read_kgbd, draw_recordings, back_to_back, _KGBD_FOLDERS, _VORTANDER,
                        (10, 10), (10, 10), marker="[Pp]erson*"),
     "KS20": RawDataset(read_ks20, draw_settings, every_shift, ("KS20",), _LISBON),
-    "CASIA_B": RawDataset(read_casia_b, None, half_overlapping, ("CASIA_B",), _CASIA, layout=1),
+    "CASIA_B": RawDataset(read_casia_b, None, half_overlapping, ("CASIA_B",), _CASIA, layout=1)
 }
 # fmt: on
 
@@ -65,8 +63,7 @@ def find(name: str, raw: Path) -> Path:
             return folder
     raise InputError(
         f"{name}: expected raw data, found none in {', '.join(map(str, folders))}; get it from "
-        f"{RAW[name].source}, or simulate it: python -m data.simulate --dataset {name} --raw {raw}"
-    )
+        f"{RAW[name].source}, or simulate it: python -m data.simulate --dataset {name} --raw {raw}")
 
 
 def arrange(name: str, recordings: Sequence[Recording], seed: int) -> list[Arrangement]:

@@ -23,7 +23,7 @@ KINECT_V1 = (
     "shoulder left", "elbow left", "wrist left", "hand left",
     "shoulder right", "elbow right", "wrist right", "hand right",
     "hip left", "knee left", "ankle left", "foot left",
-    "hip right", "knee right", "ankle right", "foot right",
+    "hip right", "knee right", "ankle right", "foot right"
 )
 # fmt: on
 JOINTS = len(KINECT_V1)
@@ -93,7 +93,7 @@ def read_recording(path: Path) -> tuple[list[int], np.ndarray, int]:
             to_numbers(line.split(";")[1:], path, number)
         raise
     frames, rest = divmod(len(lines), JOINTS)
-    return order, finite(coordinates, path)[: frames * JOINTS].reshape(frames, JOINTS, 3), rest
+    return order, finite(coordinates, path)[:frames * JOINTS].reshape(frames, JOINTS, 3), rest
 
 
 def _joint_order(names: list[str], path: Path) -> list[int]:

@@ -80,8 +80,7 @@ def _check_splits(recordings: Sequence[Recording], splits: Sequence[str], needed
     if empty:
         raise InputError(
             f"expected {needed}, one each for train, gallery and probe, found {len(recordings)} "
-            f"recordings of {len(persons)} persons, which leave none for {empty}; add recordings"
-        )
+            f"recordings of {len(persons)} persons, which leave none for {empty}; add recordings")
     for split in DRAWN:
         if absent := {person for person in persons if (person, split) not in pairs}:
             words = "%d of %d persons have no recording in split %r (the first: %d)"

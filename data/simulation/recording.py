@@ -46,10 +46,9 @@ class Actor:
             heading=np.deg2rad(random.normal(scene.heading, scene.heading_spread)),
             turn=np.deg2rad(random.normal(0, scene.turn)),
             sway=np.deg2rad(scene.sway * random.normal(1, 0.2)),
-            centre=np.array([random.normal(0, 0.15), scene.floor, random.uniform(2.5, 3.0)]),
-            speed=scene.speed * random.normal(1, 0.08),
-            rate=scene.sensor.rate,
-        )
+            centre=np.array([random.normal(0, 0.15), scene.floor,
+                             random.uniform(2.5, 3.0)]), speed=scene.speed * random.normal(1, 0.08),
+            rate=scene.sensor.rate)
         positions, heading = walk(change_posture(self.person, random), track, frames, random)
         tracked = scene.sensor.observe(positions, heading, clothes, random)
         sine, cosine = np.sin(np.deg2rad(scene.tilt)), np.cos(np.deg2rad(scene.tilt))
@@ -83,7 +82,7 @@ class Request:
 
     def actors(self) -> Iterator[Actor]:
         """The persons; one does not depend on how many others there are."""
-        seeds = RandomState(self.seed).randint(2**31 - 1, size=1000)[: self.persons]
+        seeds = RandomState(self.seed).randint(2**31 - 1, size=1000)[:self.persons]
         for number, seed in enumerate(progress(seeds, desc=f"{self.dataset}: persons", unit="")):
             random = RandomState(seed)
             yield Actor(number, draw_person(random), self.frames, random)

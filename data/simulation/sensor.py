@@ -12,10 +12,8 @@ from numpy.random import RandomState
 from data.simulation.walkers import JOINTS, slow_noise, to_sensor
 
 # Limbs: what a tracker loses, misplaces or lets drift together.
-LIMBS = (
-    *((4, 5, 6, 7, 21, 22), (8, 9, 10, 11, 23, 24), (12, 13, 14, 15), (16, 17, 18, 19)),
-    *((3,), (0, 1, 2, 20)),
-)
+LIMBS = (*((4, 5, 6, 7, 21, 22), (8, 9, 10, 11, 23, 24), (12, 13, 14, 15), (16, 17, 18, 19)),
+         *((3,), (0, 1, 2, 20)))
 LEFT_JOINTS, RIGHT_JOINTS = LIMBS[0] + LIMBS[2], LIMBS[1] + LIMBS[3]
 # Hands and feet, the ends of the limbs, are tracked worse than the trunk.
 UNCERTAINTY = np.ones((JOINTS, 1))
@@ -40,9 +38,8 @@ class Sensor:
     scale: float = 0.0  # relative error of a recording's body size: a camera takes small for far
     rate: float = 30.0  # frames a second
 
-    def observe(
-        self, positions: np.ndarray, heading: np.ndarray, clothes: np.ndarray, random: RandomState
-    ) -> np.ndarray:
+    def observe(self, positions: np.ndarray, heading: np.ndarray, clothes: np.ndarray,
+                random: RandomState) -> np.ndarray:
         """Tracked positions (frames, 25, 3) of true positions (frames, 25, 3), in its own axes.
 
         heading: (frames,) direction in which the body faces, radians, 0 towards the sensor.
@@ -60,13 +57,11 @@ class Sensor:
 
     def _drift(self, frames: int, random: RandomState) -> np.ndarray:
         """Slow errors (frames, 25, 3) in the body's axes: half of the variance is a limb's."""
-        joints, limbs = (
-            slow_noise(frames, 3 * count, self.rate, self.drift_seconds, random)
-            for count in (JOINTS, len(LIMBS))
-        )
+        joints, limbs = (slow_noise(frames, 3 * count, self.rate, self.drift_seconds, random)
+                         for count in (JOINTS, len(LIMBS)))
         joints = joints.reshape(frames, JOINTS, 3)
         for number, limb in enumerate(LIMBS):
-            joints[:, limb] += limbs[:, None, 3 * number : 3 * number + 3]
+            joints[:, limb] += limbs[:, None, 3 * number:3 * number + 3]
         return self.drift * np.sqrt(0.5) * UNCERTAINTY * joints
 
     def _jumps(self, frames: int, random: RandomState) -> np.ndarray:
@@ -111,5 +106,5 @@ def lost_joints(frames: int, rate: float, random: RandomState) -> np.ndarray:
     state[random.random_sample(state.shape) < 0.04] = 1
     for start in np.flatnonzero(random.random_sample(frames) < rate / 2.5):  # the mean length
         limb = LIMBS[random.randint(4)]  # an arm or a leg
-        state[start : start + random.randint(1, 5), limb] = 0
+        state[start:start + random.randint(1, 5), limb] = 0
     return state

@@ -27,7 +27,7 @@ LENGTHS = {
     "shoulder_width": (0.210, 0.060, 0.0), "shoulder_drop": (0.030, 0.150, 0.010),
     "thigh": (0.240, 0.035, 0.008), "shank": (0.230, 0.035, 0.008), "foot": (0.070, 0.080, 0.010),
     "upper_arm": (0.165, 0.040, 0.010), "forearm": (0.145, 0.040, 0.010),
-    "hand": (0.048, 0.080, 0.010),
+    "hand": (0.048, 0.080, 0.010)
 }
 # Gait and posture: mean, standard deviation between persons, and the sides. Radians unless said.
 GAIT = {
@@ -44,14 +44,12 @@ GAIT = {
     "roll": (0.03, 0.015, 0.0), "list": (0.0, 0.025, 0.0),  # leaning to one side
     "pelvis_turn": (0.09, 0.03, 0.0), "shoulder_turn": (0.10, 0.04, 0.0),
     "shoulder_twist": (0.0, 0.05, 0.0),  # one shoulder carried in front
-    "bob": (0.08, 0.03, 0.0),  # nodding of the trunk, twice a stride
+    "bob": (0.08, 0.03, 0.0)  # nodding of the trunk, twice a stride
 }
 # fmt: on
 # What differs between a person's recordings, by a share of the standard deviation between persons.
-POSTURE = (
-    *("lean", "slouch", "head_tilt", "list", "shoulder_twist", "arm_swing", "arm_flexion"),
-    *("arm_spread", "elbow_flexion", "elbow_swing", "hip_swing", "toe_out"),
-)
+POSTURE = (*("lean", "slouch", "head_tilt", "list", "shoulder_twist", "arm_swing", "arm_flexion"),
+           *("arm_spread", "elbow_flexion", "elbow_swing", "hip_swing", "toe_out"))
 POSTURE_CHANGE = 0.2
 
 
@@ -83,7 +81,6 @@ class Track:
 
 def draw_person(random: RandomState) -> Person:
     """A person from the tables."""
-
     def draw(mean: float, spread: float, side: float) -> np.ndarray:
         return mean + spread * random.normal() + side * random.normal(size=2)
 
@@ -100,9 +97,8 @@ def change_posture(person: Person, random: RandomState) -> Person:
     return Person(person.lengths, gait)
 
 
-def slow_noise(
-    frames: int, width: int, rate: float, seconds: float, random: RandomState
-) -> np.ndarray:
+def slow_noise(frames: int, width: int, rate: float, seconds: float,
+               random: RandomState) -> np.ndarray:
     """Noise (frames, width) of unit variance whose correlation falls to 1/e in `seconds`."""
     keep = np.exp(-1 / (rate * seconds))
     drive = random.normal(size=(frames, width))
@@ -110,9 +106,8 @@ def slow_noise(
     return lfilter([1.0], [1.0, -keep], drive, axis=0)
 
 
-def walk(
-    person: Person, track: Track, frames: int, random: RandomState
-) -> tuple[np.ndarray, np.ndarray]:
+def walk(person: Person, track: Track, frames: int,
+         random: RandomState) -> tuple[np.ndarray, np.ndarray]:
     """True positions (frames, 25, 3) in the sensor's axes, and headings (frames,) in radians."""
     seconds = (np.arange(frames) - (frames - 1) / 2) / track.rate
     speed = max(track.speed, 0.0)
@@ -186,12 +181,10 @@ def _place_leg(joints: np.ndarray, person: Person, side: int, phase: np.ndarray,
     bend = np.abs(gait["knee_flexion"]) + vigour * (gait["knee_swing"] * swing + 0.22 * stance)
     lift = 1.40 + thigh - bend + vigour * gait["ankle_swing"] * np.sin(phase + 0.5)
     first = 12 if side == LEFT else 16
-    joints[:, first : first + 4] = _chain(
-        hip,
-        length["thigh"] * _hanging(thigh, sign * gait["stance"]),
+    joints[:, first:first + 4] = _chain(
+        hip, length["thigh"] * _hanging(thigh, sign * gait["stance"]),
         length["shank"] * _hanging(thigh - bend, sign * gait["stance"]),
-        length["foot"] * _hanging(lift, sign * gait["toe_out"]),
-    )
+        length["foot"] * _hanging(lift, sign * gait["toe_out"]))
 
 
 def _place_trunk(joints: np.ndarray, person: Person, phase: np.ndarray, vigour: float):
@@ -222,10 +215,6 @@ def _place_arm(joints: np.ndarray, person: Person, side: int, phase: np.ndarray,
     forearm, thumb = _hanging(arm + elbow, 0.3 * spread), _hanging(arm + elbow + 0.6, -1.5 * spread)
     shoulder, tip = (4, 21) if side == LEFT else (8, 23)
     chain = [*range(shoulder, shoulder + 4), tip]
-    joints[:, chain] = _chain(
-        joints[:, shoulder],
-        length["upper_arm"] * _hanging(arm, spread),
-        length["forearm"] * forearm,
-        *[length["hand"] * forearm] * 2,
-    )
+    joints[:, chain] = _chain(joints[:, shoulder], length["upper_arm"] * _hanging(arm, spread),
+                              length["forearm"] * forearm, *[length["hand"] * forearm] * 2)
     joints[:, tip + 1] = joints[:, shoulder + 2] + length["hand"] * thumb

@@ -18,8 +18,7 @@ KGBD_JOINTS = (  # in the order of the file
     *("Head", "Shoulder-Center", "Shoulder-Right", "Shoulder-Left", "Elbow-Right", "Elbow-Left"),
     *("Wrist-Right", "Wrist-Left", "Hand-Right", "Hand-Left", "Spine", "Hip-centro", "Hip-Right"),
     *("Hip-Left", "Knee-Right", "Knee-Left", "Ankle-Right", "Ankle-Left", "Foot-Right"),
-    "Foot-Left",
-)
+    "Foot-Left")
 CASIA_JOINTS = (3, 2, 8, 9, 10, 4, 5, 6, 16, 17, 18, 12, 13, 14)
 BIWI_TEST_SHARE = 28 / 50
 BIWI_EXTRA_SHARE = 0.02  # of the frames, in which lines for a second body follow the 20 joints
@@ -98,9 +97,8 @@ def write_ias(request: Request) -> None:
             _write_walks(folder, "{:05d}_skel.txt", actor, scene, clothes, request.recordings)
 
 
-def _write_walks(
-    folder: Path, name: str, actor: Actor, scene: Scene, clothes: np.ndarray, walks: int
-) -> None:
+def _write_walks(folder: Path, name: str, actor: Actor, scene: Scene, clothes: np.ndarray,
+                 walks: int) -> None:
     """Walks as Kinect v1 gives them, a file a frame; between two walks the numbers leap.
 
     A line a joint: `id,x,y,z,u,v,TrackingState,QualityFlag`. name: from frame number and timestamp.

@@ -54,10 +54,8 @@ def encode_without_attention(w, x, decoder_inputs=None):
 def locality_mask(f, reverse, dtype):
     """The Gaussian around the frame that each step rebuilds, (f, f)."""
     centres = [f - 1 - t if reverse else t for t in range(f)]
-    rows = [
-        [math.exp(-((i - centre) ** 2) / (2 * (f / 2) ** 2)) for i in range(f)]
-        for centre in centres
-    ]
+    rows = [[math.exp(-((i - centre)**2) / (2 * (f / 2)**2)) for i in range(f)]
+            for centre in centres]
     return torch.tensor(rows, dtype=dtype)
 
 
@@ -79,10 +77,8 @@ def encode(w, x, decoder_inputs=None, mask=None):
         if mask is not None:
             weights = torch.stack([row * mask[t] / (row * mask[t]).sum() for row in weights])
         context = (weights[:, :, None] * h).sum(1)
-        a = (
-            torch.cat([s, context], dim=1)
-            @ w["decode/decoder/Attention_Wrapper/attention_layer/kernel"]
-        )
+        a = (torch.cat([s, context], dim=1)
+             @ w["decode/decoder/Attention_Wrapper/attention_layer/kernel"])
         alignment.append(weights)
         encodings.append(context)
         reconstruction.append(a @ w["decode/decoder/dense/kernel"] + w["decode/decoder/dense/bias"])
@@ -94,9 +90,9 @@ def losses(w, x, locality=True, reverse=True, decoder_inputs=None):
     f = x.shape[1]
     target = x.flip(1) if reverse else x
     alignment, reconstruction, _ = encode(w, x, decoder_inputs)
-    out = {"reconstruction": 0.5 * ((reconstruction - target) ** 2).sum()}
+    out = {"reconstruction": 0.5 * ((reconstruction - target)**2).sum()}
     mask = locality_mask(f, reverse, x.dtype)
-    local = 0.5 * ((alignment - alignment * mask) ** 2).sum()
+    local = 0.5 * ((alignment - alignment * mask)**2).sum()
     out["locality"] = local if locality else torch.zeros_like(local)
     out["l2"] = 0.02 * sum(0.5 * (v**2).sum() for v in w.values())
     out["total"] = out["reconstruction"] + out["locality"] + out["l2"]
@@ -107,16 +103,12 @@ class Training:
     """Three separate models with TensorFlow's Adam, a variable at a time. variables: a dict for
     each axis.
     """
-
     def __init__(self, variables, lr, clip):
         self.lr, self.clip, self.steps = lr, clip, 0
-        self.variables = [
-            {name: v.clone().requires_grad_() for name, v in w.items()} for w in variables
-        ]
-        self.m, self.v = (
-            [{name: torch.zeros_like(v) for name, v in w.items()} for w in variables]
-            for _ in range(2)
-        )
+        self.variables = [{name: v.clone().requires_grad_() for name, v in w.items()}
+                          for w in variables]
+        self.m, self.v = ([{name: torch.zeros_like(v) for name, v in w.items()} for w in variables]
+                          for _ in range(2))
 
     def step(self, skeletons):
         """One update of all axes by skeletons (B, f, J, 3). Returns the loss terms of each axis."""

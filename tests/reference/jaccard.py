@@ -9,7 +9,7 @@ from sklearn.cluster import DBSCAN
 def nearest_neighbours(x: np.ndarray, k: int) -> np.ndarray:
     """(N, k) nearest neighbours of x (N, d) by brute force, the lower index first among equals."""
     x = x.astype(np.float64)
-    distances = ((x[:, None] - x[None]) ** 2).sum(axis=2)
+    distances = ((x[:, None] - x[None])**2).sum(axis=2)
     return np.argsort(distances, axis=1, kind="stable")[:, :k]
 
 
@@ -50,9 +50,8 @@ def _reciprocal(rank: np.ndarray, i: int, k: int) -> np.ndarray:
     return near[(rank[near, :k] == i).any(axis=1)]
 
 
-def cluster(
-    x: np.ndarray, rank: np.ndarray, eps: float, min_samples: int, k2: int = 6
-) -> np.ndarray:
+def cluster(x: np.ndarray, rank: np.ndarray, eps: float, min_samples: int,
+            k2: int = 6) -> np.ndarray:
     """Labels (N,) of scikit-learn's DBSCAN on the dense matrix of Jaccard distances."""
     distances = jaccard_distance(x, rank, k2)
     return DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit_predict(distances)

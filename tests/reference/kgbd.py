@@ -13,4 +13,4 @@ def read_file(path: Path) -> np.ndarray:
             _, x, y, z = line.split(";")
             coordinates.append([float(x), float(y), float(z)])
     frames = len(coordinates) // 20
-    return np.array(coordinates[: frames * 20]).reshape(frames, 20, 3)
+    return np.array(coordinates[:frames * 20]).reshape(frames, 20, 3)

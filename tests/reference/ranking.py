@@ -10,9 +10,8 @@ def evaluate(probe, probe_ids, gallery, gallery_ids) -> dict[str, float]:
     return evaluate_distances(cdist(probe, gallery), probe_ids, gallery_ids)
 
 
-def evaluate_distances(
-    distances: np.ndarray, probe_ids, gallery_ids, exclude_self: bool = False
-) -> dict[str, float]:
+def evaluate_distances(distances: np.ndarray, probe_ids, gallery_ids,
+                       exclude_self: bool = False) -> dict[str, float]:
     """Figures of distances (P, G). exclude_self: a row's own column is left out."""
     first, precision = [], []
     for i, row in enumerate(distances):

@@ -23,9 +23,6 @@ def evaluate(scores, labels):
             cmc[n] += 1 / N
         loss -= np.log(np.exp(row[label]) / np.exp(row).sum()) / N
     return {
-        "rank": cmc,
-        "nAUC_roc": wins / pairs,
-        "nAUC_cmc": sum(cmc) / C,
-        "loss": loss,
-        "confusion": confusion,
+        "rank": cmc, "nAUC_roc": wins / pairs, "nAUC_cmc": sum(cmc) / C, "loss": loss,
+        "confusion": confusion
     }

@@ -50,23 +50,19 @@ def lstms(model: SMSGE) -> dict[str, Callable[[Tensor], Tensor]]:
         for layer, into in enumerate((own.into_first[s], own.into_second[s])):
             weights[f"weight_ih_l{layer}"] = lstm_gates_to_torch(into).T.contiguous()
             weights[f"weight_hh_l{layer}"] = lstm_gates_to_torch(
-                own.recurrent[layer][s]
-            ).T.contiguous()
-            weights[f"bias_ih_l{layer}"] = lstm_gates_to_torch(
-                own.bias[layer][s] + forget.flatten()
-            )
+                own.recurrent[layer][s]).T.contiguous()
+            weights[f"bias_ih_l{layer}"] = lstm_gates_to_torch(own.bias[layer][s]
+                                                               + forget.flatten())
             weights[f"bias_hh_l{layer}"] = torch.zeros(4 * model.D_h)
         width = len(own.into_first[s])
         module = nn.LSTM(width, model.D_h, num_layers=2, batch_first=True, device="meta")
         found[scale] = lambda x, module=module, weights=weights: functional_call(
-            module, weights, x
-        )[0]
+            module, weights, x)[0]
     return found
 
 
-def losses(
-    model: SMSGE, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
-) -> dict[str, Tensor]:
+def losses(model: SMSGE, graphs: Mapping[str, Tensor],
+           subsets: Sequence[Sequence[int]]) -> dict[str, Tensor]:
     """The four losses (l1, no pred_margin)."""
     fused, lstm = nodes(model, graphs), lstms(model)
     out = {}
@@ -90,10 +86,8 @@ def states(model: SMSGE, graphs: Mapping[str, Tensor]) -> Tensor:
     fused, lstm = nodes(model, graphs), lstms(model)
     f = graphs[model.scales[0]].shape[1]
     rows = [
-        torch.cat(
-            [lstm[scale](fused[scale][:, :k].flatten(2))[:, -1] for scale in model.scales], dim=1
-        )
-        for k in range(1, f + 1)
+        torch.cat([lstm[scale](fused[scale][:, :k].flatten(2))[:, -1]
+                   for scale in model.scales], dim=1) for k in range(1, f + 1)
     ]
     return torch.stack(rows, dim=1)
 
@@ -102,9 +96,8 @@ def gradients(model: SMSGE, losses: Mapping[str, Tensor]) -> dict[str, SMSGE]:
     """For each loss a copy of the model that holds its gradients in place of the weights."""
     result = {}
     for scale, loss in losses.items():
-        found = torch.autograd.grad(
-            loss, list(model.parameters()), retain_graph=True, allow_unused=True
-        )
+        found = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True,
+                                    allow_unused=True)
         result[scale] = copy.deepcopy(model)
         for parameter, gradient in zip(result[scale].parameters(), found, strict=True):
             parameter.data = torch.zeros_like(parameter) if gradient is None else gradient
@@ -115,7 +108,6 @@ class PlainStep:
     """Four backward passes, four Adam optimisers over all that each loss reaches, a variable at a
     time.
     """
-
     def __init__(self, model: SMSGE, lr: float):
         self.model, self.lr, self.steps = model, lr, 0
         self.moments = {
@@ -123,9 +115,8 @@ class PlainStep:
             for scale in model.scales
         }
 
-    def __call__(
-        self, graphs: Mapping[str, Tensor], subsets: Sequence[Sequence[int]]
-    ) -> dict[str, Tensor]:
+    def __call__(self, graphs: Mapping[str, Tensor],
+                 subsets: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Train on one batch; returns the losses before the step, detached."""
         self.steps += 1
         rate = self.lr * math.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
@@ -137,9 +128,8 @@ class PlainStep:
         }
         with torch.no_grad():
             for scale, moments in self.moments.items():
-                for parameter, (m, v), gradient in zip(
-                    parameters, moments, gradients[scale], strict=True
-                ):
+                for parameter, (m, v), gradient in zip(parameters, moments, gradients[scale],
+                                                       strict=True):
                     if gradient is not None:
                         m.copy_(0.9 * m + 0.1 * gradient)
                         v.copy_(0.999 * v + 0.001 * gradient**2)
