@@ -18,7 +18,6 @@ from engine.settings import AGESettings
 from models.statistics import WindowLDA, WindowStatistics
 from reid import ranking
 
-# Fitted to the training windows without labels.
 FITTED = {"statistics": partial(WindowStatistics, parts=1), "window-LDA": WindowLDA}
 BASELINES = (*DESCRIPTORS, *FITTED)
 

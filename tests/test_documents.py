@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md")), *PAGES]
 FOLDERS = [ROOT / folder / "README.md" for folder in ("Datasets", "ReID_Models")]
-SCRIPTS = ("preprocess", "train_simmc", "train_smsge", "train_age", "train_df", "evaluate")
-SCRIPTS += ("reproduce", "data.simulate", "tools.attention", "benchmarks.__main__")
+SCRIPTS = ("preprocess", "train_simmc", "train_statistics", "train_smsge", "train_age", "train_df")
+SCRIPTS += ("evaluate", "reproduce", "data.simulate", "tools.attention", "benchmarks.__main__")
 # Options of the released code and of pip.
 OTHERS = {"--frozen", "--concate", "--abla", "--no_MSR", "--consecutive_pre", "--random_sample"}
 OTHERS |= {"--index-url"}
