@@ -11,15 +11,8 @@ from training import RETRIEVAL, history, pick, same, without_time
 
 import data
 from engine import checkpoint
-from models.statistics import (
-    Statistics,
-    WindowLDA,
-    WindowStatistics,
-    class_contrast,
-    frame_descriptor,
-    frame_size,
-    join_nearest,
-)
+from models import statistics as paper
+from models.statistics import Statistics, WindowLDA, WindowStatistics
 from train_statistics import learning_rate
 
 JOINTS = (14, 17, 20, 25)
@@ -49,8 +42,8 @@ def plain_frames(skeletons: torch.Tensor) -> np.ndarray:
 def test_descriptor_and_statistics(joints):
     skeletons = walks(joints, 9)
     frames = plain_frames(skeletons)
-    assert frames.shape[2] == frame_size(joints)
-    np.testing.assert_allclose(frame_descriptor(skeletons), frames, atol=1e-5)
+    assert frames.shape[2] == paper.frame_size(joints)
+    np.testing.assert_allclose(paper.frame_descriptor(skeletons), frames, atol=1e-5)
     standardised = (frames - frames.mean(axis=(0, 1))) / frames.std(axis=(0, 1))
     windows = np.concatenate([standardised.mean(axis=1), standardised.std(axis=1)], axis=1)
     expected = (windows - windows.mean(axis=0)) / windows.std(axis=0)
@@ -73,7 +66,7 @@ def test_window_lda_against_the_dense_eigenproblem(joints):
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     found = WindowLDA(joints, directions=20).fit(skeletons)(skeletons)
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-3)
-    assert WindowLDA(joints)(skeletons).shape == (60, min(80, frame_size(joints)))
+    assert WindowLDA(joints)(skeletons).shape == (60, min(80, paper.frame_size(joints)))
 
 
 def test_window_lda_finds_what_lasts():
@@ -107,7 +100,7 @@ def test_class_contrast():
     labels = np.array([0, 3, 1, 2, 2])
     cosines = [[x @ y / np.linalg.norm(y) / 0.1 for y in c] for x in v]
     terms = [np.log(np.exp(row).sum()) - row[k] for row, k in zip(cosines, labels, strict=True)]
-    found = class_contrast(*(torch.from_numpy(x) for x in (v, labels, c)), 0.1)
+    found = paper.class_contrast(*(torch.from_numpy(x) for x in (v, labels, c)), 0.1)
     assert found.item() == pytest.approx(np.mean(terms))
 
 
@@ -197,7 +190,7 @@ def test_nearest_classes_are_joined():
     means = torch.stack([angles.cos(), angles.sin()], dim=1)
     labels = torch.tensor([4, 0, 1, 1, 2, 3, 0])
     spread = torch.tensor([0, 0.01, 0.02, -0.02, 0, 0, -0.01])[:, None]
-    joined = join_nearest(means[labels] + spread, labels)
+    joined = paper.join_nearest(means[labels] + spread, labels)
     assert joined.tolist() == [2, 0, 0, 0, 1, 2, 0]
 
 
