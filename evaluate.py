@@ -67,22 +67,35 @@ def main() -> None:
         where = {"dataset": options.dataset or saved["dataset"], "seed": saved["seed"]}
         options = replace(options, checkpoint=path, **where)
     if options.recognise:
-        options, name, figures = train_classifier(options)
-        print(classifiers.table(figures["tests"], name, corner(options)))
+        score, table = train_classifier, classifiers.table
     elif "recogniser" in saved:
-        options, name, figures = score_recogniser(options, saved)
-        rows = ((f"{name} {test}", row) for test, row in figures["tests"].items())
-        print(results.recognition_table(rows, corner(options)))
+        score, table = score_recogniser, tests_table
     else:
-        score = score_files if options.gallery else score_model
-        options, name, figures = score(options, saved)
-        print(results.retrieval_table([(name, figures)], corner(options)))
+        score, table = score_files if options.gallery else score_model, retrieval_table
+    options, name, figures = score(options, saved)
+    where = options.dataset, options.length, options.data, options.view
+    origin = {} if options.gallery else {"data": provenance.describe(*where)}
+    simulated = " simulated" * bool(origin and origin["data"]["simulated"])
+    print(table(figures, name, "" if options.gallery else options.dataset + simulated))
     if options.export:
         checkpoint.save(options.export, {**saved, "figures": figures})
     if options.json:
         kind = "recognition" if "rank" in figures else "retrieval"
-        content = {"kind": kind, "method": name, **describe(options), **figures}
-        results.write_json(options.json, content)
+        names = ("dataset", "probe", "length", "protocol", "seed")
+        content = {"kind": kind, "method": name, **{n: getattr(options, n) for n in names}}
+        content |= {"epoch": None} | ({} if options.view is None else {"view": options.view})
+        results.write_json(options.json, content | origin | figures)
+
+
+def retrieval_table(figures: dict[str, Any], name: str, corner: str) -> str:
+    """The figures as a row of a printed table."""
+    return results.retrieval_table([(name, figures)], corner)
+
+
+def tests_table(figures: dict[str, Any], name: str, corner: str) -> str:
+    """The figures of every test split as rows of a printed table."""
+    rows = ((f"{name} {test}", row) for test, row in figures["tests"].items())
+    return results.recognition_table(rows, corner)
 
 
 def check(options: Options) -> None:
@@ -145,7 +158,7 @@ def score_recogniser(options: Options, saved: dict[str, Any]) -> Scores:
     return options, saved["method"], {**figures[test], "tests": figures}
 
 
-def train_classifier(options: Options) -> Scores:
+def train_classifier(options: Options, saved: dict[str, Any]) -> Scores:
     """A classifier trained on the recognition protocol's sets; the figures of --probe on top."""
     row, name = datasets.get(options.dataset), options.recognise
     default = row.default_length if options.view is None else row.view_length
@@ -192,25 +205,6 @@ def score_untrained(sets: Retrieval, options: Options, device: torch.device) -> 
     settings = SimMCSettings()
     model = SimMC(sets.joints * 3, settings.H, settings.D, generator).to(device)
     return evaluation.score_encoder(model, sets, options.protocol)
-
-
-def describe(options: Options) -> dict[str, Any]:
-    """What was evaluated, for the JSON file; None where nothing tells."""
-    names = ("dataset", "probe", "length", "protocol", "seed")
-    content = {name: getattr(options, name) for name in names} | {"epoch": None}
-    content |= {} if options.view is None else {"view": options.view}
-    return content | ({} if options.gallery else {"data": data_of(options)})
-
-
-def corner(options: Options) -> str:
-    """The data set, for the printed table; figures from simulated data say so."""
-    simulated = not options.gallery and data_of(options)["simulated"]
-    return "" if options.gallery else options.dataset + " simulated" * simulated
-
-
-def data_of(options: Options) -> dict[str, Any]:
-    """Where the data of the evaluation come from."""
-    return provenance.describe(options.dataset, options.length, options.data, options.view)
 
 
 if __name__ == "__main__":

@@ -27,12 +27,11 @@ from engine import features, results
 from engine.early_stopping import EarlyStopping
 from engine.evaluation import score_encoder
 from engine.features import Source
-from engine.optimizer import TFAdam
+from engine.optimizer import TFAdam, one_thread
 from engine.options import parse_training
 from engine.retrieval import RetrievalOptions, describe, report, run_retrieval, stop_reason
 from engine.run import Run, mean_losses
 from engine.settings import SimMCSettings
-from engine.threads import one_thread
 from engine.timer import Timer
 from models.simmc import SimMC, check_masks, draw_masks, masked_mean, mean_of_clusters
 from reid import cluster_quality

@@ -90,11 +90,12 @@ def recognise(name: str, sets: Recognition, settings: Settings, seed: int, devic
     return figures
 
 
-def table(figures: Mapping[str, Mapping[str, Any]], name: str, corner: str = "") -> str:
+def table(figures: Mapping[str, Any], name: str, corner: str = "") -> str:
     """The figures of every test, as text; best and last where there are epochs. corner: title."""
+    tests = figures["tests"]
     if isinstance(SETTINGS[name], LSTM):
-        return recognition_training.table(figures, name, corner)
-    rows = ((f"{name} {test}", row["best"]) for test, row in figures.items())
+        return recognition_training.table(tests, name, corner)
+    rows = ((f"{name} {test}", row["best"]) for test, row in tests.items())
     return results.recognition_table(rows, corner)
 
 

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from common.files import write_whole
 
 RETRIEVAL = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP"}
@@ -67,8 +65,3 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def write_array(path: Path, values: Iterable[float]) -> None:
-    """Write numbers as a float64 .npy file, whole or not at all."""
-    write_whole(path, lambda file: np.save(file, np.array(list(values), dtype=np.float64)))

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.files import hold
+from common.files import hold, write_whole
 from common.log import log, log_to
 from data import provenance
 from engine import checkpoint, results, settings
@@ -167,7 +168,8 @@ class Run:
         """Write every column of the history as an array file, NaN where an epoch has no value."""
         for name in dict.fromkeys(name for row in self.history for name in row):
             values = [row.get(name, np.nan) for row in self.history]
-            results.write_array(self.path("arrays") / f"{name}.npy", values)
+            array = np.array(values, dtype=np.float64)
+            write_whole(self.path("arrays") / f"{name}.npy", partial(np.save, arr=array))
 
     def write_results(self, content: Mapping[str, Any]) -> None:
         """Write the results as JSON: results.json of a training run, and --json."""
