@@ -63,7 +63,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     model, generator = new_model(options, sets.joints)
     model.to(device)
     pretraining.describe(options, model, order, sets)
-    train_encoders(run.phase("encoder"), options, model, skeletons, batches)
+    epoch = train_encoders(run.phase("encoder"), options, model, skeletons, batches)
     name, test = next(iter(pretraining.tests_of(options.probe, sets).items()))
     content, figures = {}, {}
     if settings.attention != "none":
@@ -73,7 +73,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, rng, generator)
     untrained, _ = new_model(options, sets.joints)
-    pretraining.report(run, options, device, untrained.to(device), figures, content)
+    pretraining.report(run, options, model, epoch, untrained.to(device), figures, content)
 
 
 def new_model(options: PhaseOptions, joints: int) -> tuple[AGE, torch.Generator]:
@@ -96,8 +96,8 @@ def encoder_batches(options: PhaseOptions, order: np.ndarray, skeletons: Tensor)
 
 
 def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tensor,
-                   batches: list[Tensor]) -> None:
-    """Rebuild the sequences (N, f, J, 3) of fixed batches; the last weights count."""
+                   batches: list[Tensor]) -> int:
+    """Rebuild the sequences (N, f, J, 3) of fixed batches. Returns the last weights' epoch."""
     settings = options.settings
     optimizers = {axis: TFAdam(own.parameters(), settings.lr) for axis, own in model.axes.items()}
     validation = Validation()
@@ -134,6 +134,7 @@ def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tenso
             done = epoch == settings.pre_epochs or validation.all_stopped
             run.save_last(epoch, parts, seconds=0 if done else pretraining.SAVE_SECONDS)
     run.save_best(model, epoch, {})
+    return epoch
 
 
 class Validation:
@@ -179,7 +180,7 @@ def train_recogniser(run: Run, options: PhaseOptions, model: AGE, sets: Recognit
     recogniser = Recogniser(rows.shape[2], persons, settings.hidden, "mean", generator)
     plan = recognition_training.Plan(settings.recognition_epochs, settings.batch_size, settings.lr,
                                      whole_batches=protocol == "released", test_every=TEST_EVERY,
-                                     ties=True, patience=settings.patience)
+                                     ties=True, patience=settings.patience, quiet=options.quiet)
     phase, training = (run.phase(recogniser_name(settings)),
                        Rows(rows.flatten(0, 1)[:, None], labels))
     return recognition_training.train(phase, model, recogniser.to(rows.device), sets.persons,

@@ -74,14 +74,14 @@ def train(run: Run, options: Options, device: torch.device) -> None:
     pretraining.describe(options, model, order, sets)
     phase = run.phase("encoder")
     if options.pre_train:
-        train_encoder(phase, options, model, skeletons, batches, rng)
+        epoch = train_encoder(phase, options, model, skeletons, batches, rng)
     else:
-        pretraining.reload_encoder(phase, model)
+        epoch = pretraining.reload_encoder(phase, model)
     figures = {}
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, generator)
     untrained, _ = new_model(options, sets.joints)
-    pretraining.report(run, options, device, untrained.to(device), figures)
+    pretraining.report(run, options, model, epoch, untrained.to(device), figures)
 
 
 def new_model(options: Options, joints: int) -> tuple[SMSGE, torch.Generator]:
@@ -96,10 +96,10 @@ def new_model(options: Options, joints: int) -> tuple[SMSGE, torch.Generator]:
 
 
 def train_encoder(run: Run, options: Options, model: SMSGE, skeletons: Tensor,
-                  batches: list[Tensor], rng: np.random.RandomState) -> None:
+                  batches: list[Tensor], rng: np.random.RandomState) -> int:
     """Rebuild the graphs of the sequences (N, f, J, 3) of fixed batches from frame subsets.
 
-    The subsets come from rng. The last weights count.
+    The subsets come from rng. The last weights count. Returns their epoch.
     """
     settings, f = options.settings, skeletons.shape[1]
     graphs = model.graphs(skeletons)  # by scale, (N, f, nodes, 3)
@@ -120,6 +120,7 @@ def train_encoder(run: Run, options: Options, model: SMSGE, skeletons: Tensor,
             done = epoch == settings.pre_epochs
             run.save_last(epoch, parts, seconds=0 if done else pretraining.SAVE_SECONDS)
     run.save_best(model, epoch, {})
+    return epoch
 
 
 def draw(rng: np.random.RandomState, f: int, settings: SMSGESettings) -> list[np.ndarray]:
@@ -140,7 +141,7 @@ def train_recogniser(run: Run, options: Options, model: SMSGE, sets: Recognition
                                      settings.recognition_lr,
                                      whole_batches=options.protocol == "released",
                                      best_from=settings.best_from, patience=settings.patience,
-                                     save=bool(options.save_flag))
+                                     save=bool(options.save_flag), quiet=options.quiet)
     labels = torch.from_numpy(sets.train.labels).to(rows.device)
     phase = run.phase(f"recogniser_{options.probe}")
     return recognition_training.train(phase, model, recogniser, sets.persons, Rows(rows, labels),

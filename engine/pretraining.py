@@ -72,8 +72,11 @@ def describe(options: PhaseOptions, model: nn.Module, order: np.ndarray,
         model_size.describe(model, sets.train.skeletons)
 
 
-def reload_encoder(run: Run, model: nn.Module) -> None:
-    """Put the weights of the phase `run` into a model (--pre_train 0); InputError if of no use."""
+def reload_encoder(run: Run, model: nn.Module) -> int:
+    """Put the weights of the phase `run` into a model (--pre_train 0). Returns their epoch.
+
+    Raises InputError if there are none, or they are of other data or for another model.
+    """
     path = run.path("best.pt")
     content = checkpoint.load(path, run.method)
     names = ("dataset", "length", "protocol", "task", "view")
@@ -81,6 +84,7 @@ def reload_encoder(run: Run, model: nn.Module) -> None:
     checkpoint.expect(path, content["arguments"], model.arguments)
     checkpoint.load_weights(model, content["model"], path)
     log.info(f"encoder of {path}, epoch {content['epoch']}")
+    return content["epoch"]
 
 
 def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) -> None:
@@ -99,7 +103,10 @@ def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) 
             figures |= recogniser.score_saved(path, own, device, options.protocol)
         rows = [(f"{run.method} {name}", row) for name, row in figures.items()]
         print(f"{run.title}\n" + results.recognition_table(rows))
-    retrieval = score_retrieval(run, options, device)
+    path = run.phase("encoder").path("best.pt")
+    joints = datasets.get(options.dataset).joints
+    model, saved = load_model(path, joints, options.length, device)
+    retrieval = score_retrieval(run.method, options, model, saved["epoch"])
     if figures:
         first = next(iter(figures.values()))
         content = {"kind": "recognition", **first, "tests": figures, "retrieval": retrieval}
@@ -108,9 +115,9 @@ def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) 
         run.write_results(retrieval)
 
 
-def score_retrieval(run: Run, options: PhaseOptions, device: torch.device,
+def score_retrieval(method: str, options: PhaseOptions, model: nn.Module, epoch: int,
                     untrained: nn.Module | None = None) -> dict[str, Any]:
-    """Retrieval figures of the saved encoders as JSON content; printed as a table.
+    """Retrieval figures of the encoders of an epoch as JSON content; printed as a table.
 
     untrained: stands beside them, with the descriptors. Data without a gallery give {}.
     """
@@ -125,12 +132,10 @@ def score_retrieval(run: Run, options: PhaseOptions, device: torch.device,
             raise
         log.info(f"no retrieval figures: {error}")
         return {}
-    path = run.phase("encoder").path("best.pt")
-    model, saved = load_model(path, sets.joints, sets.length, device)
-    figures = {**evaluation.score_encoder(model, sets, protocol), "epoch": saved["epoch"]}
+    figures = {**evaluation.score_encoder(model, sets, protocol), "epoch": epoch}
     trained = ["train", *(row.recognition_train if options.task == "recognition" else ())]
     content = {"kind": "retrieval", **figures, "trained_on": trained}
-    rows = {run.method: figures}
+    rows = {method: figures}
     if untrained is not None:
         rows = {"untrained encoder": evaluation.score_encoder(untrained, sets, protocol), **rows}
         rows = features.baselines(options, size) | rows
@@ -142,9 +147,9 @@ def score_retrieval(run: Run, options: PhaseOptions, device: torch.device,
     return content
 
 
-def report(run: Run, options: PhaseOptions, device: torch.device, untrained: nn.Module,
+def report(run: Run, options: PhaseOptions, model: nn.Module, epoch: int, untrained: nn.Module,
            figures: dict[str, Any], content: dict[str, Any] | None = None) -> None:
-    """Print and write what a run has trained.
+    """Print and write what a run has trained: encoders up to an epoch, and their recogniser.
 
     untrained: encoders with their initial weights. figures: of recognition, best and last by test;
     empty after --task retrieval. content: what else the results say.
@@ -154,7 +159,7 @@ def report(run: Run, options: PhaseOptions, device: torch.device, untrained: nn.
         first = next(iter(tests_of(options.probe, figures)))
         content |= summary(figures, first)
         print(f"{run.title}\n" + table(figures, run.method))
-    retrieval = score_retrieval(run, options, device, untrained)
+    retrieval = score_retrieval(run.method, options, model, epoch, untrained)
     run.write_results(content | ({"retrieval": retrieval} if figures else retrieval))
 
 

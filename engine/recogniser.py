@@ -1,7 +1,7 @@
 """Recognisers: a recognition network on the frozen features of an encoder, data and scores."""
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from engine import checkpoint
 from engine.encoding import encode_rows, load_model, settings_of
 from engine.evaluation import released_test
 from engine.options import DataOptions
-from engine.run import Run
 from models.recognition import RecognitionNetwork
 from reid.recognition import evaluate
 
@@ -73,18 +72,6 @@ def rows_of_tests(model: nn.Module, sets: Recognition, settings: Any,
     """Every test set for the recogniser, by name."""
     parts = {name: (test.skeletons, test.labels) for name, test in sets.tests.items()}
     return {name: rows_of_test(model, *p, settings, protocol) for name, p in parts.items()}
-
-
-def save(run: Run, test: str | None, encoder: nn.Module, recogniser: Recogniser,
-         persons: np.ndarray, weights: Mapping[str, Tensor], figures: dict[str, Any]) -> None:
-    """Write encoder and network as one checkpoint: best_<test>.pt, or final.pt without a test.
-
-    persons: the data files' label of each class. figures: with epoch and step.
-    """
-    part = {"model": dict(weights), "arguments": recogniser.arguments, "test": test}
-    part["persons"] = [int(person) for person in persons]
-    file = f"best_{test}.pt" if test else "final.pt"
-    run.save_best(encoder, figures["epoch"], figures, file, recogniser=part)
 
 
 def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: str,

@@ -17,7 +17,7 @@ from common.log import log
 from engine import checkpoint, results
 from engine.early_stopping import EarlyStopping
 from engine.optimizer import TFAdam, train_batch
-from engine.recogniser import Recogniser, Rows, save
+from engine.recogniser import Recogniser, Rows
 from engine.run import Run
 from engine.timer import Timer
 from reid.recognition import evaluate
@@ -43,6 +43,7 @@ class Plan:
     best_from: int = 1  # epoch from which the best is kept
     patience: int | None = None
     save: bool = True  # keep the networks in files
+    quiet: bool = False  # no progress bar
 
 
 class BestNetworks:
@@ -113,7 +114,7 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     tests = BestNetworks(test_sets, plan)
     parts = {"recogniser": recogniser, "optimizer": optimizer, "tests": tests}
     epoch = _resume(run, encoder, parts)
-    with Timer(plan.epochs, epoch, run.options.quiet, device) as timer:
+    with Timer(plan.epochs, epoch, plan.quiet, device) as timer:
         while epoch < plan.epochs and not tests.stopping.exhausted:
             row, losses = {}, torch.zeros(len(batches), device=device)
             with timer("learn"):
@@ -146,6 +147,18 @@ def _resume(run: Run, encoder: nn.Module, parts: Mapping[str, Any]) -> int:
         log.info(f"{path} is of another encoder: the recogniser is trained from the start")
     run.archive_previous()
     return 0
+
+
+def save(run: Run, test: str | None, encoder: nn.Module, recogniser: Recogniser,
+         persons: np.ndarray, weights: Mapping[str, Tensor], figures: dict[str, Any]) -> None:
+    """Write encoder and network as one checkpoint: best_<test>.pt, or final.pt without a test.
+
+    persons: the data files' label of each class. figures: with epoch and step.
+    """
+    part = {"model": dict(weights), "arguments": recogniser.arguments, "test": test}
+    part["persons"] = [int(person) for person in persons]
+    file = f"best_{test}.pt" if test else "final.pt"
+    run.save_best(encoder, figures["epoch"], figures, file, recogniser=part)
 
 
 def split_batches(order: np.ndarray, size: int, whole: bool, name: str,

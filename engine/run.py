@@ -126,9 +126,8 @@ class Run:
         path = self.path("last.pt")
         content = checkpoint.load(path, self.method)
         checkpoint.expect(path, content, self.identity)
-        saved = settings.from_values(self.method.rpartition(" + ")[2], content["settings"])
         wanted = {n: v for n, v in asdict(self.settings).items() if n not in changeable}
-        checkpoint.expect(path, asdict(saved), wanted)
+        checkpoint.expect(path, content["settings"], wanted)
         if missing := parts.keys() - content["state"].keys():
             raise InputError(f"{path} lacks {', '.join(sorted(missing))}: leave out --resume")
         for name, part in parts.items():
