@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from archives import unpack
 from training import Training
 
 from common.log import log
@@ -26,6 +27,16 @@ GOLDEN = Path(__file__).parent / "golden"
 def golden() -> Callable[[str], Path]:
     """golden(name): the path of tests/golden/<name>."""
     return lambda name: GOLDEN / name
+
+
+@pytest.fixture(scope="session")
+def released_trees(golden, tmp_path_factory) -> Path:
+    """Raw trees of four data sets and, in Datasets/, what the released preprocessing makes of them
+    at f = 6.
+    """
+    folder = tmp_path_factory.mktemp("released")
+    unpack(golden("preprocess.tar.xz"), folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ import math
 
 import torch
 
+from models.age import COPIES, PUBLISHED
+
 ENCODER = "rnn/multi_rnn_cell"
 DECODER = "decode/decoder/Attention_Wrapper/multi_rnn_cell"
 
@@ -126,3 +128,19 @@ class Training:
                     w[name] -= rate * m[name] / (v[name].sqrt() + 1e-8)
             found.append({name: term.item() for name, term in terms.items()})
         return found
+
+
+def published_gradients(model, values=lambda p: p.grad):
+    """Gradients (or other values) of the parameters under their TensorFlow names, in TensorFlow's
+    layout.
+    """
+    names = {**PUBLISHED, **{f"copies.{copy}": copy for copy in COPIES}}
+    return {
+        f"{axis}/{names[name]}": values(parameter).detach().T.numpy()
+        if parameter.dim() == 2 else values(parameter).detach().numpy()
+        for axis, own in model.axes.items() for name, parameter in own.named_parameters()
+    }
+
+
+def weights_of(model):
+    return published_gradients(model, values=lambda p: p)
