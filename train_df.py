@@ -7,9 +7,9 @@
     python train_df.py --source SM-SGE --dataset KS20 --mode Eval    score the saved best network
 
 The encoders are those of --task retrieval. The mean of the hidden layer over the frames is the
-feature of a sequence (models/df.py). Evaluated by retrieval before every epoch; the best top-1 is
-kept. Files of a run, in <out>/<source>+DF/<dataset>/<probe>/: best.pt, last.pt (to resume),
-history.csv, log.txt, results.json.
+feature of a sequence (models/recognition.py, DF). Evaluated by retrieval before every epoch; the
+best top-1 is kept. Files of a run, in <out>/<source>+DF/<dataset>/<probe>/: best.pt, last.pt (to
+resume), history.csv, log.txt, results.json.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ from engine.options import parse_training
 from engine.retrieval import RetrievalOptions, describe, report, run_retrieval, stop_reason
 from engine.run import Run
 from engine.timer import Timer
-from models.df import DF
+from models.recognition import DF
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from engine.retrieval import RetrievalOptions, describe, report, run_retrieval, 
 from engine.run import Run, mean_losses
 from engine.settings import SimMCSettings
 from engine.timer import Timer
-from models.simmc import SimMC, check_masks, draw_masks, masked_mean, mean_of_clusters
+from models.simmc import SimMC, draw_masks, masked_mean, mean_of_clusters
 from reid import cluster_quality
 from reid.jaccard import cluster
 
@@ -63,7 +63,8 @@ def train(run: Run, options: Options, device: torch.device, source: Source | Non
     settings = options.settings
     rng = np.random.RandomState(options.seed)
     sets = features.load(options, settings, source, rng)
-    check_masks(sets.length, (settings.mask_x, settings.mask_x_2))
+    draw_masks(np.random.RandomState(0), sets.length,
+               (settings.mask_x, settings.mask_x_2))  # checks
     run.open()
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3) or (N, f, d)
     generator = torch.Generator().manual_seed(options.seed)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from common.errors import InputError
 from engine import checkpoint, settings
 from models.age import AGE, concatenated, encoder_states
-from models.df import DF
+from models.recognition import DF
 from models.simmc import SimMC
 from models.smsge import SMSGE
 from models.statistics import Statistics

@@ -93,7 +93,7 @@ class StatisticsSettings:
 
 @dataclass(frozen=True)
 class DFSettings:
-    """DF (models/df.py)."""
+    """DF (models/recognition.py)."""
 
     H: int = option(640, "units of the hidden layer", type=positive_int)
     lr: float = _lr(0.0005)

@@ -38,9 +38,8 @@ PUBLISHED = {
     "decoder.output.bias": "decode/decoder/dense/bias"
 }
 # Variables that the released code never uses, and the parameters that they start as copies of.
-COPIES = {
-    "lstm_weights_layer_1": "encoder.cells.0.weight", "lstm_weights_layer_2": "encoder.cells.1.bias"
-}
+COPIES = {"lstm_weights_layer_1": "encoder.cells.0.weight"}
+COPIES["lstm_weights_layer_2"] = "encoder.cells.1.bias"
 
 State = tuple[Tensor, Tensor]  # h and c of an LSTM layer, (B, H) each
 
@@ -150,11 +149,10 @@ class AGE(nn.Module):
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "AGE":
-        """The model with published weights, sizes taken from the arrays.
+        """The model with published weights, sizes taken from the arrays, or InputError.
 
         variables: arrays by name, `x/`, `y/` or `z/` and the checkpoint's name without ":0"; the
-        unused copies may be missing. With count_copies the losses l2 and total are those that the
-        released code prints. Raises InputError where a variable is missing or of another shape.
+        unused copies may be missing. With count_copies the losses are those of the released code.
         """
         hidden, joints = pick(variables, f"x/{PUBLISHED['decoder.output.weight']}").shape
         model = cls(joints, hidden, **options)
@@ -173,7 +171,7 @@ class AGE(nn.Module):
         return {name: torch.stack([axis[name] for axis in axes]) for name in axes[0]}
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], *args, **kwargs) -> None:
-        """Load such weights. Raises RuntimeError for other names or shapes."""
+        """Load such weights."""
         for number, axis in enumerate(self.axes.values()):
             weights = {name: value[number] for name, value in state_dict.items()}
             axis.load_state_dict(weights, *args, **kwargs)
@@ -194,10 +192,8 @@ class AGE(nn.Module):
             inputs[:, 1:] = self.targets(skeletons)[:, :-1]
         mask = locality_mask(shape[1], self.target, skeletons.device).to(skeletons.dtype)
         mask = mask if self.attention == "MBA" else None
-        axes = [
-            axis(skeletons[..., number], inputs[..., number], mask)
-            for number, axis in enumerate(self.axes.values())
-        ]
+        columns = zip(skeletons.unbind(3), inputs.unbind(3), self.axes.values(), strict=True)
+        axes = [axis(x, x_in, mask) for x, x_in, axis in columns]
         out = {name: torch.stack([axis[name] for axis in axes]) for name in axes[0]}
         if self.attention == "none":
             return out | {"encodings": encoder_states(out, self.target)}

@@ -73,8 +73,7 @@ class GraphAttention(nn.Module):
 
         Features are linear in positions and the weights alpha_i add up to 1. So a head averages
         positions, which have three coordinates, and maps them afterwards. Neighbours stand relative
-        to the node itself: what they share cancels in the softmax's gradient and would only round
-        it.
+        to the node: what they share cancels in the softmax's gradient and would only round it.
         """
         (own, other), value = self._maps()
         own = own + other

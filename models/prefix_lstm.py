@@ -2,11 +2,10 @@
 
 SM-SGE reads f subsets of each sequence. Subsets such as [1, 2, 3] and [1, 2, 3, 5] begin alike, and
 so do an LSTM's states: laid out as a tree of beginnings, six random subsets of six frames need
-about 14 steps in place of 21, the six of `--ord_sample` 6, and a whole sequence is a tree without
-branches. All nodes of one depth are one step.
+about 14 steps in place of 21, the six of `--ord_sample` 6. All nodes of one depth are one step.
 
-The scales' LSTMs have the same width and run side by side, with a leading axis S on weights and
-activations. Weights keep TensorFlow's layout (models/published.py).
+The scales' LSTMs run side by side, with a leading axis S on weights and activations. Weights keep
+TensorFlow's layout (models/published.py).
 
 Shapes: S scales, N nodes of the tree, B sequences, f frames, D units.
 """
@@ -37,18 +36,12 @@ class PrefixTree(NamedTuple):
 
 
 def prefix_tree(subsets: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> PrefixTree:
-    """The tree of frame subsets (frame numbers in the order of reading) on a device.
-
-    Raises InputError for an empty subset, or none.
-    """
+    """The tree of frame subsets (frame numbers in reading order). InputError for an empty one."""
     sequences = [tuple(int(frame) for frame in subset) for subset in subsets]
     if not sequences or not all(sequences):
         raise InputError("expected at least one frame subset, and at least one frame in each")
-    levels = [
-        sorted({sequence[:depth] for sequence in sequences if len(sequence) >= depth})
-        for depth in range(1,
-                           max(map(len, sequences)) + 1)
-    ]
+    depths = range(1, max(map(len, sequences)) + 1)
+    levels = [sorted({s[:depth] for s in sequences if len(s) >= depth}) for depth in depths]
     parents = [[above.index(node[:-1]) for node in level] for above, level in pairwise(levels)]
     nodes = [node for level in levels for node in level]
     passes = [sequence[:len(node)] == node for sequence in sequences for node in nodes]
@@ -82,12 +75,10 @@ class PrefixLSTM(nn.Module):
 
     def forward(self, x: Sequence[Tensor], tree: PrefixTree) -> Tensor:
         """x: S inputs (B, f, inputs[s]) -> the second layer's h at all nodes, (S, N, B, D)."""
-        frames = [  # once a frame, not once a node: it is the same in every subset
-            torch.addmm(bias,
-                        each.transpose(0, 1).flatten(0, 1), into)
-            for each, into, bias in zip(x, self.into_first, self.bias[0], strict=True)
-        ]
-        frames = torch.stack(frames).unflatten(1, (x[0].shape[1], -1))  # (S, f, B, 4D)
+        # Once a frame, not once a node: it is the same in every subset.
+        rows = [each.transpose(0, 1).flatten(0, 1) for each in x]  # (f B, inputs[s])
+        frames = map(torch.addmm, self.bias[0], rows, self.into_first)
+        frames = torch.stack([*frames]).unflatten(1, (x[0].shape[1], -1))  # (S, f, B, 4D)
         h = self._layer(frames.index_select(1, tree.frames), self.recurrent[0], tree)
         gates = torch.baddbmm(self.bias[1][:, None], h.flatten(1, 2), self.into_second)
         return self._layer(gates.view(*h.shape[:3], -1), self.recurrent[1], tree)

@@ -1,8 +1,8 @@
 """How TensorFlow 1 stores the layers of the published checkpoints, and the same layers in PyTorch.
 
-TensorFlow's kernels are (inputs, outputs); PyTorch's weights are (outputs, inputs). An LSTM's input
-and recurrent kernels are one matrix whose gates stand in the order i, j, f, o (PyTorch: i, f, g, o
-with g = j), and the forget bias of 1 is added when the cell runs, not stored.
+TensorFlow's kernels are (inputs, outputs), PyTorch's weights (outputs, inputs). An LSTM's input and
+recurrent kernels are one matrix whose gates stand in the order i, j, f, o (PyTorch: i, f, g, o with
+g = j), and the forget bias of 1 is added when the cell runs, not stored.
 """
 
 from collections.abc import Mapping

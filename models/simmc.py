@@ -28,8 +28,8 @@ from models.published import set_linear
 class SimMC(nn.Module):
     """Frame encoder (an MLP) and MIC predictor.
 
-    inputs: numbers in a frame, J * 3 for skeletons, d for another model's frame features. H:
-    feature size. D: hidden layers. generator: draws the initial weights.
+    inputs: numbers in a frame, J * 3, or d of another model's features. H: feature size. D: hidden
+    layers. generator: draws the initial weights.
     """
     def __init__(self, inputs: int, H: int = 256, D: int = 1,
                  generator: torch.Generator | None = None):
@@ -123,18 +123,16 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def draw_masks(rng: np.random.RandomState, f: int, dropped: Sequence[int]) -> np.ndarray:
-    """Masks (len(dropped), f) bool, each of which keeps f - x random frames, x from dropped."""
+    """Masks (len(dropped), f) bool, each of which keeps f - x random frames, x from dropped.
+
+    Raises InputError unless each keeps 1 to f frames.
+    """
     masks = np.zeros((len(dropped), f), dtype=bool)
     for mask, x in zip(masks, dropped, strict=True):
-        mask[rng.choice(f, f - x, replace=False)] = True
-    return masks
-
-
-def check_masks(f: int, dropped: Sequence[int]) -> None:
-    """Raises InputError unless each mask keeps 1 to f frames."""
-    for x in dropped:
         if not 0 <= x < f:
             raise InputError(f"--mask_x: a mask leaves out 0 to {f - 1} of {f} frames, found {x}")
+        mask[rng.choice(f, f - x, replace=False)] = True
+    return masks
 
 
 def mean_of_clusters(features: Tensor, labels: Tensor) -> Tensor:

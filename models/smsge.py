@@ -68,10 +68,7 @@ class SMSGE(nn.Module):
     collaborative relations, can be set; struct_only leaves them out. loss: l1 (mean absolute
     error), l2 (half the summed square) or MSE. pred_margin: rebuild the skeleton that many frames
     later. reverse: `graphs` turns the frames round. generator: source of the initial values; seed 0
-    by default.
-
-    Raises InputError for scales, a loss or a margin that do not exist, and for another number of
-    joints.
+    by default. Raises InputError for values that do not exist.
     """
     def __init__(self, joints: int, D_h: int = 256, *, scales: str = SCALES, heads: int = 8,
                  hidden: int = 8, n_hood: int = 1, global_att: bool = False,
@@ -165,8 +162,7 @@ class SMSGE(nn.Module):
     def states(self, graphs: Graphs, prefixes: int | None = None) -> Tensor:
         """The states I|J|P|B after k = 1 ... f frames, (B, f, 4 D_h), in one pass.
 
-        prefixes: f + 1 adds the released code's extra one, a step with an all-zero input. Raises
-        InputError for another number.
+        prefixes: f + 1 adds the released code's extra one, a step with an all-zero input.
         """
         nodes = self.nodes(graphs)
         f = nodes[self.scales[0]].shape[1]
@@ -181,33 +177,29 @@ class SMSGE(nn.Module):
     def forward(self, graphs: Graphs) -> dict[str, dict[str, Tensor] | Tensor]:
         """Every named intermediate, for pictures and comparisons; `states` and `losses` are faster.
 
-        structural, nodes: by scale, (B, f, n, hidden), before and after the collaborative
-        relations. attention: by scale, structural relations (B, f, heads, n, n). relations,
-        collaborated: by pair of scales, A_sr (B, f, n_s, n_r) and C_sr = A_sr H_r (B, f, n_s,
-        hidden). states: (B, f, 4 D_h). skeletons: rebuilt from them, by pair of scales, (B, f,
-        nodes, 3).
+        By scale: structural, nodes (B, f, n, hidden), before and after the collaborative relations;
+        attention (B, f, heads, n, n). By pair of scales: relations A_sr (B, f, n_s, n_r);
+        collaborated A_sr H_r (B, f, n_s, hidden); skeletons rebuilt from the states, (B, f, n, 3).
+        states: (B, f, 4 D_h).
         """
         H, states = self.structural(graphs), self.states(graphs)
         of_scale = dict(zip(self.scales, states.chunk(len(self.scales), dim=2), strict=True))
         A = {pair: relation(H[pair[0]], H[pair[1]]) for pair in self.relation}
-        return {
-            "structural": H,
-            "attention": {s: self.structure[s].dense(graphs[s])[1] for s in self.scales},
-            "relations": A, "collaborated": {pair: each @ H[pair[1]] for pair, each in A.items()},
-            "nodes": {scale: self.collaborate(scale, H)
-                      for scale in self.scales}, "states": states, "skeletons": {
-                          pair: head(of_scale[pair[0]]).unflatten(2, (-1, 3))
-                          for pair, head in self.head.items()
-                      }
-        }
+        out = {"structural": H, "relations": A, "states": states}
+        out["nodes"] = {scale: self.collaborate(scale, H) for scale in self.scales}
+        out["attention"] = {s: self.structure[s].dense(graphs[s])[1] for s in self.scales}
+        out["collaborated"] = {pair: each @ H[pair[1]] for pair, each in A.items()}
+        heads = self.head.items()
+        out["skeletons"] = {p: head(of_scale[p[0]]).unflatten(2, (-1, 3)) for p, head in heads}
+        return out
 
     def losses(self, graphs: Graphs, subsets: Subsets,
                H: Mapping[str, Graphs] | None = None) -> dict[str, Tensor]:
         """The loss of each source scale, summed over the rebuilt scales, averaged over the subsets.
 
         subsets: frame numbers in the order of reading (data.frame_subsets). H: structural features
-        for each source scale (engine.joint_step gives each its own copy). Raises InputError for
-        frames that the sequences, or with pred_margin their targets, do not have.
+        for each source scale (engine.joint_step gives each its own copy). InputError for frames
+        that the sequences, or with pred_margin their targets, do not have.
         """
         H = H or dict.fromkeys(self.scales, self.structural(graphs))
         terms = self.loss_terms(graphs, subsets, H)
@@ -241,10 +233,9 @@ class SMSGE(nn.Module):
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "SMSGE":
-        """The model with published weights, sizes taken from the arrays.
+        """The model with published weights, sizes taken from the arrays, or InputError.
 
-        variables: arrays by the checkpoint's names without ":0". options: those that no array
-        tells. Raises InputError where a variable is missing or of another size.
+        variables: arrays by the checkpoint's names without ":0". options: what no array tells.
         """
         D_h, width = pick(variables, "MSR/MSR/J_pred/J_pred/Variable_2").shape
         hidden = pick(variables, "Multi_Scale/Multi_Scale/Variable").shape[1]
@@ -285,8 +276,8 @@ class SMSGE(nn.Module):
                 yield f"{cell}{layer}/lstm_cell/kernel", [into, lstm.recurrent[layer][s]]
                 yield f"{cell}{layer}/lstm_cell/bias", [lstm.bias[layer][s]]
             targets = "JPBI" if scale == "I" else self.coarser(scale)
-            for number, parameter in enumerate(p for t in targets
-                                               for p in self.head[scale + t].parameters()):
+            own = [p for target in targets for p in self.head[scale + target].parameters()]
+            for number, parameter in enumerate(own):
                 yield _numbered(f"MSR/MSR/{scale}_pred/{scale}_pred/Variable", number), [parameter]
 
 

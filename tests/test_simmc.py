@@ -6,7 +6,7 @@ import torch
 
 from common.errors import InputError
 from engine.optimizer import TFAdam
-from models.simmc import SimMC, check_masks, draw_masks, mean_of_clusters, prototype_contrast
+from models.simmc import SimMC, draw_masks, mean_of_clusters, prototype_contrast
 from reid.cluster_quality import tightness
 
 NAMES = {
@@ -188,4 +188,4 @@ def test_bad_input():
     with pytest.raises(InputError, match=r"expected SimMC's variables.*found a/b"):
         SimMC.from_published({"a/b": np.zeros(3)})
     with pytest.raises(InputError, match="0 to 5 of 6 frames, found 6"):
-        check_masks(6, (2, 6))
+        draw_masks(np.random.RandomState(0), 6, (2, 6))

@@ -11,7 +11,7 @@ from training import RETRIEVAL, pick, same, without_time
 import data
 from engine import features
 from engine.optimizer import TFAdam, train_batch
-from models.df import DF
+from models.recognition import DF
 
 D = 9
 
