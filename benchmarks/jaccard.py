@@ -27,7 +27,7 @@ def run(options: Options) -> Report:
     labels, times = alternate(
         {
             plain: partial(reference.cluster, x, rank.numpy(), EPS, MIN_SAMPLES), fast: partial(
-                jaccard.cluster_from_neighbours, features, rank, EPS, MIN_SAMPLES)
+                jaccard.cluster, features, EPS, MIN_SAMPLES, rank=rank)
         }, options.rounds)
     different = int((labels[plain] != labels[fast]).sum())
     if different:

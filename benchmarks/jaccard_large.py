@@ -13,7 +13,7 @@ import torch
 from benchmarks import inputs
 from benchmarks.harness import Options, Report, in_new_process, peak_mib, resident_mib, timed
 from benchmarks.jaccard import EPS, MIN_SAMPLES, describe
-from reid.jaccard import cluster, cluster_from_neighbours
+from reid.jaccard import cluster
 from reid.neighbours import BLOCK_BYTES, nearest_neighbours
 
 
@@ -41,7 +41,7 @@ def measure(file: Path | None, size: int) -> dict[str, Any]:
     x, source = inputs.features(file, size)
     features = torch.from_numpy(x)
     rank, search = timed(partial(nearest_neighbours, features, 20))
-    labels, rest = timed(partial(cluster_from_neighbours, features, rank, EPS, MIN_SAMPLES))
+    labels, rest = timed(partial(cluster, features, EPS, MIN_SAMPLES, rank=rank))
     peak = peak_mib()
     product = timed(partial(bare_product, features))[1]
     total = search.wall + rest.wall

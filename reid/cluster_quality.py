@@ -27,8 +27,7 @@ def figures(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.nda
 
 
 def tightness(features: Tensor, persons: Tensor) -> dict[str, float]:
-    """mACT and mRCL (SimMC, section 4.4): how tight the true classes of features (N, d) are, and
-    how far apart.
+    """mACT and mRCL (SimMC, section 4.4): how tight and far apart true classes of (N, d) are.
 
     D[a, b] = mean cosine distance of the samples of class a to the centre of class b; A = mean of
     D; mACT = A / mean(diagonal of D); mRCL = mean distance between two centres / A.

@@ -2,9 +2,8 @@
 
 The encoding V of a feature has tens of entries, and features that share none are at distance 1.
 Only pairs that share an entry are looked at, a block of rows at a time: memory is linear in the
-number of features. The arithmetic is float32 in the order of the released code,
-because DBSCAN's radius often falls exactly on a distance that many pairs have
-(docs/5-fidelity.md, eps-on-a-lattice).
+number of features. The arithmetic is float32 in the order of the released code, because DBSCAN's
+radius often is a distance that many pairs have (docs/5-fidelity.md, eps-on-a-lattice).
 """
 
 from collections.abc import Callable
@@ -22,41 +21,16 @@ from reid.neighbours import nearest_neighbours
 BLOCK_ENTRIES = 1 << 20  # entries of a sparse matrix for which there is room in a block of rows
 
 
-def jaccard_distance(features, k1: int = 20, k2: int = 6,
-                     max_distance: float | None = None) -> csr_array:
+def jaccard_distance(features, k1: int = 20, k2: int = 6, max_distance: float | None = None,
+                     rank: Tensor | None = None) -> csr_array:
     """k-reciprocal Jaccard distances of all pairs below 1 (or at most max_distance).
 
     features: (N, d) array or tensor, not normalised here. k1: neighbours that make the encoding;
-    k2: neighbours over which it is averaged. Returns a (N, N) float32 csr_array, indices sorted,
-    that stores these pairs, those at 0 too. Raises InputError for features that are not finite.
+    k2: neighbours over which it is averaged. rank: these neighbours (N, k1), nearest first, if they
+    are known. Returns a (N, N) float32 csr_array, indices sorted, that stores these pairs, those at
+    0 too. Raises InputError for features that are not finite.
     """
-    features = _checked(features)
-    return jaccard_from_neighbours(features, nearest_neighbours(features, k1), k2, max_distance)
-
-
-def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6) -> np.ndarray:
-    """DBSCAN on the k-reciprocal Jaccard distance: (N,) int64 labels, -1 = noise, numbered as
-    scikit-learn's.
-
-    features: (N, d) array or tensor. eps: radius, a pair at exactly eps is inside; min_samples:
-    neighbours, itself included, that make a core point. InputError unless the features are finite.
-    """
-    features = _checked(features)
-    return cluster_from_neighbours(features, nearest_neighbours(features, k1), eps, min_samples, k2)
-
-
-def _checked(features) -> Tensor:
-    features = torch.as_tensor(features, dtype=torch.float32)
-    bad = int((~torch.isfinite(features)).any(dim=1).sum())
-    if bad:
-        raise InputError(f"found NaN or infinite values in {bad} of {len(features)} features")
-    return features
-
-
-def jaccard_from_neighbours(features: Tensor, rank: Tensor, k2: int = 6,
-                            max_distance: float | None = None) -> csr_array:
-    """As jaccard_distance, with the neighbours rank: (N, k1) int64, nearest first."""
-    half = close_pairs(encode(features, rank, k2), max_distance).tocoo()
+    half = close_pairs(_encoded(features, k1, k2, rank), max_distance).tocoo()
     off = half.row != half.col
     row, column = np.append(half.row, half.col[off]), np.append(half.col, half.row[off])
     matrix = csr_array((np.append(half.data, half.data[off]), (row, column)), shape=half.shape)
@@ -64,11 +38,24 @@ def jaccard_from_neighbours(features: Tensor, rank: Tensor, k2: int = 6,
     return matrix
 
 
-def cluster_from_neighbours(features: Tensor, rank: Tensor, eps: float, min_samples: int,
-                            k2: int = 6) -> np.ndarray:
-    """As cluster, with the neighbours rank: (N, k1) int64, nearest first."""
-    pairs = close_pairs(encode(features, rank, k2), eps).tocoo()
+def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6,
+            rank: Tensor | None = None) -> np.ndarray:
+    """DBSCAN on the k-reciprocal Jaccard distance: (N,) int64 labels, -1 = noise, numbered as
+    scikit-learn's.
+
+    eps: radius, a pair at exactly eps is inside. min_samples: neighbours, itself included, that a
+    core point has. The other arguments, and errors, are those of jaccard_distance.
+    """
+    pairs = close_pairs(_encoded(features, k1, k2, rank), eps).tocoo()
     return dbscan(len(features), pairs.row, pairs.col, min_samples)
+
+
+def _encoded(features, k1: int, k2: int, rank: Tensor | None) -> csr_array:
+    features = torch.as_tensor(features, dtype=torch.float32)
+    bad = int((~torch.isfinite(features)).any(dim=1).sum())
+    if bad:
+        raise InputError(f"found NaN or infinite values in {bad} of {len(features)} features")
+    return encode(features, nearest_neighbours(features, k1) if rank is None else rank, k2)
 
 
 def encode(features: Tensor, rank: Tensor, k2: int) -> csr_array:

@@ -3,9 +3,7 @@
 import torch
 from torch import Tensor
 
-# A block of distances is (rows, N) float32: 128 MiB keeps the matrix product efficient and memory
-# linear in N.
-BLOCK_BYTES = 1 << 27
+BLOCK_BYTES = 1 << 27  # of distances (rows, N) float32: memory stays linear in N
 GROUP = 32  # columns whose minimum is taken before the k smallest are looked for
 INDEX_BITS = (1 << 32) - 1
 

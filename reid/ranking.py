@@ -28,17 +28,14 @@ def evaluate(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
     released: the released figures for one set instead (docs/5-fidelity.md, self-match).
     Returns a dict with top1, top5, top10, mAP (shares in [0, 1]), probes and gallery (counts).
     Probes whose person is not in the gallery count as misses in top-k and are left out of mAP.
-    Raises InputError for NaN, empty sets or sizes that do not agree.
+    Raises InputError for NaN, empty sets or shapes that do not agree.
     """
     probe, gallery = (torch.as_tensor(x).to(torch.float64) for x in (probe, gallery))
-    for name, features in (("probe", probe), ("gallery", gallery)):
-        if features.ndim != 2:
-            raise InputError(f"expected {name} features (N, d), found {tuple(features.shape)}")
-        if not torch.isfinite(features).all():
-            raise InputError(f"the {name} features hold NaN or infinite values")
-    if probe.shape[1] != gallery.shape[1]:
-        sizes = f"{probe.shape[1]} numbers, gallery features {gallery.shape[1]}"
-        raise InputError(f"probe features have {sizes}")
+    shapes = tuple(probe.shape), tuple(gallery.shape)
+    if not len(shapes[0]) == len(shapes[1]) == 2 or shapes[0][1] != shapes[1][1]:
+        raise InputError(f"expected probe and gallery features (N, d), found {shapes}")
+    if not (torch.isfinite(probe).all() and torch.isfinite(gallery).all()):
+        raise InputError("the features hold NaN or infinite values")
     # Equal gallery rows must be at equal distances (average precision depends on ties), which a
     # matrix product does not promise: a copy takes the distances of the row that it repeats.
     _, index, inverse = np.unique(gallery.cpu(), axis=0, return_index=True, return_inverse=True)
@@ -60,11 +57,9 @@ def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = F
                        released: bool = False) -> dict:
     """Retrieval figures of a (P, G) array of distances; everything else as in `evaluate`."""
     matrix = torch.as_tensor(distances)
+    if matrix.ndim != 2 or torch.isnan(matrix).any():
+        raise InputError(f"expected distances (P, G) without NaN, found {tuple(matrix.shape)}")
     sizes = tuple(matrix.shape)
-    if len(sizes) != 2:
-        raise InputError(f"expected distances (probes, gallery), found {sizes}")
-    if torch.isnan(matrix).any():
-        raise InputError("the distances hold NaN")
     return _score(lambda rows: matrix[rows], sizes, probe_ids, gallery_ids, exclude_self, released)
 
 
@@ -91,17 +86,14 @@ def _score(distances: Callable[[Tensor], Tensor], sizes: tuple[int, int], probe_
         for person, start, stop in zip(persons, starts, [*starts[1:], len(rows)], strict=True):
             columns = torch.from_numpy(np.flatnonzero(gallery_ids == person)).to(d.device)
             if len(columns):
-                figures = _rank(d[start:stop], ranked[start:stop], columns, skip_first=released)
-                rank[rows[start:stop]], precision[rows[start:stop]] = figures
+                of_person = _rank(d[start:stop], ranked[start:stop], columns, skip_first=released)
+                rank[rows[start:stop]], precision[rows[start:stop]] = of_person
     if released:
         precision = precision[1:]
     precision = precision[~np.isnan(precision)]
-    return {
-        **{
-            f"top{k}": float((rank <= k).mean()) for k in TOP
-        }, "mAP": float(precision.mean()) if len(precision) else 0.0, "probes": sizes[0],
-        "gallery": sizes[1]
-    }
+    figures = {f"top{k}": float((rank <= k).mean()) for k in TOP}
+    figures["mAP"] = float(precision.mean()) if len(precision) else 0.0
+    return figures | {"probes": sizes[0], "gallery": sizes[1]}
 
 
 def _rank(d: Tensor, ranked: Tensor, columns: Tensor,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from common.errors import InputError
@@ -52,11 +53,10 @@ def _roc_area(scores: np.ndarray, own: np.ndarray) -> float:
 def _checked(scores: np.ndarray | Tensor,
              labels: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Scores as float64 and labels as integers in main memory, or InputError."""
-    scores, labels = (a.detach().cpu().numpy() if isinstance(a, Tensor) else np.asarray(a)
-                      for a in (scores, labels))
+    scores, labels = (torch.as_tensor(a).detach().cpu().numpy() for a in (scores, labels))
     if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
         raise InputError(
-            f"expected at least 1 x 2 scores (sequences, persons), found {scores.shape}")
+            f"expected 1 x 2 scores or more (sequences, persons), found {scores.shape}")
     if labels.shape != scores.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         found = f"{labels.dtype} {labels.shape}"
         raise InputError(f"expected {len(scores)} whole-number labels, found {found}")

@@ -10,9 +10,8 @@ from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN
 
 from common.errors import InputError
-from reid import jaccard as module
 from reid import jaccard_loops
-from reid.jaccard import cluster, cluster_from_neighbours, dbscan, jaccard_distance
+from reid.jaccard import cluster, dbscan, jaccard_distance
 from reid.neighbours import nearest_neighbours
 from tests.reference import jaccard as reference
 
@@ -49,7 +48,7 @@ def test_released_distances(released, case):
     features = torch.from_numpy(released[f"{case}__features"])
     rank = torch.from_numpy(released[f"{case}__initial_rank"].astype(np.int64))
     expected = released[f"{case}__jaccard"]
-    distances = dense(module.jaccard_from_neighbours(features, rank))
+    distances = dense(jaccard_distance(features, rank=rank))
     np.testing.assert_allclose(distances[:len(expected)], expected, rtol=0, atol=1e-6)
 
 
@@ -77,7 +76,7 @@ def test_distances_against_definition(seed, k1, k2):
     rng = np.random.RandomState(seed)
     features = walkers(rng, 150, 8, rng.uniform(0.2, 1.5)) * np.float32(rng.uniform(0.1, 1))
     rank = reference.nearest_neighbours(features, k1)
-    found = module.jaccard_from_neighbours(torch.from_numpy(features), torch.from_numpy(rank), k2)
+    found = jaccard_distance(features, k2=k2, rank=torch.from_numpy(rank))
     np.testing.assert_allclose(dense(found), reference.jaccard_distance(features, rank, k2),
                                atol=5e-6)
     assert found.has_sorted_indices
@@ -186,8 +185,7 @@ def test_fewer_points_than_neighbours():
 def test_cluster_given_neighbours_is_cluster():
     features = torch.from_numpy(walkers(np.random.RandomState(3), 300, 10, 0.5))
     rank = nearest_neighbours(features, 20)
-    np.testing.assert_array_equal(cluster_from_neighbours(features, rank, 0.6, 4),
-                                  cluster(features, 0.6, 4))
+    np.testing.assert_array_equal(cluster(features, 0.6, 4, rank=rank), cluster(features, 0.6, 4))
 
 
 def test_features_that_are_not_finite_are_refused():

@@ -95,14 +95,13 @@ def test_copies_in_the_gallery_are_tied():
     assert {name: found[name] for name in FIGURES} == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize(("change", "message"),
-                         [({"probe": np.full((3, 2), np.nan)}, "probe features hold NaN"),
-                          ({"gallery": np.zeros((4, 5))}, "2 numbers, gallery features 5"),
-                          ({"probe_ids": np.zeros(9)}, r"expected \(3, 4\) probe"),
-                          ({"probe": np.zeros(
-                              (0, 2)), "probe_ids": np.zeros(0)}, "nothing to rank"),
-                          ({"exclude_self": True}, "same set"),
-                          ({"gallery": np.zeros(4)}, r"\(N, d\)")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"probe": np.full((3, 2), np.nan)}, "features hold NaN"),
+     ({"gallery": np.zeros((4, 5))}, r"\(N, d\), found \(\(3, 2\), \(4, 5\)\)"),
+     ({"probe_ids": np.zeros(9)}, r"expected \(3, 4\) probe"),
+     ({"probe": np.zeros((0, 2)), "probe_ids": np.zeros(0)}, "nothing to rank"),
+     ({"exclude_self": True}, "same set"), ({"gallery": np.zeros(4)}, r"\(N, d\)")])
 def test_bad_input(change, message):
     good = {
         "probe": np.zeros((3, 2)), "probe_ids": np.zeros(3), "gallery": np.zeros((4, 2)),

@@ -73,9 +73,9 @@ def test_figures_of_tensors_and_large_scores():
                           (np.zeros((2, 3)), [-1, 0], "labels"),
                           (np.zeros((2, 3)), [0.0, 1.0], "whole-number"),
                           (np.zeros((2, 3)), [0], "2 whole-number labels"),
-                          (np.zeros((0, 3)), np.zeros(0, dtype=int), "at least 1 x 2"),
-                          (np.zeros((2, 1)), [0, 0], "at least 1 x 2"),
-                          (np.zeros(3), [0, 0, 0], "at least 1 x 2"),
+                          (np.zeros((0, 3)), np.zeros(0, dtype=int), "1 x 2 scores or more"),
+                          (np.zeros((2, 1)), [0, 0], "1 x 2 scores or more"),
+                          (np.zeros(3), [0, 0, 0], "1 x 2 scores or more"),
                           (np.array([[0.0, np.nan]]), [0], "NaN")])
 def test_wrong_scores(scores, labels, message):
     with pytest.raises(InputError, match=message):
