@@ -2,18 +2,17 @@
 
     python reproduce.py                                        every table, all data, one seed
     python reproduce.py --tables retrieval --datasets KGBD --seeds 3
-    python reproduce.py --list                                 what would run, and what is missing
-    python reproduce.py --list --tables recognition            the runs of one table
+    python reproduce.py --list --tables recognition            what would run, and what is missing
     python reproduce.py --quick                                a small version on simulated data
 
-A run that is done is not made again unless its command or its data have changed (or its files in
-<out>/runs are removed); an interrupted one goes on where it was. Writes <out>/<table>.md, .csv and
-.json, after every run. What cannot run is marked with the reason. A run that fails does not stop
-the others; if any has, the exit code is 2 at the end.
+A run that is done is not made again unless its command or its data have changed; an interrupted one
+goes on where it was. Writes <out>/<table>.md, .csv and .json, after every run. A run that fails
+does not stop the others; if any has, the exit code is 2 at the end.
 """
 
 import argparse
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from pathlib import Path
 
 from common.command_line import pick_device, script_parser
@@ -23,8 +22,7 @@ from common.numbers import positive_int
 from data import datasets
 from preprocess import preprocess
 from reproduction.experiments import COLUMNS, METHODS, jobs, plan
-from reproduction.jobs import FAILED, Runs, make_all, overview
-from reproduction.quick import make_data
+from reproduction.jobs import FAILED, Runs, make_all, make_data, overview
 from reproduction.tables import write_all
 
 SIZES = "sizes"  # the table that needs neither data nor runs
@@ -34,15 +32,11 @@ KNOWN = {"tables": (*COLUMNS, SIZES), "datasets": tuple(datasets.DATASETS), "met
 def main() -> None:
     args = parse_arguments()
     out = args.out or Path("results/quick" if args.quick else "results")
-    if args.list:
+    with ExitStack() as at_end:
+        if not args.list:
+            pick_device(args.device)  # refuses one that is not there before every run would
+            at_end.callback(hold(out / "reproduce.lock").release)
         reproduce(args, out)
-        return
-    pick_device(args.device)  # refuses one that is not there before every run would
-    lock = hold(out / "reproduce.lock")
-    try:
-        reproduce(args, out)
-    finally:
-        lock.release()
 
 
 def reproduce(args: argparse.Namespace, out: Path) -> None:

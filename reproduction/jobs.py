@@ -22,16 +22,22 @@ from typing import Any
 from common.errors import InputError
 from data import datasets, provenance
 from data.layouts import locate
-from data.raw.formats import RAW
+from data.raw.formats import RAW, find
+from data.simulate import simulate
 from engine.results import write_json
-from reproduction.experiments import Job
-from reproduction.quick import SMALL
+from reproduction.experiments import Cell, Job
 
 PROJECT = Path(__file__).resolve().parent.parent
 FAILED = "failed: "
 Record = dict[str, Any]
 Outcome = Record | str | None  # done, why it cannot be or has failed, or not yet
 Outcomes = dict[Path, Outcome]  # by the path of the run
+
+# --quick: persons, frames, recordings; windows for a batch of 256 in every training set.
+SIMULATED = {"BIWI": (6, 60, 1), "IAS": (5, 50, 1), "KGBD": (6, 50, 4), "KS20": (5, 20, 5)}
+SIMULATED["CASIA_B"] = (8, 80, 1)
+SMALL = {"train_simmc.py": ["--H", "32"], "train_age.py": ["--hidden", "16"]}
+SMALL["train_smsge.py"] = ["--D_h", "16", "--P", "2"]
 
 
 @dataclass(frozen=True)
@@ -62,19 +68,15 @@ class Runs:
         """Why a run cannot be: where its data were looked for, and how they can be had; or None."""
         column, row = job.column, datasets.get(job.column.dataset)
         tests = row.pair(column.probe) if column.view is None else ("test",)
-        splits, others = ["train", *dict.fromkeys(tests)], tests[1:]
+        splits = ["train", *dict.fromkeys(tests)]
         try:
-            locate(row, splits, column.length, self.data, column.view, optional=others)
+            locate(row, splits, column.length, self.data, column.view, optional=tests[1:])
         except InputError as error:
             return f"{error}; the real data: {RAW[row.name].source}, their terms: docs/1-data.md"
         return None
 
     def make(self, job: Job) -> Record:
-        """Run a job, or go on with it, and keep its record.
-
-        Raises InputError with the reason, in one line, if the script fails, and KeyboardInterrupt
-        if it is interrupted; its state is then saved.
-        """
+        """Run a job, or go on with it, and keep its record; InputError if the script fails."""
         begun, key = self._read(job), self.key(job)
         resume = begun.get("key") == key
         if not resume and all(needed.folder != job.folder for needed in job.needs):
@@ -138,6 +140,17 @@ def make_all(work: Collection[Job], runs: Runs, outcomes: Outcomes,
         after_each()
 
 
+def make_data(cells: Collection[Cell], raw: Path, data: Path, preprocess: Callable) -> None:
+    """Simulated raw files for --quick, and windows by preprocess.py's function; made once."""
+    for name in dict.fromkeys(cell.column.dataset for cell in cells):
+        lengths = sorted({cell.column.length for cell in cells if cell.column.dataset == name})
+        done = data / f".{name}.{'.'.join(map(str, lengths))}.done"
+        if not done.is_file():
+            simulate(name, raw, *SIMULATED[name])
+            preprocess(name, find(name, raw), lengths, data, 0, "kinect")
+            done.touch()
+
+
 def overview(tables: Collection[str], work: Collection[Job], outcomes: Outcomes) -> list[str]:
     """Runs counted by table; the runs of one table alone; what is missing."""
     names = {type(None): "to run", dict: "done", str: "no data"}
@@ -183,7 +196,7 @@ def machine() -> str:
     import torch  # here, so that --list starts at once
 
     info = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.*)", info.read_text()) if info.is_file() else None
+    model = re.search(r"model name\s*: (.*)", info.read_text() if info.is_file() else "")
     processor = model[1] if model else platform.processor() or platform.machine()
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{processor} x {os.cpu_count()}{gpu}, torch {torch.__version__}"

@@ -10,8 +10,7 @@ from engine.model_size import count_operations, count_parameters
 from engine.results import write_csv, write_json, write_text
 from engine.settings import AGESettings, DFSettings, SimMCSettings, SMSGESettings
 from models.age import AGE
-from models.df import DF
-from models.recognition import RecognitionNetwork
+from models.recognition import DF, RecognitionNetwork
 from models.simmc import SimMC
 from models.smsge import SMSGE
 from reproduction.experiments import published
@@ -23,8 +22,8 @@ JOINTS, LENGTH, PERSONS = 20, 6, 11  # IAS
 def measure() -> list[dict[str, Any]]:
     """A row a method, with the published settings; nothing is trained.
 
-    encoder, network: parameters of the encoder and of the network on top. operations: to encode one
-    sequence. published: millions of parameters, billions of operations of a whole training graph.
+    encoder, network: parameters of it, and of what is on top. operations: to encode one sequence.
+    published: millions of parameters, billions of operations of a whole training graph.
     """
     simmc, hidden = (SimMCSettings.H, SimMCSettings.D), AGESettings.hidden
     smsge, states = SMSGE(JOINTS), 4 * SMSGESettings.D_h
@@ -32,16 +31,16 @@ def measure() -> list[dict[str, Any]]:
         "SimMC": (SimMC(3 * JOINTS, *simmc), None),
         "AGE": (AGE(JOINTS), RecognitionNetwork(3 * hidden, PERSONS, hidden)),
         "SM-SGE": (smsge, RecognitionNetwork(states, PERSONS, states)),
-        "SM-SGE + DF": (smsge, DF(states, PERSONS,
-                                  DFSettings.H)), "SM-SGE + SimMC": (smsge, SimMC(states, *simmc))
+        "SM-SGE + SimMC": (smsge, SimMC(states, *simmc)),
+        "SM-SGE + DF": (smsge, DF(states, PERSONS, DFSettings.H))
     }
     skeletons, sizes = torch.zeros(1, LENGTH, JOINTS, 3).numpy(), []
     for name, (encoder, network) in models.items():
         counts = count_parameters(encoder), count_parameters(network) if network else 0
         size = {"row": name, "encoder": counts[0], "network": counts[1], "all": sum(counts)}
         size["operations"] = count_operations(lambda: encode_set(encoder, skeletons))  # noqa: B023
-        sizes.append(size
-                     | {"published": published()["sizes"]["rows"].get(name, {}).get("size", "-")})
+        size["published"] = published()["sizes"]["rows"].get(name, {}).get("size", "-")
+        sizes.append(size)
     return sizes
 
 
@@ -50,13 +49,13 @@ def write(folder: Path) -> None:
     sizes, source = measure(), published()["sizes"]["source"]
     numbers = ("encoder", "network", "all", "operations")
     rows = [{n: f"{x:,}" if n in numbers else str(x) for n, x in row.items()} for row in sizes]
-    lines = [
-        "# Sizes\n",
-        f"{JOINTS} joints, {LENGTH} frames, {PERSONS} persons (IAS). Operations: the encoder's",
-        "matrix products for one sequence, two a multiply-add. The published ones differ:",
-        f"those of a whole training graph, by a profiler. Published: {source}.\n",
-        *markdown_table(rows)
-    ]
-    write_text(folder / "sizes.md", "\n".join(lines) + "\n")
+    text = f"""# Sizes
+
+{JOINTS} joints, {LENGTH} frames, {PERSONS} persons (IAS). Operations: the encoder's matrix products
+for one sequence, two a multiply-add; published ones: of a whole training graph, by a profiler.
+Published: {source}.
+
+"""
+    write_text(folder / "sizes.md", text + "\n".join(markdown_table(rows)) + "\n")
     write_csv(folder / "sizes.csv", sizes)
     write_json(folder / "sizes.json", {"table": "sizes", "source": source, "entries": sizes})

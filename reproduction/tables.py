@@ -19,14 +19,14 @@ Entry = dict[str, Any]
 def compare(cell: Cell, outcomes: Mapping[int, Outcome]) -> Entry:
     """A row of a column of a table; figures in percent, one for each metric of the table.
 
-    outcomes: of its runs, by seed.
+    outcomes: of its runs, by seed. Of the figures, best is the epoch that is best on the test set,
+    as in the papers, spread its standard deviation over the seeds; epochs are its, by seed; capped
+    is the most epochs that were allowed.
     """
     papers = published()[cell.table]
     done = {seed: run for seed, run in outcomes.items() if isinstance(run, dict)}
-    missing = [
-        f"seed {seed}: " * bool(done) + (reason or "not run yet")
-        for seed, reason in outcomes.items() if seed not in done
-    ]
+    left = {seed: reason or "not run yet" for seed, reason in outcomes.items() if seed not in done}
+    missing = [f"seed {seed}: " * bool(done) + reason for seed, reason in left.items()]
     results = [run["result"] for run in done.values()]
     ours = [figures(result, cell.column.probe) for result in results]
 
@@ -41,28 +41,18 @@ def compare(cell: Cell, outcomes: Mapping[int, Outcome]) -> Entry:
     comparable = best and target and not simulated
     capped = next((run["key"]["epochs"] for run in done.values()), None)
     notes = [*map(shorten, missing), *[f"epochs capped at {capped}"] * bool(capped)]
-    return {
-        "table": cell.table,
-        "row": cell.row.name,
-        "column": cell.column.name,
-        "metrics": papers["metrics"],
-        "published": target,
-        "best": best,  # on the test set, as in the papers; mean over the seeds
-        "spread": over_seeds(stdev, "best", least=2),  # standard deviation of best
-        "last": over_seeds(fmean, "last"),  # after the last epoch
-        "difference": [a - b for a, b in zip(best, target, strict=True)] if comparable else None,
-        "untrained": over_seeds(fmean, "untrained"),  # the same encoder with its initial weights
-        "epochs": [run["best"].get("epoch") for run in ours],  # of the best, by seed
-        "seeds": list(done),
-        "seconds": sum(run["seconds"] for run in done.values()),
-        "simulated": simulated,
-        "capped": capped,  # the most epochs that were allowed
-        "machines": sorted({run["made_by"]["machine"] for run in done.values()}),
-        "settings": newest.get("settings", {}),
-        "data": newest.get("data", {}),
-        "note": "; ".join(dict.fromkeys(notes)) if cell.jobs else NOT_RUN,
-        "missing": "; ".join(dict.fromkeys(missing))
-    }
+    entry = {"table": cell.table, "row": cell.row.name, "column": cell.column.name}
+    entry |= {"metrics": papers["metrics"], "published": target}
+    entry |= {"best": best, "spread": over_seeds(stdev, "best", least=2)}
+    entry |= {kind: over_seeds(fmean, kind) for kind in ("last", "untrained")}
+    entry["difference"] = [a - b for a, b in zip(best, target, strict=True)] if comparable else None
+    entry["epochs"] = [run["best"].get("epoch") for run in ours]
+    entry |= {"seeds": list(done), "seconds": sum(run["seconds"] for run in done.values())}
+    entry["machines"] = sorted({run["made_by"]["machine"] for run in done.values()})
+    entry |= {name: newest.get(name, {}) for name in ("settings", "data")}
+    entry |= {"simulated": simulated, "capped": capped}
+    entry["note"] = "; ".join(dict.fromkeys(notes)) if cell.jobs else NOT_RUN
+    return entry | {"missing": "; ".join(dict.fromkeys(missing))}
 
 
 def figures(result: Mapping[str, Any], probe: str) -> dict[str, Any]:
@@ -88,12 +78,12 @@ def write_all(out: Path, cells: Collection[Cell], outcomes: Outcomes) -> None:
 def as_markdown(entries: Sequence[Entry]) -> str:
     """The entries of a table, a section for each column."""
     papers = published()[entries[0]["table"]]
-    lines = [
-        f"# {papers['title']}\n",
-        f"{' / '.join(papers['metrics'])}, in percent. Published: {papers['source']}.",
-        "Best: the epoch that is best on the test set, as in the papers; last: the last epoch;",
-        "mean ± standard deviation over the seeds. Untrained: the encoder's initial weights."
+    lines = [f"# {papers['title']}\n"]
+    lines += [f"{' / '.join(papers['metrics'])}, in percent. Published: {papers['source']}."]
+    lines += [
+        "Best: the epoch that is best on the test set, as in the papers; last: the last epoch;"
     ]
+    lines += ["mean ± standard deviation over the seeds. Untrained: the encoder's initial weights."]
     if machines := sorted({machine for entry in entries for machine in entry["machines"]}):
         lines.append(f"\nMachine: {'; '.join(machines)}.")
     for column in dict.fromkeys(entry["column"] for entry in entries):
@@ -118,15 +108,15 @@ def markdown_table(rows: Sequence[Mapping[str, str]]) -> list[str]:
 
 def _cells(entry: Entry, word: str) -> dict[str, str]:
     epochs = [str(epoch) for epoch in entry["epochs"] if epoch is not None]
-    return {
-        "method": entry["row"], "published": _numbers(entry["published"]), f"best{word}": _numbers(
-            entry["best"],
-            entry["spread"]), "best - published": _numbers(entry["difference"], sign="+"),
-        f"last{word}": _numbers(entry["last"]), f"untrained{word}": _numbers(entry["untrained"]),
-        "epoch": ", ".join(epochs) or "-", "seeds": ", ".join(map(str, entry["seeds"])) or "-",
-        "time": str(timedelta(seconds=round(entry["seconds"]))) if entry["seeds"] else "-",
-        "note": entry["note"]
+    cells = {"method": entry["row"], "published": _numbers(entry["published"])}
+    cells[f"best{word}"] = _numbers(entry["best"], entry["spread"])
+    cells["best - published"] = _numbers(entry["difference"], sign="+")
+    cells |= {f"{kind}{word}": _numbers(entry[kind]) for kind in ("last", "untrained")}
+    cells |= {
+        "epoch": ", ".join(epochs) or "-", "seeds": ", ".join(map(str, entry["seeds"])) or "-"
     }
+    time = str(timedelta(seconds=round(entry["seconds"]))) if entry["seeds"] else "-"
+    return cells | {"time": time, "note": entry["note"]}
 
 
 def _words(values: Mapping[str, Any]) -> str:
