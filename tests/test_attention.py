@@ -76,7 +76,7 @@ def test_picture(tmp_path, models, suffix, begins):
 def test_pictures_of_unknown_format_are_refused(tmp_path, capsys, name):
     file = tmp_path / name
     said = error_of(capsys, "tools.attention", "model.pt", "--dataset", "IAS", "--out", file)
-    assert ".pdf, " in said and ".png, " in said and f"found '{file}'" in said
+    assert "FILE.pdf, .png or .svg" in said and f"found '{file}'" in said
     assert not file.exists()
 
 

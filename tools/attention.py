@@ -2,9 +2,8 @@
 
     python -m tools.attention LA/encoder/best.pt BA/encoder/best.pt --dataset BIWI --out la_ba.png
 
-draws trained models of AGE side by side, a row each, with the locality mask beside them: their
-alignment averaged over a test set (--probe; by default the first) of the data set that they were
-trained on. train_age.py draws that of its own run.
+draws trained models of AGE side by side, a row each, beside the locality mask: their alignment
+averaged over a test set (--probe; by default the first) of the data set that they were trained on.
 """
 
 import argparse
@@ -22,13 +21,12 @@ from common.errors import InputError, run_command
 from common.files import write_whole
 from common.log import log, start_log
 from data import datasets
-from engine import checkpoint, evaluation, recogniser, results
+from engine import checkpoint, pretraining, recogniser, results
 from engine.encoding import load_model, settings_of
 from engine.options import DataOptions, MachineOptions
 from models.age import AGE, locality_mask
 
 BATCH = 512  # sequences; bounds memory
-FORMATS = (".pdf", ".png", ".svg")  # of pictures
 
 
 def near_target(alignment: Tensor, target: str) -> Tensor:
@@ -59,17 +57,12 @@ def draw(path: Path, models: Mapping[str, AGE], skeletons: np.ndarray,
     mask = locality_mask(skeletons.shape[1], target).numpy()
     title = f"Attention of AGE on {test}, mean of {len(skeletons)} sequences"
     picture(path, {name: mean.numpy() for name, mean in means.items()}, mask, title)
-    return {
-        name: {"near_target": near_target(mean, target).tolist(), "alignment": mean.tolist()}
-        for name, mean in means.items()
-    }
+    shares = {name: near_target(mean, target).tolist() for name, mean in means.items()}
+    return {n: {"near_target": shares[n], "alignment": mean.tolist()} for n, mean in means.items()}
 
 
 def picture(path: Path, matrices: Mapping[str, np.ndarray], mask: np.ndarray, title: str) -> None:
-    """Draw matrices (3, f, f) by model, rows are decoder steps, beside the locality mask (f, f).
-
-    Raises InputError if the file cannot be written.
-    """
+    """Draw matrices (3, f, f) by model, rows are decoder steps, beside the locality mask (f, f)."""
     from matplotlib.figure import Figure  # here, because it is slow to load
 
     figure = Figure(figsize=(13, 0.5 + 3.1 * len(matrices)), layout="constrained")
@@ -90,8 +83,8 @@ def picture(path: Path, matrices: Mapping[str, np.ndarray], mask: np.ndarray, ti
 def picture_file(text: str) -> Path:
     """argparse type: a picture that can be written."""
     path = output_file(text)
-    if path.suffix.lower() not in FORMATS:
-        raise argparse.ArgumentTypeError(f"expected {', '.join(FORMATS)}, found {text!r}")
+    if path.suffix.lower() not in (".pdf", ".png", ".svg"):
+        raise argparse.ArgumentTypeError(f"expected FILE.pdf, .png or .svg, found {text!r}")
     return path
 
 
@@ -101,6 +94,7 @@ class Options(MachineOptions, DataOptions):
 
     out: Path = option(Path("alignment.png"), "the picture", type=picture_file, metavar="FILE")
     checkpoints: Sequence[Path] = ()
+    task: str = "recognition"
 
 
 def main() -> None:
@@ -112,15 +106,20 @@ def main() -> None:
     headers = {path: checkpoint.load(path, "AGE") for path in options.checkpoints}
     first = next(iter(headers.values()))
     own = {name: getattr(options, name) or first[name] for name in ("dataset", "length")}
-    options, device = replace(options, view=first["view"], **own), pick_device(options.device)
+    if first["task"] == "retrieval":
+        own["probe"] = options.probe or next(iter(datasets.get(own["dataset"]).gallery_of))
+    options = replace(options, view=first["view"], task=first["task"], **own)
+    device = pick_device(options.device)
     check(headers, options.dataset)
-    sets, name, test = load_test(options, first)
+    sets = pretraining.load(options, settings_of(first))
+    tests = pretraining.tests_of(options.probe, sets)
+    name = recogniser.pick_test(options.probe, tests)
     models: dict[str, AGE] = {}
     for path, header in headers.items():
         model, _ = load_model(path, sets.joints, sets.length, device, content=header)
         number = f" ({len(models) + 1})" * (model.attention in models)
         models[f"{model.attention}{number}"] = model
-    figures = draw(options.out, models, test.skeletons, f"{options.dataset} {name}")
+    figures = draw(options.out, models, tests[name].skeletons, f"{options.dataset} {name}")
     print("share of the attention within one frame of the one that is rebuilt: x, y, z")
     for name, row in figures.items():
         print(f"{name:<6}  " + "  ".join(f"{share:.3f}" for share in row["near_target"]))
@@ -143,19 +142,6 @@ def check(headers: Mapping[Path, Mapping[str, Any]], dataset: str) -> None:
                     f"{path}: {found}; only models of the same test and target compare")
         if values["attention"] == "none":
             raise InputError(f"{path}: expected a model with attention, found --attention none")
-
-
-def load_test(options: Options, header: Mapping[str, Any]) -> tuple:
-    """The data of a checkpoint's task, and the name and the sequences of the test set --probe."""
-    settings = settings_of(header)
-    if header["task"] == "retrieval":
-        row = datasets.get(options.dataset)
-        options = replace(options, probe=options.probe or next(iter(row.gallery_of)))
-        sets = evaluation.load_retrieval(options, settings.batch_size, centred=settings.centred)
-        return sets, options.probe, sets.probe
-    sets = recogniser.load(options, settings.centred)
-    name = recogniser.pick_test(options.probe, sets.tests)
-    return sets, name, sets.tests[name]
 
 
 if __name__ == "__main__":
