@@ -19,24 +19,17 @@ class Part:
     name: str
     length: int
 
+    def file(self, kind: str) -> Path:
+        """`<folder>/<kind>_<name>_<length>.npy`."""
+        return self.folder / f"{kind}_{self.name}_{self.length}.npy"
+
     def axis(self, axis: str) -> Path:
         """The coordinate file of one axis, "x", "y" or "z"."""
-        return self.folder / f"{self.prefix}_{axis}_{self.name}_{self.length}.npy"
+        return self.file(f"{self.prefix}_{axis}")
 
-    @property
-    def frame_id(self) -> Path:
-        """The file of person labels."""
-        return self.folder / f"frame_id_{self.name}_{self.length}.npy"
-
-    @property
-    def recording_id(self) -> Path:
-        """The file of recording numbers, which preprocess.py writes and downloads lack."""
-        return self.folder / f"recording_id_{self.name}_{self.length}.npy"
-
-    @property
-    def ids(self) -> Path:
-        """The pickled file of window numbers by label."""
-        return self.folder / f"ids_{self.name}_{self.length}.npy"
+    frame_id = property(lambda self: self.file("frame_id"))  # person labels
+    recording_id = property(lambda self: self.file("recording_id"))  # downloads lack it
+    ids = property(lambda self: self.file("ids"))  # pickled: window numbers by label
 
     def exists(self) -> bool:
         """Whether any coordinate file is there; a missing axis is then an error of its own."""

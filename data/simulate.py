@@ -8,17 +8,16 @@ figure made with them says so. Persons, recordings and sensor errors are drawn f
 same command writes the same bytes, and person k is the same for every number of persons. A file
 SIMULATED.txt beside the recordings names the settings.
 
-What --frames and --recordings count, by default and (in brackets) from least to most:
+What --frames and --recordings count, by default and (in brackets) from least to most; real files
+have more frames, KGBD about 600 and KS20 about 100:
     BIWI     120 frames a walk   1 (1-4) walks, one after the other, in each folder of a person
     IAS      120 frames a walk   2 (1-4) walks, likewise
-    KGBD     120 frames a file   5 (3-6) files a person; the real files have about 600 frames
-    KS20      30 frames a view   5 (5) views in each of 3 settings; the real ones have about 100
+    KGBD     120 frames a file   5 (3-6) files a person
+    KS20      30 frames a view   5 (5) views in each of 3 settings
     CASIA_B   80 frames a file   2 (1-6) videos nm of 11 views, a third as many (1, 2) of bg and cl
 One recording in twenty is shorter, by up to a half.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from common.command_line import script_parser
@@ -29,25 +28,12 @@ from data.simulation import writers
 from data.simulation.recording import Request
 
 MARKER = "SIMULATED.txt"
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """How a data set is written, its default sizes, and the bounds of a person's recordings."""
-
-    write: Callable[[Request], None]
-    frames: int
-    recordings: int
-    least_recordings: int  # that preprocess.py needs: KGBD's splits take one each, KS20 has 5 views
-    most_recordings: int
-
-
+# What writes a data set; frames and recordings by default; the least and the most recordings of a
+# person that preprocess.py takes: KGBD's splits take one each, KS20 has 5 views.
 SIMULATIONS = {
-    "BIWI": Simulation(writers.write_biwi, 120, 1, 1,
-                       4), "IAS": Simulation(writers.write_ias, 120, 2, 1, 4),
-    "KGBD": Simulation(writers.write_kgbd, 120, 5, 3,
-                       6), "KS20": Simulation(writers.write_ks20, 30, 5, 5, 5),
-    "CASIA_B": Simulation(writers.write_casia, 80, 2, 1, 6)
+    "BIWI": (writers.write_biwi, 120, 1, 1, 4), "IAS": (writers.write_ias, 120, 2, 1, 4),
+    "KGBD": (writers.write_kgbd, 120, 5, 3, 6), "KS20": (writers.write_ks20, 30, 5, 5, 5),
+    "CASIA_B": (writers.write_casia, 80, 2, 1, 6)
 }
 
 
@@ -58,13 +44,14 @@ def simulate(dataset: str, raw: Path, persons: int | None = None, frames: int | 
     An earlier simulation in the same place is replaced. InputError for sizes beyond the real set's,
     for fewer recordings than its splits need and for a folder that holds anything but a simulation.
     """
-    most, own = datasets.get(dataset).persons, SIMULATIONS[dataset]
+    write, usual_frames, usual_recordings, *bounds = SIMULATIONS[dataset]
+    most = datasets.get(dataset).persons
     persons = most if persons is None else persons
-    frames = own.frames if frames is None else frames
-    recordings = own.recordings if recordings is None else recordings
-    for name, value, least, highest in (("persons", persons, 1, most), ("frames", frames, 1, 10000),
-                                        ("recordings", recordings, own.least_recordings,
-                                         own.most_recordings), ("seed", seed, 0, 2**32 - 1)):
+    frames = usual_frames if frames is None else frames
+    recordings = usual_recordings if recordings is None else recordings
+    limits = {"persons": (persons, 1, most), "frames": (frames, 1, 10000)}
+    limits |= {"recordings": (recordings, *bounds), "seed": (seed, 0, 2**32 - 1)}
+    for name, (value, least, highest) in limits.items():
         if not least <= value <= highest:
             allowed = f"a number from {least} to {highest}"
             raise InputError(f"--{name}: expected {allowed} for {dataset}, found {value}")
@@ -75,7 +62,7 @@ def simulate(dataset: str, raw: Path, persons: int | None = None, frames: int | 
     with staging_folder(folder.parent, f".{dataset}-") as staging:
         written = staging / dataset
         written.mkdir()
-        own.write(Request(dataset, written, persons, frames, recordings, seed))
+        write(Request(dataset, written, persons, frames, recordings, seed))
         (written / MARKER).write_text(
             f"Simulated walkers, no recordings of persons: data.simulate --dataset {dataset} "
             f"--persons {persons} --frames {frames} --recordings {recordings} --seed {seed}\n")

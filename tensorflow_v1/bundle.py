@@ -1,12 +1,11 @@
 """Read TensorFlow's checkpoints (format V2, of TensorFlow 1 and 2) without TensorFlow.
 
 A checkpoint `best.ckpt` is an index of its variables, best.ckpt.index, and the bytes of the arrays,
-best.ckpt.data-00000-of-00001 or several such shards. Its graph, best.ckpt.meta, is not needed.
-
-The index is a table of LevelDB (https://github.com/google/leveldb/blob/main/doc/table_format.md):
-blocks of sorted keys and values, and a footer that names the block which lists the others. Its
-values are protocol buffers (tensorflow/core/protobuf/tensor_bundle.proto): a BundleHeaderProto
-below the empty key, a BundleEntryProto below the name of each variable.
+best.ckpt.data-00000-of-00001 or several such shards. The index is a table of LevelDB
+(https://github.com/google/leveldb/blob/main/doc/table_format.md): blocks of sorted keys and values,
+and a footer that names the block which lists the others. Its values are protocol buffers
+(tensorflow/core/protobuf/tensor_bundle.proto): a BundleHeaderProto below the empty key, a
+BundleEntryProto below the name of each variable.
 """
 
 import re
@@ -93,10 +92,8 @@ def _array(name: str, entry: Entry, shard: bytes) -> np.ndarray:
         raise InputError(f"{variable} is not a whole array of numbers")
     wanted = prod(entry.shape) * np.dtype(entry.dtype).itemsize
     data = shard[entry.offset:entry.offset + entry.size]
-    if not len(data) == entry.size == wanted:
-        raise InputError(f"{variable} needs {wanted} bytes, found {len(data)}: truncated?")
-    if masked_crc32c(data) != entry.checksum:
-        raise InputError(f"{variable} has a wrong checksum; the file is damaged")
+    if not len(data) == entry.size == wanted or masked_crc32c(data) != entry.checksum:
+        raise InputError(f"{variable}: expected {wanted} bytes with their checksum; truncated?")
     return np.frombuffer(data, entry.dtype).reshape(entry.shape).copy()
 
 
@@ -155,10 +152,6 @@ def _entry(message: bytes, prefix: Path, shards: int) -> Entry:
     """A BundleEntryProto; a number that is 0 is left out in it."""
     fields = {2: b"", 3: 0, 4: 0, 5: 0, 6: 0} | dict(_fields(message))
     sizes = [dict(_fields(size)).get(1, 0) for field, size in _fields(fields[2]) if field == 2]
-    return Entry(
-        path=Path(f"{prefix}.data-{index(fields[3]):05d}-of-{shards:05d}"),
-        dtype=None if 7 in fields else DTYPES.get(fields.get(1)),  # 7: the slices
-        shape=tuple(map(index, sizes)),
-        offset=index(fields[4]),
-        size=index(fields[5]),
-        checksum=index(fields[6]))
+    path = Path(f"{prefix}.data-{index(fields[3]):05d}-of-{shards:05d}")
+    dtype = None if 7 in fields else DTYPES.get(fields.get(1))  # 7: the slices
+    return Entry(path, dtype, tuple(map(index, sizes)), *(index(fields[n]) for n in (4, 5, 6)))

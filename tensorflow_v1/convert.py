@@ -32,9 +32,8 @@ from models.recognition import RecognitionNetwork
 from reid.recognition import evaluate
 from tensorflow_v1 import bundle
 
-# Variables that each kind has, as regular expressions; the first kind that has all of its own is
-# taken. A pre-trained SM-SGE holds a recogniser that was never trained (Variable to _3); a finished
-# one uses another, Variable_4 to _7.
+# Variables that each kind has, as regular expressions; the first kind with all of its own is taken.
+# A pre-trained SM-SGE holds an untrained recogniser (Variable to _3), a finished one another.
 KINDS = {
     "SM-SGE recogniser": ("Multi_Scale/.*", "MSR/.*", "Recognition/.*/Variable_4"),
     "SM-SGE": ("Multi_Scale/.*", "MSR/.*"),
@@ -44,8 +43,7 @@ KINDS = {
 }
 OPTIMISER = re.compile(r"(.*/)?(Adam\d*(_\d+)?|beta[12]_power(_\d+)?|learning_rate|global_step)")
 
-# What --set can give, by method: settings that change the figures and that no variable tells, with
-# the texts that stand for their values.
+# What --set can give, by method: settings that no variable tells, with the texts of their values.
 SWITCH, NUMBER, COUNT = {"0": False, "1": True}, {"NUMBER": float}, {"NUMBER": int}
 UNTOLD = {
     "SimMC": {},
@@ -61,14 +59,10 @@ class PublishedOptions(MachineOptions, DataOptions):
     """Published TensorFlow checkpoints (docs/6-formats.md)."""
 
     view: int | None = option(None, "view (CASIA_B), also for --recognise", type=int, metavar="V")
-    batch_size: int | None = option(None, "only --protocol released needs it", type=positive_int,
-                                    metavar="N")
-    encoder: Path | None = option(None, "encoders of AGE's recogniser, if not beside it", type=Path,
-                                  metavar="FOLDER")
-    set: list[str] | None = option(None, "what variables do not tell: prefixes=f centred=1 ...",
-                                   nargs="+", metavar="NAME=VALUE")
-    export: Path | None = option(None, "write it as a checkpoint of this project", type=output_file,
-                                 metavar="FILE")
+    batch_size: int | None = option(None, "of --protocol released", type=positive_int, metavar="N")
+    encoder: Path | None = option(None, "of AGE's recogniser: its folder", type=Path, metavar="DIR")
+    set: list[str] | None = option(None, "what no variable tells", nargs="+", metavar="NAME=VALUE")
+    export: Path | None = option(None, "write it as ours", type=output_file, metavar="FILE")
 
 
 def refuse_options(options: PublishedOptions, found: Any = "none", view: bool = False) -> None:
@@ -79,10 +73,10 @@ def refuse_options(options: PublishedOptions, found: Any = "none", view: bool = 
 
 
 def open_checkpoint(path: Path, options: PublishedOptions) -> tuple[Path, dict[str, Any]]:
-    """The path and content of a checkpoint, of this project or published.
+    """The path (of a published one the prefix) and content of a checkpoint, ours or published.
 
     path: of a published one its prefix, such as best.ckpt, one of its files, its folder, or AGE's
-    encoders without _x, _y, _z. The path returned is then the prefix.
+    encoders without _x, _y, _z.
     """
     prefix = bundle.find(path) or bundle.find(path.with_name(f"{path.name}_x"))
     if prefix is None:
@@ -132,10 +126,7 @@ def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
 
 
 def read_variables(prefix: Path) -> tuple[str, dict[str, np.ndarray]]:
-    """The kind of a checkpoint and its variables that are numbers, without the optimiser's.
-
-    Raises InputError for a damaged checkpoint, and for one of another model.
-    """
+    """The kind of a checkpoint and its variables but for the optimiser's, or InputError."""
     entries = {
         name: entry for name, entry in bundle.load(prefix).items()
         if entry.dtype is not None and not OPTIMISER.fullmatch(name)
@@ -206,10 +197,7 @@ def recogniser_part(method: str, variables: Mapping[str, np.ndarray],
 
 
 def name_persons(content: dict[str, Any], path: Path, persons: np.ndarray) -> None:
-    """Say which person each class of the recogniser is: the data's labels, from the lowest.
-
-    Raises InputError if the data have another number of persons.
-    """
+    """Say which person each class of the recogniser is: the data's labels, from the lowest."""
     part = content["recogniser"]
     if (known := part["arguments"]["persons"]) != len(persons):
         raise InputError(f"{path} recognises {known} persons, these data have {len(persons)}")
@@ -222,14 +210,14 @@ def score_rows(content: Mapping[str, Any], prefix: Path, protocol: str,
     evaluate.py): val_*.npy are of the first, val_2_*.npy of the second.
 
     Full: every sequence. Released: those in whole batches of rows. Raises InputError if there are
-    no rows, they cannot be read (Git LFS pointers, for example) or are not this recogniser's.
+    no rows, or they are not this recogniser's.
     """
-    part, settings = content["recogniser"], content["settings"]
-    recogniser = Recogniser(**part["arguments"]).to(device)
-    recogniser.load_state_dict(part["model"])
+    arguments, settings = content["recogniser"]["arguments"], content["settings"]
+    recogniser = Recogniser(**arguments).to(device)
+    recogniser.load_state_dict(content["recogniser"]["model"])
     f = content["length"] if settings["manner"] == "ap" else 1  # rows of a sequence
     size = settings["batch_size"] if protocol == "released" else 1
-    d, persons = part["arguments"]["inputs"], part["arguments"]["persons"]
+    d, persons = arguments["inputs"], arguments["persons"]
     tests, figures = datasets.get(content["dataset"]).recognition, {}
     for test, name in zip(tests, ("val", "val_2"), strict=False):
         files = [prefix.with_name(f"{name}_{part}.npy") for part in "Xy"]

@@ -2,7 +2,6 @@
 
 import hashlib
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,9 +140,9 @@ def test_casia_names_are_those_of_the_videos_with_14_joints(raw):
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path):
-    for name, simulation in simulate.SIMULATIONS.items():
+    for name, (*_, least, _) in simulate.SIMULATIONS.items():
         words = ("--dataset", name, "--persons", 2, "--frames", 12)
-        words += ("--recordings", simulation.least_recordings)
+        words += ("--recordings", least)
         for folder, seed in (("a", 5), ("b", 5), ("c", 6)):
             run(*words, "--raw", tmp_path / folder, "--seed", seed)
         assert digest(tmp_path / "a" / name) == digest(tmp_path / "b" / name)
@@ -239,12 +238,12 @@ def test_two_simulations_into_one_place_at_once(tmp_path, monkeypatch):
     outer = simulate.SIMULATIONS["KGBD"]
 
     def write_beside(request):
-        outer.write(request)
+        outer[0](request)
         monkeypatch.setitem(simulate.SIMULATIONS, "KGBD", outer)
         run(*words, tmp_path / "both", "--seed", 2)
         assert digest(tmp_path / "both" / "KGBD") != digest(tmp_path / "alone" / "KGBD")
 
-    monkeypatch.setitem(simulate.SIMULATIONS, "KGBD", replace(outer, write=write_beside))
+    monkeypatch.setitem(simulate.SIMULATIONS, "KGBD", (write_beside, *outer[1:]))
     run(*words, tmp_path / "both", "--seed", 1)
     assert digest(tmp_path / "both" / "KGBD") == digest(tmp_path / "alone" / "KGBD")
     assert [path.name for path in (tmp_path / "both").iterdir()] == ["KGBD"]
@@ -262,7 +261,7 @@ def test_what_fails_or_is_interrupted_leaves_nothing_new(tmp_path, monkeypatch, 
     command = ("--dataset", "KS20", "--persons", 1, "--frames", 3, "--raw")
     run(*command, tmp_path / "old")
     before = digest(tmp_path / "old")
-    failing = replace(simulate.SIMULATIONS["KS20"], write=fail)
+    failing = (fail, *simulate.SIMULATIONS["KS20"][1:])
     monkeypatch.setitem(simulate.SIMULATIONS, "KS20", failing)
     for name in ("new", "old"):
         with pytest.raises(SystemExit) as end:
@@ -293,8 +292,7 @@ def test_wrong_use_ends_in_one_line_and_exit_code_2(tmp_path, capsys, words):
 
 @pytest.mark.parametrize("name", simulate.SIMULATIONS)
 def test_the_fewest_recordings_are_enough_for_every_split(tmp_path, name):
-    sizes = ("--persons", 3, "--frames", 45, "--recordings",
-             simulate.SIMULATIONS[name].least_recordings)
+    sizes = ("--persons", 3, "--frames", 45, "--recordings", simulate.SIMULATIONS[name][3])
     run("--dataset", name, "--raw", tmp_path, *sizes)
     raw_data.run(6, "--dataset", name, "--raw", tmp_path, "--out", tmp_path / "out")
     folders = list((tmp_path / "out").rglob("split.json"))

@@ -26,9 +26,8 @@ def read_biwi(root: Path, joint_order: str) -> list[Recording]:
 def read_ias(root: Path, joint_order: str) -> list[Recording]:
     """The recordings of `root/{Training,TestingA,TestingB}/<person>/`; frames are (n, 20, 3).
 
-    The label is the place of the folder's name among the names of all three sets, sorted as text: a
-    person has one label in all sets, also where one set lacks somebody (docs/5-fidelity.md,
-    ias-folder-order). Errors as in `read_biwi`.
+    The label is the place of the folder's name among those of all three sets, sorted as text
+    (docs/5-fidelity.md, ias-folder-order). Errors as in `read_biwi`.
     """
     return _read_sets(root, IAS_SETS, numbered=False, more=False)
 

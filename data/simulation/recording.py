@@ -42,13 +42,12 @@ class Actor:
         random, frames = self.random, self.frames
         if random.random_sample() < SHORT_SHARE:
             frames = max(1, round(frames * random.uniform(0.5, 0.9)))
-        track = Track(
-            heading=np.deg2rad(random.normal(scene.heading, scene.heading_spread)),
-            turn=np.deg2rad(random.normal(0, scene.turn)),
-            sway=np.deg2rad(scene.sway * random.normal(1, 0.2)),
-            centre=np.array([random.normal(0, 0.15), scene.floor,
-                             random.uniform(2.5, 3.0)]), speed=scene.speed * random.normal(1, 0.08),
-            rate=scene.sensor.rate)
+        heading = np.deg2rad(random.normal(scene.heading, scene.heading_spread))
+        turn = np.deg2rad(random.normal(0, scene.turn))
+        sway = np.deg2rad(scene.sway * random.normal(1, 0.2))
+        centre = np.array([random.normal(0, 0.15), scene.floor, random.uniform(2.5, 3.0)])
+        speed = scene.speed * random.normal(1, 0.08)
+        track = Track(heading, turn, sway, centre, speed, scene.sensor.rate)
         positions, heading = walk(change_posture(self.person, random), track, frames, random)
         tracked = scene.sensor.observe(positions, heading, clothes, random)
         sine, cosine = np.sin(np.deg2rad(scene.tilt)), np.cos(np.deg2rad(scene.tilt))

@@ -83,9 +83,8 @@ def draw_clothes(amount: float, random: RandomState) -> np.ndarray:
 
 
 def occlude(positions: np.ndarray, heading: np.ndarray, share: float) -> np.ndarray:
-    """Draw the joints of the side away from the sensor towards the plane through the trunk.
-
-    A tracker guesses joints that the body hides, and guesses them too near to what it sees.
+    """Draw joints of the side away from the sensor to the plane of the trunk: hidden ones are
+    guessed, and too near to what is seen.
     """
     forward = to_sensor(np.array([[1.0, 0.0, 0.0]]), heading)[:, None]  # (frames, 1, 3)
     right = to_sensor(np.array([[0.0, 1.0, 0.0]]), heading)[:, None]

@@ -17,8 +17,8 @@ KS20_SETTINGS = ("gc1", "gc2", "gc3")
 KGBD_JOINTS = (  # in the order of the file
     *("Head", "Shoulder-Center", "Shoulder-Right", "Shoulder-Left", "Elbow-Right", "Elbow-Left"),
     *("Wrist-Right", "Wrist-Left", "Hand-Right", "Hand-Left", "Spine", "Hip-centro", "Hip-Right"),
-    *("Hip-Left", "Knee-Right", "Knee-Left", "Ankle-Right", "Ankle-Left", "Foot-Right"),
-    "Foot-Left")
+    *("Hip-Left", "Knee-Right", "Knee-Left", "Ankle-Right", "Ankle-Left", "Foot-Right",
+      "Foot-Left"))
 CASIA_JOINTS = (3, 2, 8, 9, 10, 4, 5, 6, 16, 17, 18, 12, 13, 14)
 BIWI_TEST_SHARE = 28 / 50
 BIWI_EXTRA_SHARE = 0.02  # of the frames, in which lines for a second body follow the 20 joints
