@@ -7,9 +7,7 @@
     python evaluate.py --features D-13 --dataset KS20 --probe probe               a baseline
     python evaluate.py --recognise LSTM --dataset IAS                             of recognition
 
-A checkpoint says its data set, probe and length; another pairing (25 joints on data of 20, another
-length) is refused. One of "X + SimMC" or "X + DF" is given the features that it was trained on;
---source names them if they have moved. --json FILE writes the figures; shares are fractions in
+A checkpoint names its data set, probe and length. --json FILE writes the figures: fractions in
 [0, 1] there, percent in the printed table.
 """
 
@@ -24,13 +22,13 @@ from common.command_line import add_options, option, pick_device, script_parser
 from common.errors import InputError, run_command
 from common.log import start_log
 from common.numbers import positive_int
-from data import Retrieval, datasets, provenance
+from data import datasets, provenance
 from data.loader import LOST, warn_of_lost
 from engine import checkpoint, classifiers, evaluation, features, recogniser, results
 from engine import recognition_training as training
-from engine.encoding import is_centred, load_model, settings_of
+from engine.encoding import is_centred, load_model
 from engine.evaluation import BASELINES, FITTED
-from engine.settings import SimMCSettings
+from engine.settings import SimMCSettings, settings_of
 from models.simmc import SimMC
 from reid import ranking
 from tensorflow_v1 import convert
@@ -44,15 +42,12 @@ class Options(convert.PublishedOptions):
 
     checkpoint: Path | None = option(None, "ours or TensorFlow's", type=Path, metavar="FILE")
     features: str | None = option(None, "a baseline", choices=(*BASELINES, "untrained"))
-    recognise: str | None = option(None, "a baseline of recognition, trained on the labels",
-                                   choices=classifiers.NAMES)
-    gallery: Path | None = option(None, "feature file (.npz), with --probe FILE", type=Path,
-                                  metavar="FILE")
+    recognise: str | None = option(None, "a baseline of recognition", choices=classifiers.NAMES)
+    gallery: Path | None = option(None, "features, with --probe FILE", type=Path, metavar="FILE")
     exclude_self: bool = option(False, "the two files are one set", action="store_true")
     source: str | None = option(None, "AGE, SM-SGE, FILE.pt or FILE.npz, where it has moved")
     out: Path = option(Path("ReID_Models"), "where --source is", type=Path, metavar="DIR")
-    epochs: int | None = option(None, "--recognise: at most so many, for the LSTMs",
-                                type=positive_int, metavar="N")
+    epochs: int | None = option(None, "of the LSTMs, at most", type=positive_int, metavar="N")
 
 
 def main() -> None:
@@ -67,16 +62,21 @@ def main() -> None:
         where = {"dataset": options.dataset or saved["dataset"], "seed": saved["seed"]}
         options = replace(options, checkpoint=path, **where)
     if options.recognise:
-        score, table = train_classifier, classifiers.table
+        score = train_classifier
     elif "recogniser" in saved:
-        score, table = score_recogniser, tests_table
+        score = score_recogniser
     else:
-        score, table = score_files if options.gallery else score_model, retrieval_table
+        score = score_files if options.gallery else score_model
     options, name, figures = score(options, saved)
-    where = options.dataset, options.length, options.data, options.view
-    origin = {} if options.gallery else {"data": provenance.describe(*where)}
-    simulated = " simulated" * bool(origin and origin["data"]["simulated"])
-    print(table(figures, name, "" if options.gallery else options.dataset + simulated))
+    origin, corner = {}, ""
+    if not options.gallery:
+        where = options.dataset, options.length, options.data, options.view
+        origin = {"data": provenance.describe(*where)}
+        corner = options.dataset + " simulated" * origin["data"]["simulated"]
+    if "tests" in figures:
+        print(training.table(figures["tests"], name, corner))
+    else:
+        print(results.retrieval_table([(name, figures)], corner))
     if options.export:
         checkpoint.save(options.export, {**saved, "figures": figures})
     if options.json:
@@ -87,17 +87,6 @@ def main() -> None:
         results.write_json(options.json, content | origin | figures)
 
 
-def retrieval_table(figures: dict[str, Any], name: str, corner: str) -> str:
-    """The figures as a row of a printed table."""
-    return results.retrieval_table([(name, figures)], corner)
-
-
-def tests_table(figures: dict[str, Any], name: str, corner: str) -> str:
-    """The figures of every test split as rows of a printed table."""
-    rows = ((f"{name} {test}", row) for test, row in figures["tests"].items())
-    return results.recognition_table(rows, corner)
-
-
 def check(options: Options) -> None:
     """Raises InputError for options that do not go together, and where one is missing."""
     names = [f"--{name}" for name in WHAT if getattr(options, name)]
@@ -106,16 +95,16 @@ def check(options: Options) -> None:
         raise InputError(f"expected one of --{', --'.join(WHAT)}, found {words}")
     if not options.checkpoint:
         convert.refuse_options(options, view=options.recognise is not None)
-    needs_dataset = (options.features or options.recognise) and options.dataset is None
-    for is_wrong, message in (
-        (options.gallery and not options.probe, "--gallery FILE needs --probe FILE"),
-        (needs_dataset, f"expected --dataset with {names[0]} (see --help)"),
-        (options.epochs and not options.recognise, "--epochs go with --recognise"),
-        (options.recognise and options.protocol == "released",
-         "--protocol released: no code was released for the baselines of --recognise"),
-        (options.source and not options.checkpoint,
-         "--source goes with --checkpoint"), (options.exclude_self and not options.gallery,
-                                              "--exclude_self goes with feature files")):
+    o, released = options, options.protocol == "released"
+    problems = {
+        "--gallery FILE needs --probe FILE": o.gallery and not o.probe,
+        f"expected --dataset with {names[0]}": (o.features or o.recognise) and not o.dataset,
+        "--epochs go with --recognise": o.epochs and not o.recognise,
+        "no code was released for --recognise": o.recognise and released,
+        "--source goes with --checkpoint": o.source and not o.checkpoint,
+        "--exclude_self goes with feature files": o.exclude_self and not o.gallery,
+    }
+    for message, is_wrong in problems.items():
         if is_wrong:
             raise InputError(message)
 
@@ -127,9 +116,7 @@ def score_files(options: Options, saved: dict[str, Any]) -> Scores:
     """Feature files: --probe FILE --gallery FILE."""
     probe, gallery = (features.read(Path(path)) for path in (options.probe, options.gallery))
     if not np.isin(probe.labels, gallery.labels).any():
-        raise InputError(
-            f"expected persons of {options.probe} in {options.gallery}, found no label that both "
-            "have")
+        raise InputError(f"expected persons of {options.probe} in {options.gallery}, found none")
     warn_of_lost(probe.labels, gallery.labels, LOST)
     sets = (probe.features, probe.labels, gallery.features, gallery.labels)
     return options, "features", ranking.evaluate(*sets, exclude_self=options.exclude_self)
@@ -139,12 +126,11 @@ def score_recogniser(options: Options, saved: dict[str, Any]) -> Scores:
     """A recogniser on every test split; the figures of --probe, or of its own split, on top."""
     path, part = options.checkpoint, saved["recogniser"]
     if saved["dataset"] != options.dataset:
-        raise InputError(
-            f"{path} names persons of {saved['dataset']}, found --dataset {options.dataset}; "
-            "score its encoder/best.pt there")
+        raise InputError(f"{path} names persons of {saved['dataset']}, found --dataset "
+                         f"{options.dataset}: score its encoder/best.pt there")
     length = options.length or saved["length"]
-    options, device = (replace(options, view=saved["view"],
-                               length=length), pick_device(options.device))
+    options = replace(options, view=saved["view"], length=length)
+    device = pick_device(options.device)
     if "model" in saved:
         sets = recogniser.load(options, is_centred(settings_of(saved)))
         test = recogniser.pick_test(options.probe, sets.tests, part["test"])
@@ -154,8 +140,7 @@ def score_recogniser(options: Options, saved: dict[str, Any]) -> Scores:
     else:  # AGE's published recogniser without its encoders
         figures = convert.score_rows(saved, path, options.protocol, device)
         test = recogniser.pick_test(options.probe, figures, part["test"])
-    options = replace(options, probe=test)
-    return options, saved["method"], {**figures[test], "tests": figures}
+    return replace(options, probe=test), saved["method"], {**figures[test], "tests": figures}
 
 
 def train_classifier(options: Options, saved: dict[str, Any]) -> Scores:
@@ -180,31 +165,22 @@ def score_model(options: Options, saved: dict[str, Any]) -> Scores:
     options, device = replace(options, probe=probe, length=length), pick_device(options.device)
     settings = settings_of(saved) if saved else SimMCSettings()
     size = options.batch_size or settings.batch_size
-    name = options.source or saved.get("source_file")
-    source = features.find_source(name, options, device)
-    if source is not None:
-        sets = features.load(options, replace(settings, batch_size=size), source)
-    elif options.features in FITTED:
+    source = features.find_source(options.source or saved.get("source_file"), options, device)
+    if options.features in FITTED:
         sets = evaluation.cut(evaluation.load_in_order(options), size, options.protocol)
     else:
-        sets = evaluation.load_retrieval(options, size, centred=is_centred(settings))
+        sets = features.load(options, replace(settings, batch_size=size), source)
+    if options.features in BASELINES:
+        figures = evaluation.score_descriptor(sets, options.features, options.protocol)
+        return options, options.features, figures
     if saved:
         where = sets.joints, sets.length, device, source, saved
         model, _ = load_model(options.checkpoint, *where)
-        figures = evaluation.score_encoder(model, sets, options.protocol)
-        return options, saved["method"], {**figures, "epoch": saved["epoch"]}
-    if options.features == "untrained":
-        return options, "untrained", score_untrained(sets, options, device)
-    figures = evaluation.score_descriptor(sets, options.features, options.protocol)
-    return options, options.features, figures
-
-
-def score_untrained(sets: Retrieval, options: Options, device: torch.device) -> dict[str, Any]:
-    """SimMC's encoder with its initial weights of --seed."""
-    generator = torch.Generator().manual_seed(options.seed)
-    settings = SimMCSettings()
-    model = SimMC(sets.joints * 3, settings.H, settings.D, generator).to(device)
-    return evaluation.score_encoder(model, sets, options.protocol)
+    else:  # SimMC's initial weights of --seed
+        generator = torch.Generator().manual_seed(options.seed)
+        model = SimMC(sets.joints * 3, settings.H, settings.D, generator).to(device)
+    figures = evaluation.score_encoder(model, sets, options.protocol)
+    return options, saved.get("method", "untrained"), {**figures, "epoch": saved.get("epoch")}
 
 
 if __name__ == "__main__":

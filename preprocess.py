@@ -5,10 +5,8 @@
     python preprocess.py all --dataset KS20 --raw DIR --out Datasets --seed 1
     python preprocess.py 6 --dataset KGBD --joint_order file # KGBD's joints as the papers had them
 
-Every data set lands in OUT/<name>/<F>/ (CASIA_B: also OUT/CASIA_B_match/<F>/) with split.json
-beside it, which says where every recording went. The same raw files and the same seed give the same
-files. What cannot be made (recordings too short for a length, broken files) does not stop the rest:
-it is named at the end, with exit code 2.
+Every data set lands in OUT/<name>/<F>/, with split.json beside it, which says where every recording
+went. What cannot be made does not stop the rest: it is named at the end, with exit code 2.
 """
 
 import argparse
@@ -81,9 +79,8 @@ def main() -> None:
     if args.dataset != "all":
         raise_collected(missing)
     if not folders:
-        raise InputError(
-            f"expected raw data sets below {args.raw}, found none of {', '.join(names)}; give "
-            f"--raw DIR, or simulate one: python -m data.simulate --dataset {names[0]} --raw DIR")
+        raise InputError(f"expected {' or '.join(names)} below {args.raw}, found none; give --raw "
+                         f"DIR, or python -m data.simulate --dataset {names[0]} --raw DIR")
     for error in missing:
         print(f"skipped {error}")
     errors: list[InputError] = []

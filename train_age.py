@@ -7,11 +7,8 @@
     python train_age.py --dataset KS20 --task retrieval              encoders alone
     python train_age.py --dataset CASIA_B --view 3 --length 20       cross-view recognition
 
-Data come from preprocess.py; settings not given are the published ones (engine/settings.py). --task
-recognition also shows retrieval by the same encoders; --task retrieval trains on the training split
-alone. --probe names the test split that the results begin with. Files of a run, in <out>/AGE/
-<dataset>/<attention>[_same][_retrieval]/: encoder/best.pt, <manner>/best_<split>.pt and final.pt,
-last.pt and history.csv of both phases, log.txt, results.json, alignment.png.
+Data come from preprocess.py; a run's files lie in <out>/AGE/<dataset>/<attention>/
+(docs/2-training.md). --task retrieval trains on the training split alone.
 """
 
 from collections import defaultdict
@@ -58,7 +55,9 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     rng = np.random.RandomState(options.seed)
     order = training_order(sets.train.labels, settings.batch_size, rng, settings.balance)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
-    batches = encoder_batches(options, order, skeletons)  # permuted once
+    size, whole, N = settings.batch_size, options.protocol == "released", len(skeletons)
+    first = order[order < N - -(-N // 3)] if settings.two_thirds else order  # of the files
+    batches = recognition_training.split_batches(first, size, whole, "sequences", device)
     run.open()
     model, generator = new_model(options, sets.joints)
     model.to(device)
@@ -79,20 +78,10 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
 def new_model(options: PhaseOptions, joints: int) -> tuple[AGE, torch.Generator]:
     """The encoders with their initial weights, and the generator that has drawn them."""
     settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
-    model = AGE(joints, settings.hidden, decoder_input=settings.decoder_input,
-                target=settings.target, attention=settings.attention,
-                count_copies=options.protocol == "released", generator=generator)
-    return model, generator
-
-
-def encoder_batches(options: PhaseOptions, order: np.ndarray, skeletons: Tensor) -> list[Tensor]:
-    """Sequence numbers of each batch. Raises InputError if there is no batch."""
-    N = len(skeletons)
-    if options.settings.two_thirds:
-        order = order[order < N - -(-N // 3)]  # first in the order of the files
-    whole = options.protocol == "released"
-    return recognition_training.split_batches(order, options.settings.batch_size, whole,
-                                              "sequences", skeletons.device)
+    names = ("decoder_input", "target", "attention")
+    variant = {name: getattr(settings, name) for name in names}
+    variant["count_copies"] = options.protocol == "released"
+    return AGE(joints, settings.hidden, **variant, generator=generator), generator
 
 
 def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tensor,
@@ -128,7 +117,8 @@ def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tenso
                 means["near"] = attention.near_target(alignment, model.target)
                 line = "near " + " ".join(f"{share:.3f}" for share in means["near"])
             row = {
-                f"{n}_{axis}": v[i].item() for n, v in means.items() for i, axis in enumerate(AXES)
+                f"{name}_{axis}": value.item() for name, mean in means.items()
+                for axis, value in zip(AXES, mean, strict=True)
             }
             run.end_epoch(epoch, row, losses, line, timer.end_epoch(epoch))
             done = epoch == settings.pre_epochs or validation.all_stopped
@@ -175,16 +165,14 @@ def train_recogniser(run: Run, options: PhaseOptions, model: AGE, sets: Recognit
         order = evaluation.padded_batches(sets.train.labels, settings.batch_size)
     numbers = rng.permutation((order[:, None] * R + np.arange(R)).ravel())  # rows, permuted once
     labels = torch.from_numpy(sets.train.labels).to(rows.device).repeat_interleave(R)
-    tests = rows_of_tests(model, sets, settings, protocol)
-    persons = len(sets.persons)
-    recogniser = Recogniser(rows.shape[2], persons, settings.hidden, "mean", generator)
-    plan = recognition_training.Plan(settings.recognition_epochs, settings.batch_size, settings.lr,
-                                     whole_batches=protocol == "released", test_every=TEST_EVERY,
-                                     ties=True, patience=settings.patience, quiet=options.quiet)
-    phase, training = (run.phase(recogniser_name(settings)),
-                       Rows(rows.flatten(0, 1)[:, None], labels))
-    return recognition_training.train(phase, model, recogniser.to(rows.device), sets.persons,
-                                      training, numbers, tests, plan)
+    training = Rows(rows.flatten(0, 1)[:, None], labels)  # (N R, 1, d)
+    tests = rows_of_tests(model, sets.tests, settings, protocol)
+    persons = sets.persons
+    recogniser = Recogniser(rows.shape[2], len(persons), settings.hidden, "mean", generator)
+    rules = recognition_training.Rules(settings.lr, test_every=TEST_EVERY, ties=True)
+    phase = run.phase(recogniser_name(settings))
+    return recognition_training.train(phase, model, recogniser, persons, training, numbers, tests,
+                                      rules)
 
 
 def recogniser_name(settings: AGESettings) -> str:

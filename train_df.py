@@ -6,10 +6,8 @@
     python train_df.py --source SM-SGE --dataset KS20 --resume       after an interruption
     python train_df.py --source SM-SGE --dataset KS20 --mode Eval    score the saved best network
 
-The encoders are those of --task retrieval. The mean of the hidden layer over the frames is the
-feature of a sequence (models/recognition.py, DF). Evaluated by retrieval before every epoch; the
-best top-1 is kept. Files of a run, in <out>/<source>+DF/<dataset>/<probe>/: best.pt, last.pt (to
-resume), history.csv, log.txt, results.json.
+The encoders are those of --task retrieval; a run's files lie in <out>/<source>+DF/
+(docs/2-training.md).
 """
 
 import numpy as np

@@ -5,12 +5,8 @@
     python train_simmc.py --dataset KS20 --probe probe --mode Eval     score the saved best model
     python train_simmc.py --dataset IAS --probe A --eps 0.7 --seed 1   change one thing
     python train_simmc.py --dataset IAS --probe A --source AGE         on features of a trained AGE
-    python train_simmc.py --dataset IAS --probe A --source FILE.npz    on feature files of any model
 
-Data come from preprocess.py. Settings not given are the published ones (engine/settings.py). Files
-of a run, in <out>/<dataset>/<probe>/ (with --source <out>/<source>+SimMC/<dataset>/<probe>/):
-best.pt, last.pt (to resume), history.csv, log.txt, results.json. CASIA_B's lie in <out>/CASIA_B/
-and begin with the probe: nm.nm_best.pt, ...
+Data come from preprocess.py; a run's files lie in <out>/<dataset>/<probe>/ (docs/2-training.md).
 """
 
 from collections.abc import Sequence
@@ -43,15 +39,13 @@ class Options(RetrievalOptions):
     """Files."""
 
     save_model: int = option(1, "1: keep the best model", type=int, choices=(0, 1))
-    save_flag: int = option(0, "1: also mACT and mRCL, and every figure by epoch as an array",
-                            type=int, choices=(0, 1))
+    save_flag: int = option(0, "1: also mACT, mRCL; figures as arrays", type=int, choices=(0, 1))
 
 
 def main() -> None:
     options = parse_training(__doc__, "SimMC", Options)
     if options.save_features and not options.save_model:
-        raise InputError(
-            "--save_features writes features of the best model: it needs --save_model 1")
+        raise InputError("--save_features takes the best model: it needs --save_model 1")
     run_retrieval("SimMC", options, train)
 
 
@@ -78,8 +72,7 @@ def train(run: Run, options: Options, device: torch.device, source: Source | Non
         while True:
             with timer("encode"):
                 masks = draw_batch_masks(rng, len(skeletons), sets.length, settings).to(device)
-                whole, *views = encode_masked(model, skeletons, masks,
-                                              settings.batch_size)  # (N, H)
+                whole, *views = encode_masked(model, skeletons, masks, settings)  # (N, H) each
             with timer("evaluate"):
                 figures = score_encoder(model, sets, options.protocol)
             if best.update(epoch, figures) and options.save_model:
@@ -92,20 +85,17 @@ def train(run: Run, options: Options, device: torch.device, source: Source | Non
                     row |= cluster_quality.figures(labels, whole, sets.train.labels,
                                                    tight=bool(options.save_flag))
                 if min(y.max() for y in labels) < 0 or row["outliers"] == len(skeletons):
-                    reason = (
-                        f"no clusters: {row['outliers']} of {len(skeletons)} sequences are noise")
+                    reason = f"no clusters: {row['outliers']} of {len(skeletons)} are noise"
             if reason is None:
                 with timer("learn"):
-                    inputs = (skeletons, masks, views, labels)
-                    losses = learn(model, optimizer, *inputs, settings, options.protocol)
+                    losses = learn(model, optimizer, skeletons, masks, views, labels, options)
             run.end_epoch(epoch, row, losses, epoch_line(row), timer.end_epoch(epoch))
             if reason is not None:
                 break
             epoch += 1
             run.save_last(epoch, parts)
     if epoch == 0:
-        raise InputError(
-            f"nothing was trained: {reason}; try a larger --eps or a smaller --min_samples")
+        raise InputError(f"nothing was trained: {reason}; try a larger --eps")
     if options.save_flag:
         run.save_arrays()
     report(run, options, source, best.figures, figures, epoch, reason)
@@ -119,37 +109,35 @@ def draw_batch_masks(rng: np.random.RandomState, sequences: int, f: int,
     return torch.from_numpy(np.stack([draw_masks(rng, f, dropped) for _ in range(batches)]))
 
 
-@one_thread
+@one_thread()
 @torch.no_grad()
-def encode_masked(model: SimMC, skeletons: Tensor, masks: Tensor, batch_size: int) -> list[Tensor]:
+def encode_masked(model: SimMC, skeletons: Tensor, masks: Tensor,
+                  settings: SimMCSettings) -> list[Tensor]:
     """Features of the whole sequences and under either mask of their batch: three (N, H)."""
     batches = []
-    for batch, (mask_1, mask_2) in zip(skeletons.split(batch_size), masks, strict=True):
+    for batch, pair in zip(skeletons.split(settings.batch_size), masks, strict=True):
         frames = model.encode(batch)  # (B, f, H)
-        batches.append((frames.mean(dim=1), masked_mean(frames,
-                                                        mask_1), masked_mean(frames, mask_2)))
+        batches.append((frames.mean(dim=1), *(masked_mean(frames, mask) for mask in pair)))
     return [torch.cat(parts) for parts in zip(*batches, strict=True)]
 
 
-@one_thread
+@one_thread()
 def learn(model: SimMC, optimizer: TFAdam, skeletons: Tensor, masks: Tensor,
-          views: Sequence[Tensor], labels: Sequence[np.ndarray], settings: SimMCSettings,
-          protocol: str) -> dict[str, float]:
+          views: Sequence[Tensor], labels: Sequence[np.ndarray],
+          options: Options) -> dict[str, float]:
     """One Adam step a batch, over the sequences that are noise in neither clustering, in order.
 
-    views: two (N, H), features under either mask; labels: two (N,). The masks of a batch are those
-    that its number had in the encoding, although noise has moved the sequences
-    (docs/5-fidelity.md, mask-of-batch-number). Returns the mean losses.
+    views: two (N, H), features under either mask; labels: two (N,). A batch has the masks that its
+    number had in the encoding (docs/5-fidelity.md, mask-of-batch-number). Returns the mean losses.
     """
-    size = settings.batch_size
+    settings, size = options.settings, options.settings.batch_size
     y = torch.from_numpy(np.stack(labels)).to(skeletons.device)  # (2, N)
     prototypes = [mean_of_clusters(v, k) for v, k in zip(views, y, strict=True)]  # (K, H) each
     kept = (y >= 0).all(dim=0).nonzero().squeeze(1)
-    if protocol == "released":
+    if options.protocol == "released":
         kept = kept[:len(kept) // size * size]
-        if len(kept) == 0:
-            raise InputError("--protocol released: noise leaves less than a batch to learn from; "
-                             "try a larger --eps")
+    if len(kept) == 0:
+        raise InputError("noise leaves less than a batch to learn from; try a larger --eps")
     batches = []
     for batch, mask in zip(kept.split(size), masks, strict=False):
         losses = model.losses(skeletons[batch], mask, y[:, batch], prototypes, settings.t,

@@ -5,15 +5,11 @@
     python train_smsge.py --dataset IAS --split B --pre_train 0   the same encoder, B's setting
     python train_smsge.py --dataset KS20 --resume                 after an interruption
     python train_smsge.py --dataset KS20 --mode Eval              score the saved best models
-    python train_smsge.py --dataset KS20 --scales JPB             an ablation
     python train_smsge.py --dataset CASIA_B --view 0              cross-view recognition, 20 frames
     python train_smsge.py --dataset KS20 --task retrieval         encoder from the training split
 
-Data come from preprocess.py; settings not given are the published ones (engine/settings.py). --task
-recognition also shows retrieval by the same encoder; --task retrieval trains on the training split
-alone. --split names the setting and the test split that the results begin with. Files of a run, in
-<out>/SM-SGE/<dataset>/<scales>[_retrieval]/: encoder/best.pt, recogniser_<split>/best_<test>.pt and
-final.pt, last.pt and history.csv of both phases, log.txt, results.json.
+Data come from preprocess.py; a run's files lie in <out>/SM-SGE/<dataset>/<scales>/
+(docs/2-training.md). --split names the setting, and the test that the results begin with.
 """
 
 from dataclasses import dataclass
@@ -52,10 +48,9 @@ class Options(PhaseOptions):
 
 def main() -> None:
     options = parse_training(__doc__, "SM-SGE", Options)
-    settings = options.settings
-    draw(np.random.RandomState(0), options.length, settings)  # refuses subsets there are none of
+    draw(np.random.RandomState(0), options.length, options.settings)  # refuses what gives none
     phase = f"recogniser_{options.probe}"  # splits can have settings of their own
-    pretraining.run_phases("SM-SGE", options, settings.scales, phase, train)
+    pretraining.run_phases("SM-SGE", options, options.settings.scales, phase, train)
 
 
 def train(run: Run, options: Options, device: torch.device) -> None:
@@ -87,19 +82,16 @@ def train(run: Run, options: Options, device: torch.device) -> None:
 def new_model(options: Options, joints: int) -> tuple[SMSGE, torch.Generator]:
     """The encoder with its initial weights, and the generator that has drawn them."""
     settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
-    model = SMSGE(joints, settings.D_h, scales=settings.scales, heads=settings.P,
-                  n_hood=settings.n_hood, global_att=bool(settings.global_att),
-                  fusion_lambda=settings.fusion_lambda, struct_only=bool(settings.struct_only),
-                  loss=settings.loss, pred_margin=settings.pred_margin,
-                  reverse=bool(settings.reverse), generator=generator)
-    return model, generator
+    names = ("scales", "n_hood", "global_att", "fusion_lambda", "struct_only", "loss",
+             "pred_margin", "reverse")
+    variant = {name: getattr(settings, name) for name in names}
+    return SMSGE(joints, settings.D_h, heads=settings.P, **variant, generator=generator), generator
 
 
 def train_encoder(run: Run, options: Options, model: SMSGE, skeletons: Tensor,
                   batches: list[Tensor], rng: np.random.RandomState) -> int:
-    """Rebuild the graphs of the sequences (N, f, J, 3) of fixed batches from frame subsets.
-
-    The subsets come from rng. The last weights count. Returns their epoch.
+    """Rebuild the graphs of the sequences (N, f, J, 3) of fixed batches from frame subsets, drawn
+    from rng. Returns the last weights' epoch.
     """
     settings, f = options.settings, skeletons.shape[1]
     graphs = model.graphs(skeletons)  # by scale, (N, f, nodes, 3)
@@ -134,18 +126,15 @@ def train_recogniser(run: Run, options: Options, model: SMSGE, sets: Recognition
     """Train the recognition network on the states of `order`. Returns best and last by test."""
     settings = options.settings
     rows = encode_rows(model, sets.train.skeletons, settings)  # (N, prefixes, 4 D_h), once
-    tests = rows_of_tests(model, sets, settings, options.protocol)
+    tests = rows_of_tests(model, sets.tests, settings, options.protocol)
     width, combine = rows.shape[2], "last" if settings.last_pre else "sum"
-    recogniser = Recogniser(width, len(sets.persons), width, combine, generator).to(rows.device)
-    plan = recognition_training.Plan(settings.recognition_epochs, settings.batch_size,
-                                     settings.recognition_lr,
-                                     whole_batches=options.protocol == "released",
-                                     best_from=settings.best_from, patience=settings.patience,
-                                     save=bool(options.save_flag), quiet=options.quiet)
-    labels = torch.from_numpy(sets.train.labels).to(rows.device)
+    recogniser = Recogniser(width, len(sets.persons), width, combine, generator)
+    training = Rows(rows, torch.from_numpy(sets.train.labels).to(rows.device))
+    rules = recognition_training.Rules(settings.recognition_lr, best_from=settings.best_from,
+                                       save=bool(options.save_flag))
     phase = run.phase(f"recogniser_{options.probe}")
-    return recognition_training.train(phase, model, recogniser, sets.persons, Rows(rows, labels),
-                                      order, tests, plan)
+    return recognition_training.train(phase, model, recogniser, sets.persons, training, order,
+                                      tests, rules)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,13 @@
 
 import argparse
 import os
-from dataclasses import Field, field
+import re
+from dataclasses import field
 from inspect import get_annotations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
 
 
 def script_parser(doc: str, **words: Any) -> argparse.ArgumentParser:
@@ -23,41 +21,37 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
-def option(default: Any, text: str, *names: str, shown: bool = True, **words: Any) -> Any:
-    """A field of a dataclass of options that is also an option of the command line.
+def option(default: Any, text: str, *names: str, **words: Any) -> Any:
+    """A field of a dataclass that is also an option of the command line, by the field's name.
 
-    default: its value when it is not given. text: one line of help; the default is added to it if
-    `shown`. names: further names. words: as of argparse's add_argument; the option's own name is
-    that of the field.
+    text: one line of help, to which the default is added. names: further names. words: as of
+    argparse's add_argument.
     """
-    metadata = {"text": text, "names": names, "shown": shown, "words": words}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={"text": text, "names": names, "words": words})
 
 
+FLAG = {"action": argparse.BooleanOptionalAction}  # --x, --no-x
 SWITCH = {"type": int, "choices": (0, 1), "nargs": "?", "const": 1}  # --x, --x 1, --x 0
 
 
 def add_options(parser, declared: type, title: str = "", defaults: Any = None) -> None:
     """Add the options that a dataclass declares, in a group for it and for each class it extends.
 
-    title: of the group, the first line of the class's docstring by default. defaults: an instance
+    title: of the group, by default the first line of the class's docstring. defaults: an instance
     with the values that --help shows. What is not on the command line is absent after parsing.
     """
     for kind in reversed(declared.__mro__[:-1]):
-        own = [kind.__dataclass_fields__[name] for name in get_annotations(kind)]
-        own = [each for each in own if "text" in each.metadata]
-        if own:
-            group = parser.add_argument_group(title or kind.__doc__.partition("\n")[0].rstrip("."))
-        for each in own:
-            _add_option(group, each, getattr(defaults, each.name, each.default))
-
-
-def _add_option(group, declared: Field, default: Any) -> None:
-    text, words = declared.metadata["text"], declared.metadata["words"]
-    if declared.metadata["shown"] and default is not None and words.get("action") != "store_true":
-        text += f" ({default})"
-    names = (f"--{declared.name}", *declared.metadata["names"])
-    group.add_argument(*names, help=text, default=argparse.SUPPRESS, **words)
+        group = parser.add_argument_group(title or kind.__doc__.partition("\n")[0].rstrip("."))
+        for name in get_annotations(kind):
+            own = kind.__dataclass_fields__[name]
+            if "text" not in own.metadata:
+                continue
+            text, words = own.metadata["text"], own.metadata["words"]
+            default = getattr(defaults, name, own.default)
+            if default is not None and words.get("action") != "store_true":
+                text += f" ({default})"
+            names = (f"--{name}", *own.metadata["names"])
+            group.add_argument(*names, help=text, default=argparse.SUPPRESS, **words)
 
 
 def output_file(text: str) -> Path:
@@ -65,8 +59,7 @@ def output_file(text: str) -> Path:
     path = Path(text)
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if path.is_dir() or not folder.is_dir():
-        raise argparse.ArgumentTypeError(
-            f"expected a file in a folder, found {text!r}: name another")
+        raise argparse.ArgumentTypeError(f"expected a file in a folder, found {text!r}")
     if not os.access(folder, os.W_OK):
         raise argparse.ArgumentTypeError(f"no permission to write in {folder}: name another file")
     return path
@@ -77,20 +70,15 @@ def device_name(text: str) -> str:
     return f"cuda:{text}" if text.isdecimal() else text
 
 
-def pick_device(name: str) -> "torch.device":
-    """The device of --device: auto, cpu, cuda or cuda:N. Raises InputError if it is not there."""
+def pick_device(name: str) -> Any:
+    """The torch.device of --device: auto, cpu, cuda or cuda:N. InputError if it is not there."""
     import torch  # here, so that scripts without a model start at once
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda") or (device.type == "cpu"
-                                                  and device.index is not None):
-            raise RuntimeError
-    except RuntimeError:
-        raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N") from None
-    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    if not re.fullmatch(r"cpu|cuda(:\d\d?)?", name):
+        raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N")
+    device, count = torch.device(name), torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise InputError(f"device {name} asked for, {count} CUDA devices found; use --device cpu")
     return device

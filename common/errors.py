@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-READER_GONE = (
-    141  # what a shell shows of a command whose output nobody reads any more, as of `... | head`
-)
+READER_GONE = 141  # the exit code that a shell shows of `...` in `... | head`
+LACKS_MEMORY = "(out of|allocate|enough) memory"
 
 
 class InputError(Exception):
@@ -32,12 +31,10 @@ def raise_collected(errors: list[InputError]) -> None:
 
 
 def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or run again") -> None:
-    """Run a command's `main` and turn its end into the exit codes 0 (done), 2 (bad input), 130
-    (interrupted), 141 (the reader of a pipe has gone).
+    """Run a command's `main` and turn its end into the exit codes 0 (done), 2 (bad input, also a
+    full disk, a forbidden folder, too little memory), 130 (interrupted), 141 (READER_GONE).
 
-    go_on: what an interruption advises; by default what training scripts can do.
-    A full disk, a forbidden folder and too little memory are bad input too. Letters that the
-    terminal does not know are printed as escapes, as Python does on stderr.
+    go_on: what an interruption advises. Letters that the terminal lacks are printed as escapes.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -50,19 +47,16 @@ def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or 
         print(f"interrupted; what was saved is whole: {go_on}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY),
-                sys.stdout.fileno())  # for the flush at the end of Python
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # for the flush at the end of Python
         sys.exit(READER_GONE)
     except OSError as error:
         _refuse(f"could not read or write: {error}")
-    except (MemoryError, RuntimeError) as error:
-        # PyTorch has a RuntimeError for it, of several wordings.
-        if isinstance(error, RuntimeError) and not re.search(r"(out of|allocate|enough) memory",
-                                                             str(error)):
+    except (MemoryError, RuntimeError) as error:  # PyTorch's, of several wordings
+        if not isinstance(error, MemoryError) and not re.search(LACKS_MEMORY, str(error)):
             raise
-        _refuse(
-            f"not enough memory; use a smaller model, fewer sequences or another --device ({error})"
-        )
+        _refuse(f"not enough memory; use a smaller model, fewer sequences or another --device "
+                f"({error})")
 
 
 def _refuse(message: str) -> None:

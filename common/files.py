@@ -15,10 +15,8 @@ from common.errors import InputError
 
 @contextmanager
 def staging_folder(target: Path, prefix: str) -> Iterator[Path]:
-    """A new folder in `target`, which is made if need be; it goes when the block ends, and so does
-    what it holds.
-
-    If the block fails, folders that were made for it go too, as far as they are empty.
+    """A new folder in `target`, which is made if need be; it goes when the block ends. If the block
+    fails, folders that were made for it go too, as far as they are empty.
     """
     new = [folder for folder in (target, *target.parents) if not folder.exists()]
     try:
@@ -39,10 +37,8 @@ def staging_folder(target: Path, prefix: str) -> Iterator[Path]:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Let `write` fill a file that takes its place when it lies complete on the disk.
-
-    Raises InputError if that fails (disk full, no permission); a file that was there before is then
-    untouched.
+    """Let `write` fill a file that takes its place when it lies complete on the disk. If that fails
+    (disk full, no permission) an earlier file is untouched, and InputError raised.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -52,8 +48,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    # PyTorch's writer reports a full disk as a RuntimeError.
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: PyTorch's writer, of a full disk
         kept = "the old file is kept" if path.exists() else "nothing was written"
         raise InputError(f"could not write {path}: {error}; {kept}") from error
     finally:
@@ -62,19 +57,16 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def hold(path: Path) -> FileLock:
-    """Keep other processes out of a folder until the returned lock on the file `path` is released.
-
-    The system releases it with the process, however that ends. Raises InputError if another process
-    holds it, or the file cannot be written.
+    """Keep other processes out of a folder until the returned lock on the file `path` is released,
+    or this process ends. InputError if another one holds it, or the file cannot be written.
     """
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise InputError(
-            f"another process is at work in {path.parent} (it holds {path.name}): wait until it is "
-            "done or stop it, or choose another --out") from None
+        raise InputError(f"another process is at work in {path.parent}, it holds {path.name}: wait "
+                         "until it is done, or choose another --out") from None
     except OSError as error:
         raise InputError(f"could not write {path}: {error}") from error
     return lock

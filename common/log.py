@@ -7,8 +7,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.errors import InputError
-
 log = logging.getLogger("reid")
 
 
@@ -16,6 +14,11 @@ class _Terminal(logging.Handler):
     """Writes to stdout, above the progress bars that are on the screen."""
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stdout)
+
+
+class _File(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        raise  # a full disk ends the command as it does elsewhere, without logging's traceback
 
 
 def start_log(quiet: bool) -> None:
@@ -36,13 +39,9 @@ def start_log(quiet: bool) -> None:
 
 
 def log_to(file: Path) -> None:
-    """Send the log to the end of a file, too. Raises InputError if it cannot be written."""
-    try:
-        handler = logging.FileHandler(file, encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise InputError(f"could not write {file}: {error}") from error
+    """Send the log to the end of a file, too. Raises OSError if it cannot be written."""
+    handler = _File(file, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    handler.handleError = _raise
     log.addHandler(handler)
 
 
@@ -51,8 +50,3 @@ def stop_log() -> None:
     for handler in log.handlers[:]:
         log.removeHandler(handler)
         handler.close()
-
-
-def _raise(record: logging.LogRecord) -> None:
-    """In place of logging's traceback: a full disk ends the command as it does elsewhere."""
-    raise  # the exception that the handler has caught

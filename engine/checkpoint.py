@@ -23,14 +23,11 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def load(path: Path, method: str | None = None) -> dict[str, Any]:
-    """Read a checkpoint that this project wrote, onto the CPU.
-
-    method: the method it must be of, if any. Raises InputError if the file is missing, damaged, not
-    a checkpoint of this project, or of another method.
+    """Read a checkpoint that this project wrote, onto the CPU. InputError if the file is missing,
+    damaged, no checkpoint of this project, or not of the method.
     """
     if not path.is_file():
-        folder = " (it is a folder)" if path.is_dir() else ""
-        raise InputError(f"no checkpoint at {path}{folder}; train first, or name another place")
+        raise InputError(f"no checkpoint at {path}; train first, or name another place")
     try:
         with path.open("rb") as file, ZipFile(file) as archive:  # else an old pickle to PyTorch
             if archive.testzip() is not None:
@@ -41,9 +38,8 @@ def load(path: Path, method: str | None = None) -> dict[str, Any]:
         raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
     except Exception as error:  # other bytes than a checkpoint's can raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"{path} is not a readable checkpoint, but truncated or damaged or another kind of "
-            f"file: {reason}") from error
+        raise InputError(f"{path} is not a readable checkpoint, but truncated or damaged or "
+                         f"another kind of file: {reason}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is no checkpoint of this project: expected format {FORMAT!r}")
     if method is not None and content["method"] != method:
@@ -55,9 +51,8 @@ def expect(path: Path, content: Mapping[str, Any], wanted: Mapping[str, Any]) ->
     """Refuse a checkpoint whose values differ from those of the run, naming the first that does."""
     for name, value in wanted.items():
         if content.get(name) != value:
-            raise InputError(
-                f"{path} was made with {name} = {content.get(name)}, but this run has {name} = "
-                f"{value}; use the same value, or another --out for another run")
+            raise InputError(f"{path} was made with {name} = {content.get(name)}, this run has "
+                             f"{value}; use the same value, or another --out for another run")
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: Path) -> None:

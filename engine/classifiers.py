@@ -8,8 +8,8 @@ The papers do not say how. Here neighbours vote by inverse distance in standardi
 persons apart; the LSTMs have AGE's width, batches and rate.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ from tqdm import tqdm
 from common.log import log
 from data import Recognition
 from data.descriptors import descriptor
-from engine import recognition_training, results
 from engine.early_stopping import EarlyStopping
 from engine.optimizer import TFAdam, train_batch
 from reid.recognition import evaluate
@@ -50,8 +49,8 @@ class LSTM:
 Settings = KNN | AdaBoost | LSTM
 Figures = dict[str, dict[str, dict[str, Any]]]  # by test, then "best" and "last"
 
-NAMES = ("D-13+KNN", "D-16+AdaBoost", "LSTM", "LSTM-2")
-SETTINGS = dict(zip(NAMES, (KNN(), AdaBoost(), LSTM(), LSTM(layers=2)), strict=True))
+SETTINGS = {"D-13+KNN": KNN(), "D-16+AdaBoost": AdaBoost(), "LSTM": LSTM(), "LSTM-2": LSTM(2)}
+NAMES = tuple(SETTINGS)
 
 
 def settings_of(name: str, epochs: int | None = None) -> Settings:
@@ -62,9 +61,8 @@ def settings_of(name: str, epochs: int | None = None) -> Settings:
 
 def recognise(name: str, sets: Recognition, settings: Settings, seed: int, device: torch.device,
               quiet: bool) -> Figures:
-    """Train a classifier and score it on every test: "best" and "last", as of
-    reid.recognition.evaluate, equal where there are no epochs. InputError for descriptors that are
-    not defined for the data's joints.
+    """Train a classifier and score it on every test, as of reid.recognition.evaluate. InputError
+    for descriptors that are not defined for the data's joints.
     """
     log.info(f"{name}: training on {len(sets.train)} sequences of {len(sets.persons)} persons")
     if isinstance(settings, LSTM):
@@ -77,26 +75,17 @@ def recognise(name: str, sets: Recognition, settings: Settings, seed: int, devic
     else:
         base = tree.DecisionTreeClassifier(max_depth=settings.depth)
         model = ensemble.AdaBoostClassifier(base, n_estimators=settings.trees, random_state=seed)
-    features = name.partition("+")[0]
-    model.fit(descriptor(features, sets.train.skeletons), sets.train.labels)
+    describe = partial(descriptor, name.partition("+")[0])
+    model.fit(describe(sets.train.skeletons), sets.train.labels)
     figures = {}
     for test_name, test in sets.tests.items():
         shares = np.zeros((len(test), len(sets.persons)))
-        votes = model.predict_proba(descriptor(features, test.skeletons))
-        shares[:, model.classes_] = votes  # a person may have no training sequence
+        # A person may have no training sequence.
+        shares[:, model.classes_] = model.predict_proba(describe(test.skeletons))
         # A hundredth is spread evenly: a person without a vote is improbable, not impossible.
         row = evaluate(np.log(0.99 * shares + 0.01 / len(sets.persons)), test.labels)
         figures[test_name] = {"best": row, "last": row}
     return figures
-
-
-def table(figures: Mapping[str, Any], name: str, corner: str = "") -> str:
-    """The figures of every test, as text; best and last where there are epochs. corner: title."""
-    tests = figures["tests"]
-    if isinstance(SETTINGS[name], LSTM):
-        return recognition_training.table(tests, name, corner)
-    rows = ((f"{name} {test}", row["best"]) for test, row in tests.items())
-    return results.recognition_table(rows, corner)
 
 
 class SequenceClassifier(nn.Module):
@@ -123,7 +112,6 @@ def _train_lstm(sets: Recognition, settings: LSTM, seed: int, device: torch.devi
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)
     labels = torch.from_numpy(sets.train.labels).to(device)
     tests = {name: EarlyStopping(settings.patience, "rank1") for name in sets.tests}
-    # disable=None shows the bar on a terminal only.
     for epoch in tqdm(range(1, settings.epochs + 1), disable=quiet or None, leave=False):
         order = torch.randperm(len(labels), generator=generator).to(device)
         for batch in order.split(settings.batch_size):

@@ -7,8 +7,7 @@ from typing import Any
 class EarlyStopping:
     """The best figures so far, and how many epochs have passed without better ones.
 
-    patience: epochs without better ones that end a run; None: never. figure: the key that is
-    compared, larger is better. Epoch 0, the untrained model, does not count.
+    patience: how many end a run; None: any. figure: the key that is compared, larger is better.
     """
     def __init__(self, patience: int | None, figure: str = "top1"):
         self.patience, self.figure = patience, figure
@@ -17,7 +16,7 @@ class EarlyStopping:
 
     def update(self, epoch: int, figures: Mapping[str, Any]) -> bool:
         """Take the figures of an epoch. Returns whether they are the new best."""
-        if epoch == 0:
+        if epoch == 0:  # the untrained model does not count
             return False
         better = not self.figures or figures[self.figure] > self.figures[self.figure]
         if better:

@@ -1,4 +1,4 @@
-"""Trained encoders: how each method's model turns skeletons into features; their checkpoints."""
+"""Encoders: how each method's model turns skeletons into features, their size, checkpoints."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from common.errors import InputError
+from common.log import log
 from engine import checkpoint, settings
+from engine.options import TrainingOptions
 from models.age import AGE, concatenated, encoder_states
 from models.recognition import DF
 from models.simmc import SimMC
@@ -33,29 +36,25 @@ def smsge_rows(model: SMSGE, skeletons: Tensor, options: settings.SMSGESettings)
     return states[:, -1:] if options.last_pre else states
 
 
+Encode = Callable[[nn.Module, Tensor], Tensor]
+
+
 @dataclass(frozen=True)
 class Method:
     """How the models of a method are used."""
 
     model: type[nn.Module]
-    frames: Callable[[nn.Module, Tensor], Tensor]  # (B, f, J, 3) -> features (B, f or 1, d)
+    frames: Encode = lambda model, skeletons: model.encode(skeletons)  # -> (B, f or 1, d)
     sequence: Callable[[Tensor], Tensor] = lambda frames: frames.mean(dim=1)  # these -> (B, d)
     rows: Callable[[nn.Module, Tensor, Any], Tensor] | None = None  # for the recogniser, (B, R, d')
-    batch: int = 24_576  # frames encoded at a time: 4,096 sequences of 6
+    batch: int = 24_576  # frames encoded at a time: 4,096 sequences of 6; bounds memory
 
 
 METHODS = {
-    "SimMC": Method(SimMC, lambda model, skeletons: model.encode(skeletons)),
-    "DF": Method(DF, lambda model, frames: model.encode(frames)),
+    "SimMC": Method(SimMC), "DF": Method(DF), "statistics": Method(Statistics),
     "AGE": Method(AGE, lambda model, x: model.encode(x)["encodings"], rows=age_rows),
-    "SM-SGE": Method(
-        SMSGE,
-        lambda model, skeletons: model.states(model.graphs(skeletons)),
-        sequence=lambda states: states[:, -1],
-        rows=smsge_rows,
-        batch=3_072  # features of every node and head
-    ),
-    "statistics": Method(Statistics, lambda model, skeletons: model.encode(skeletons))
+    "SM-SGE": Method(SMSGE, lambda model, x: model.states(model.graphs(x)),
+                     sequence=lambda states: states[:, -1], rows=smsge_rows, batch=3_072)
 }
 
 
@@ -81,17 +80,36 @@ def encode_rows(model: nn.Module, skeletons: np.ndarray, options: Any) -> Tensor
 
 
 @torch.no_grad()
-def _encode(model: nn.Module, skeletons: np.ndarray, encode: Callable[[nn.Module, Tensor],
-                                                                      Tensor]) -> Tensor:
+def _encode(model: nn.Module, skeletons: np.ndarray, encode: Encode) -> Tensor:
     model.eval()  # no dropout, and the running statistics of batch norm
     device, frames = next(model.parameters()).device, method_of(model).batch
     batches = torch.from_numpy(skeletons).split(max(1, frames // skeletons.shape[1]))
     return torch.cat([encode(model, batch.to(device)) for batch in batches])
 
 
-def settings_of(content: Mapping[str, Any]) -> Any:
-    """The settings that a checkpoint's model was trained with."""
-    return settings.from_values(content["method"].rpartition(" + ")[2], content["settings"])
+def count_parameters(model: nn.Module) -> int:
+    """All trained numbers of a model."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def count_operations(work: Callable[[], Any]) -> int:
+    """Floating-point operations of the matrix products in a call, two for a multiply-add."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def log_sizes(options: TrainingOptions, encoder: nn.Module, sizes: Mapping[str, int],
+              sequences: np.ndarray) -> None:
+    """Log the sizes of the sets and the encoder; with --model_size also the operations for one of
+    the sequences (N, f, J, 3) or (N, f, d).
+    """
+    words = "  ".join(f"{name} {size}" for name, size in sizes.items())
+    words += f" sequences  {count_parameters(encoder):,} parameters"
+    if options.model_size:
+        operations = count_operations(lambda: encode_set(encoder, sequences[:1]))
+        words += f", {operations:,} FLOPs of matrix products"
+    log.info(words)
 
 
 def is_centred(options: Any) -> bool:
@@ -104,7 +122,7 @@ def load_model(path: Path, joints: int, length: int, device: torch.device, sourc
     """The model of a checkpoint and the checkpoint's content, which may have been read already.
 
     source: the engine.features.Source that the model reads, if not skeletons. Raises InputError for
-    a damaged file, or one made for another source or another number of joints or frames.
+    a damaged file, another source or another number of joints or frames.
     """
     content = content or checkpoint.load(path)
     name = content["method"].rpartition(" + ")[2]  # "AGE + SimMC" is a SimMC
@@ -123,8 +141,7 @@ def load_model(path: Path, joints: int, length: int, device: torch.device, sourc
             raise InputError(
                 f"{path} was trained on frames of {trained} joints, these data have {joints}")
     if content["length"] != length:
-        raise InputError(
-            f"{path} was trained with f = {content['length']}, found --length {length}")
+        raise InputError(f"{path}: trained with f = {content['length']}, found --length {length}")
     return model.to(device).eval(), content
 
 
@@ -136,9 +153,8 @@ def _check_source(path: Path, content: Mapping[str, Any], source: Any) -> None:
         other = "no --source" if source is None else f"--source {source.name}"
         raise InputError(f"{path}: expected {words}, on which it was trained, found {other}")
     # Weights tell encoders apart. Feature files of other data come from the same model.
-    digests, size = (content["source_digest"], source.digest), content["arguments"]["inputs"]
-    is_other = all(digest.startswith("weights") for digest in digests) and digests[0] != digests[1]
+    own, other, size = content["source_digest"], source.digest, content["arguments"]["inputs"]
+    is_other = own.startswith("weights") and other.startswith("weights") and own != other
     if is_other or source.size != size:
-        raise InputError(
-            f"{path}: expected the features that it was trained on, {trained} with {size} numbers "
-            f"and {digests[0][:16]}, found {source.file} with {source.size} and {digests[1][:16]}")
+        raise InputError(f"{path}: expected features of {trained}, {size} with {own[:16]}, found "
+                         f"those of {source.file}, {source.size} with {other[:16]}")

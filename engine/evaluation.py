@@ -1,5 +1,6 @@
 """Retrieval on a data set, and what --protocol released changes (docs/5-fidelity.md)."""
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,20 +23,8 @@ FITTED = {"statistics": partial(WindowStatistics, parts=1), "window-LDA": Window
 BASELINES = (*DESCRIPTORS, *FITTED)
 
 
-def load_retrieval(options: DataOptions, batch_size: int, rng: np.random.RandomState | None = None,
-                   balance: bool = False, centred: bool = True) -> Retrieval:
-    """The data set; the training set only with a stream to draw its order from.
-
-    balance: resample it to equal class shares. Released: whole batches of batch_size only.
-    """
-    where = options.dataset, options.probe, options.length, options.data
-    draw = {"rng": rng, "batch_size": batch_size, "train": rng is not None}
-    sets = data.load(*where, balance=balance, centred=centred, **draw)
-    return cut(sets, batch_size, options.protocol)
-
-
 def load_in_order(options: DataOptions, centred: bool = True, train: bool = True) -> Retrieval:
-    """The data set of a command line, all of it in the order of its files."""
+    """The data set of a command line in the order of its files; the training set if wanted."""
     where = options.dataset, options.probe, options.length, options.data
     return data.load(*where, balance=False, shuffle=False, centred=centred, train=train)
 
@@ -44,11 +33,10 @@ def cut(sets: Retrieval, batch_size: int, protocol: str) -> Retrieval:
     """The sets, for the released protocol without their incomplete last batches."""
     if protocol == "full":
         return sets
-    parts = {"train": "training", "probe": "probe", "gallery": "gallery"}
-    whole = {
-        name: part.take(np.arange(released_size(len(part), batch_size, words)))
-        for name, words in parts.items() if (part := getattr(sets, name)) is not None
-    }
+    whole = {}
+    for name, words in {"train": "training", "probe": "probe", "gallery": "gallery"}.items():
+        if (part := getattr(sets, name)) is not None:
+            whole[name] = part.take(np.arange(released_size(len(part), batch_size, words)))
     return replace(sets, **whole)
 
 
@@ -56,24 +44,21 @@ def released_size(sequences: int, batch_size: int, name: str) -> int:
     """How many sequences of a set are in complete batches. Raises InputError if none are."""
     kept = sequences // batch_size * batch_size
     if kept == 0:
-        raise InputError(
-            f"--protocol released drops incomplete batches, and the {name} set has only "
-            f"{sequences} sequences: use --protocol full or a --batch_size below {batch_size}")
+        raise InputError(f"--protocol released wants whole batches, and the {name} set has only "
+                         f"{sequences} sequences: use a --batch_size below {batch_size}")
     return kept
 
 
 def released_test(settings: Any, labels: np.ndarray, f: int) -> np.ndarray:
     """Test windows that the released AGE or SM-SGE is scored on, from labels (N,) and f frames."""
-    if isinstance(settings, AGESettings):  # whose rows are frames for `ap`
-        rows = f if settings.manner == "ap" else 1
-        return tested_batches(labels, settings.batch_size, rows)
+    if isinstance(settings, AGESettings):
+        return tested_batches(labels, settings.batch_size, f if settings.manner == "ap" else 1)
     return np.arange(released_size(len(labels), settings.batch_size, "test"))
 
 
 def padded_batches(labels: np.ndarray, batch_size: int) -> np.ndarray:
-    """Training windows of AGE's released recogniser, from labels (N,): whole batches a person.
-
-    Fewer than a batch are filled up with the person's first window.
+    """Training windows of AGE's released recogniser, from labels (N,): whole batches a person, who
+    has at least one, filled up with the person's first window.
     """
     windows = []
     for label in np.unique(labels):
@@ -85,10 +70,8 @@ def padded_batches(labels: np.ndarray, batch_size: int) -> np.ndarray:
 
 
 def tested_batches(labels: np.ndarray, batch_size: int, rows: int) -> np.ndarray:
-    """The test windows of AGE's released recogniser, from labels (N,): whole batches a person.
-
-    Fewer than a batch all count; then only those whose `rows` feature rows all lie in a whole batch
-    of rows, if there is one.
+    """The test windows of AGE's released recogniser, from labels (N,): whole batches a person, or
+    all if fewer; of these the ones whose `rows` feature rows lie in a whole batch, if there is one.
     """
     own = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     windows = np.concatenate([w[:max(len(w) // batch_size, 1) * batch_size] for w in own])
@@ -123,8 +106,6 @@ def baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
     """Retrieval figures of every baseline that these joints allow; the training set is needed."""
     figures = {}
     for name in BASELINES:
-        try:
+        with suppress(InputError):  # D-13 and D-16 are not defined for the joints of every data set
             figures[name] = score_descriptor(sets, name, protocol)
-        except InputError:
-            continue  # D-13 and D-16 are not defined for the joints of every data set
     return figures

@@ -1,14 +1,12 @@
-"""Feature files, and frame features of another model in place of coordinates (--source).
-
-A feature file is an .npz without pickles: arrays `features` (N, d), `labels` (N,) and optionally
-`frames` (N, f, d). A source is a trained encoder (AGE, SM-SGE or a checkpoint FILE.pt) or the
-feature files FILE.train.npz, FILE.probe.npz and FILE.gallery.npz of any model, in the order of the
-data files.
+"""Feature files, and frame features of another model in place of coordinates (--source): of a
+trained encoder (AGE, SM-SGE, a checkpoint FILE.pt), or of FILE.train.npz, FILE.probe.npz and
+FILE.gallery.npz, feature files of any model in the order of the data files.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -22,26 +20,25 @@ from common.files import write_whole
 from common.log import log
 from data import Retrieval, Sequences, datasets
 from data.resample import training_order
-from engine import checkpoint, evaluation
-from engine.encoding import encode_frames, is_centred, load_model, method_of, settings_of
+from engine import evaluation
+from engine.checkpoint import weights_digest
+from engine.encoding import encode_frames, is_centred, load_model, method_of
 from engine.options import TrainingOptions
-from engine.settings import AGESettings, SMSGESettings
+from engine.settings import settings_of
 
 PARTS = ("train", "probe", "gallery")
 # The method's script and the variant whose encoder is looked for.
-NAMED = {
-    "AGE": ("train_age.py", AGESettings.attention),
-    "SM-SGE": ("train_smsge.py", SMSGESettings.scales)
-}
+NAMED = {"AGE": ("train_age.py", "LA"), "SM-SGE": ("train_smsge.py", "IJPB")}
+TYPES = {"features": np.float32, "labels": np.int64, "frames": np.float32}
 
 
 @dataclass(frozen=True)
 class Features:
-    """Sequence features (N, d) float32, labels (N,) int64, and frame features (N, f, d) or None."""
+    """What a feature file holds: an .npz with an array for each."""
 
-    features: np.ndarray
-    labels: np.ndarray
-    frames: np.ndarray | None = None
+    features: np.ndarray  # of sequences, (N, d) float32
+    labels: np.ndarray  # (N,) int64
+    frames: np.ndarray | None = None  # (N, f, d) float32
 
 
 def part_path(path: Path, part: str) -> Path:
@@ -58,10 +55,8 @@ def encode(model: nn.Module, sequences: Sequences) -> Features:
 
 def write(path: Path, features: Features) -> None:
     """Write one feature file, whole or not at all. Raises InputError if it cannot be."""
-    arrays = {"features": features.features.astype(np.float32)}
-    arrays["labels"] = features.labels.astype(np.int64)
-    if features.frames is not None:
-        arrays["frames"] = features.frames.astype(np.float32)
+    arrays = {name: array for name, array in vars(features).items() if array is not None}
+    arrays = {name: array.astype(TYPES[name]) for name, array in arrays.items()}
     write_whole(path, lambda file: np.savez(file, **arrays))
 
 
@@ -75,21 +70,19 @@ def write_features(path: Path, model: nn.Module, sets: Mapping[str, Sequences]) 
 def read(path: Path) -> Features:
     """Read one feature file. Raises InputError if it is missing, damaged, pickled or misshapen."""
     if not path.is_file():
-        folder = " (it is a folder)" if path.is_dir() else ""
-        raise InputError(f"no feature file at {path}{folder}; --save_features FILE.npz writes one")
+        raise InputError(f"no feature file at {path}; --save_features FILE.npz writes one")
     try:
         with path.open("rb") as file:
             if not is_zipfile(file):
                 raise ValueError("it is no .npz archive")
         with np.load(path, allow_pickle=False) as file:
-            arrays = {n: file[n] for n in ("features", "labels", "frames") if n in file.files}
+            arrays = {name: file[name] for name in TYPES if name in file.files}
     except Exception as error:  # other bytes than those of such a file can raise anything
         reason = "it holds pickled objects" if "pickle" in str(error) else error
         raise InputError(f"{path} is not a readable feature file (.npz): {reason}") from error
     if problem := _problem(arrays):
         raise InputError(f"{path}: expected {problem}")
-    types = {"features": np.float32, "labels": np.int64, "frames": np.float32}
-    return Features(**{name: array.astype(types[name]) for name, array in arrays.items()})
+    return Features(**{name: array.astype(TYPES[name]) for name, array in arrays.items()})
 
 
 def _problem(arrays: Mapping[str, np.ndarray]) -> str | None:
@@ -126,8 +119,8 @@ class Source:
     def frames(self, sets: Retrieval) -> Retrieval:
         """The sets, in the order of the files, with frame features (N, f, d) for skeletons."""
         parts = {name: part for name in PARTS if (part := getattr(sets, name)) is not None}
-        frames = {name: self.features(name, part).frames for name, part in parts.items()}
-        return replace(sets, **{n: replace(p, skeletons=frames[n]) for n, p in parts.items()})
+        frames = {n: replace(p, skeletons=self.features(n, p).frames) for n, p in parts.items()}
+        return replace(sets, **frames)
 
 
 def find_source(name: str | None, options: TrainingOptions, device: torch.device) -> Source | None:
@@ -146,17 +139,15 @@ def encoder_path(method: str, options: TrainingOptions) -> Path:
     """The saved encoder of a method that has seen the training split alone; InputError if none."""
     script, variant = NAMED[method]
     row, folder = datasets.get(options.dataset), options.out / method / options.dataset
-    names = [f"{variant}_retrieval"]
+    places = [folder / f"{variant}_retrieval" / "encoder" / "best.pt"]
     if row.recognition and not row.recognition_train and not row.recognition_tested_only:
-        names.append(variant)  # recognition has the same training set
-    places = [folder / name / "encoder" / "best.pt" for name in names]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        raise InputError(
-            f"--source {method}: expected an encoder at {' or '.join(map(str, places))}, found "
-            f"none; train it: python {script} --dataset {row.name} --task retrieval "
-            f"--length {options.length} --data {options.data} --out {options.out}")
-    return path
+        places.append(folder / variant / "encoder" / "best.pt")  # trained on the same set
+    for path in places:
+        if path.is_file():
+            return path
+    raise InputError(f"--source {method}: expected an encoder at {' or '.join(map(str, places))}, "
+                     f"found none; train it: python {script} --dataset {row.name} --task retrieval "
+                     f"--length {options.length} --data {options.data} --out {options.out}")
 
 
 def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.device) -> Source:
@@ -165,41 +156,33 @@ def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.devic
     pose = np.zeros((1, options.length, row.joints, 3), dtype=np.float32)
     seen = row.recognition_train if content.get("task") == "recognition" else ()
     trained = " + ".join(("train", *seen))
-    return Source(content["method"], path,
-                  f"{content['method']}, epoch {content['epoch']}, trained on {trained}",
-                  f"weights {checkpoint.weights_digest(model)}",
-                  encode_frames(model, pose).shape[2], is_centred(settings_of(content)),
+    note = f"{content['method']}, epoch {content['epoch']}, trained on {trained}"
+    digest, size = f"weights {weights_digest(model)}", encode_frames(model, pose).shape[2]
+    return Source(content["method"], path, note, digest, size, is_centred(settings_of(content)),
                   lambda part, sequences: encode(model, sequences))
 
 
 def _source_of_files(path: Path, options: TrainingOptions) -> Source:
     """Feature files of any model; checked against the data's labels where they are used."""
     files = {part: part_path(path, part) for part in PARTS}
-    if missing := [file.name for file in files.values() if not file.is_file()]:
-        raise InputError(
-            f"--source {path} stands for {', '.join(file.name for file in files.values())}, "
-            f"found no {', '.join(missing)}; --save_features {path} writes them")
     contents = {part: read(file) for part, file in files.items()}
-    for part, content in contents.items():
-        if content.frames is None or content.frames.shape[1] != options.length:
-            shape = None if content.frames is None else content.frames.shape
-            raise InputError(
-                f"{files[part]}: expected frame features `frames` (N, {options.length}, d), "
-                f"found {shape}")
-    sizes = {part: content.frames.shape[2] for part, content in contents.items()}
-    if len(set(sizes.values())) > 1:
-        raise InputError(f"{path}: expected frame features of one size, found {sizes}")
+    shapes = {part: getattr(content.frames, "shape", None) for part, content in contents.items()}
+    for part, shape in shapes.items():
+        if shape is None or shape[1] != options.length:
+            wanted = f"expected frame features `frames` (N, {options.length}, d)"
+            raise InputError(f"{files[part]}: {wanted}, found {shape}")
+    if len({shape[2] for shape in shapes.values()}) > 1:
+        raise InputError(f"{path}: expected frame features of one size, found {shapes}")
 
     def look_up(part: str, sequences: Sequences) -> Features:
         labels = contents[part].labels
         if not np.array_equal(labels, sequences.labels):
-            raise InputError(
-                f"{files[part]}: expected the {len(sequences)} labels of {options.dataset}'s "
-                f"{part} windows in the order of the files, found {len(labels)} others")
+            raise InputError(f"{files[part]}: expected the {len(sequences)} labels of "
+                             f"{options.dataset}'s {part} windows in the order of the files")
         return contents[part]
 
     digest = hashlib.sha256(np.ascontiguousarray(contents["train"].frames)).hexdigest()
-    size = sizes["train"]
+    size = shapes["train"][2]
     return Source(path.stem, path, "feature files", f"frames {digest}", size, True, look_up)
 
 
@@ -207,13 +190,12 @@ def load(options: TrainingOptions, settings: Any, source: Source | None = None,
          rng: np.random.RandomState | None = None) -> Retrieval:
     """The data set of a command line, with frame features (N, f, d) for skeletons if from a source.
 
-    settings: have batch_size and balance. rng: the stream from which the order of the training set
-    is drawn, the same for skeletons and features; without one there is no training set.
+    rng: the stream from which the order of the training set is drawn, the same for skeletons and
+    features; without one there is no training set.
     """
-    size = settings.batch_size
-    if source is None:
-        return evaluation.load_retrieval(options, size, rng, rng is not None and settings.balance)
-    sets = source.frames(evaluation.load_in_order(options, source.centred, rng is not None))
+    size, centred = settings.batch_size, source.centred if source else is_centred(settings)
+    sets = evaluation.load_in_order(options, centred, train=rng is not None)
+    sets = source.frames(sets) if source else sets
     if rng is not None:
         balance = settings.balance and datasets.get(options.dataset).balanced
         order = training_order(sets.train.labels, size, rng, balance)
@@ -221,25 +203,20 @@ def load(options: TrainingOptions, settings: Any, source: Source | None = None,
     return evaluation.cut(sets, size, options.protocol)
 
 
-def baselines(options: TrainingOptions, batch_size: int,
-              source: Source | None = None) -> dict[str, dict[str, Any]]:
+def baselines(options: TrainingOptions, source: Source | None = None) -> dict[str, dict[str, Any]]:
     """Retrieval figures of what a model has to beat: descriptors, and the source's own features."""
-    protocol = options.protocol
+    size, protocol = options.settings.batch_size, options.protocol
     sets = evaluation.load_in_order(options)
-    rows = evaluation.baselines(evaluation.cut(sets, batch_size, protocol), protocol)
+    rows = evaluation.baselines(evaluation.cut(sets, size, protocol), protocol)
     if source is None:
         return rows
     sets = evaluation.load_in_order(options, source.centred, train=False)
     features = [source.features(part, getattr(sets, part)) for part in ("probe", "gallery")]
-    sets = evaluation.cut(sets, batch_size, protocol)
-
-    def score(arrays: list[np.ndarray]) -> dict[str, Any]:
-        sizes = len(sets.probe), len(sets.gallery)
-        cut = (x[:n] for x, n in zip(arrays, sizes, strict=True))
-        return evaluation.score(sets, *cut, protocol)
-
-    rows[source.name] = score([x.features for x in features])
-    means = [x.frames.mean(axis=1) for x in features]
-    if not all(np.allclose(m, x.features, atol=1e-5) for m, x in zip(means, features, strict=True)):
-        rows[f"{source.name}, mean frame"] = score(means)
+    sets = evaluation.cut(sets, size, protocol)
+    kept = len(sets.probe), len(sets.gallery)
+    own = [x.features[:n] for x, n in zip(features, kept, strict=True)]
+    means = [x.frames[:n].mean(axis=1) for x, n in zip(features, kept, strict=True)]
+    rows[source.name] = evaluation.score(sets, *own, protocol)
+    if not all(map(partial(np.allclose, atol=1e-5), means, own)):
+        rows[f"{source.name}, mean frame"] = evaluation.score(sets, *means, protocol)
     return rows

@@ -28,10 +28,8 @@ class JointStep:
         }
         # Of a weight that stacks the scales, each loss reaches its own slice: one Adam serves all.
         rest = [p for name, p in model.named_parameters() if not name.startswith("structure.")]
-        self.optimisers = {"rest": TFAdam(rest, lr)}
-        self.optimisers |= {
-            scale: TFAdam(parameters, lr) for scale, parameters in self.structure.items()
-        }
+        groups = {"rest": rest, **self.structure}
+        self.optimisers = {name: TFAdam(parameters, lr) for name, parameters in groups.items()}
 
     def __call__(self, graphs: Graphs, subsets: Subsets) -> dict[str, Tensor]:
         """Train on one batch, as of SMSGE.losses; returns the losses before the step, detached."""
@@ -63,10 +61,8 @@ class JointStep:
         return {scale: loss.detach() for scale, loss in losses.items()}, gradients
 
     def state_dict(self) -> dict:
-        """The moments of all five optimisers, to go on training from."""
         return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
 
     def load_state_dict(self, state: Mapping[str, dict]) -> None:
-        """The counterpart of state_dict."""
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state[name])

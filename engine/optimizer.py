@@ -7,8 +7,8 @@ is near 1e-6. All three systems were trained with this form.
 """
 
 import math
-from collections.abc import Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,7 @@ class TFAdam(torch.optim.Adam):
     """TensorFlow's Adam, by PyTorch's fused kernel: one pass over memory.
 
     With c = sqrt(1 - b2^t), PyTorch divides by sqrt(v) / c + eps_t and TensorFlow by (sqrt(v) +
-    eps) / c: the same for eps_t = eps / c. A group has one step count, hence at every step the same
-    parameters need a gradient.
+    eps) / c: the same for eps_t = eps / c.
     """
     def __init__(self, params: Iterable[nn.Parameter], lr: float):
         super().__init__(params, lr, fused=True)
@@ -31,9 +30,8 @@ class TFAdam(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update of every parameter that has a gradient.
-
-        Raises ValueError if these are not those of the steps before.
+        """One update of every parameter that has a gradient; at every step these must be the same
+        (ValueError), as a group has one step count.
         """
         for group in self.param_groups:
             parameters = group["params"]
@@ -50,7 +48,6 @@ class TFAdam(torch.optim.Adam):
 
 def train_batch(model: nn.Module, optimizer: TFAdam, inputs: Tensor, labels: Tensor) -> Tensor:
     """One step on the mean cross entropy of a network's scores, on B inputs and classes (B,).
-
     Returns the loss before the step, detached.
     """
     loss = cross_entropy(model(inputs), labels)
@@ -60,19 +57,14 @@ def train_batch(model: nn.Module, optimizer: TFAdam, inputs: Tensor, labels: Ten
     return loss.detach()
 
 
-def one_thread(work: Callable) -> Callable:
-    """Run a function with one PyTorch thread, then as before.
-
-    For batches of a few hundred sequences a second thread brings nothing on an idle machine, and on
-    a busy one the threads wait for each other ten times as long as they compute.
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Decorates what shall run with one PyTorch thread. For batches of a few hundred sequences a
+    second one brings nothing, and on a busy machine they wait for each other most of the time.
     """
-    @wraps(work)
-    def call(*args, **kwargs):
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return work(*args, **kwargs)
-        finally:
-            torch.set_num_threads(threads)
-
-    return call
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,6 +1,5 @@
-"""The options that scripts share, a typed field each, and how a training script parses its own.
-
-Parsing gives one frozen object, in which data set, probe, length and settings are resolved.
+"""The options that scripts share, a typed field each, and how a training script parses its own:
+into one frozen object, in which data set, probe, length and settings are resolved.
 """
 
 from collections.abc import Mapping
@@ -17,21 +16,15 @@ from engine.settings import PROTOCOLS, SETTINGS, choose
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Data.
-
-    view: the test view of the cross-view protocol, where a data set has views.
-    """
+    """Data."""
 
     dataset: str | None = option(None, "name of the data set", choices=tuple(datasets.DATASETS))
-    probe: str | None = option(
-        None,
-        "test split: probe (KS20, KGBD), A or B (IAS), Walking or Still (BIWI), nm.nm, cl.cl, "
-        "bg.bg, cl.nm or bg.nm (CASIA_B); default: the first", "--split", "--probe_type")
-    length: int | None = option(None, "frames f in a sequence (6; CASIA_B 40, with --view 20)",
-                                type=positive_int)
+    probe: str | None = option(None, "test split: probe, A, B, Walking, nm.nm, ... (the first)",
+                               "--split", "--probe_type")
+    length: int | None = option(None, "frames f in a sequence (6; CASIA_B 40)", type=positive_int)
     data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
     protocol: str = option("full", "released: as in the published code", choices=PROTOCOLS)
-    view: int | None = None
+    view: int | None = None  # the test view of the cross-view protocol
 
 
 @dataclass(frozen=True)
@@ -46,33 +39,26 @@ class MachineOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions(MachineOptions, DataOptions):
-    """Run.
-
-    task: what the encoder is trained for, recognition or retrieval. settings: those of the method.
-    overrides: the values that the command line gives, by name.
-    """
+    """Run."""
 
     mode: str = option("Train", "Eval: score the saved best model", choices=("Train", "Eval"))
     out: Path = option(Path("ReID_Models"), "folder of checkpoints", type=Path, metavar="DIR")
-    epochs: int | None = option(None, "stop after N epochs (default: early stopping)",
-                                type=positive_int, metavar="N")
+    epochs: int | None = option(None, "stop after N epochs", type=positive_int, metavar="N")
     resume: bool = option(False, "continue from the last finished epoch", action="store_true")
-    save_features: Path | None = option(
-        None, "write the best model's features: FILE.{train,probe,gallery,test}.npz",
-        type=output_file, metavar="FILE.npz")
+    save_features: Path | None = option(None, "write FILE.{train,probe,gallery,test}.npz",
+                                        type=output_file, metavar="FILE.npz")
     model_size: int = option(0, "1: print parameters and FLOPs", type=int, choices=(0, 1))
-    task: str = "retrieval"
-    settings: Any = None
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    task: str = "retrieval"  # what the encoder is trained for
+    settings: Any = None  # of the method
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # what the command line gives
 
 
 @dataclass(frozen=True)
 class PhaseOptions(TrainingOptions):
     """Phases: an encoder without labels, then a recogniser on its features."""
 
-    task: str | None = option(
-        None, "retrieval: the encoder alone, from the training split (CASIA_B without --view)",
-        choices=("recognition", "retrieval"))
+    task: str | None = option(None, "retrieval: the encoder alone, from the training split",
+                              choices=("recognition", "retrieval"))
     view: int | None = option(None, "test view, cross-view (CASIA_B)", type=int, metavar="V")
 
 
@@ -80,10 +66,9 @@ Options = TypeVar("Options", bound=TrainingOptions)
 
 
 def parse_training(doc: str, method: str, declared: type[Options]) -> Options:
-    """The options of a training script: those declared, and the settings of its method.
-
-    --help shows the published settings of the data set that is named. Raises InputError for
-    options that do not go together, or that the data set does not have.
+    """The options of a training script: those declared, and the settings of its method, of which
+    --help shows the published ones of the data set that is named. InputError for options that do
+    not go together, or that the data set does not have.
     """
     early = script_parser("", add_help=False)  # what decides the published settings
     early.add_argument("--dataset")
@@ -103,9 +88,8 @@ def resolve(method: str, declared: type[Options], words: Mapping[str, Any]) -> O
     if "dataset" not in words:
         raise InputError(f"expected --dataset with one of {', '.join(datasets.DATASETS)}")
     row, view = datasets.get(words["dataset"]), words.get("view")
-    has_phases = issubclass(declared, PhaseOptions)
-    default = "recognition" if has_phases and (view is not None or row.recognition) else "retrieval"
-    task = words.get("task", default)
+    has_phases = issubclass(declared, PhaseOptions) and (view is not None or row.recognition)
+    task = words.get("task", "recognition" if has_phases else "retrieval")
     if view is not None and ("probe" in words or task == "retrieval"):
         raise InputError("--view is recognition with one test set: leave out --probe and --task")
     if view is None and not row.recognition and task == "recognition":
@@ -118,7 +102,6 @@ def resolve(method: str, declared: type[Options], words: Mapping[str, Any]) -> O
     epochs = dict.fromkeys(("pre_epochs", "recognition_epochs"), words.get("epochs"))
     protocol = words.get("protocol", "full")
     settings = choose(method, protocol, row.name, probe, epochs | dict(words))
-    names = {each.name for each in fields(declared)}
-    resolved = {name: value for name, value in words.items() if name in names}
-    resolved |= {"probe": probe, "length": length, "task": task, "settings": settings}
-    return declared(**resolved, overrides=words)
+    resolved = {**words, "probe": probe, "length": length, "task": task, "settings": settings}
+    known = {each.name for each in fields(declared)}
+    return declared(**{n: x for n, x in resolved.items() if n in known}, overrides=words)

@@ -1,7 +1,5 @@
-"""Runs of AGE and SM-SGE: encoders without labels, then a recogniser on their frozen features.
-
---task recognition trains both, on the recognition training set, and shows retrieval by the same
-encoders beside it. --task retrieval trains encoders only, on the training split alone.
+"""Runs of AGE and SM-SGE: encoders without labels, then a recogniser on their frozen features,
+scored by recognition and by retrieval; with --task retrieval encoders only, on the training split.
 """
 
 from collections.abc import Callable
@@ -16,12 +14,13 @@ from torch import nn
 from common.command_line import pick_device
 from common.errors import InputError
 from common.log import log, start_log
-from data import Recognition, Retrieval, datasets
-from engine import checkpoint, evaluation, features, model_size, recogniser, results
-from engine.encoding import is_centred, load_model, settings_of
+from data import Recognition, Retrieval, Sequences, datasets
+from engine import checkpoint, evaluation, features, recogniser, results
+from engine.encoding import is_centred, load_model, log_sizes
 from engine.options import PhaseOptions
 from engine.recognition_training import summary, table
 from engine.run import Run, execute
+from engine.settings import settings_of
 
 SAVE_SECONDS = 30  # between two states of the encoders, 70 MB each
 
@@ -30,7 +29,7 @@ def run_phases(method: str, options: PhaseOptions, variant: str, phase: str,
                train: Callable[[Run, PhaseOptions, torch.device], None]) -> None:
     """Train, or score the saved best models; then write features if wanted.
 
-    variant: names the folder, with the view before it and the task after. phase: of the recogniser.
+    variant: names the folder. phase: the recogniser's.
     """
     device = pick_device(options.device)
     start_log(options.quiet)
@@ -43,39 +42,33 @@ def run_phases(method: str, options: PhaseOptions, variant: str, phase: str,
 
 def load(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
     """The data of the task in the order of the files; InputError if tests lack a released batch."""
-    centred, released = is_centred(settings), options.protocol == "released"
-    if options.task == "recognition":
-        sets = recogniser.load(options, centred)
-        for test in sets.tests.values() if released else ():
-            evaluation.released_test(settings, test.labels, options.length)
+    if options.task == "retrieval":
+        sets = evaluation.load_in_order(options, is_centred(settings))
+        evaluation.cut(replace(sets, train=None), settings.batch_size, options.protocol)
         return sets
-    sets = evaluation.load_in_order(options, centred)
-    evaluation.cut(replace(sets, train=None), settings.batch_size, options.protocol)
+    sets = recogniser.load(options, is_centred(settings))
+    if options.protocol == "released":
+        for test in sets.tests.values():
+            evaluation.released_test(settings, test.labels, options.length)
     return sets
 
 
-def tests_of(probe: str, sets: Recognition | Retrieval | dict[str, Any]) -> dict[str, Any]:
-    """The test sets of the task by name, or what stands for them, that of --probe first."""
-    if isinstance(sets, Retrieval):
-        return {probe: sets.probe}
-    tests = sets if isinstance(sets, dict) else sets.tests
+def tests_of(probe: str, sets: Recognition | Retrieval) -> dict[str, Sequences]:
+    """The test sets of the task by name, that of --probe first."""
+    tests = {probe: sets.probe} if isinstance(sets, Retrieval) else sets.tests
     return {name: tests[name] for name in sorted(tests, key=lambda name: name != probe)}
 
 
 def describe(options: PhaseOptions, model: nn.Module, order: np.ndarray,
              sets: Recognition | Retrieval) -> None:
     """Log how many sequences there are (training ones as resampled), and the model's size."""
-    sizes = "  ".join(f"{name} {len(test)}" for name, test in tests_of(options.probe, sets).items())
-    parameters = model_size.count_parameters(model)
-    log.info(f"train {len(order)}  {sizes} sequences  {parameters:,} parameters")
-    if options.model_size:
-        model_size.describe(model, sets.train.skeletons)
+    sizes = {name: len(test) for name, test in tests_of(options.probe, sets).items()}
+    log_sizes(options, model, {"train": len(order), **sizes}, sets.train.skeletons)
 
 
 def reload_encoder(run: Run, model: nn.Module) -> int:
     """Put the weights of the phase `run` into a model (--pre_train 0). Returns their epoch.
-
-    Raises InputError if there are none, or they are of other data or for another model.
+    InputError if there are none, or they are of other data or for another model.
     """
     path = run.path("best.pt")
     content = checkpoint.load(path, run.method)
@@ -89,44 +82,34 @@ def reload_encoder(run: Run, model: nn.Module) -> int:
 
 def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) -> None:
     """Score the saved best models, by recognition and by retrieval (--mode Eval)."""
-    figures = {}
+    row, path, content = datasets.get(options.dataset), run.phase("encoder").path("best.pt"), {}
     if options.task == "retrieval":
-        run, options = run.load_settings_from(run.phase("encoder").path("best.pt"))
+        run, options = run.load_settings_from(path)
     else:
-        names = datasets.get(options.dataset).recognition or ("test",)
+        names, folder = row.recognition or ("test",), run.phase(phase)
         first = options.probe if options.probe in names else names[0]
-        folder = run.phase(phase)
         run, options = run.load_settings_from(folder.path(f"best_{first}.pt"))
-        sets = load(options, options.settings)
+        sets, figures = load(options, options.settings), {}
         for name, test in tests_of(options.probe, sets).items():
-            path, own = folder.path(f"best_{name}.pt"), replace(sets, tests={name: test})
-            figures |= recogniser.score_saved(path, own, device, options.protocol)
-        rows = [(f"{run.method} {name}", row) for name, row in figures.items()]
-        print(f"{run.title}\n" + results.recognition_table(rows))
-    path = run.phase("encoder").path("best.pt")
-    joints = datasets.get(options.dataset).joints
-    model, saved = load_model(path, joints, options.length, device)
+            best, own = folder.path(f"best_{name}.pt"), replace(sets, tests={name: test})
+            figures |= recogniser.score_saved(best, own, device, options.protocol)
+        print(f"{run.title}\n" + table(figures, run.method))
+        content = {"kind": "recognition", **next(iter(figures.values())), "tests": figures}
+    model, saved = load_model(path, row.joints, options.length, device)
     retrieval = score_retrieval(run.method, options, model, saved["epoch"])
-    if figures:
-        first = next(iter(figures.values()))
-        content = {"kind": "recognition", **first, "tests": figures, "retrieval": retrieval}
-        run.write_results(content)
-    else:
-        run.write_results(retrieval)
+    run.write_results(content | ({"retrieval": retrieval} if content else retrieval))
 
 
 def score_retrieval(method: str, options: PhaseOptions, model: nn.Module, epoch: int,
                     untrained: nn.Module | None = None) -> dict[str, Any]:
-    """Retrieval figures of the encoders of an epoch as JSON content; printed as a table.
-
-    untrained: stands beside them, with the descriptors. Data without a gallery give {}.
+    """Retrieval figures of the encoders of an epoch as JSON content; printed as a table, beside
+    those of untrained ones and descriptors if wanted. Data without a gallery give {}.
     """
-    row, settings = datasets.get(options.dataset), options.settings
+    row, protocol = datasets.get(options.dataset), options.protocol
     if options.view is not None:
         return {}
-    size, protocol = settings.batch_size, options.protocol
     try:
-        sets = evaluation.load_retrieval(options, size, centred=is_centred(settings))
+        sets = features.load(options, options.settings)
     except InputError as error:
         if options.task == "retrieval":
             raise
@@ -138,7 +121,7 @@ def score_retrieval(method: str, options: PhaseOptions, model: nn.Module, epoch:
     rows = {method: figures}
     if untrained is not None:
         rows = {"untrained encoder": evaluation.score_encoder(untrained, sets, protocol), **rows}
-        rows = features.baselines(options, size) | rows
+        rows = features.baselines(options) | rows
         # The last weights count: no epoch is chosen by its figures.
         content |= {"best": figures, "last": figures, "baselines": rows}
         content["untrained"] = rows["untrained encoder"]
@@ -151,12 +134,11 @@ def report(run: Run, options: PhaseOptions, model: nn.Module, epoch: int, untrai
            figures: dict[str, Any], content: dict[str, Any] | None = None) -> None:
     """Print and write what a run has trained: encoders up to an epoch, and their recogniser.
 
-    untrained: encoders with their initial weights. figures: of recognition, best and last by test;
-    empty after --task retrieval. content: what else the results say.
+    figures: of recognition, best and last by test, or none. content: what else the results say.
     """
-    content, retrieval = dict(content or {}), {}
+    content = dict(content or {})
     if figures:
-        first = next(iter(tests_of(options.probe, figures)))
+        first = options.probe if options.probe in figures else next(iter(figures))
         content |= summary(figures, first)
         print(f"{run.title}\n" + table(figures, run.method))
     retrieval = score_retrieval(run.method, options, model, epoch, untrained)
@@ -164,10 +146,7 @@ def report(run: Run, options: PhaseOptions, model: nn.Module, epoch: int, untrai
 
 
 def write_features(run: Run, options: PhaseOptions, device: torch.device) -> None:
-    """Write the encoders' features of train, probe, gallery; after recognition of the first test.
-
-    Data without a gallery (a view, a download with one test set) have train and test alone.
-    """
+    """Write the encoders' features: train, test (recognition), probe, gallery (if there is one)."""
     row, parts = datasets.get(options.dataset), {}
     path = run.phase("encoder").path("best.pt")
     model, saved = load_model(path, row.joints, options.length, device)

@@ -1,8 +1,8 @@
 """Recognisers: a recognition network on the frozen features of an encoder, data and scores."""
 
 import warnings
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,21 @@ from torch import Tensor, nn
 
 import data
 from common.errors import InputError
-from data import DataWarning, Recognition
+from data import DataWarning, Recognition, Sequences
 from engine import checkpoint
-from engine.encoding import encode_rows, load_model, settings_of
+from engine.encoding import encode_rows, load_model
 from engine.evaluation import released_test
 from engine.options import DataOptions
+from engine.settings import settings_of
 from models.recognition import RecognitionNetwork
 from reid.recognition import evaluate
 
 SCORE_BATCH = 4096  # sequences; bounds memory, changes no number
-COMBINE = {
-    "mean": lambda logits: logits.mean(dim=1), "sum": lambda logits: logits.sum(dim=1),
-    "last": lambda logits: logits[:, -1]
-}
+COMBINE = {"mean": lambda x: x.mean(1), "sum": lambda x: x.sum(1), "last": lambda x: x[:, -1]}
 
 
 class Recogniser(nn.Module):
-    """A recognition network; the logits of a sequence's rows become scores by mean, sum or last.
-
-    inputs, persons, hidden, generator: as of RecognitionNetwork.
-    """
+    """A recognition network; the logits of a sequence's rows become scores by mean, sum or last."""
     def __init__(self, inputs: int, persons: int, hidden: int, combine: str = "mean",
                  generator: torch.Generator | None = None):
         super().__init__()
@@ -57,47 +52,39 @@ class Rows:
     labels: Tensor
 
 
-def rows_of_test(model: nn.Module, skeletons: np.ndarray, labels: np.ndarray, settings: Any,
-                 protocol: str) -> Rows:
-    """A test set for the recogniser; labels (N,) are classes. Released: not all of it."""
-    if protocol == "released":
-        kept = released_test(settings, labels, skeletons.shape[1])
-        skeletons, labels = skeletons[kept], labels[kept]
-    rows = encode_rows(model, skeletons, settings)
-    return Rows(rows, torch.from_numpy(labels).to(rows.device))
-
-
-def rows_of_tests(model: nn.Module, sets: Recognition, settings: Any,
+def rows_of_tests(model: nn.Module, tests: Mapping[str, Sequences], settings: Any,
                   protocol: str) -> dict[str, Rows]:
-    """Every test set for the recogniser, by name."""
-    parts = {name: (test.skeletons, test.labels) for name, test in sets.tests.items()}
-    return {name: rows_of_test(model, *p, settings, protocol) for name, p in parts.items()}
+    """Every test set for the recogniser, by name; labels (N,) are classes. Released: not all."""
+    rows = {}
+    for name, test in tests.items():
+        if protocol == "released":
+            test = test.take(released_test(settings, test.labels, test.skeletons.shape[1]))
+        own = encode_rows(model, test.skeletons, settings)
+        rows[name] = Rows(own, torch.from_numpy(test.labels).to(own.device))
+    return rows
 
 
 def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: str,
                 content: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
-    """Figures of a saved recogniser on each test set, with its epoch and step.
-
-    content: of the checkpoint, if it has been read. Raises InputError for a damaged file, a model
-    of other data, or test persons that it was not trained on.
+    """Figures of a saved recogniser on each test set, with its epoch and step. InputError for a
+    damaged file, a model of other data, or test persons that it was not trained on.
     """
     model, content = load_model(path, sets.joints, sets.length, device, content=content)
     if "recogniser" not in content:
         raise InputError(f"{path} holds an encoder alone, expected a recogniser, best_<test>.pt")
-    part, settings = content["recogniser"], settings_of(content)
+    part = content["recogniser"]
     recogniser = Recogniser(**part["arguments"])
     checkpoint.load_weights(recogniser, part["model"], path)
     recogniser.to(device)
-    known = np.array(part["persons"])
-    figures = {}
+    known, tests = np.array(part["persons"]), {}
     for name, test in sets.tests.items():
         labels = sets.persons[test.labels]
         refuse_unknown(name, labels, known)
-        classes = np.searchsorted(known, labels)
-        rows = rows_of_test(model, test.skeletons, classes, settings, protocol)
-        where = {key: content["figures"][key] for key in ("epoch", "step")}
-        figures[name] = {**evaluate(recogniser.scores(rows.rows), rows.labels), **where}
-    return figures
+        tests[name] = replace(test, labels=np.searchsorted(known, labels))
+    tests = rows_of_tests(model, tests, settings_of(content), protocol)
+    where = {key: content["figures"][key] for key in ("epoch", "step")}
+    scores = {name: recogniser.scores(test.rows) for name, test in tests.items()}
+    return {name: {**evaluate(scores[name], tests[name].labels), **where} for name in tests}
 
 
 def load(options: DataOptions, centred: bool = True) -> Recognition:
@@ -128,6 +115,5 @@ def refuse_unknown(name: str, labels: np.ndarray, known: np.ndarray) -> None:
     lost = np.setdiff1d(labels, known).tolist()
     if lost:
         shown = ", ".join(map(str, lost[:10])) + ", ..." * (len(lost) > 10)
-        raise InputError(
-            f"test split {name}: expected persons that were trained, found {len(lost)} others: "
-            f"labels {shown}; use the data that belong together, or retrieval")
+        raise InputError(f"test split {name}: expected persons that were trained, found "
+                         f"{len(lost)} others, labels {shown}: use the data that belong together")

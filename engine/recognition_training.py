@@ -5,6 +5,7 @@ Each test set keeps the network with its own best Rank-1; the last one's figures
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,33 +28,28 @@ CHANGEABLE = ("patience", "pre_epochs", "recognition_epochs")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How the network is trained, by TensorFlow's Adam on the mean cross entropy of the scores.
+class Rules:
+    """What differs between the systems; the rest is settings."""
+
+    lr: float
+    test_every: int | None = None  # steps over all epochs, from the first on; None: every epoch
+    ties: bool = False  # an equal Rank-1 replaces the best one (released: AGE, not SM-SGE)
+    best_from: int = 1  # epoch from which the best is kept
+    save: bool = True  # keep the networks in files
+
+
+class BestNetworks:
+    """The test sets, and the best network of each.
 
     patience: epochs that end training if in them no test had a Rank-1 as high as the highest
     before, or a loss as low as the lowest; None: never.
     """
-
-    epochs: int
-    batch_size: int
-    lr: float
-    whole_batches: bool = False  # leave out an incomplete last batch
-    test_every: int | None = None  # steps over all epochs, from the first on; None: every epoch
-    ties: bool = False  # an equal Rank-1 replaces the best one (released: AGE, not SM-SGE)
-    best_from: int = 1  # epoch from which the best is kept
-    patience: int | None = None
-    save: bool = True  # keep the networks in files
-    quiet: bool = False  # no progress bar
-
-
-class BestNetworks:
-    """The test sets, and the best network of each."""
-    def __init__(self, sets: Mapping[str, Rows], plan: Plan):
-        self.sets, self.plan = sets, plan
+    def __init__(self, sets: Mapping[str, Rows], rules: Rules, patience: int | None):
+        self.sets, self.rules = sets, rules
         self.best: dict[str, dict[str, Any]] = {}  # by test: weights, figures with epoch and step
         self.highest = dict.fromkeys(sets, 0.0)
         self.lowest = dict.fromkeys(sets, float("inf"))
-        self.stopping = EarlyStopping(plan.patience)
+        self.stopping = EarlyStopping(patience)
         self.improved = False
         self.new: dict[str, dict[str, Any]] = {}  # bests since the last end of an epoch
 
@@ -65,11 +61,10 @@ class BestNetworks:
             scores = recogniser.scores(test.rows)
             rank1 = int((scores.argmax(dim=1) == test.labels).sum()) / len(test.labels)
             loss = cross_entropy(scores, test.labels).item()
-            if (last or epoch >= self.plan.best_from) and self._is_best(name, rank1):
+            if (last or epoch >= self.rules.best_from) and self._is_best(name, rank1):
                 weights = {key: value.clone() for key, value in recogniser.state_dict().items()}
-                where = {"epoch": epoch, "step": step}
-                self.new[name] = {"scores": scores, "rank1": rank1, "weights": weights}
-                self.new[name]["where"] = where
+                self.new[name] = {"rank1": rank1, "scores": scores, "weights": weights}
+                self.new[name]["where"] = {"epoch": epoch, "step": step}
             self.improved |= rank1 >= self.highest[name] or loss <= self.lowest[name]
             self.highest[name] = max(rank1, self.highest[name])
             self.lowest[name] = min(loss, self.lowest[name])
@@ -78,7 +73,7 @@ class BestNetworks:
 
     def _is_best(self, name: str, rank1: float) -> bool:
         before = self.new.get(name) or self.best.get(name, {}).get("figures") or {"rank1": -1.0}
-        return rank1 > before["rank1"] or (self.plan.ties and rank1 == before["rank1"])
+        return rank1 > before["rank1"] or (self.rules.ties and rank1 == before["rank1"])
 
     def end_epoch(self) -> list[str]:
         """Work out the figures of the new best networks. Returns the tests that have one."""
@@ -100,41 +95,52 @@ class BestNetworks:
 
 def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray, training: Rows,
           order: np.ndarray, test_sets: Mapping[str, Rows],
-          plan: Plan) -> dict[str, dict[str, dict[str, Any]]]:
-    """Train the network; keep the best one of every test, and the last.
+          rules: Rules) -> dict[str, dict[str, dict[str, Any]]]:
+    """Train the network by TensorFlow's Adam on the mean cross entropy of its scores; keep the best
+    one of every test, and the last.
 
     run: the phase. encoder: saved with the network. persons: the data files' label of each class.
     order: row numbers of `training`, as every epoch takes its batches. Returns for each test the
-    figures "best" and "last" with epoch and step. --resume goes on if the last epoch was on
-    features of this very encoder. Raises InputError if there is no batch to train on.
+    figures "best" and "last" with epoch and step. Raises InputError if there is no batch.
     """
-    device = training.rows.device
-    batches = split_batches(order, plan.batch_size, plan.whole_batches, "rows", device)
-    optimizer = TFAdam(recogniser.parameters(), plan.lr)
-    tests = BestNetworks(test_sets, plan)
+    device, settings = training.rows.device, run.settings
+    whole, epochs = run.options.protocol == "released", settings.recognition_epochs
+    batches = split_batches(order, settings.batch_size, whole, "rows", device)
+    keep = partial(save, run, encoder, recogniser, persons) if rules.save else lambda *_, **__: None
+    optimizer = TFAdam(recogniser.to(device).parameters(), rules.lr)
+    tests = BestNetworks(test_sets, rules, settings.patience)
     parts = {"recogniser": recogniser, "optimizer": optimizer, "tests": tests}
     epoch = _resume(run, encoder, parts)
-    with Timer(plan.epochs, epoch, plan.quiet, device) as timer:
-        while epoch < plan.epochs and not tests.stopping.exhausted:
+    with Timer(epochs, epoch, run.options.quiet, device) as timer:
+        while epoch < epochs and not tests.stopping.exhausted:
             row, losses = {}, torch.zeros(len(batches), device=device)
             with timer("learn"):
                 for number, batch in enumerate(batches):
                     rows, labels = training.rows[batch], training.labels[batch]
                     losses[number] = train_batch(recogniser, optimizer, rows, labels)
                     step = epoch * len(batches) + number + 1
-                    if plan.test_every and (step - 1) % plan.test_every == 0:
+                    if rules.test_every and (step - 1) % rules.test_every == 0:
                         row |= tests.test(recogniser, epoch + 1, step)
             epoch += 1
-            if plan.test_every is None:
+            if rules.test_every is None:
                 with timer("test"):
                     row |= tests.test(recogniser, epoch, epoch * len(batches))
             for name in tests.end_epoch():
-                if plan.save:
-                    save(run, name, encoder, recogniser, persons, **tests.best[name])
+                keep(name, **tests.best[name])
             loss = {"loss": losses.mean().item()}
             run.end_epoch(epoch, row, loss, _line(row, tests), timer.end_epoch(epoch))
             run.save_last(epoch, parts)
-    return _finish(run, encoder, recogniser, persons, tests, epoch, epoch * len(batches))
+    # The last network can be the best. A run that is resumed knows nothing of this test.
+    where = {"epoch": epoch, "step": epoch * len(batches)}
+    tests.test(recogniser, **where, last=True)
+    tests.end_epoch()
+    figures = {}
+    for name, test in tests.sets.items():
+        keep(name, **tests.best[name])
+        last = {**evaluate(recogniser.scores(test.rows), test.labels), **where}
+        figures[name] = {"best": tests.best[name]["figures"], "last": last}
+    keep(None, recogniser.state_dict(), where)
+    return figures
 
 
 def _resume(run: Run, encoder: nn.Module, parts: Mapping[str, Any]) -> int:
@@ -149,12 +155,9 @@ def _resume(run: Run, encoder: nn.Module, parts: Mapping[str, Any]) -> int:
     return 0
 
 
-def save(run: Run, test: str | None, encoder: nn.Module, recogniser: Recogniser,
-         persons: np.ndarray, weights: Mapping[str, Tensor], figures: dict[str, Any]) -> None:
-    """Write encoder and network as one checkpoint: best_<test>.pt, or final.pt without a test.
-
-    persons: the data files' label of each class. figures: with epoch and step.
-    """
+def save(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray,
+         test: str | None, weights: Mapping[str, Tensor], figures: dict[str, Any]) -> None:
+    """Write encoder and network as one checkpoint: best_<test>.pt, or final.pt without a test."""
     part = {"model": dict(weights), "arguments": recogniser.arguments, "test": test}
     part["persons"] = [int(person) for person in persons]
     file = f"best_{test}.pt" if test else "final.pt"
@@ -167,27 +170,9 @@ def split_batches(order: np.ndarray, size: int, whole: bool, name: str,
     batches = torch.from_numpy(np.asarray(order)).to(device).split(size)
     batches = [batch for batch in batches if len(batch) == size or not whole]
     if not batches or len(order) == 0:
-        raise InputError(
-            f"training needs a whole batch of {size} {name}, found {len(order)}; use a smaller "
-            "--batch_size or --protocol full")
+        raise InputError(f"training needs a whole batch of {size} {name}, found {len(order)}; use "
+                         "a smaller --batch_size")
     return batches
-
-
-def _finish(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray,
-            tests: BestNetworks, epoch: int, step: int) -> dict[str, dict[str, dict[str, Any]]]:
-    """Test the last network, which can be the best. A run that is resumed knows nothing of it."""
-    tests.test(recogniser, epoch, step, last=True)
-    tests.end_epoch()
-    figures = {}
-    for name, test in tests.sets.items():
-        if tests.plan.save:
-            save(run, name, encoder, recogniser, persons, **tests.best[name])
-        last = {**evaluate(recogniser.scores(test.rows), test.labels), "epoch": epoch, "step": step}
-        figures[name] = {"best": tests.best[name]["figures"], "last": last}
-    if tests.plan.save:
-        where = {"epoch": epoch, "step": step}
-        save(run, None, encoder, recogniser, persons, recogniser.state_dict(), where)
-    return figures
 
 
 def summary(figures: Mapping[str, Mapping[str, Any]], headline: str) -> dict[str, Any]:
@@ -198,9 +183,13 @@ def summary(figures: Mapping[str, Mapping[str, Any]], headline: str) -> dict[str
 
 
 def table(figures: Mapping[str, Mapping[str, Any]], method: str, corner: str = "") -> str:
-    """The best and the last figures of every test, as text. corner: the table's title."""
-    rows = [(f"{method} {name} {w}", row[w]) for name, row in figures.items()
-            for w in ("best", "last")]
+    """Figures of every test, as text; best and last where there are epochs. corner: the title."""
+    rows = []
+    for name, row in figures.items():
+        if "epoch" in row.get("best", ()):
+            rows += [(f"{method} {name} {which}", row[which]) for which in ("best", "last")]
+        else:
+            rows.append((f"{method} {name}", row.get("best", row)))
     return results.recognition_table(rows, corner)
 
 

@@ -21,30 +21,27 @@ def retrieval_line(figures: Mapping[str, Any]) -> str:
 
 def retrieval_table(rows: Rows, corner: str = "") -> str:
     """A text table of retrieval figures in percent, with a title in its corner."""
-    def numbers(figures: Mapping[str, Any]) -> str:
-        return "".join(f"{100 * figures[key]:8.1f}" for key in RETRIEVAL)
-
-    return _table(rows, corner, "".join(f"{title:>8}" for title in RETRIEVAL.values()), numbers)
+    rows = [(name, own, [f"{100 * own[key]:.1f}" for key in RETRIEVAL]) for name, own in rows]
+    return _table(rows, corner, RETRIEVAL.values(), width=8)
 
 
 def recognition_table(rows: Rows, corner: str = "") -> str:
     """The same of recognition figures; all but the loss in percent."""
-    def numbers(figures: Mapping[str, Any]) -> str:
-        ranks = list(figures["rank"].values())
+    cells = []
+    for name, own in rows:
+        ranks = list(own["rank"].values())
         shares = [ranks[min(n, len(ranks)) - 1] for n in (1, 5, 10)]
-        shares += [figures["nAUC_roc"], figures["nAUC_cmc"]]
-        return "".join(f"{100 * share:9.1f}" for share in shares) + f"{figures['loss']:9.2f}"
+        shares += [own["nAUC_roc"], own["nAUC_cmc"]]
+        cells.append((name, own, [*(f"{100 * x:.1f}" for x in shares), f"{own['loss']:.2f}"]))
+    return _table(cells, corner, RECOGNITION, width=9)
 
-    return _table(rows, corner, "".join(f"{title:>9}" for title in RECOGNITION), numbers)
 
-
-def _table(rows: Rows, corner: str, header: str, numbers) -> str:
-    rows = list(rows)
-    width = max([len(name) for name, _ in rows] + [6, len(corner)])
-    lines = [f"{corner:{width}}{header}"]
-    for name, figures in rows:
-        epoch = f"   epoch {figures['epoch']}" if figures.get("epoch") is not None else ""
-        lines.append(f"{name:{width}}{numbers(figures)}{epoch}")
+def _table(rows: list[tuple], corner: str, titles: Iterable[str], width: int) -> str:
+    first = max(6, len(corner), *(len(name) for name, _, _ in rows))
+    lines = [f"{corner:{first}}" + "".join(f"{title:>{width}}" for title in titles)]
+    for name, own, cells in rows:
+        epoch = f"   epoch {own['epoch']}" if own.get("epoch") is not None else ""
+        lines.append(f"{name:{first}}" + "".join(f"{cell:>{width}}" for cell in cells) + epoch)
     return "\n".join(lines)
 
 

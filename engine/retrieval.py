@@ -11,32 +11,27 @@ from torch import nn
 from common.command_line import option, pick_device
 from common.log import log, start_log
 from data import Retrieval
-from engine import evaluation, features, model_size, results
+from engine import evaluation, features, results
 from engine.early_stopping import EarlyStopping
-from engine.encoding import load_model
+from engine.encoding import load_model, log_sizes
 from engine.features import Source
 from engine.options import TrainingOptions
 from engine.run import Run, execute
-
-SOURCE_HELP = (
-    "train on frame features: of the encoder that train_age.py or train_smsge.py has trained with "
-    "--task retrieval, of a checkpoint FILE.pt, or of FILE.npz (FILE.train.npz, FILE.probe.npz ...)"
-)
 
 
 @dataclass(frozen=True)
 class RetrievalOptions(TrainingOptions):
     """Frame features."""
 
-    source: str | None = option(None, SOURCE_HELP, metavar="AGE|SM-SGE|FILE")
+    source: str | None = option(
+        None, "train on features of the encoder of train_age.py or train_smsge.py --task retrieval,"
+        " of a checkpoint FILE.pt, or of FILE.npz (FILE.train.npz, FILE.probe.npz ...)",
+        metavar="AGE|SM-SGE|FILE")
 
 
 def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., None]) -> None:
-    """Train, or score the saved best model; then write its features if wanted.
-
-    The run's folder is <out>/<dataset>/<probe>, on features of a source
-    <out>/<source>+<method>/<dataset>/<probe>. Names with a dot (CASIA_B's probes) become a prefix
-    of the file names, as published.
+    """Train, or score the saved best model; then write its features if wanted. A probe's name with
+    a dot (CASIA_B) becomes a prefix of the file names, as published.
     """
     device = pick_device(options.device)
     start_log(options.quiet)
@@ -56,13 +51,11 @@ def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., N
 
 def describe(options: TrainingOptions, model: nn.Module, sets: Retrieval,
              source: Source | None) -> None:
-    """Log the source, the sizes of the sets and, with --model_size, of the model."""
+    """Log the source, and the sizes of the sets and the model."""
     if source is not None:
         log.info(f"{source.size} numbers a frame from {source.file} ({source.note})")
-    sizes = {"train": sets.train, "probe": sets.probe, "gallery": sets.gallery}
-    log.info("  ".join(f"{name} {len(part)}" for name, part in sizes.items()) + " sequences")
-    if options.model_size:
-        model_size.describe(model, sets.train.skeletons)
+    sizes = {name: len(getattr(sets, name)) for name in features.PARTS}
+    log_sizes(options, model, sizes, sets.train.skeletons)
 
 
 def stop_reason(epoch: int, epochs: int | None, stopping: EarlyStopping) -> str | None:
@@ -76,13 +69,12 @@ def report(run: Run, options: TrainingOptions, source: Source | None, best: dict
            last: dict[str, Any], epoch: int, reason: str) -> None:
     """Print and write best and last figures, with those of the untrained model and baselines."""
     untrained = {key: run.history[0][key] for key in last}
-    rows = features.baselines(options, options.settings.batch_size, source) | {
-        "untrained encoder": untrained, f"{run.method} best": best,
-        f"{run.method} last": {**last, "epoch": epoch}
-    }
+    last = {**last, "epoch": epoch}
+    rows = features.baselines(options, source) | {"untrained encoder": untrained}
+    rows |= {f"{run.method} best": best, f"{run.method} last": last}
     print(f"{run.title}: stopped, {reason}\n" + results.retrieval_table(rows.items()))
-    content = {**best, "best": best, "last": rows[f"{run.method} last"], "untrained": untrained}
-    run.write_results(content | {"baselines": rows, "epochs": epoch, "stopped": reason})
+    content = {**best, "best": best, "last": last, "untrained": untrained, "baselines": rows}
+    run.write_results(content | {"epochs": epoch, "stopped": reason})
 
 
 def evaluate(run: Run, options: TrainingOptions, device: torch.device,

@@ -19,23 +19,23 @@ from common.errors import InputError
 from common.files import hold, write_whole
 from common.log import log, log_to
 from data import provenance
-from engine import checkpoint, results, settings
+from engine import checkpoint, results
 from engine.options import TrainingOptions
+from engine.settings import settings_of
 
 
 class Run:
     """Files of one run, in `folder`, their names with a prefix. Nothing is written before `open`.
 
-    method: its name in checkpoints. identity: what these say of themselves besides, the same on
-    --resume. notes: what else they say.
+    method, identity: what its checkpoints say, the same on --resume. notes: what else they say.
     """
     def __init__(self, method: str, options: TrainingOptions, folder: Path, prefix: str = "",
                  identity: Mapping[str, Any] | None = None, notes: Mapping[str, Any] | None = None):
         self.method, self.options, self.settings = method, options, options.settings
         self.folder, self.prefix = folder, prefix
         names = ("dataset", "probe", "length", "protocol", "seed")
-        self.identity = {name: getattr(options, name) for name in names} | dict(identity or {})
-        self.notes = dict(notes or {})
+        self.identity = {name: getattr(options, name) for name in names} | (identity or {})
+        self.notes = notes or {}
         self.history: list[dict[str, Any]] = []
         self.started = time.time()
         self.saved = -math.inf  # when last.pt was written
@@ -47,9 +47,9 @@ class Run:
     def title(self) -> str:
         """Method, data and seed, as a line."""
         o, simulated = self.options, " (simulated)" * self.data["simulated"]
-        data_set = f"{o.dataset}{simulated}, {o.probe}, f = {o.length}"
         knows = f", knows {self.identity['knows']}" if "knows" in self.identity else ""
-        return f"{self.method} on {data_set}, seed {o.seed}, {o.protocol} protocol{knows}"
+        return (f"{self.method} on {o.dataset}{simulated}, {o.probe}, f = {o.length}, "
+                f"seed {o.seed}, {o.protocol} protocol{knows}")
 
     def open(self) -> None:
         """Begin to write. Raises InputError if another process is at work in the folder."""
@@ -57,34 +57,25 @@ class Run:
         log_to(self.path("log.txt"))
         self.announce()
 
-    def close(self) -> None:
-        """Let other processes write."""
-        if self.lock is not None:
-            self.lock.release()
-
     def announce(self) -> None:
         """Log what is run."""
         log.info(self.title)
-        log.info(settings.describe(self.settings))
+        log.info("  ".join(f"{name} {value}" for name, value in asdict(self.settings).items()))
 
     def load_settings_from(self, path: Path) -> "tuple[Run, TrainingOptions]":
         """This run and its options with seed and settings of a saved model; --batch_size wins."""
-        content = checkpoint.load(path, self.method)
-        method = self.method.rpartition(" + ")[2]
-        saved = settings.from_values(method, content["settings"])
+        content, run = checkpoint.load(path, self.method), copy.copy(self)
+        run.settings = settings_of(content)
         if "batch_size" in self.options.overrides:
-            saved = replace(saved, batch_size=self.settings.batch_size)
-        options = replace(self.options, seed=content["seed"], settings=saved)
-        run = copy.copy(self)
-        run.options, run.settings = options, saved
+            run.settings = replace(run.settings, batch_size=self.settings.batch_size)
+        run.options = replace(self.options, seed=content["seed"], settings=run.settings)
         run.identity = self.identity | {"seed": content["seed"]}
         run.announce()
-        return run, options
+        return run, run.options
 
     def phase(self, name: str) -> "Run":
-        """A phase of this run, with files and a history of its own in a subfolder.
-
-        Its checkpoints name the task instead of the probe, which does not enter it.
+        """A phase of this run, with files and a history of its own in a subfolder. Its checkpoints
+        name the task instead of the probe, which does not enter it.
         """
         phase = copy.copy(self)
         phase.folder, phase.history = self.folder / name, []
@@ -110,15 +101,13 @@ class Run:
             self._save("last.pt", epoch=epoch, state=state, history=self.history)
 
     def _save(self, file: str, **content: Any) -> None:
-        header = {"method": self.method, **self.identity, **self.notes}
-        header["settings"] = asdict(self.settings)
-        checkpoint.save(self.path(file), header | content)
+        header = {"method": self.method, "settings": asdict(self.settings)}
+        checkpoint.save(self.path(file), header | self.identity | self.notes | content)
 
     def resume(self, parts: Mapping[str, Any], changeable: Collection[str] = ("patience",)) -> int:
         """The epoch to begin with: 0, or with --resume that of last.pt, whose state `parts` get.
 
-        changeable: settings that may differ. Raises InputError if there is nothing to resume, or
-        the run was started with other settings.
+        Raises InputError if there is none, or of other settings than the changeable ones.
         """
         if not self.options.resume:
             self.archive_previous()
@@ -150,9 +139,8 @@ class Run:
 
     def end_epoch(self, epoch: int, figures: Mapping[str, Any], losses: Mapping[str, float],
                   line: str, seconds: Mapping[str, float]) -> None:
-        """Log an epoch, its figures as `line`, and add it to history.csv.
-
-        Raises InputError if a loss is not finite: what is saved is then the state before.
+        """Log an epoch, its figures as `line`, and add it to history.csv. InputError if a loss is
+        not finite: what is saved is then the state before.
         """
         shown = "  ".join(filter(None, [line, *(f"{n} {x:.4g}" for n, x in losses.items())]))
         log.info(f"epoch {epoch:3d}  {shown}  {sum(seconds.values()):.1f} s")
@@ -166,21 +154,17 @@ class Run:
     def save_arrays(self) -> None:
         """Write every column of the history as an array file, NaN where an epoch has no value."""
         for name in dict.fromkeys(name for row in self.history for name in row):
-            values = [row.get(name, np.nan) for row in self.history]
-            array = np.array(values, dtype=np.float64)
+            array = np.array([row.get(name, np.nan) for row in self.history], dtype=np.float64)
             write_whole(self.path("arrays") / f"{name}.npy", partial(np.save, arr=array))
 
     def write_results(self, content: Mapping[str, Any]) -> None:
         """Write the results as JSON: results.json of a training run, and --json."""
-        content = {
-            "kind": "retrieval", "method": self.method, **self.identity,
-            **content, "settings": asdict(self.settings), "data": self.data,
-            "seconds": round(time.time() - self.started, 1)
-        }
-        if self.options.mode == "Train":
-            results.write_json(self.results, content)
-        if self.options.json:
-            results.write_json(self.options.json, content)
+        content = {"kind": "retrieval", "method": self.method} | self.identity | content
+        content |= {"settings": asdict(self.settings), "data": self.data}
+        content["seconds"] = round(time.time() - self.started, 1)
+        for path in (self.results if self.options.mode == "Train" else None, self.options.json):
+            if path is not None:
+                results.write_json(path, content)
 
 
 def execute(run: Run, options: TrainingOptions, device: torch.device, train: Callable[..., None],
@@ -191,7 +175,8 @@ def execute(run: Run, options: TrainingOptions, device: torch.device, train: Cal
         if options.save_features:
             write_features(run, options, device)
     finally:
-        run.close()
+        if run.lock is not None:
+            run.lock.release()
 
 
 def mean_losses(batches: list[dict[str, Tensor]]) -> dict[str, float]:

@@ -1,15 +1,15 @@
 """The settings of each method: typed fields, each with its default, its check and a line of help.
 
-PUBLISHED holds what the papers set otherwise, by data set and by (data set, probe); RELEASED what
-the released code does otherwise (--protocol released, docs/5-fidelity.md). The command line wins.
+PUBLISHED holds what the papers set otherwise; RELEASED what the released code does otherwise
+(--protocol released, docs/5-fidelity.md). The command line wins.
 """
 
-from argparse import ArgumentTypeError, BooleanOptionalAction
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
-from dataclasses import InitVar, asdict, dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any
 
-from common.command_line import SWITCH, option
+from common.command_line import FLAG, SWITCH, option
 from common.errors import InputError
 from common.numbers import below_one, not_negative, positive, positive_int, share
 from data.frame_subsets import SUBSET_SIZES
@@ -24,28 +24,6 @@ def scale_letters(text: str) -> str:
     return "".join(sorted(text, key="IJPB".index))
 
 
-# Settings that several methods have.
-def _balance(default: bool) -> Any:
-    text = "resample training sequences to equal class shares (uses labels)"
-    return option(default, text, action=BooleanOptionalAction)
-
-
-def _batch_size(default: int) -> Any:
-    return option(default, "sequences in a batch", type=positive_int)
-
-
-def _epochs(default: int, of: str) -> Any:
-    return option(default, f"epochs of the {of} (or --epochs)", type=positive_int)
-
-
-def _lr(default: float, of: str = "") -> Any:
-    return option(default, f"learning rate{of}", type=positive)
-
-
-def _patience(default: int | None, figure: str) -> Any:
-    return option(default, f"epochs without a better {figure} that end training", type=positive_int)
-
-
 @dataclass(frozen=True)
 class SimMCSettings:
     """SimMC (models/simmc.py)."""
@@ -58,10 +36,10 @@ class SimMCSettings:
     t: float = option(0.08, "temperature", type=positive)
     eps: float = option(0.8, "DBSCAN: Jaccard distance of neighbours", type=below_one)
     min_samples: int = option(2, "DBSCAN: neighbours of a core sequence", type=positive_int)
-    lr: float = _lr(0.00035)
-    batch_size: int = _batch_size(256)
-    patience: int = _patience(100, "top-1")
-    balance: bool = _balance(True)
+    lr: float = option(0.00035, "learning rate", type=positive)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
+    patience: int = option(100, "end after so many epochs without better top-1", type=positive_int)
+    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
 
     def __post_init__(self):
         if self.mask_x_2 is None:
@@ -82,9 +60,9 @@ class StatisticsSettings:
     min_samples: int = option(4, "DBSCAN: neighbours of a core sequence", type=positive_int)
     rounds: int = option(3, "rounds, each with labels of its own", type=positive_int)
     round_epochs: int = option(10, "epochs of a round", type=positive_int)
-    lr: float = _lr(0.001)
+    lr: float = option(0.001, "learning rate", type=positive)
     weight_decay: float = option(0.01, "of the encoder, by AdamW", type=not_negative)
-    batch_size: int = _batch_size(256)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
 
     def __post_init__(self):
         if self.t is None:
@@ -96,10 +74,10 @@ class DFSettings:
     """DF (models/recognition.py)."""
 
     H: int = option(640, "units of the hidden layer", type=positive_int)
-    lr: float = _lr(0.0005)
-    batch_size: int = _batch_size(256)
-    patience: int = _patience(20, "top-1")
-    balance: bool = _balance(True)
+    lr: float = option(0.0005, "learning rate", type=positive)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
+    patience: int = option(20, "end after so many epochs without better top-1", type=positive_int)
+    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
 
 
 @dataclass(frozen=True)
@@ -111,16 +89,15 @@ class AGESettings:
     feature: str = option("encodings", "what is recognised", choices=("encodings", "states"))
     decoder_input: str = option("zeros", "of a step", choices=("zeros", "previous"))
     target: str = option("reverse", "order of the rebuilt frames", choices=("reverse", "same"))
-    centred: bool = option(False, "hip centre as the origin", action=BooleanOptionalAction)
-    two_thirds: bool = option(False, "encoders train on the first two thirds",
-                              action=BooleanOptionalAction)
+    centred: bool = option(False, "hip centre as the origin", **FLAG)
+    two_thirds: bool = option(False, "encoders train on the first two thirds", **FLAG)
     hidden: int = option(256, "units of every layer", type=positive_int)
-    lr: float = _lr(0.0005)
-    batch_size: int = _batch_size(128)
-    pre_epochs: int = _epochs(400, "encoders")
-    recognition_epochs: int = _epochs(300, "recogniser")
-    patience: int | None = _patience(None, "test in recognition (never)")
-    balance: bool = _balance(False)
+    lr: float = option(0.0005, "learning rate", type=positive)
+    batch_size: int = option(128, "sequences in a batch", type=positive_int)
+    pre_epochs: int = option(400, "epochs of the encoders", type=positive_int)
+    recognition_epochs: int = option(300, "epochs of the recogniser", type=positive_int)
+    patience: int | None = option(None, "end after epochs without better test", type=positive_int)
+    balance: bool = option(False, "resample training to equal class shares (uses labels)", **FLAG)
 
 
 @dataclass(frozen=True)
@@ -143,16 +120,16 @@ class SMSGESettings:
     bi: int = option(0, "also subsets that are read backwards", **SWITCH)
     reverse: int = option(0, "windows that are read backwards", **SWITCH)
     subsets: str = option("resample", "for every batch, or once", choices=("resample", "fixed"))
-    lr: float = _lr(0.0025, " of the encoder")
-    batch_size: int = _batch_size(256)
-    pre_epochs: int = _epochs(120, "encoder")
+    lr: float = option(0.0025, "learning rate of the encoder", type=positive)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
+    pre_epochs: int = option(120, "epochs of the encoder", type=positive_int)
     prefixes: str = option("f", "f+1: with the released code's extra one", choices=("f", "f+1"))
     last_pre: int = option(0, "recognise by the last prefix alone", **SWITCH)
-    recognition_lr: float = _lr(0.0025, " of the recogniser")
-    recognition_epochs: int = _epochs(100_000, "recogniser")
-    patience: int = _patience(100, "test in recognition")
+    recognition_lr: float = option(0.0025, "learning rate of the recogniser", type=positive)
+    recognition_epochs: int = option(100_000, "epochs of the recogniser", type=positive_int)
+    patience: int = option(100, "end after so many epochs without better test", type=positive_int)
     best_from: int = option(1, "epoch from which the best is kept", type=positive_int)
-    balance: bool = _balance(True)
+    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
 
     def __post_init__(self, single_level: int):
         if single_level:
@@ -165,29 +142,28 @@ SETTINGS = {
     "SimMC": SimMCSettings, "DF": DFSettings, "AGE": AGESettings, "SM-SGE": SMSGESettings,
     "statistics": StatisticsSettings
 }
-PUBLISHED: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
-    "SimMC": {("KGBD",): {"t": 0.06,
-                          "eps": 0.6, "min_samples": 4}, ("IAS", "A"): {"mask_lambda": 0.75},
-              ("BIWI",): {"t": 0.07, "mask_lambda": 0.25}, ("BIWI", "Still"): {"eps": 0.6},
-              ("CASIA_B",): {"t": 0.075, "eps": 0.75, "mask_lambda": 0.25, "mask_x": 10}},
-    "AGE": {("KGBD",): {"recognition_epochs": 150}, ("BIWI",): {"two_thirds": True}},
-    "SM-SGE": {
-        ("KS20",): {"batch_size": 64, "lr": 0.0005, "pre_epochs": 200},
-        ("IAS",): {"batch_size": 64, "best_from": 11},  # 10 in the released code, counted from 0
-        ("IAS", "A"): {"batch_size": 128},
-        ("KGBD",): {"D_h": 128, "pre_epochs": 160},
-        ("BIWI",): {"lr": 0.005},
-        ("CASIA_B",): {
-            "batch_size": 128, "lr": 0.0005, "pre_epochs": 200, "recognition_lr": 0.0005
-        },
-        ("CASIA_B", "test"): {"pre_epochs": 160}  # cross-view
-    }
+Table = dict[tuple[str, ...], dict[str, Any]]  # by method, data set and probe, or the first of them
+PUBLISHED: Table = {
+    ("SimMC", "KGBD"): {"t": 0.06, "eps": 0.6, "min_samples": 4},
+    ("SimMC", "IAS", "A"): {"mask_lambda": 0.75},
+    ("SimMC", "BIWI"): {"t": 0.07, "mask_lambda": 0.25},
+    ("SimMC", "BIWI", "Still"): {"eps": 0.6},
+    ("SimMC", "CASIA_B"): {"t": 0.075, "eps": 0.75, "mask_lambda": 0.25, "mask_x": 10},
+    ("AGE", "KGBD"): {"recognition_epochs": 150},
+    ("AGE", "BIWI"): {"two_thirds": True},
+    ("SM-SGE", "KS20"): {"batch_size": 64, "lr": 0.0005, "pre_epochs": 200},
+    ("SM-SGE", "IAS"): {"batch_size": 64, "best_from": 11},  # 10 in the released code, from 0
+    ("SM-SGE", "IAS", "A"): {"batch_size": 128},
+    ("SM-SGE", "KGBD"): {"D_h": 128, "pre_epochs": 160},
+    ("SM-SGE", "BIWI"): {"lr": 0.005},
+    ("SM-SGE", "CASIA_B"): {
+        "batch_size": 128, "lr": 0.0005, "pre_epochs": 200, "recognition_lr": 0.0005
+    },
+    ("SM-SGE", "CASIA_B", "test"): {"pre_epochs": 160},  # cross-view
 }
-RELEASED: dict[str, dict[tuple[str, ...], dict[str, Any]]] = {
-    "SM-SGE": {
-        (): {"subsets": "fixed", "prefixes": "f+1"},
-        ("IAS", "A"): {"batch_size": 64}  # the released code trains A with B's settings
-    }
+RELEASED: Table = {
+    ("SM-SGE",): {"subsets": "fixed", "prefixes": "f+1"},
+    ("SM-SGE", "IAS", "A"): {"batch_size": 64},  # the released code trains A with B's settings
 }
 
 
@@ -199,8 +175,8 @@ def choose(method: str, protocol: str, dataset: str | None, probe: str | None,
     """
     values: dict[str, Any] = {}
     for table in (PUBLISHED, RELEASED) if protocol == "released" else (PUBLISHED,):
-        for key in ((), (dataset,), (dataset, probe)):
-            values |= table.get(method, {}).get(key, {})
+        for key in ((method,), (method, dataset), (method, dataset, probe)):
+            values |= table.get(key, {})
     named = {name: value for name, value in options.items() if value is not None}
     return from_values(method, values | named)
 
@@ -211,6 +187,6 @@ def from_values(method: str, values: Mapping[str, Any]) -> Any:
     return SETTINGS[method](**{name: values[name] for name in names if name in values})
 
 
-def describe(settings: Any) -> str:
-    """Settings as one readable line."""
-    return "  ".join(f"{name} {value}" for name, value in asdict(settings).items())
+def settings_of(content: Mapping[str, Any]) -> Any:
+    """The settings that a checkpoint's model was trained with. "AGE + SimMC" has those of SimMC."""
+    return from_values(content["method"].rpartition(" + ")[2], content["settings"])

@@ -19,8 +19,8 @@ class Timer:
     def __init__(self, epochs: int | None, first: int, quiet: bool, device: torch.device):
         self.seconds: dict[str, float] = defaultdict(float)
         self.device = device
-        options = {"unit": "epoch", "disable": True if quiet else None, "leave": False}
-        self.bar = tqdm(total=epochs, initial=first, **options)
+        self.bar = tqdm(total=epochs, initial=first, unit="epoch", disable=quiet or None,
+                        leave=False)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:

@@ -5,8 +5,7 @@ from typing import Any
 
 import torch
 
-from engine.encoding import encode_set
-from engine.model_size import count_operations, count_parameters
+from engine.encoding import count_operations, count_parameters, encode_set
 from engine.results import write_csv, write_json, write_text
 from engine.settings import AGESettings, DFSettings, SimMCSettings, SMSGESettings
 from models.age import AGE

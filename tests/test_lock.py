@@ -101,7 +101,7 @@ def test_probes_that_share_a_folder_do_not_wait_for_each_other(tmp_path):
             Run("SimMC", options, folder, "nm.nm_").open()
         run = Run("SimMC", replace(options, probe="cl.nm"), folder, "cl.nm_")
         run.open()
-        run.close()
+        run.lock.release()
 
 
 def test_reproduce_is_refused_in_a_folder_in_use_and_its_list_is_not(tmp_path, capsys):

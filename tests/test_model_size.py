@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from commands import run
 
-from engine.encoding import encode_set
-from engine.model_size import count_operations, count_parameters
+from engine.encoding import count_operations, count_parameters, encode_set
 from models.age import AGE
 from models.recognition import RecognitionNetwork
 from models.simmc import SimMC

@@ -203,7 +203,7 @@ def test_bad_feature_files_are_refused(tmp_path, capsys):
         said = error_of(capsys, "evaluate", "--probe", file, "--gallery", file)
         assert "not a readable feature file" in said and "no .npz archive" in said
     said = error_of(capsys, "evaluate", "--probe", tmp_path, "--gallery", tmp_path)
-    assert f"no feature file at {tmp_path} (it is a folder);" in said
+    assert f"no feature file at {tmp_path};" in said
 
 
 def test_feature_files_of_other_persons(tmp_path, capsys):
@@ -213,7 +213,7 @@ def test_feature_files_of_other_persons(tmp_path, capsys):
         files.append(tmp_path / f"{name}.npz")
         np.savez(files[-1], features=np.eye(3, dtype=np.float32), labels=np.array(labels))
     said = error_of(capsys, "evaluate", "--probe", files[0], "--gallery", files[2])
-    assert f"expected persons of {files[0]} in {files[2]}, found no label that both have" in said
+    assert f"expected persons of {files[0]} in {files[2]}, found none" in said
     assert run("evaluate", "--probe", files[0], "--gallery", files[1]) == 0
     assert "left out of mAP; here 1: 3" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ from engine import recognition_training
 from engine.optimizer import TFAdam
 from engine.options import TrainingOptions
 from engine.recogniser import Recogniser, Rows
-from engine.recognition_training import BestNetworks, Plan, train
+from engine.recognition_training import BestNetworks, Rules, train
 from engine.run import Run
 from engine.settings import AGESettings
 
@@ -42,12 +42,12 @@ class Scripted:
         return {"weight": torch.zeros(1)}
 
 
-def scripted(correct, confidence, N=10, **rules):
+def scripted(correct, confidence, N=10, patience=None, **rules):
     """Look at N sequences once an epoch until the patience ends. Returns the epochs and the best
     epoch.
     """
     sets = {"A": Rows(torch.zeros(N, 1, 1), torch.zeros(N, dtype=torch.int64))}
-    tests = BestNetworks(sets, Plan(epochs=99, batch_size=1, lr=1, **rules))
+    tests = BestNetworks(sets, Rules(lr=1, **rules), patience)
     network = Scripted(correct, confidence)
     for epoch in range(1, len(correct) + 1):
         tests.test(network, epoch, epoch)
@@ -59,11 +59,11 @@ def scripted(correct, confidence, N=10, **rules):
 
 @pytest.fixture
 def start(tmp_path):
-    """start(**options): a run to train in."""
-    def call(resume=False):
+    """start(epochs, batch_size, ...): a run to train in."""
+    def call(epochs, batch_size, patience=None, **options):
+        settings = AGESettings(recognition_epochs=epochs, batch_size=batch_size, patience=patience)
         options = TrainingOptions(dataset="IAS", probe="A", length=6, data=tmp_path,
-                                  task="recognition", quiet=True, resume=resume,
-                                  settings=AGESettings(patience=3))
+                                  task="recognition", quiet=True, settings=settings, **options)
         return Run("AGE", options, tmp_path).phase("ap")
 
     return call
@@ -102,8 +102,8 @@ def test_training_is_adam_on_the_combined_score(start, whole_batches):
     training, tests = problem()
     order = np.random.RandomState(1).permutation(40)[:37]
     network, expected = recogniser(), recogniser()
-    plan = Plan(epochs=3, batch_size=10, lr=0.01, whole_batches=whole_batches)
-    found = train(start(), Encoder(), network, np.arange(4), training, order, tests, plan)
+    run = start(3, 10, protocol="released" if whole_batches else "full")
+    found = train(run, Encoder(), network, np.arange(4), training, order, tests, Rules(0.01))
     optimizer = TFAdam(expected.parameters(), 0.01)
     for _ in range(3):
         for first in range(0, 30 if whole_batches else 37, 10):
@@ -125,9 +125,8 @@ def test_resume_after_an_early_stop_and_with_another_encoder(start):
     def call(epochs, resume=False, weight=1.0):
         encoder = Encoder()
         encoder.weight.data.fill_(weight)
-        plan = Plan(epochs=epochs, batch_size=10, lr=0.1, patience=4)
-        return train(start(resume), encoder, recogniser(), np.arange(4), training, order, tests,
-                     plan)
+        run = start(epochs, 10, patience=4, resume=resume)
+        return train(run, encoder, recogniser(), np.arange(4), training, order, tests, Rules(0.1))
 
     whole = call(6)
     call(2)
@@ -171,14 +170,15 @@ def test_best_from():
 
 def test_best_from_beyond_the_end_keeps_the_last(start):
     training, tests = problem()
-    plan = Plan(epochs=2, batch_size=10, lr=0.01, best_from=9)
-    found = train(start(), Encoder(), recogniser(), np.arange(4), training, np.arange(40), tests,
-                  plan)
+    rules = Rules(0.01, best_from=9)
+    found = train(start(2, 10), Encoder(), recogniser(), np.arange(4), training, np.arange(40),
+                  tests, rules)
     assert found["A"]["best"] == found["A"]["last"]
 
 
 def test_no_whole_batch(start):
     training, tests = problem()
-    plan = Plan(epochs=1, batch_size=64, lr=0.01, whole_batches=True)
+    run = start(1, 64, protocol="released")
     with pytest.raises(InputError, match="whole batch of 64 rows, found 40"):
-        train(start(), Encoder(), recogniser(), np.arange(4), training, np.arange(40), tests, plan)
+        train(run, Encoder(), recogniser(), np.arange(4), training, np.arange(40), tests,
+              Rules(0.01))

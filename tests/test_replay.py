@@ -54,13 +54,14 @@ def replay(root, seed: int, epochs: int) -> tuple[list[dict], list[dict]]:
     rows = []
     for _ in range(epochs):
         masks = train_simmc.draw_batch_masks(rng, len(skeletons), 6, SETTINGS)
-        whole, first, second = train_simmc.encode_masked(model, skeletons, masks, 80)
+        whole, first, second = train_simmc.encode_masked(model, skeletons, masks, SETTINGS)
         features = [encode_set(model, part.skeletons) for part in (sets.probe, sets.gallery)]
         row = evaluation.score(sets, *features, "released")
         labels = [cluster(v, 0.8, 2) for v in (first, second)]
         row |= cluster_quality.figures(labels, whole, sets.train.labels, False)
+        options = train_simmc.Options(settings=SETTINGS, protocol="released")
         row |= train_simmc.learn(model, optimizer, skeletons, masks, (first, second), labels,
-                                 SETTINGS, "released")
+                                 options)
         rows.append(row)
     return rows, released
 

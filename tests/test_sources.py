@@ -175,10 +175,10 @@ def test_wrong_pairings_are_refused(encoder, train, ias, tmp_path, capsys):
     where = ("--dataset", "IAS", "--data", tmp_path / "data", "--out", tmp_path / "out",
              "--checkpoint")
     message = error_of(capsys, "evaluate", *where, best, "--source", "SM-SGE")
-    assert "expected the features that it was trained on, AGE with" in message
+    assert "expected features of AGE, " in message
     assert "found" in message
     message = error_of(capsys, "evaluate", *where, best, "--source", tmp_path / "SM-SGE.npz")
-    assert "AGE with 12 numbers" in message and "with 16 and" in message
+    assert "AGE, 12 with weights" in message and ", 16 with frames" in message
     message = error_of(capsys, "evaluate", *where, tmp_path / "out" / "IAS" / "A" / "best.pt",
                        "--source", "AGE")
     assert "expected skeletons, on which it was trained, found --source AGE" in message
@@ -216,9 +216,8 @@ def test_wrong_feature_files(ias, tmp_path, capsys, change, message):
     assert message in error_of(capsys, "train_simmc", *ias, *SIMMC, "--source", tmp_path / "x.npz")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(("--source", "PoseGait"), "expected AGE, SM-SGE, FILE.pt or FILE.npz"),
-     (("--source", "none.npz"), "stands for none.train.npz, none.probe.npz, none.gallery.npz")])
+@pytest.mark.parametrize(("arguments", "message"),
+                         [(("--source", "PoseGait"), "expected AGE, SM-SGE, FILE.pt or FILE.npz"),
+                          (("--source", "none.npz"), "no feature file at none.train.npz")])
 def test_wrong_use(ias, capsys, arguments, message):
     assert message in error_of(capsys, "train_simmc", *ias, *arguments)

@@ -22,8 +22,9 @@ from common.files import write_whole
 from common.log import log, start_log
 from data import datasets
 from engine import checkpoint, pretraining, recogniser, results
-from engine.encoding import load_model, settings_of
+from engine.encoding import load_model
 from engine.options import DataOptions, MachineOptions
+from engine.settings import settings_of
 from models.age import AGE, locality_mask
 
 BATCH = 512  # sequences; bounds memory
