@@ -11,50 +11,36 @@ A checkpoint names its data set, probe and length. --json FILE writes the figure
 [0, 1] there, percent in the printed table.
 """
 
-from dataclasses import dataclass, replace
+from common.errors import run_command
+from engine.options import BASELINES, EvaluationOptions, parse_evaluation
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(lambda: parse_evaluation(__doc__))
+
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from common.command_line import add_options, option, pick_device, script_parser
-from common.errors import InputError, run_command
+from common.command_line import pick_device
+from common.errors import InputError
 from common.log import start_log
-from common.numbers import positive_int
 from data import datasets, provenance
 from data.loader import LOST, warn_of_lost
 from engine import checkpoint, classifiers, evaluation, features, recogniser, results
 from engine import recognition_training as training
 from engine.encoding import is_centred, load_model
-from engine.evaluation import BASELINES, FITTED
+from engine.evaluation import FITTED
 from engine.settings import SimMCSettings, settings_of
 from models.simmc import SimMC
 from reid import ranking
 from tensorflow_v1 import convert
 
-WHAT = ("checkpoint", "features", "recognise", "gallery")
-
-
-@dataclass(frozen=True)
-class Options(convert.PublishedOptions):
-    """What to evaluate (one of the first four)."""
-
-    checkpoint: Path | None = option(None, "ours or TensorFlow's", type=Path, metavar="FILE")
-    features: str | None = option(None, "a baseline", choices=(*BASELINES, "untrained"))
-    recognise: str | None = option(None, "a baseline of recognition", choices=classifiers.NAMES)
-    gallery: Path | None = option(None, "features, with --probe FILE", type=Path, metavar="FILE")
-    exclude_self: bool = option(False, "the two files are one set", action="store_true")
-    source: str | None = option(None, "AGE, SM-SGE, FILE.pt or FILE.npz, where it has moved")
-    out: Path = option(Path("ReID_Models"), "where --source is", type=Path, metavar="DIR")
-    epochs: int | None = option(None, "of the LSTMs, at most", type=positive_int, metavar="N")
-
 
 def main() -> None:
-    parser = script_parser(__doc__)
-    add_options(parser, Options)
-    options = Options(**vars(parser.parse_args()))
-    check(options)
+    options = parse_evaluation(__doc__)
     start_log(options.quiet)
     saved: dict[str, Any] = {}
     if options.checkpoint:
@@ -87,32 +73,10 @@ def main() -> None:
         results.write_json(options.json, content | origin | figures)
 
 
-def check(options: Options) -> None:
-    """Raises InputError for options that do not go together, and where one is missing."""
-    names = [f"--{name}" for name in WHAT if getattr(options, name)]
-    if len(names) != 1:
-        words = " and ".join(names) or "none"
-        raise InputError(f"expected one of --{', --'.join(WHAT)}, found {words}")
-    if not options.checkpoint:
-        convert.refuse_options(options, view=options.recognise is not None)
-    o, released = options, options.protocol == "released"
-    problems = {
-        "--gallery FILE needs --probe FILE": o.gallery and not o.probe,
-        f"expected --dataset with {names[0]}": (o.features or o.recognise) and not o.dataset,
-        "--epochs go with --recognise": o.epochs and not o.recognise,
-        "no code was released for --recognise": o.recognise and released,
-        "--source goes with --checkpoint": o.source and not o.checkpoint,
-        "--exclude_self goes with feature files": o.exclude_self and not o.gallery,
-    }
-    for message, is_wrong in problems.items():
-        if is_wrong:
-            raise InputError(message)
+Scores = tuple[EvaluationOptions, str, dict[str, Any]]  # options as resolved, name and figures
 
 
-Scores = tuple[Options, str, dict[str, Any]]  # options as resolved, name and figures
-
-
-def score_files(options: Options, saved: dict[str, Any]) -> Scores:
+def score_files(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     """Feature files: --probe FILE --gallery FILE."""
     probe, gallery = (features.read(Path(path)) for path in (options.probe, options.gallery))
     if not np.isin(probe.labels, gallery.labels).any():
@@ -122,7 +86,7 @@ def score_files(options: Options, saved: dict[str, Any]) -> Scores:
     return options, "features", ranking.evaluate(*sets, exclude_self=options.exclude_self)
 
 
-def score_recogniser(options: Options, saved: dict[str, Any]) -> Scores:
+def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     """A recogniser on every test split; the figures of --probe, or of its own split, on top."""
     path, part = options.checkpoint, saved["recogniser"]
     if saved["dataset"] != options.dataset:
@@ -143,7 +107,7 @@ def score_recogniser(options: Options, saved: dict[str, Any]) -> Scores:
     return replace(options, probe=test), saved["method"], {**figures[test], "tests": figures}
 
 
-def train_classifier(options: Options, saved: dict[str, Any]) -> Scores:
+def train_classifier(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     """A classifier trained on the recognition protocol's sets; the figures of --probe on top."""
     row, name = datasets.get(options.dataset), options.recognise
     default = row.default_length if options.view is None else row.view_length
@@ -157,7 +121,7 @@ def train_classifier(options: Options, saved: dict[str, Any]) -> Scores:
     return options, name, {**summary, "settings": vars(settings)}
 
 
-def score_model(options: Options, saved: dict[str, Any]) -> Scores:
+def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     """A checkpoint, which fills in what the command line lacks, or a baseline on a data set."""
     row, own = datasets.get(options.dataset), saved.get("probe")
     probe = options.probe or (own if own in row.gallery_of else next(iter(row.gallery_of)))

@@ -24,7 +24,7 @@ from data.simulate import MARKER
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = script_parser(__doc__)
+    parser = script_parser(__doc__, "F [F ...] [options]")
     option = parser.add_argument
     option("lengths", nargs="+", metavar="F", help="window lengths in frames; `all` published ones")
     option("--dataset", default="all", choices=["all", *DATASETS])

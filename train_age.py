@@ -11,6 +11,12 @@ Data come from preprocess.py; a run's files lie in <out>/AGE/<dataset>/<attentio
 (docs/2-training.md). --task retrieval trains on the training split alone.
 """
 
+from common.errors import run_command
+from engine.options import PhaseOptions, parse_training
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(lambda: parse_training(__doc__, "AGE", PhaseOptions))
+
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -19,13 +25,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.errors import InputError, run_command
+from common.errors import InputError
 from data import Recognition
 from data.resample import training_order
 from engine import evaluation, pretraining, recognition_training
 from engine.encoding import encode_rows
 from engine.optimizer import TFAdam
-from engine.options import PhaseOptions, parse_training
 from engine.recogniser import Recogniser, Rows, rows_of_tests
 from engine.run import Run
 from engine.settings import AGESettings

@@ -10,17 +10,22 @@ The encoders are those of --task retrieval; a run's files lie in <out>/<source>+
 (docs/2-training.md).
 """
 
+from common.errors import run_command
+from engine.options import RetrievalOptions, parse_training
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(lambda: parse_training(__doc__, "DF", RetrievalOptions))
+
 import numpy as np
 import torch
 
-from common.errors import InputError, run_command
+from common.errors import InputError
 from engine import features, results
 from engine.early_stopping import EarlyStopping
 from engine.evaluation import score_encoder
 from engine.features import Source
 from engine.optimizer import TFAdam, train_batch
-from engine.options import parse_training
-from engine.retrieval import RetrievalOptions, describe, report, run_retrieval, stop_reason
+from engine.retrieval import describe, report, run_retrieval, stop_reason
 from engine.run import Run
 from engine.timer import Timer
 from models.recognition import DF

@@ -9,23 +9,26 @@
 Data come from preprocess.py; a run's files lie in <out>/<dataset>/<probe>/ (docs/2-training.md).
 """
 
+from common.errors import run_command
+from engine.options import SimMCOptions, parse_training
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(lambda: parse_training(__doc__, "SimMC", SimMCOptions))
+
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from common.command_line import option
-from common.errors import InputError, run_command
+from common.errors import InputError
 from engine import features, results
 from engine.early_stopping import EarlyStopping
 from engine.evaluation import score_encoder
 from engine.features import Source
 from engine.optimizer import TFAdam, one_thread
-from engine.options import parse_training
-from engine.retrieval import RetrievalOptions, describe, report, run_retrieval, stop_reason
+from engine.retrieval import describe, report, run_retrieval, stop_reason
 from engine.run import Run, mean_losses
 from engine.settings import SimMCSettings
 from engine.timer import Timer
@@ -34,22 +37,14 @@ from reid import cluster_quality
 from reid.jaccard import cluster
 
 
-@dataclass(frozen=True)
-class Options(RetrievalOptions):
-    """Files."""
-
-    save_model: int = option(1, "1: keep the best model", type=int, choices=(0, 1))
-    save_flag: int = option(0, "1: also mACT, mRCL; figures as arrays", type=int, choices=(0, 1))
-
-
 def main() -> None:
-    options = parse_training(__doc__, "SimMC", Options)
+    options = parse_training(__doc__, "SimMC", SimMCOptions)
     if options.save_features and not options.save_model:
         raise InputError("--save_features takes the best model: it needs --save_model 1")
     run_retrieval("SimMC", options, train)
 
 
-def train(run: Run, options: Options, device: torch.device, source: Source | None) -> None:
+def train(run: Run, options: SimMCOptions, device: torch.device, source: Source | None) -> None:
     """Encode, evaluate, cluster, learn, until the best top-1 is `patience` epochs old (Section 3).
 
     source: where frame features come from, which the encoder is given in place of skeletons.
@@ -124,7 +119,7 @@ def encode_masked(model: SimMC, skeletons: Tensor, masks: Tensor,
 @one_thread()
 def learn(model: SimMC, optimizer: TFAdam, skeletons: Tensor, masks: Tensor,
           views: Sequence[Tensor], labels: Sequence[np.ndarray],
-          options: Options) -> dict[str, float]:
+          options: SimMCOptions) -> dict[str, float]:
     """One Adam step a batch, over the sequences that are noise in neither clustering, in order.
 
     views: two (N, H), features under either mask; labels: two (N,). A batch has the masks that its

@@ -12,22 +12,24 @@ Data come from preprocess.py; a run's files lie in <out>/SM-SGE/<dataset>/<scale
 (docs/2-training.md). --split names the setting, and the test that the results begin with.
 """
 
-from dataclasses import dataclass
+from common.errors import run_command
+from engine.options import SMSGEOptions, parse_training
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(lambda: parse_training(__doc__, "SM-SGE", SMSGEOptions))
+
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from common.command_line import option
-from common.errors import run_command
 from data import Recognition, datasets
 from data.frame_subsets import draw_subsets
 from data.resample import training_order
 from engine import pretraining, recognition_training
 from engine.encoding import encode_rows
 from engine.joint_step import JointStep
-from engine.options import PhaseOptions, parse_training
 from engine.recogniser import Recogniser, Rows, rows_of_tests
 from engine.run import Run, mean_losses
 from engine.settings import SMSGESettings
@@ -38,22 +40,14 @@ from models.smsge import SMSGE
 RECOGNISER = ("prefixes", "last_pre", "recognition_lr", "best_from")
 
 
-@dataclass(frozen=True)
-class Options(PhaseOptions):
-    """Files."""
-
-    pre_train: int = option(1, "0: reload the encoder", type=int, choices=(0, 1))
-    save_flag: int = option(1, "0: keep no recogniser", type=int, choices=(0, 1))
-
-
 def main() -> None:
-    options = parse_training(__doc__, "SM-SGE", Options)
+    options = parse_training(__doc__, "SM-SGE", SMSGEOptions)
     draw(np.random.RandomState(0), options.length, options.settings)  # refuses what gives none
     phase = f"recogniser_{options.probe}"  # splits can have settings of their own
     pretraining.run_phases("SM-SGE", options, options.settings.scales, phase, train)
 
 
-def train(run: Run, options: Options, device: torch.device) -> None:
+def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     """Multi-scale graph encoding without labels, then recognition on frozen states (Section 3)."""
     settings = options.settings
     sets = pretraining.load(options, settings)
@@ -79,7 +73,7 @@ def train(run: Run, options: Options, device: torch.device) -> None:
     pretraining.report(run, options, model, epoch, untrained.to(device), figures)
 
 
-def new_model(options: Options, joints: int) -> tuple[SMSGE, torch.Generator]:
+def new_model(options: SMSGEOptions, joints: int) -> tuple[SMSGE, torch.Generator]:
     """The encoder with its initial weights, and the generator that has drawn them."""
     settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
     names = ("scales", "n_hood", "global_att", "fusion_lambda", "struct_only", "loss",
@@ -88,7 +82,7 @@ def new_model(options: Options, joints: int) -> tuple[SMSGE, torch.Generator]:
     return SMSGE(joints, settings.D_h, heads=settings.P, **variant, generator=generator), generator
 
 
-def train_encoder(run: Run, options: Options, model: SMSGE, skeletons: Tensor,
+def train_encoder(run: Run, options: SMSGEOptions, model: SMSGE, skeletons: Tensor,
                   batches: list[Tensor], rng: np.random.RandomState) -> int:
     """Rebuild the graphs of the sequences (N, f, J, 3) of fixed batches from frame subsets, drawn
     from rng. Returns the last weights' epoch.
@@ -121,8 +115,8 @@ def draw(rng: np.random.RandomState, f: int, settings: SMSGESettings) -> list[np
     return draw_subsets(rng, f, **{name: getattr(settings, name) for name in names})
 
 
-def train_recogniser(run: Run, options: Options, model: SMSGE, sets: Recognition, order: np.ndarray,
-                     generator: torch.Generator) -> dict[str, dict[str, Any]]:
+def train_recogniser(run: Run, options: SMSGEOptions, model: SMSGE, sets: Recognition,
+                     order: np.ndarray, generator: torch.Generator) -> dict[str, dict[str, Any]]:
     """Train the recognition network on the states of `order`. Returns best and last by test."""
     settings = options.settings
     rows = encode_rows(model, sets.train.skeletons, settings)  # (N, prefixes, 4 D_h), once

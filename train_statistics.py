@@ -14,6 +14,12 @@ Files of a run, in <out>/statistics/<dataset>/<probe>/ (statistics-tracklets/ wi
 best.pt, last.pt (to resume), history.csv, log.txt, results.json.
 """
 
+from common.errors import run_command
+from engine.options import TrainingOptions, parse_training
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(lambda: parse_training(__doc__, "statistics", TrainingOptions))
+
 import math
 from typing import Any
 
@@ -23,13 +29,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.command_line import pick_device
-from common.errors import InputError, run_command
+from common.errors import InputError
 from common.log import start_log
 from data import Sequences
 from engine import evaluation, results
 from engine.early_stopping import EarlyStopping
 from engine.encoding import encode_set
-from engine.options import TrainingOptions, parse_training
 from engine.retrieval import describe, evaluate, report, write_features
 from engine.run import Run, execute
 from engine.settings import StatisticsSettings

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+from collections.abc import Collection
 from dataclasses import field
 from inspect import get_annotations
 from pathlib import Path
@@ -11,9 +12,14 @@ from typing import Any
 from common.errors import InputError
 
 
-def script_parser(doc: str, **words: Any) -> argparse.ArgumentParser:
-    """A parser whose --help begins with the script's docstring; wrong use is an InputError."""
-    return _Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, **words)
+def script_parser(doc: str, usage: str = "[options]", **words: Any) -> argparse.ArgumentParser:
+    """A parser; wrong use is an InputError. doc: of the script; --help begins with its first two
+    paragraphs, a sentence and examples, and ends with the others. usage: its first line.
+    """
+    paragraphs = doc.strip().split("\n\n")
+    words |= {"description": "\n\n".join(paragraphs[:2]), "epilog": "\n\n".join(paragraphs[2:])}
+    words["formatter_class"] = argparse.RawDescriptionHelpFormatter
+    return _Parser(usage=f"%(prog)s {usage}", **words)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,11 +40,13 @@ FLAG = {"action": argparse.BooleanOptionalAction}  # --x, --no-x
 SWITCH = {"type": int, "choices": (0, 1), "nargs": "?", "const": 1}  # --x, --x 1, --x 0
 
 
-def add_options(parser, declared: type, title: str = "", defaults: Any = None) -> None:
+def add_options(parser, declared: type, title: str = "", defaults: Any = None,
+                first: Collection[str] = ()) -> None:
     """Add the options that a dataclass declares, in a group for it and for each class it extends.
 
     title: of the group, by default the first line of the class's docstring. defaults: an instance
-    with the values that --help shows. What is not on the command line is absent after parsing.
+    with the values that --help shows. first: options that stand before all groups. What is not on
+    the command line is absent after parsing.
     """
     for kind in reversed(declared.__mro__[:-1]):
         group = parser.add_argument_group(title or kind.__doc__.partition("\n")[0].rstrip("."))
@@ -51,7 +59,8 @@ def add_options(parser, declared: type, title: str = "", defaults: Any = None) -
             if default is not None and words.get("action") != "store_true":
                 text += f" ({default})"
             names = (f"--{name}", *own.metadata["names"])
-            group.add_argument(*names, help=text, default=argparse.SUPPRESS, **words)
+            place = parser if name in first else group
+            place.add_argument(*names, help=text, default=argparse.SUPPRESS, **words)
 
 
 def output_file(text: str) -> Path:

@@ -22,6 +22,7 @@ from data import Recognition
 from data.descriptors import descriptor
 from engine.early_stopping import EarlyStopping
 from engine.optimizer import TFAdam, train_batch
+from engine.options import CLASSIFIERS
 from reid.recognition import evaluate
 
 
@@ -49,8 +50,7 @@ class LSTM:
 Settings = KNN | AdaBoost | LSTM
 Figures = dict[str, dict[str, dict[str, Any]]]  # by test, then "best" and "last"
 
-SETTINGS = {"D-13+KNN": KNN(), "D-16+AdaBoost": AdaBoost(), "LSTM": LSTM(), "LSTM-2": LSTM(2)}
-NAMES = tuple(SETTINGS)
+SETTINGS = dict(zip(CLASSIFIERS, (KNN(), AdaBoost(), LSTM(), LSTM(2)), strict=True))
 
 
 def settings_of(name: str, epochs: int | None = None) -> Settings:

@@ -12,15 +12,14 @@ from torch import nn
 import data
 from common.errors import InputError
 from data import Retrieval
-from data.descriptors import DESCRIPTORS, descriptor
+from data.descriptors import descriptor
 from engine.encoding import encode_set
-from engine.options import DataOptions
+from engine.options import BASELINES, DataOptions
 from engine.settings import AGESettings
 from models.statistics import WindowLDA, WindowStatistics
 from reid import ranking
 
 FITTED = {"statistics": partial(WindowStatistics, parts=1), "window-LDA": WindowLDA}
-BASELINES = (*DESCRIPTORS, *FITTED)
 
 
 def load_in_order(options: DataOptions, centred: bool = True, train: bool = True) -> Retrieval:

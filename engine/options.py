@@ -11,7 +11,12 @@ from common.command_line import add_options, device_name, option, output_file, s
 from common.errors import InputError
 from common.numbers import positive_int, seed_number
 from data import datasets
+from data.descriptors import DESCRIPTORS
 from engine.settings import PROTOCOLS, SETTINGS, choose
+
+BASELINES = (*DESCRIPTORS, "statistics", "window-LDA")
+CLASSIFIERS = ("D-13+KNN", "D-16+AdaBoost", "LSTM", "LSTM-2")
+WHAT = ("checkpoint", "features", "recognise", "gallery")  # one of them is evaluated
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,63 @@ class TrainingOptions(MachineOptions, DataOptions):
 
 
 @dataclass(frozen=True)
+class RetrievalOptions(TrainingOptions):
+    """Frame features."""
+
+    source: str | None = option(
+        None, "train on features of the encoder of train_age.py or train_smsge.py --task retrieval,"
+        " of a checkpoint FILE.pt, or of FILE.npz (FILE.train.npz, FILE.probe.npz ...)",
+        metavar="AGE|SM-SGE|FILE")
+
+
+@dataclass(frozen=True)
+class SimMCOptions(RetrievalOptions):
+    """Files."""
+
+    save_model: int = option(1, "1: keep the best model", type=int, choices=(0, 1))
+    save_flag: int = option(0, "1: also mACT, mRCL; figures as arrays", type=int, choices=(0, 1))
+
+
+@dataclass(frozen=True)
 class PhaseOptions(TrainingOptions):
     """Phases: an encoder without labels, then a recogniser on its features."""
 
     task: str | None = option(None, "retrieval: the encoder alone, from the training split",
                               choices=("recognition", "retrieval"))
     view: int | None = option(None, "test view, cross-view (CASIA_B)", type=int, metavar="V")
+
+
+@dataclass(frozen=True)
+class SMSGEOptions(PhaseOptions):
+    """Files."""
+
+    pre_train: int = option(1, "0: reload the encoder", type=int, choices=(0, 1))
+    save_flag: int = option(1, "0: keep no recogniser", type=int, choices=(0, 1))
+
+
+@dataclass(frozen=True)
+class PublishedOptions(MachineOptions, DataOptions):
+    """Published TensorFlow checkpoints (docs/6-formats.md)."""
+
+    view: int | None = option(None, "view (CASIA_B), also for --recognise", type=int, metavar="V")
+    batch_size: int | None = option(None, "of --protocol released", type=positive_int, metavar="N")
+    encoder: Path | None = option(None, "of AGE's recogniser: its folder", type=Path, metavar="DIR")
+    set: list[str] | None = option(None, "what no variable tells", nargs="+", metavar="NAME=VALUE")
+    export: Path | None = option(None, "write it as ours", type=output_file, metavar="FILE")
+
+
+@dataclass(frozen=True)
+class EvaluationOptions(PublishedOptions):
+    """Evaluation."""
+
+    checkpoint: Path | None = option(None, "ours or TensorFlow's", type=Path, metavar="FILE")
+    features: str | None = option(None, "a baseline", choices=(*BASELINES, "untrained"))
+    recognise: str | None = option(None, "a baseline of recognition", choices=CLASSIFIERS)
+    gallery: Path | None = option(None, "features, with --probe FILE", type=Path, metavar="FILE")
+    exclude_self: bool = option(False, "the two files are one set", action="store_true")
+    source: str | None = option(None, "AGE, SM-SGE, FILE.pt or FILE.npz, where it has moved")
+    out: Path = option(Path("ReID_Models"), "where --source is", type=Path, metavar="DIR")
+    epochs: int | None = option(None, "of the LSTMs, at most", type=positive_int, metavar="N")
 
 
 Options = TypeVar("Options", bound=TrainingOptions)
@@ -78,7 +134,7 @@ def parse_training(doc: str, method: str, declared: type[Options]) -> Options:
     published = choose(method, named.protocol, named.dataset, named.probe, {})
     of = f" of {named.dataset}" if named.dataset else "; name a --dataset for its own"
     parser = script_parser(doc)
-    add_options(parser, declared)
+    add_options(parser, declared, first=("dataset", "probe", "seed", "epochs", "resume", "mode"))
     add_options(parser, SETTINGS[method], f"{method} (published settings{of})", published)
     return resolve(method, declared, vars(parser.parse_args()))
 
@@ -105,3 +161,41 @@ def resolve(method: str, declared: type[Options], words: Mapping[str, Any]) -> O
     resolved = {**words, "probe": probe, "length": length, "task": task, "settings": settings}
     known = {each.name for each in fields(declared)}
     return declared(**{n: x for n, x in resolved.items() if n in known}, overrides=words)
+
+
+def parse_evaluation(doc: str) -> EvaluationOptions:
+    """The options of evaluate.py. Raises InputError for those that do not go together."""
+    parser = script_parser(doc)
+    add_options(parser, EvaluationOptions, first=(*WHAT, "dataset", "probe"))
+    options = EvaluationOptions(**vars(parser.parse_args()))
+    check(options)
+    return options
+
+
+def check(options: EvaluationOptions) -> None:
+    """Raises InputError for options that do not go together, and where one is missing."""
+    names = [f"--{name}" for name in WHAT if getattr(options, name)]
+    if len(names) != 1:
+        words = " and ".join(names) or "none"
+        raise InputError(f"expected one of --{', --'.join(WHAT)}, found {words}")
+    if not options.checkpoint:
+        refuse_options(options, view=options.recognise is not None)
+    o, released = options, options.protocol == "released"
+    problems = {
+        "--gallery FILE needs --probe FILE": o.gallery and not o.probe,
+        f"expected --dataset with {names[0]}": (o.features or o.recognise) and not o.dataset,
+        "--epochs go with --recognise": o.epochs and not o.recognise,
+        "no code was released for --recognise": o.recognise and released,
+        "--source goes with --checkpoint": o.source and not o.checkpoint,
+        "--exclude_self goes with feature files": o.exclude_self and not o.gallery,
+    }
+    for message, is_wrong in problems.items():
+        if is_wrong:
+            raise InputError(message)
+
+
+def refuse_options(options: PublishedOptions, found: Any = "none", view: bool = False) -> None:
+    """InputError for an option that only a published checkpoint takes, but for --view if `view`."""
+    for name in ("encoder", "set", "export", *(() if view else ("view",))):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} goes with a TensorFlow checkpoint, found {found}")

@@ -1,32 +1,21 @@
 """Runs scored by retrieval before every epoch: what train_simmc.py and train_df.py share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from common.command_line import option, pick_device
+from common.command_line import pick_device
 from common.log import log, start_log
 from data import Retrieval
 from engine import evaluation, features, results
 from engine.early_stopping import EarlyStopping
 from engine.encoding import load_model, log_sizes
 from engine.features import Source
-from engine.options import TrainingOptions
+from engine.options import RetrievalOptions, TrainingOptions
 from engine.run import Run, execute
-
-
-@dataclass(frozen=True)
-class RetrievalOptions(TrainingOptions):
-    """Frame features."""
-
-    source: str | None = option(
-        None, "train on features of the encoder of train_age.py or train_smsge.py --task retrieval,"
-        " of a checkpoint FILE.pt, or of FILE.npz (FILE.train.npz, FILE.probe.npz ...)",
-        metavar="AGE|SM-SGE|FILE")
 
 
 def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., None]) -> None:

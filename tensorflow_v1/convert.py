@@ -11,21 +11,19 @@ Models/AGEs_RN_models/IAS_LA_RN_ap/val_2_X.npy, val_2_y.npy                     
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from common.command_line import option, output_file
 from common.errors import InputError
 from common.log import log
-from common.numbers import positive_int
 from data import datasets
 from engine import checkpoint, settings
 from engine.encoding import METHODS
-from engine.options import DataOptions, MachineOptions
+from engine.options import PublishedOptions, refuse_options
 from engine.recogniser import Recogniser
 from models.age import AXES
 from models.recognition import RecognitionNetwork
@@ -52,24 +50,6 @@ UNTOLD = {
     "AGE": {"centred": SWITCH, "decoder_input": {"zeros": "zeros", "previous": "previous"}}
 }
 OF_EVALUATION = ("prefixes", "last_pre", "centred")  # the others are options of the models
-
-
-@dataclass(frozen=True)
-class PublishedOptions(MachineOptions, DataOptions):
-    """Published TensorFlow checkpoints (docs/6-formats.md)."""
-
-    view: int | None = option(None, "view (CASIA_B), also for --recognise", type=int, metavar="V")
-    batch_size: int | None = option(None, "of --protocol released", type=positive_int, metavar="N")
-    encoder: Path | None = option(None, "of AGE's recogniser: its folder", type=Path, metavar="DIR")
-    set: list[str] | None = option(None, "what no variable tells", nargs="+", metavar="NAME=VALUE")
-    export: Path | None = option(None, "write it as ours", type=output_file, metavar="FILE")
-
-
-def refuse_options(options: PublishedOptions, found: Any = "none", view: bool = False) -> None:
-    """InputError for an option that only a published checkpoint takes, but for --view if `view`."""
-    for name in ("encoder", "set", "export", *(() if view else ("view",))):
-        if getattr(options, name) is not None:
-            raise InputError(f"--{name} goes with a TensorFlow checkpoint, found {found}")
 
 
 def open_checkpoint(path: Path, options: PublishedOptions) -> tuple[Path, dict[str, Any]]:

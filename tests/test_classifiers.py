@@ -13,7 +13,8 @@ from commands import error_of, run
 from data import Recognition, Sequences
 from data.descriptors import descriptor
 from engine import classifiers
-from engine.classifiers import LSTM, NAMES, AdaBoost, recognise, settings_of
+from engine.classifiers import LSTM, AdaBoost, recognise, settings_of
+from engine.options import CLASSIFIERS
 from reid.recognition import evaluate
 
 CPU = torch.device("cpu")
@@ -35,7 +36,7 @@ def persons_apart(persons: int = 5, windows: int = 12, noise: float = 0.03,
     return Recognition(train, tests, np.arange(persons), "toy", 4, 20, np.arange(len(train)), {})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_persons_that_lie_apart_are_learned_and_the_same_seed_gives_the_same_numbers(name):
     sets = persons_apart()
     settings = settings_of(name, epochs=FEW_EPOCHS)

@@ -6,7 +6,7 @@ import pytest
 from commands import error_of, results_of
 from training import RETRIEVAL, pick
 
-from engine.evaluation import BASELINES
+from engine.options import BASELINES
 
 
 @pytest.mark.parametrize("name", [*BASELINES, "untrained"])

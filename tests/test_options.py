@@ -18,6 +18,10 @@ from common.files import write_whole
 from engine import checkpoint
 
 ROOT = Path(__file__).parent.parent
+SCRIPTS = [
+    *(path.name for path in sorted(ROOT.glob("train_*.py"))), "evaluate.py", "preprocess.py",
+    "reproduce.py", "data.simulate"
+]  # fmt: skip
 SMALL = {
     "train_simmc": ("--H", 4, "--batch_size", 8),
     "train_age": ("--hidden", 4, "--batch_size", 8, "--task", "retrieval")
@@ -52,6 +56,28 @@ def test_numbers_out_of_range_are_refused(data, capsys, option, values, words):
         error = error_of(capsys, *command(data), f"{option}={value}")
         assert words in error and repr(value) in error
     assert not (data.parent / "out").exists()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_quick_and_begins_with_what_most_users_need(script):
+    """No module that is slow to import is there when --help has been answered."""
+    code = f"""
+import runpy, sys
+sys.argv = [{script!r}, "--help"]
+try:
+    runpy.run_{'path' if script.endswith('.py') else 'module'}({script!r}, run_name="__main__")
+except SystemExit as end:
+    assert end.code == 0
+print("slow modules:", *{{"torch", "scipy", "sklearn", "numba", "matplotlib"}} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True,
+                          check=True, env={**os.environ, "COLUMNS": "80"})  # fmt: skip
+    *screen, modules = done.stdout.splitlines()
+    assert modules == "slow modules:"
+    options = [line.split()[0].rstrip(",") for line in screen[:24] if line.startswith("  -")]
+    assert len(options) >= 6  # with -h; more are in the groups below
+    if script.startswith("train"):
+        assert {"--dataset", "--probe", "--seed", "--mode", "--epochs", "--resume"} <= {*options}
 
 
 @pytest.mark.parametrize("option", ["--json", "--save_features"])

@@ -59,7 +59,7 @@ def replay(root, seed: int, epochs: int) -> tuple[list[dict], list[dict]]:
         row = evaluation.score(sets, *features, "released")
         labels = [cluster(v, 0.8, 2) for v in (first, second)]
         row |= cluster_quality.figures(labels, whole, sets.train.labels, False)
-        options = train_simmc.Options(settings=SETTINGS, protocol="released")
+        options = train_simmc.SimMCOptions(settings=SETTINGS, protocol="released")
         row |= train_simmc.learn(model, optimizer, skeletons, masks, (first, second), labels,
                                  options)
         rows.append(row)

@@ -14,8 +14,8 @@ from data.datasets import DATASETS
 from engine import options, settings
 
 SCRIPTS = {
-    "SimMC": ("train_simmc", "Options"), "DF": ("train_df", "RetrievalOptions"),
-    "AGE": ("train_age", "PhaseOptions"), "SM-SGE": ("train_smsge", "Options")
+    "SimMC": ("train_simmc", "SimMCOptions"), "DF": ("train_df", "RetrievalOptions"),
+    "AGE": ("train_age", "PhaseOptions"), "SM-SGE": ("train_smsge", "SMSGEOptions")
 }
 
 

@@ -99,7 +99,7 @@ class Options(MachineOptions, DataOptions):
 
 
 def main() -> None:
-    parser = script_parser(__doc__, prog="python -m tools.attention")
+    parser = script_parser(__doc__, "FILE [FILE ...] [options]", prog="python -m tools.attention")
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="FILE", help="models of AGE")
     add_options(parser, Options)
     options = Options(**vars(parser.parse_args()))

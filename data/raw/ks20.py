@@ -4,8 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from data.files import broken
 from data.raw.recordings import Recording, finite, natural_key, progress, read_joint_lines, visible
@@ -51,6 +49,9 @@ def _read_frame(path: Path) -> np.ndarray:
 
 def _read_mat(path: Path) -> np.ndarray:
     """The file's one array of 25 joints, in rows or columns, with or without an id."""
+    from scipy.io import loadmat  # here, because --help needs none of it
+    from scipy.io.matlab import MatReadError
+
     try:
         arrays = [value for key, value in loadmat(path).items() if not key.startswith("__")]
     except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError) as error:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import RandomState
-from scipy.signal import lfilter
 
 JOINTS = 25
 LEFT, RIGHT = 0, 1
@@ -103,6 +102,8 @@ def slow_noise(frames: int, width: int, rate: float, seconds: float,
     keep = np.exp(-1 / (rate * seconds))
     drive = random.normal(size=(frames, width))
     drive[1:] *= np.sqrt(1 - keep**2)
+    from scipy.signal import lfilter  # here, because --help needs none of it
+
     return lfilter([1.0], [1.0, -keep], drive, axis=0)
 
 
