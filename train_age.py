@@ -6,6 +6,7 @@
     python train_age.py --dataset IAS --mode Eval                    score the saved best models
     python train_age.py --dataset KS20 --task retrieval              encoders alone
     python train_age.py --dataset CASIA_B --view 3 --length 20       cross-view recognition
+    python train_age.py --dataset IAS --encoder FILE                 encoders of another data set
 
 Data come from preprocess.py; a run's files lie in <out>/AGE/<dataset>/<attention>/
 (docs/2-training.md). --task retrieval trains on the training split alone.
@@ -19,12 +20,15 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from common.command_line import option
 from common.errors import InputError
 from data import Recognition
 from data.resample import training_order
@@ -42,18 +46,27 @@ VALIDATE_EVERY = 50  # batches of an epoch
 TEST_EVERY = 50  # steps of the recognition network
 
 
+@dataclass(frozen=True)
+class Options(PhaseOptions):
+    """Transfer."""
+
+    encoder: Path | None = option(None, "best.pt of encoders of another data set, as they are",
+                                  type=Path, metavar="FILE")
+
+
 def main() -> None:
-    options = parse_training(__doc__, "AGE", PhaseOptions)
+    options = parse_training(__doc__, "AGE", Options)
     settings = options.settings
     if options.length < 2:
         raise InputError(f"AGE needs windows of at least 2 frames, found {options.length}")
     if settings.balance and options.protocol == "released":
         raise InputError("the released AGE does not resample: leave out --balance")
     variant = settings.attention + "_same" * (settings.target == "same")
+    variant += "_transfer" * (options.encoder is not None)
     pretraining.run_phases("AGE", options, variant, recogniser_name(settings), train)
 
 
-def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
+def train(run: Run, options: Options, device: torch.device) -> None:
     """Self-supervised gait encoding, then recognition on the frozen encodings (Section 3)."""
     settings = options.settings
     sets = pretraining.load(options, settings)
@@ -67,9 +80,14 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     model, generator = new_model(options, sets.joints)
     model.to(device)
     pretraining.describe(options, model, order, sets)
-    epoch = train_encoders(run.phase("encoder"), options, model, skeletons, batches)
+    phase = run.phase("encoder")
+    if options.encoder:
+        epoch = pretraining.reload_encoder(phase, model, options.encoder)
+        phase.save_best(model, epoch, {})
+    else:
+        epoch = train_encoders(phase, options, model, skeletons, batches)
     name, test = next(iter(pretraining.tests_of(options.probe, sets).items()))
-    content, figures = {}, {}
+    content, figures = {"encoder": str(options.encoder)} if options.encoder else {}, {}
     if settings.attention != "none":
         picture, models = run.path("alignment.png"), {settings.attention: model}
         drawn = attention.draw(picture, models, test.skeletons, f"{options.dataset} {name}")

@@ -52,11 +52,12 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     settings = options.settings
     sets = pretraining.load(options, settings)
     rng = np.random.RandomState(options.seed)
-    balance = settings.balance and datasets.get(options.dataset).balanced
-    order = training_order(sets.train.labels, settings.batch_size, rng, balance)  # permuted once
+    size, released = settings.batch_size, options.protocol == "released"
+    balance = settings.balance and (released or datasets.get(options.dataset).balanced)
+    # Permuted once; as released (docs/5-fidelity.md, kgbd-resampled) not.
+    order = training_order(sets.train.labels, size, rng, balance, shuffle=not released)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
-    whole, size = options.protocol == "released", settings.batch_size
-    batches = recognition_training.split_batches(order, size, whole, "sequences", device)
+    batches = recognition_training.split_batches(order, size, released, "sequences", device)
     run.open()
     model, generator = new_model(options, sets.joints)
     model.to(device)
@@ -76,8 +77,8 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
 def new_model(options: SMSGEOptions, joints: int) -> tuple[SMSGE, torch.Generator]:
     """The encoder with its initial weights, and the generator that has drawn them."""
     settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
-    names = ("scales", "n_hood", "global_att", "fusion_lambda", "struct_only", "loss",
-             "pred_margin", "reverse")
+    names = ("scales", "n_hood", "global_att", "fusion_lambda", "struct_only", "embedding_only",
+             "same_scale", "loss", "pred_margin", "reverse")
     variant = {name: getattr(settings, name) for name in names}
     return SMSGE(joints, settings.D_h, heads=settings.P, **variant, generator=generator), generator
 

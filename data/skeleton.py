@@ -84,7 +84,7 @@ def bias(scale: str, joints: int, n_hood: int = 1, global_att: bool = False) -> 
         raise InputError(f"n_hood: expected at least 1 edge, found {n_hood}")
     step = adjacency(scale, joints).astype(bool)
     np.fill_diagonal(step, True)
-    near = step | global_att
+    near = step | bool(global_att)
     for _ in range(min(n_hood, len(step)) - 1 if scale in ("J", "H") else 0):
         near = near @ step  # boolean: whether any path reaches that far
     return np.where(near, np.float32(0), np.float32(-1e9))

@@ -5,6 +5,7 @@ scored by recognition and by retrieval; with --task retrieval encoders only, on 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,17 +67,17 @@ def describe(options: PhaseOptions, model: nn.Module, order: np.ndarray,
     log_sizes(options, model, {"train": len(order), **sizes}, sets.train.skeletons)
 
 
-def reload_encoder(run: Run, model: nn.Module) -> int:
-    """Put the weights of the phase `run` into a model (--pre_train 0). Returns their epoch.
-    InputError if there are none, or they are of other data or for another model.
+def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int:
+    """Put the weights of the phase `run`, or of an `other` checkpoint of any data, into a model.
+    Returns their epoch. InputError if there are none, or they are not the run's or the model's.
     """
-    path = run.path("best.pt")
+    path = other or run.path("best.pt")
     content = checkpoint.load(path, run.method)
-    names = ("dataset", "length", "protocol", "task", "view")
+    names = () if other else ("dataset", "length", "protocol", "task", "view")
     checkpoint.expect(path, content, {name: run.identity[name] for name in names})
     checkpoint.expect(path, content["arguments"], model.arguments)
     checkpoint.load_weights(model, content["model"], path)
-    log.info(f"encoder of {path}, epoch {content['epoch']}")
+    log.info(f"encoder of {path}, {content['dataset']}, epoch {content['epoch']}")
     return content["epoch"]
 
 

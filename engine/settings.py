@@ -111,6 +111,8 @@ class SMSGESettings:
     global_att: int = option(0, "every two nodes are neighbours", **SWITCH)
     fusion_lambda: float = option(1.0, "weight of the collaborative relations", type=not_negative)
     struct_only: int = option(0, "no collaborative relations", **SWITCH)
+    embedding_only: int = option(0, "no structural relations", **SWITCH)
+    same_scale: int = option(0, "no cross-scale inference: rebuild the own scale alone", **SWITCH)
     single_level: InitVar[int] = option(0, "collaborative relations of weight 0", **SWITCH)
     loss: str = option("l1", "of the rebuilt skeletons", choices=("l1", "l2", "MSE"))
     pred_margin: int = option(0, "frames ahead that are predicted; 0: reconstruction", type=int)

@@ -28,6 +28,15 @@ def neighbour_groups(bias: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(nodes, np.stack([np.flatnonzero(near[i]) for i in nodes], axis=1)) for nodes in groups]
 
 
+class Embedding(nn.Linear):
+    """Without structural relations (ablation): x W_in + b_in, (B, f, n, 3) -> (B, f, n, hidden)."""
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """W_in from N(0, 1); b_in 0."""
+        self.weight.normal_(generator=generator)
+        self.bias.zero_()
+
+
 class GraphAttention(nn.Module):
     """Node positions (B, f, n, 3) -> structural features (B, f, n, hidden), with `heads` heads.
 

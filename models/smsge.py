@@ -27,7 +27,7 @@ from torch.nn.functional import linear, pad
 from common.errors import InputError
 from data.skeleton import bias as attention_bias
 from data.skeleton import scales as node_positions
-from models.graph_attention import GraphAttention
+from models.graph_attention import Embedding, GraphAttention
 from models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
 from models.published import pick, tensor
 
@@ -65,14 +65,16 @@ class SMSGE(nn.Module):
     joints: J, 14, 20 or 25. D_h: units of every LSTM layer. scales: those in use, of I, J, P, B
     (ablation). heads, hidden: of the graph attention. n_hood: edges up to which joints are
     neighbours (joint scale); global_att: every two nodes are. fusion_lambda: weight of the
-    collaborative relations, can be set; struct_only leaves them out. loss: l1 (mean absolute
+    collaborative relations, can be set; struct_only leaves them out, embedding_only the structural
+    ones. same_scale: a scale's states do not rebuild the coarser scales. loss: l1 (mean absolute
     error), l2 (half the summed square) or MSE. pred_margin: rebuild the skeleton that many frames
     later. reverse: `graphs` turns the frames round. generator: source of the initial values; seed 0
     by default. Raises InputError for values that do not exist.
     """
     def __init__(self, joints: int, D_h: int = 256, *, scales: str = SCALES, heads: int = 8,
                  hidden: int = 8, n_hood: int = 1, global_att: bool = False,
-                 fusion_lambda: float = 1.0, struct_only: bool = False, loss: str = "l1",
+                 fusion_lambda: float = 1.0, struct_only: bool = False,
+                 embedding_only: bool = False, same_scale: bool = False, loss: str = "l1",
                  pred_margin: int = 0, reverse: bool = False,
                  generator: torch.Generator | None = None):
         super().__init__()
@@ -84,19 +86,23 @@ class SMSGE(nn.Module):
             raise InputError(f"pred_margin: expected 0 frames or more, found {pred_margin}")
         self.scales = [scale for scale in SCALES if scale in scales]  # fine to coarse
         self.fusion_lambda, self.struct_only, self.reverse = fusion_lambda, struct_only, reverse
+        self.embedding_only, self.same_scale = embedding_only, same_scale
         self.loss, self.pred_margin = loss, pred_margin
         self.joints, self.D_h = joints, D_h
         self._sizes = {"joints": joints, "D_h": D_h, "heads": heads, "hidden": hidden}
         self._sizes |= {"n_hood": n_hood, "global_att": global_att}
         biases = {scale: attention_bias(scale, joints, n_hood, global_att) for scale in self.scales}
         self.nodes_of = {scale: len(bias) for scale, bias in biases.items()}
-        self.structure = nn.ModuleDict(
-            {scale: GraphAttention(bias, heads, hidden) for scale, bias in biases.items()})
+        self.structure = nn.ModuleDict()
+        for scale, bias in biases.items():
+            attention = GraphAttention(bias, heads, hidden)
+            self.structure[scale] = Embedding(3, hidden) if embedding_only else attention
         self.relation = nn.ParameterDict(
             {} if struct_only else {pair: torch.zeros(hidden, hidden) for pair in self.pairs})
         self.dynamics = PrefixLSTM([n * hidden for n in self.nodes_of.values()], D_h)
+        rebuilt = [scale + target for scale in self.scales for target in self.rebuilt(scale)]
         self.head = nn.ModuleDict(
-            {pair: ReconstructionHead(D_h, self.nodes_of[pair[1]]) for pair in self.pairs})
+            {pair: ReconstructionHead(D_h, self.nodes_of[pair[1]]) for pair in rebuilt})
         self.initialise(generator or torch.Generator().manual_seed(0))
 
     @torch.no_grad()
@@ -115,11 +121,17 @@ class SMSGE(nn.Module):
         """What the constructor needs to build this model again, for checkpoints."""
         names = ("fusion_lambda", "struct_only", "loss", "pred_margin", "reverse")
         options = {name: getattr(self, name) for name in names}
+        # Of the ablation only what is used: earlier checkpoints have neither.
+        options |= {name: True for name in ("embedding_only", "same_scale") if getattr(self, name)}
         return self._sizes | {"scales": "".join(self.scales)} | options
 
     def coarser(self, scale: str) -> list[str]:
-        """The scale itself and those coarser than it: what is rebuilt from it."""
+        """The scale itself and those coarser than it."""
         return self.scales[self.scales.index(scale):]
+
+    def rebuilt(self, scale: str) -> list[str]:
+        """The scales that are rebuilt from the states of a scale (cross-scale inference)."""
+        return [scale] if self.same_scale else self.coarser(scale)
 
     @property
     def pairs(self) -> list[str]:
@@ -187,7 +199,8 @@ class SMSGE(nn.Module):
         A = {pair: relation(H[pair[0]], H[pair[1]]) for pair in self.relation}
         out = {"structural": H, "relations": A, "states": states}
         out["nodes"] = {scale: self.collaborate(scale, H) for scale in self.scales}
-        out["attention"] = {s: self.structure[s].dense(graphs[s])[1] for s in self.scales}
+        if not self.embedding_only:
+            out["attention"] = {s: self.structure[s].dense(graphs[s])[1] for s in self.scales}
         out["collaborated"] = {pair: each @ H[pair[1]] for pair, each in A.items()}
         heads = self.head.items()
         out["skeletons"] = {p: head(of_scale[p[0]]).unflatten(2, (-1, 3)) for p, head in heads}
@@ -224,7 +237,7 @@ class SMSGE(nn.Module):
         weights = weights / (2 if self.loss == "l2" else weights.sum(dim=1, keepdim=True))
         terms: dict[str, dict[str, Tensor]] = {scale: {} for scale in self.scales}
         for source, states in zip(self.scales, h, strict=True):
-            for target in self.coarser(source):
+            for target in self.rebuilt(source):
                 error = self.head[source + target](states) - skeletons[target]
                 error = error.abs() if self.loss == "l1" else error.square()
                 mean_or_sum = error.sum if self.loss == "l2" else error.mean

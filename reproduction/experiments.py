@@ -45,6 +45,7 @@ class Row:
     of_dataset: bool = False  # one run has the figures of every column of a data set
     again: str = ""  # columns of a data set share an encoder: options of those after the first
     source: str = ""  # the row whose encoder takes the place of {source} in the options
+    source_data: Column | None = None  # what that encoder is trained on, if not on the column's
 
     @property
     def trained(self) -> bool:
@@ -82,6 +83,13 @@ def _on_features(source: str, method: str) -> Row:
     return Row(*names, f"train_{method.lower()}.py", "--source {source}", source=source)
 
 
+def _transfer(source: str, options: str = "") -> Row:
+    """AGE's Table 3: a recogniser on encoders of KGBD (the paper names no source)."""
+    options = f"--encoder {{source}} {options}"
+    return Row(f"{source}, transfer", "AGE-transfer", "train_age.py", options, True, source=source,
+               source_data=_KGBD)
+
+
 _IAS = (Column("IAS-A", "IAS", "A"), Column("IAS-B", "IAS", "B"))
 _KGBD, _KS20 = Column("KGBD", "KGBD", "probe"), Column("KS20", "KS20", "probe")
 _BIWI_W, _BIWI_S = Column("BIWI-W", "BIWI", "Walking"), Column("BIWI-S", "BIWI", "Still")
@@ -91,14 +99,29 @@ COLUMNS = {
     "retrieval": (_KS20, _KGBD, *_IAS, _BIWI_W, _BIWI_S),
     "recognition": (_KGBD, _BIWI, *_IAS, _KS20),
     "cross_view": tuple(Column(str(18 * v), "CASIA_B", "test", v) for v in range(_CASIA_B.views)),
-    "matching": tuple(Column(pair, "CASIA_B", pair) for pair in _CASIA_B.gallery_of),
-    "ablation_age": (_BIWI,), "ablation_scales": _IAS
+    "matching": tuple(Column(pair, "CASIA_B", pair)
+                      for pair in _CASIA_B.gallery_of), "ablation_age": (_BIWI,),
+    "transfer_age": (_BIWI, *_IAS), "ablation_components": _IAS, "ablation_scales": _IAS
 }
 _MODELS = (Row("AGE", "AGE", "train_age.py", "--task retrieval", again="--resume"),
            _smsge("SM-SGE", "--task retrieval"), Row("SimMC", "SimMC", "train_simmc.py"))
 _LSTMS = (_classifier("Single-layer LSTM", "LSTM"), _classifier("Multi-layer LSTM", "LSTM-2"))
 _TRAINED = (*_LSTMS, _age("AGE"), _smsge("SM-SGE"))
 _PAIRS = (("AGE", "SimMC"), ("SM-SGE", "SimMC"), ("AGE", "DF"), ("SM-SGE", "DF"))
+# SM-SGE's components, and what leaves them out: multi-scale graphs (else the joint scale alone),
+# structural and collaborative relations, cross-scale inference, subsequence reconstruction.
+_SMSGE_PARTS = {"MG": "--scales J", "SR": "--embedding_only", "CR": "--struct_only"}
+_SMSGE_PARTS |= {"CSI": "--same_scale", "SSR": "--s_range f"}
+_SMSGE_ABLATION = ("none", "SR", "MG + SR", "MG + SR + CSI", "MG + SR + CSI + SSR", "MG + SR + CR",
+                   "MG + SR + CR + CSI", "MG + SR + CR + CSI + SSR")
+
+
+def _without(name: str) -> Row:
+    """The row of SM-SGE's ablation that has these components and no others."""
+    parts = name.split(" + ")
+    return _smsge(name, " ".join(own for part, own in _SMSGE_PARTS.items() if part not in parts))
+
+
 # AGE's Table 2: encoder GE and decoder GD; Rev: the frames are rebuilt in reverse; basic, masked or
 # locality-aware scores of attention; AGEs: the encodings are recognised, else the encoder's states.
 # fmt: off
@@ -122,6 +145,9 @@ ROWS = {
     "cross_view": _TRAINED,
     "matching": (_descriptor("mean-pose"), _descriptor("untrained"), *_MODELS),
     "ablation_age": (_classifier("GE", "LSTM-2"), *(_age(*parts) for parts in _AGE_PARTS.items())),
+    "transfer_age": (_age("BAS", "--attention BA"), _transfer("BAS", "--attention BA"),
+                     _age("LAS"), _transfer("LAS")),
+    "ablation_components": tuple(map(_without, _SMSGE_ABLATION)),
     "ablation_scales": tuple(_smsge(s, f"--scales {s}") for s in ("B", "PB", "JPB", "IJPB"))
 }
 # fmt: on
@@ -167,6 +193,7 @@ class Job:
         """The run whose encoder this one uses, which comes before it, if there is one."""
         row, column = self.row, self.column
         if row.source:
+            column = row.source_data or column
             row = next(row for row in ROWS[self.table] if row.name == self.row.source)
         if row.again and column.view is None:  # the first of the data set trains the encoder
             column = next(c for c in COLUMNS[self.table] if c.dataset == column.dataset)

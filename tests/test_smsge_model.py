@@ -175,6 +175,29 @@ def test_struct_only_is_a_fusion_coefficient_of_zero():
         torch.testing.assert_close(x, with_zero.nodes(graphs)[scale])
 
 
+def test_without_structural_relations_nodes_are_the_linear_embedding():
+    model = SMSGE(20, 8, embedding_only=True, struct_only=True)
+    graphs = random_graphs(20)
+    for scale, x in model.nodes(graphs).items():
+        layer = model.structure[scale]
+        torch.testing.assert_close(x, graphs[scale] @ layer.weight.T + layer.bias)
+    JointStep(model, 1e-3)(graphs, [[0, 2]])
+    assert "attention" not in model(graphs)
+
+
+def test_without_cross_scale_inference_a_scale_rebuilds_itself():
+    whole, same = SMSGE(20, 8), SMSGE(20, 8, same_scale=True)
+    assert list(same.head) == ["II", "JJ", "PP", "BB"]
+    same.load_state_dict({name: whole.state_dict()[name] for name in same.state_dict()})
+    graphs, subsets = random_graphs(20), [[0, 2], [0, 1, 3]]
+    H = dict.fromkeys(SCALES, whole.structural(graphs))
+    for scale, loss in same.losses(graphs, subsets).items():
+        term = whole.loss_terms(graphs, subsets, H)[scale][scale]
+        torch.testing.assert_close(loss, term.mean())
+    assert set(SMSGE(**same.arguments).head) == set(same.head)
+    assert "same_scale" not in whole.arguments  # as in earlier checkpoints
+
+
 def test_arguments_build_the_model_again():
     model = SMSGE(20, 8, scales="JP", heads=2, hidden=4, n_hood=2, loss="MSE", pred_margin=1)
     model.fusion_lambda = 0.5

@@ -7,6 +7,7 @@ import pytest
 import torch
 from training import RECOGNITION, history, pick, same, without_time
 
+from data.resample import class_balanced, training_order
 from engine import features
 from engine.encoding import encode_frames, encode_rows, encode_set
 from engine.settings import SMSGESettings, choose
@@ -100,6 +101,7 @@ def test_save_flag(train, capsys):
                                                ("--s_range", "1"), ("--s_range", "f/2"),
                                                ("--s_range", "f-1"), ("--s_range", "f"),
                                                ("--ord_sample", 1), ("--global_att", 1),
+                                               ("--embedding_only", 1), ("--same_scale", 1),
                                                ("--struct_only", 1), ("--bi", 1), ("--reverse", 1),
                                                ("--seed", 1), ("--no-balance", None),
                                                ("--single_level", 1)])  # fmt: skip
@@ -187,6 +189,22 @@ def test_released_protocol(train):
     assert np.sum(result["last"]["confusion"]) == 15
     assert (result["retrieval"]["probes"], result["retrieval"]["gallery"]) == (15, 15)
     assert pick(train(*released, "--mode", "Eval"), RECOGNITION) == result["best"]
+
+
+def test_released_order_of_the_training_rows(train, write_dataset, monkeypatch):
+    """KGBD is resampled too, and nothing is permuted."""
+    write_dataset(train.data, "KGBD", 6, 3, 7, np.random.RandomState(0))
+    orders = []
+
+    def record(*arguments, **named):
+        orders.append(training_order(*arguments, **named))
+        return orders[-1]
+
+    monkeypatch.setattr("train_smsge.training_order", record)
+    train("--epochs", 1, "--protocol", "released", "--batch_size", 6, dataset="KGBD")
+    labels = np.tile(np.repeat([0, 1, 2], 7), 2)  # of the training and the gallery windows
+    expected = class_balanced(labels, 6, np.random.RandomState(0))
+    np.testing.assert_array_equal(orders[0], expected)
 
 
 # Features
