@@ -130,11 +130,12 @@ def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     settings = settings_of(saved) if saved else SimMCSettings()
     size = options.batch_size or settings.batch_size
     source = features.find_source(options.source or saved.get("source_file"), options, device)
-    if options.features in FITTED:
-        sets = evaluation.cut(evaluation.load_in_order(options), size, options.protocol)
+    if options.features in (*FITTED, "session"):
+        sets = evaluation.load_in_order(options, centred=options.features != "session")
+        sets = evaluation.cut(sets, size, options.protocol)
     else:
         sets = features.load(options, replace(settings, batch_size=size), source)
-    if options.features in BASELINES:
+    if options.features in (*BASELINES, "session"):
         figures = evaluation.score_descriptor(sets, options.features, options.protocol)
         return options, options.features, figures
     if saved:

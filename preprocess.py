@@ -4,6 +4,7 @@
     python preprocess.py 4 6 8 10 12 --dataset KGBD --raw DIR
     python preprocess.py all --dataset KS20 --raw DIR --out Datasets --seed 1
     python preprocess.py 6 --dataset KGBD --joint_order file # KGBD's joints as the papers had them
+    python preprocess.py 6 --split windows                   # test windows drawn at random (docs/5)
 
 Every data set lands in OUT/<name>/<F>/, with split.json beside it, which says where every recording
 went. What cannot be made does not stop the rest: it is named at the end, with exit code 2.
@@ -17,7 +18,7 @@ from common.command_line import script_parser
 from common.errors import InputError, collected, raise_collected, run_command
 from common.numbers import seed_number
 from data.datasets import DATASETS
-from data.prepare import warn_duplicates, warn_short, write
+from data.prepare import report_floor, warn_duplicates, warn_short, write
 from data.raw.formats import RAW, arrange, find
 from data.raw.kgbd import JOINT_ORDERS
 from data.simulate import MARKER
@@ -32,6 +33,8 @@ def parse_arguments() -> argparse.Namespace:
     option("--out", type=Path, default=Path("Datasets"))
     option("--seed", type=seed_number, default=0, help="seed of the splits drawn for KGBD and KS20")
     option("--joint_order", choices=JOINT_ORDERS, default="kinect", help="order of KGBD's joints")
+    option("--split", choices=["recordings", "windows"], default="recordings",
+           help="windows: at random, which measures no recognition (default: whole recordings)")
     return parser.parse_args()
 
 
@@ -45,7 +48,7 @@ def wanted_lengths(words: list[str]) -> list[int] | None:
 
 
 def preprocess(dataset: str, folder: Path, lengths: list[int] | None, out: Path, seed: int,
-               joint_order: str) -> None:
+               joint_order: str, split: str = "recordings") -> None:
     """Read one raw data set once and write it at every length; InputError once all else is done."""
     simulated = any((place / MARKER).exists() for place in (folder, folder.parent))
     print(f"{dataset}{' (simulated)' if simulated else ''}: reading {folder}", flush=True)
@@ -53,8 +56,9 @@ def preprocess(dataset: str, folder: Path, lengths: list[int] | None, out: Path,
     arrangements = arrange(dataset, recordings, seed)
     frames, persons = sum(len(own.frames) for own in recordings), {own.person for own in recordings}
     print(f"{dataset}: {len(recordings)} recordings, {len(persons)} persons, {frames} frames")
+    report_floor(dataset, recordings)
     warn_duplicates(dataset, arrangements[0])
-    settings = {"simulated": simulated, "seed": seed, "joint_order": joint_order}
+    settings = {"simulated": simulated, "seed": seed, "joint_order": joint_order, "split": split}
     errors: list[InputError] = []
     for length in lengths or sorted({length for each in arrangements for length in each.lengths}):
         warn_short(dataset, arrangements[0], length)
@@ -86,7 +90,7 @@ def main() -> None:
     errors: list[InputError] = []
     for name, folder in folders.items():
         with collected(errors):
-            preprocess(name, folder, lengths, args.out, args.seed, args.joint_order)
+            preprocess(name, folder, lengths, args.out, args.seed, args.joint_order, args.split)
     raise_collected(errors)
 
 

@@ -8,6 +8,7 @@ enter D-13 and D-16, so centred skeletons give the same values.
 import numpy as np
 
 from common.errors import InputError
+from data.files import Sequences
 
 DESCRIPTORS = ("D-13", "D-16", "mean-pose")
 _FEET = (15, 19)
@@ -27,6 +28,26 @@ def _above_floor(skeletons: np.ndarray, joints: list[int]) -> np.ndarray:
     """Heights of joints above the mean height of the feet, (N, f, joints)."""
     heights = skeletons[..., 1]  # (N, f, J)
     return heights[:, :, joints] - heights[:, :, _FEET].mean(axis=-1, keepdims=True)
+
+
+def session(sets: Sequences) -> np.ndarray:
+    """The floor's height 2 m and 4 m before the sensor, (N, 2), in each window's recording: height
+    and tilt of the sensor, and nothing of the person's body or gait.
+
+    Skeletons in the sensor's coordinates. Two lines y(z): through the lowest joint of every frame,
+    then through those below the first. InputError where the windows' recordings are not known.
+    """
+    if sets.recordings is None:
+        raise InputError("session: expected windows of preprocess.py, found no recording_id files")
+    lowest = sets.skeletons[..., 1].argmin(axis=2)[..., None, None]  # (N, f, 1, 1)
+    feet = np.take_along_axis(sets.skeletons, lowest, axis=2)[:, :, 0]  # (N, f, 3)
+    floor = np.empty((len(sets), 2))
+    for recording in np.unique(sets.recordings):
+        own = sets.recordings == recording
+        y, z = feet[own, :, 1].ravel(), feet[own, :, 2].ravel()
+        below = y <= np.polyval(np.polyfit(z, y, 1), z)
+        floor[own] = np.polyval(np.polyfit(z[below], y[below], 1), (2, 4))
+    return floor
 
 
 def descriptor(name: str, skeletons: np.ndarray) -> np.ndarray:

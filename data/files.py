@@ -38,6 +38,13 @@ class Sequences:
         return Sequences(self.skeletons[index], self.labels[index], recordings)
 
 
+def join(parts: list[Sequences]) -> Sequences:
+    """The windows of several sets; their recordings are known if those of all are."""
+    columns = zip(*((part.skeletons, part.labels, part.recordings) for part in parts), strict=True)
+    known = (column for column in columns if all(values is not None for values in column))
+    return Sequences(*(np.concatenate(column) for column in known))
+
+
 def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
     """The windows of one split, in stored order. InputError if a file is missing, damaged, pickled,
     not finite, or does not fit the other files, the joints or the length.

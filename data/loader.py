@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
-from data import datasets
-from data.files import Sequences, read_split
+from data import datasets, provenance
+from data.files import Sequences, join, read_split
 from data.layouts import Part, locate
 from data.resample import training_order
 
@@ -65,7 +65,7 @@ def load(dataset: str, probe: str, length: int | None = None, root: str | Path =
     row = datasets.get(dataset)
     probe_split, gallery_split = row.pair(probe)
     splits = ["train"] * train + list(dict.fromkeys([probe_split, gallery_split]))
-    sets, common = _read(row, locate(row, splits, length, root), centred)
+    sets, common = _read(row, locate(row, splits, length, root), centred, root)
     probes, gallery = sets[probe_split], sets[gallery_split]
     warn_of_lost(probes.labels, gallery.labels, f"{row.name} {probe}: {LOST}")
     order = training = None
@@ -97,8 +97,8 @@ def load_recognition(dataset: str, split: str | None = None, length: int | None 
     splits = list(dict.fromkeys(["train", *tests, *added, *deciding]))
     required = {"train", *(tests if split else tests[:1])}
     optional = tuple(name for name in splits if name not in required)
-    sets, common = _read(row, locate(row, splits, length, root, view, optional), centred)
-    train = _join([sets[name] for name in ("train", *added) if name in sets])
+    sets, common = _read(row, locate(row, splits, length, root, view, optional), centred, root)
+    train = join([sets[name] for name in ("train", *added) if name in sets])
     if deciding:
         tested = np.concatenate([sets[name].labels for name in deciding if name in sets])
         train = train.take(np.isin(train.labels, tested))
@@ -117,11 +117,16 @@ def load_recognition(dataset: str, split: str | None = None, length: int | None 
     return Recognition(as_classes(train.take(order)), tests, persons, order=order, **common)
 
 
-def _read(row: datasets.Dataset, parts: dict[str, Part], centred: bool) -> tuple[dict, dict]:
+def _read(row: datasets.Dataset, parts: dict[str, Part], centred: bool,
+          root: str | Path) -> tuple[dict, dict]:
     """The splits, and what both protocols say of them."""
     sets = {split: read_split(part, row.joints, centred) for split, part in parts.items()}
     paths = {split: part.folder for split, part in parts.items()}
     length = next(iter(parts.values())).length
+    note = provenance.describe(row.name, length, root)
+    if centred and note.get("joint_order") == "later":  # docs/5-fidelity.md, head-as-origin
+        for name, own in sets.items():
+            sets[name] = replace(own, skeletons=own.skeletons - own.skeletons[:, :, 3:4])
     return sets, {"name": row.name, "length": length, "joints": row.joints, "paths": paths}
 
 
@@ -136,12 +141,6 @@ def _recognition_tests(row: datasets.Dataset, split: str | None, view: int | Non
         known = ", ".join(row.recognition)
         raise InputError(f"unknown test split {split!r} of {row.name}; choose one of {known}")
     return [split] if split else list(row.recognition)
-
-
-def _join(parts: list[Sequences]) -> Sequences:
-    columns = zip(*((part.skeletons, part.labels, part.recordings) for part in parts), strict=True)
-    known = (column for column in columns if all(values is not None for values in column))
-    return Sequences(*(np.concatenate(column) for column in known))
 
 
 def warn_of_lost(tested: np.ndarray, known: np.ndarray, words: str) -> None:

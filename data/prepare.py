@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +13,11 @@ import numpy as np
 from common.errors import InputError
 from common.files import staging_folder
 from data import datasets
-from data.files import Sequences, broken
+from data.files import Sequences, broken, join
 from data.layouts import AXES, Part, layouts
 from data.provenance import SPLIT_FILE
 from data.raw.formats import RAW
+from data.raw.recordings import Recording
 from data.raw.splits import TRAIN, Arrangement
 from data.windows import back_to_back, cut_windows
 
@@ -40,6 +41,33 @@ def split_windows(name: str, arrangement: Arrangement, length: int) -> dict[str,
         numbers = np.flatnonzero([other == split for other in arrangement.splits])
         windows[split] = replace(cut, recordings=numbers[cut.recordings])
     return windows
+
+
+def draw_windows(windows: dict[str, Sequences], seed: int) -> dict[str, Sequences]:
+    """The windows of all splits drawn at random, as many for each, in order of person
+    (docs/5-fidelity.md, windows-at-random).
+    """
+    every = join(list(windows.values()))
+    drawn = np.random.RandomState(seed).permutation(len(every))
+    ends = np.cumsum([len(own) for own in windows.values()])
+    by_person = (own[np.lexsort((own, every.labels[own]))] for own in np.split(drawn, ends[:-1]))
+    return {split: every.take(own) for split, own in zip(windows, by_person, strict=True)}
+
+
+def report_floor(name: str, recordings: Sequence[Recording]) -> None:
+    """Print how the floor's height before the sensor differs between persons and within a person's
+    recordings; warn where it tells persons (docs/5-fidelity.md, session-in-coordinates).
+    """
+    heights: dict[int, list[float]] = {}
+    for own in (own for own in recordings if len(own.frames)):
+        heights.setdefault(own.person, []).append(own.frames[..., 1].min(axis=1).mean())
+    several = [own for own in heights.values() if len(own) > 1]
+    if len(several) > 1:
+        between = np.std([np.mean(own) for own in several], ddof=1)
+        within = np.mean([np.var(own, ddof=1) for own in several])**0.5
+        print(f"{name}: height of the floor: {between:.3f} between persons, {within:.3f} within")
+        if between > 3 * within:
+            log.warning("%s: that alone tells persons; see evaluate.py --features session", name)
 
 
 def warn_short(name: str, arrangement: Arrangement, length: int) -> None:
@@ -67,12 +95,15 @@ def write(name: str, arrangement: Arrangement, length: int, out: Path,
           settings: dict) -> tuple[Path, dict[str, int]]:
     """Write one data set at one length below `out`; its folder and the number of windows by split.
 
-    settings: plain values that go into split.json as they are (seed, joint order).
+    settings: plain values that go into split.json as they are: seed, joint order, split ("windows":
+    those of all recordings are drawn; a recording's split is then that before the draw).
     InputError for a split without windows, a folder whose data this program did not write, and
     where writing fails; what was there before is replaced only once everything is written.
     """
     layout = layouts(datasets.get(name), length, out, arrangement.view)[RAW[name].layout]
     windows = split_windows(name, arrangement, length)
+    if settings["split"] == "windows":
+        windows = draw_windows(windows, settings["seed"])
     counts = {split: len(own) for split, own in windows.items()}
     rows = {
         each.name: {"person": each.person, "split": split, "frames": len(each.frames)}
@@ -100,7 +131,8 @@ def _write_part(part: Part, windows: Sequences, persons: list[int]) -> None:
         np.save(part.axis(axis), skeletons[..., number].reshape(-1, skeletons.shape[2]))
     np.save(part.frame_id, labels)
     np.save(part.recording_id, windows.recordings)
-    ids = {person: np.flatnonzero(labels == person).tolist() for person in dict.fromkeys(persons)}
+    persons = dict.fromkeys([*persons, *labels.tolist()])
+    ids = {person: np.flatnonzero(labels == person).tolist() for person in persons}
     np.save(part.ids, np.array(ids, dtype=object))
 
 

@@ -9,13 +9,13 @@ from data.files import broken
 from data.layouts import layouts
 
 SPLIT_FILE = "split.json"  # preprocess.py writes it beside the data
-KEPT = ("seed", "joint_order", "windows")
+KEPT = ("seed", "joint_order", "split", "windows")
 
 
 def describe(dataset: str, length: int, root: str | Path = "Datasets",
              view: int | None = None) -> dict[str, Any]:
-    """What preprocess.py wrote beside the data: simulated, seed of the split, joint order, windows
-    by split; {"simulated": False} for data from elsewhere, such as a download, or for none.
+    """What preprocess.py wrote beside the data: whether they are simulated, and KEPT;
+    {"simulated": False} for data from elsewhere, such as a download, or for none.
 
     InputError for a damaged split.json: figures from simulated data must not pass for others.
     """

@@ -12,7 +12,7 @@ from torch import nn
 import data
 from common.errors import InputError
 from data import Retrieval
-from data.descriptors import descriptor
+from data.descriptors import descriptor, session
 from engine.encoding import encode_set
 from engine.options import BASELINES, DataOptions
 from engine.settings import AGESettings
@@ -93,7 +93,11 @@ def score_encoder(model: nn.Module, sets: Retrieval, protocol: str) -> dict[str,
 
 
 def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any]:
-    """Retrieval figures of one of the BASELINES. Those of FITTED need the training set."""
+    """Retrieval figures of one of the BASELINES (those of FITTED need the training set), or of
+    "session", on skeletons that are not centred.
+    """
+    if name == "session":
+        return score(sets, session(sets.probe), session(sets.gallery), protocol)
     windows = [part.skeletons for part in (sets.probe, sets.gallery)]
     if name not in FITTED:
         return score(sets, *(descriptor(name, x) for x in windows), protocol)

@@ -109,7 +109,7 @@ class EvaluationOptions(PublishedOptions):
     """Evaluation."""
 
     checkpoint: Path | None = option(None, "ours or TensorFlow's", type=Path, metavar="FILE")
-    features: str | None = option(None, "a baseline", choices=(*BASELINES, "untrained"))
+    features: str | None = option(None, "a baseline", choices=(*BASELINES, "session", "untrained"))
     recognise: str | None = option(None, "a baseline of recognition", choices=CLASSIFIERS)
     gallery: Path | None = option(None, "features, with --probe FILE", type=Path, metavar="FILE")
     exclude_self: bool = option(False, "the two files are one set", action="store_true")

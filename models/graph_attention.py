@@ -30,11 +30,10 @@ def neighbour_groups(bias: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 
 class Embedding(nn.Linear):
     """Without structural relations (ablation): x W_in + b_in, (B, f, n, 3) -> (B, f, n, hidden)."""
-    @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         """W_in from N(0, 1); b_in 0."""
-        self.weight.normal_(generator=generator)
-        self.bias.zero_()
+        nn.init.normal_(self.weight, generator=generator)
+        nn.init.zeros_(self.bias)
 
 
 class GraphAttention(nn.Module):

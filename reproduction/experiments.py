@@ -55,7 +55,13 @@ class Row:
     @property
     def seeded(self) -> bool:
         """Whether the seed matters."""
-        return self.method not in (*DESCRIPTORS, "D-13+KNN")
+        return self.method not in (*DESCRIPTORS, "session", "D-13+KNN")
+
+    @property
+    def positions(self) -> str:
+        """Whether it sees where a person stands before the sensor, or centred skeletons alone."""
+        absolute = self.method.startswith(("AGE", "session"))
+        return "-" if not self.script else "absolute" if absolute else "centred"
 
 
 def _descriptor(name: str) -> Row:
@@ -112,16 +118,9 @@ _PAIRS = (("AGE", "SimMC"), ("SM-SGE", "SimMC"), ("AGE", "DF"), ("SM-SGE", "DF")
 # structural and collaborative relations, cross-scale inference, subsequence reconstruction.
 _SMSGE_PARTS = {"MG": "--scales J", "SR": "--embedding_only", "CR": "--struct_only"}
 _SMSGE_PARTS |= {"CSI": "--same_scale", "SSR": "--s_range f"}
-_SMSGE_ABLATION = ("none", "SR", "MG + SR", "MG + SR + CSI", "MG + SR + CSI + SSR", "MG + SR + CR",
-                   "MG + SR + CR + CSI", "MG + SR + CR + CSI + SSR")
-
-
-def _without(name: str) -> Row:
-    """The row of SM-SGE's ablation that has these components and no others."""
-    parts = name.split(" + ")
-    return _smsge(name, " ".join(own for part, own in _SMSGE_PARTS.items() if part not in parts))
-
-
+_SMSGE_ROWS = [(name, [own for part, own in _SMSGE_PARTS.items() if part not in name.split()])
+               for name in ("none", "SR", "MG + SR", "MG + SR + CSI", "MG + SR + CSI + SSR",
+                            "MG + SR + CR", "MG + SR + CR + CSI", "MG + SR + CR + CSI + SSR")]
 # AGE's Table 2: encoder GE and decoder GD; Rev: the frames are rebuilt in reverse; basic, masked or
 # locality-aware scores of attention; AGEs: the encodings are recognised, else the encoder's states.
 # fmt: off
@@ -139,7 +138,7 @@ _AGE_PARTS = {
     "GE + GD + Rev + LAS + AGEs": ""
 }
 ROWS = {
-    "retrieval": (*map(_descriptor, (*DESCRIPTORS, "untrained")), *_MODELS,
+    "retrieval": (*map(_descriptor, (*DESCRIPTORS, "session", "untrained")), *_MODELS,
                   *(_on_features(*pair) for pair in _PAIRS)),
     "recognition": (_classifier("D-13 + KNN"), _classifier("D-16 + AdaBoost"), *_TRAINED),
     "cross_view": _TRAINED,
@@ -147,7 +146,7 @@ ROWS = {
     "ablation_age": (_classifier("GE", "LSTM-2"), *(_age(*parts) for parts in _AGE_PARTS.items())),
     "transfer_age": (_age("BAS", "--attention BA"), _transfer("BAS", "--attention BA"),
                      _age("LAS"), _transfer("LAS")),
-    "ablation_components": tuple(map(_without, _SMSGE_ABLATION)),
+    "ablation_components": tuple(_smsge(name, " ".join(own)) for name, own in _SMSGE_ROWS),
     "ablation_scales": tuple(_smsge(s, f"--scales {s}") for s in ("B", "PB", "JPB", "IJPB"))
 }
 # fmt: on

@@ -42,7 +42,7 @@ def compare(cell: Cell, outcomes: Mapping[int, Outcome]) -> Entry:
     capped = next((run["key"]["epochs"] for run in done.values()), None)
     notes = [*map(shorten, missing), *[f"epochs capped at {capped}"] * bool(capped)]
     entry = {"table": cell.table, "row": cell.row.name, "column": cell.column.name}
-    entry |= {"metrics": papers["metrics"], "published": target}
+    entry |= {"metrics": papers["metrics"], "published": target, "positions": cell.row.positions}
     entry |= {"best": best, "spread": over_seeds(stdev, "best", least=2)}
     entry |= {kind: over_seeds(fmean, kind) for kind in ("last", "untrained")}
     entry["difference"] = [a - b for a, b in zip(best, target, strict=True)] if comparable else None
@@ -116,7 +116,7 @@ def _cells(entry: Entry, word: str) -> dict[str, str]:
         "epoch": ", ".join(epochs) or "-", "seeds": ", ".join(map(str, entry["seeds"])) or "-"
     }
     time = str(timedelta(seconds=round(entry["seconds"]))) if entry["seeds"] else "-"
-    return cells | {"time": time, "note": entry["note"]}
+    return cells | {"time": time, "positions": entry["positions"], "note": entry["note"]}
 
 
 def _words(values: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ def test_table_by_hand(tmp_path):
     assert line == (
         "| SimMC | 66.4/80.7/87.0/22.3 | 65.0±7.1/75.0±7.1/85.0±7.1/32.5±3.5 | "
         "-1.4/-5.7/-2.0/+10.2 | 55.0/65.0/75.0/27.5 | 30.0/40.0/50.0/15.0 | 7, 9 | 0, 2 | "
-        "0:03:00 | seed 1: failed: x |")
+        "0:03:00 | centred | seed 1: failed: x |")
     assert "simulated" not in text.replace("simulated False", "")
     assert "Machine: a machine." in text and "- SimMC: lr 0.1" in text
     lines = list(csv.DictReader((tmp_path / "retrieval.csv").read_text().splitlines()))
@@ -68,7 +68,7 @@ def test_a_cap_of_epochs_is_noted():
 def test_a_row_that_is_published_only():
     (cell,) = (c for c in plan(["retrieval"], ["KS20"], ["published"], 1) if c.row.name == "MoCos")
     text = comparison.as_markdown([comparison.compare(cell, {})])
-    dashes = " | ".join("-" * 7)
+    dashes = " | ".join("-" * 8)
     assert f"| MoCos | 76.0/87.3/90.2/50.8 | {dashes} | published, not run here |" in text
 
 

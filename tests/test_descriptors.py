@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from data.descriptors import DESCRIPTORS, descriptor
+from data.descriptors import DESCRIPTORS, descriptor, session
+from data.files import Sequences
 
 
 @pytest.mark.parametrize("case", ["KS20_probe", "IAS_A", "BIWI_Walking", "KGBD_gallery"])
@@ -84,6 +85,23 @@ def test_type_and_size():
     sizes = {name: descriptor(name, skeletons).shape for name in DESCRIPTORS}
     assert sizes == {"D-13": (2, 13), "D-16": (2, 16), "mean-pose": (2, 60)}
     assert all(descriptor(name, skeletons).dtype == np.float32 for name in DESCRIPTORS)
+
+
+def test_session_is_the_floor_of_a_tilted_sensor():
+    """Walkers on floors y = a + b z, a foot on the floor and the other lifted by up to 10 cm."""
+    rng = np.random.RandomState(0)
+    height, tilt = np.array([-0.9, -0.7, -0.9]), np.array([0.02, 0.02, -0.05])
+    recordings = np.repeat([7, 3, 5], 30)
+    which = np.repeat([0, 1, 2], 30)[:, None, None]
+    skeletons = rng.uniform([-1, 0, 1.5], [1, 1, 4.5], size=(90, 6, 20, 3))
+    for foot, lift in ((15, 0.0), (19, rng.uniform(0, 0.1, size=(90, 6)))):
+        z = skeletons[:, :, foot, 2]
+        skeletons[:, :, foot, 1] = height[which[..., 0]] + tilt[which[..., 0]] * z + lift
+    floor = session(Sequences(skeletons, np.zeros(90, int), recordings))
+    expected = (height[:, None] + tilt[:, None] * [2, 4])[which[:, 0, 0]]
+    np.testing.assert_allclose(floor, expected, atol=0.01)
+    with pytest.raises(InputError, match="recording_id"):
+        session(Sequences(skeletons, np.zeros(90, int)))
 
 
 def test_bad_input():

@@ -37,6 +37,28 @@ def test_rows_that_are_published_only_have_no_runs():
     assert jobs(cells) == []
 
 
+def test_rows_of_components_leave_out_what_their_names_lack():
+    options = {row.name: row.options for row in ROWS["ablation_components"]}
+    assert options["MG + SR + CR + CSI + SSR"] == ""
+    assert options["MG + SR + CR"] == "--same_scale --s_range f"
+    assert options["none"].split() == [
+        *("--scales", "J", "--embedding_only", "--struct_only", "--same_scale", "--s_range", "f")
+    ]
+
+
+def test_transferred_encoders_come_from_kgbd():
+    work = jobs(plan(["transfer_age"], ["IAS"], ["AGE-transfer"], seeds=1))
+    assert [job.column.dataset for job in work] == ["KGBD", "IAS", "KGBD", "IAS"]
+    assert work[1].needs == [work[0]] and "--encoder {source}" in " ".join(work[1].words)
+
+
+def test_rows_say_which_see_positions():
+    positions = {row.name: row.positions for row in rows_of("retrieval")}
+    absolute = {name for name, seen in positions.items() if seen == "absolute"}
+    assert absolute == {"AGE", "AGE + SimMC", "AGE + DF", "session"}
+    assert positions["MoCos"] == "-" and positions["D-13"] == positions["SimMC"] == "centred"
+
+
 # Planning
 
 

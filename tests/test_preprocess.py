@@ -151,6 +151,41 @@ def test_windows_know_their_recording(dataset, ours):
     assert data.load_recognition(dataset, None, 6, ours, balance=False).train.recordings is not None
 
 
+def test_windows_drawn_at_random(released_trees, ours, tmp_path):
+    """Each window is in one split, each split as large as before, in order of person."""
+    words = ("--dataset", "KGBD", "--split", "windows", "--seed", 0)
+    run(6, "--raw", released_trees, "--out", tmp_path, *words)
+    assert read_split(tmp_path / "KGBD" / "6")["split"] == "windows"
+    before, drawn = (data.load("KGBD", "probe", 6, root, shuffle=False)
+                     for root in (ours, tmp_path))
+    rows = list(read_split(ours / "KGBD" / "6")["recordings"].values())
+    windows = [set(), set()]
+    for part in ("train", "probe", "gallery"):
+        for own, seen in zip((before, drawn), windows, strict=True):
+            seen |= {x.tobytes() for x in getattr(own, part).skeletons}
+        own = getattr(drawn, part)
+        assert len(own) == len(getattr(before, part))
+        assert (np.diff(own.labels) >= 0).all()
+        assert [rows[number]["person"] for number in own.recordings] == own.labels.tolist()
+        assert len({rows[number]["split"] for number in own.recordings}) == 3
+    assert windows[0] == windows[1]
+
+
+def test_a_floor_that_tells_persons_is_said(tmp_path, capsys, caplog):
+    frames = random_kgbd(persons=4, recordings=4, length=40)
+    write_kgbd(tmp_path / "same" / "Data", frames)
+    raised = {name: np.add(own, [0, 5.0 * int(name[6:9]), 0]) for name, own in frames.items()}
+    write_kgbd(tmp_path / "other" / "Data", raised)
+    run(6, "--raw", tmp_path / "same", "--out", tmp_path / "out")
+    assert "height of the floor" in capsys.readouterr().out and "tells persons" not in caplog.text
+    run(6, "--raw", tmp_path / "other", "--out", tmp_path / "out")
+    heights = [[own[..., 1].min(axis=1).mean() for name, own in raised.items() if person in name]
+               for person in ("001", "002", "003", "004")]
+    between = np.std(np.mean(heights, axis=1), ddof=1)
+    assert f"{between:.3f} between persons" in capsys.readouterr().out
+    assert "tells persons" in caplog.text
+
+
 def test_same_seed_same_files_other_seed_other_split(released_trees, tmp_path):
     for out, seed in (("a", 3), ("b", 3), ("c", 4)):
         for dataset in ("KGBD", "KS20"):

@@ -7,6 +7,7 @@ import pytest
 from raw_data import random_kgbd, read_split, run, write_kgbd
 from scipy.io import savemat
 
+import data
 from data.raw import kgbd as raw_kgbd
 from data.raw.formats import RAW, find
 
@@ -32,6 +33,23 @@ def test_kgbd_folders_and_joint_orders(folder, tmp_path):
         assert np.array_equal(second.frames[:, 11], first.frames[:, 0])
     run(6, "--raw", tmp_path, "--out", tmp_path / "out", "--joint_order", "file")
     assert read_split(tmp_path / "out" / "KGBD" / "6")["joint_order"] == "file"
+
+
+LATER = [11, 10, 1, 0, 2, 4, 6, 8, 3, 5, 7, 9, 12, 14, 16, 18, 13, 15, 17, 19]
+
+
+def test_later_joint_order_is_that_of_the_authors_later_code(tmp_path):
+    """Which subtracts joint 0 of the files, the head, and then puts the joints in this order."""
+    write_kgbd(tmp_path / "Data", random_kgbd(persons=2, recordings=4, length=30))
+    sets = []
+    for order in ("file", "later"):
+        out = tmp_path / order
+        run(6, "--raw", tmp_path, "--out", out, "--joint_order", order)
+        sets.append(data.load("KGBD", "probe", 6, out, shuffle=False))
+    for part in ("train", "probe", "gallery"):
+        file, later = (getattr(own, part).skeletons for own in sets)
+        assert not file[:, :, 0].any() and not later[:, :, 3].any()
+        np.testing.assert_allclose(later, file[:, :, LATER], atol=1e-5)
 
 
 def test_joint_names_in_many_spellings():

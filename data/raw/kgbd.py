@@ -16,7 +16,8 @@ from data.raw.recordings import Recording, finite, progress, read_lines, to_numb
 
 log = logging.getLogger(__name__)
 
-JOINT_ORDERS = ("kinect", "file")
+JOINT_ORDERS = ("kinect", "file", "later")
+MIRRORED = (*range(4), *range(8, 12), *range(4, 8), *range(16, 20), *range(12, 16))
 # fmt: off
 KINECT_V1 = (
     "hip center", "spine", "shoulder center", "head",
@@ -41,9 +42,10 @@ def joint_number(name: str) -> int | None:
 def read_kgbd(root: Path, joint_order: str) -> list[Recording]:
     """The recordings of `root/PersonNNN/*.txt`; NNN is the label. Frames are (n, 20, 3).
 
-    joint_order: "kinect" puts the named joints into the Kinect SDK's order, "file" keeps the files'
-    order. InputError for a broken file, an empty person's folder, and for files that differ in
-    the order that is to be kept. A last frame that is cut off is dropped, with a warning.
+    joint_order: "kinect" puts the named joints into the Kinect SDK's order, "later" exchanges left
+    and right in it (docs/5-fidelity.md, head-as-origin), "file" keeps the files' order. InputError
+    for a broken file, an empty person's folder, and for files that differ in the order that is to
+    be kept. A last frame that is cut off is dropped, with a warning.
     """
     paths = []
     for folder in visible(root, "[Pp]erson*"):
@@ -59,8 +61,9 @@ def read_kgbd(root: Path, joint_order: str) -> list[Recording]:
     for person, path in progress(paths, desc="KGBD", unit="file"):
         order, frames, rest = read_recording(path)
         first_order = first_order or order
-        if joint_order == "kinect":
+        if joint_order != "file":
             frames = frames[:, np.argsort(order)]
+            frames = frames[:, MIRRORED] if joint_order == "later" else frames
         elif order != first_order:
             expected = f"the joint order of {paths[0][1]}"
             raise broken(path, expected, "another", "use --joint_order kinect")
