@@ -155,10 +155,10 @@ def overview(tables: Collection[str], work: Collection[Job], outcomes: Outcomes)
     """Runs counted by table; the runs of one table alone; what is missing."""
     names = {type(None): "to run", dict: "done", str: "no data"}
     states = {path: names[type(outcome)] for path, outcome in outcomes.items()}
-    lines = [f"{'table':16}" + "".join(f"{name:>10}" for name in names.values())]
+    lines = [f"{'table':20}" + "".join(f"{name:>10}" for name in names.values())]
     for table in tables:
         own = [states[job.path] for job in work if job.table == table] or ["to run"]
-        lines.append(f"{table:16}" + "".join(f"{own.count(name):10}" for name in names.values()))
+        lines.append(f"{table:20}" + "".join(f"{own.count(name):10}" for name in names.values()))
     for job in work if len(tables) == 1 else []:
         words = f"{job.column.name:7} seed {job.seed}  {job.row.script} {job.row.options}"
         lines.append(f"{states[job.path]:8} {job.row.name:27} {words}"[:100])

@@ -133,7 +133,7 @@ def test_command_writes_tables_and_skips_what_is_done(runs, in_process, tmp_path
     assert run(*words, *where, "--list") == 0
     listed = capsys.readouterr().out
     assert listed.count("\nto run ") == 4 and listed.count("no KS20 data of length 6") == 1
-    assert "retrieval                4         0         2" in listed
+    assert "retrieval                    4         0         2" in listed
     assert max(map(len, listed.splitlines())) <= 100
     assert in_process == []
     assert run(*words, *where) == 0
