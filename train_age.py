@@ -20,15 +20,12 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from common.command_line import option
 from common.errors import InputError
 from data import Recognition
 from data.resample import training_order
@@ -46,27 +43,18 @@ VALIDATE_EVERY = 50  # batches of an epoch
 TEST_EVERY = 50  # steps of the recognition network
 
 
-@dataclass(frozen=True)
-class Options(PhaseOptions):
-    """Transfer."""
-
-    encoder: Path | None = option(None, "best.pt of encoders of another data set, as they are",
-                                  type=Path, metavar="FILE")
-
-
 def main() -> None:
-    options = parse_training(__doc__, "AGE", Options)
+    options = parse_training(__doc__, "AGE", PhaseOptions)
     settings = options.settings
     if options.length < 2:
         raise InputError(f"AGE needs windows of at least 2 frames, found {options.length}")
     if settings.balance and options.protocol == "released":
         raise InputError("the released AGE does not resample: leave out --balance")
     variant = settings.attention + "_same" * (settings.target == "same")
-    variant += "_transfer" * (options.encoder is not None)
     pretraining.run_phases("AGE", options, variant, recogniser_name(settings), train)
 
 
-def train(run: Run, options: Options, device: torch.device) -> None:
+def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     """Self-supervised gait encoding, then recognition on the frozen encodings (Section 3)."""
     settings = options.settings
     sets = pretraining.load(options, settings)
@@ -83,11 +71,10 @@ def train(run: Run, options: Options, device: torch.device) -> None:
     phase = run.phase("encoder")
     if options.encoder:
         epoch = pretraining.reload_encoder(phase, model, options.encoder)
-        phase.save_best(model, epoch, {})
     else:
         epoch = train_encoders(phase, options, model, skeletons, batches)
     name, test = next(iter(pretraining.tests_of(options.probe, sets).items()))
-    content, figures = {"encoder": str(options.encoder)} if options.encoder else {}, {}
+    content, figures = {}, {}
     if settings.attention != "none":
         picture, models = run.path("alignment.png"), {settings.attention: model}
         drawn = attention.draw(picture, models, test.skeletons, f"{options.dataset} {name}")

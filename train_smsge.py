@@ -63,10 +63,10 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     model.to(device)
     pretraining.describe(options, model, order, sets)
     phase = run.phase("encoder")
-    if options.pre_train:
+    if options.pre_train and not options.encoder:
         epoch = train_encoder(phase, options, model, skeletons, batches, rng)
     else:
-        epoch = pretraining.reload_encoder(phase, model)
+        epoch = pretraining.reload_encoder(phase, model, options.encoder)
     figures = {}
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, generator)

@@ -83,6 +83,8 @@ class PhaseOptions(TrainingOptions):
     task: str | None = option(None, "retrieval: the encoder alone, from the training split",
                               choices=("recognition", "retrieval"))
     view: int | None = option(None, "test view, cross-view (CASIA_B)", type=int, metavar="V")
+    encoder: Path | None = option(None, "encoder of another data set, which is not trained",
+                                  type=Path, metavar="FILE")
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,9 @@ def run_phases(method: str, options: PhaseOptions, variant: str, phase: str,
     device = pick_device(options.device)
     start_log(options.quiet)
     view = "" if options.view is None else f"view_{options.view}_"
+    transfer = "_transfer" if options.encoder else ""
     task = "_retrieval" if options.task == "retrieval" else ""
-    folder = options.out / method / options.dataset / f"{view}{variant}{task}"
+    folder = options.out / method / options.dataset / f"{view}{variant}{transfer}{task}"
     run = Run(method, options, folder)
     execute(run, options, device, train, partial(evaluate, phase=phase), write_features)
 
@@ -78,6 +79,8 @@ def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int
     checkpoint.expect(path, content["arguments"], model.arguments)
     checkpoint.load_weights(model, content["model"], path)
     log.info(f"encoder of {path}, {content['dataset']}, epoch {content['epoch']}")
+    if other:
+        run.save_best(model, content["epoch"], {})
     return content["epoch"]
 
 
@@ -137,7 +140,7 @@ def report(run: Run, options: PhaseOptions, model: nn.Module, epoch: int, untrai
 
     figures: of recognition, best and last by test, or none. content: what else the results say.
     """
-    content = dict(content or {})
+    content = dict(content or {}) | ({"encoder": str(options.encoder)} if options.encoder else {})
     if figures:
         first = options.probe if options.probe in figures else next(iter(figures))
         content |= summary(figures, first)

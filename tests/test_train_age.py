@@ -255,18 +255,3 @@ def test_released_protocol(train):
      (("--protocol", "released", "--batch_size", 64), "whole batch of 64 sequences, found 40")])
 def test_wrong_use(train, capsys, arguments, message):
     assert message in train.error(capsys, *arguments)
-
-
-def test_transferred_encoders_are_used_as_they_are(train, write_dataset, capsys):
-    write_dataset(train.data, "BIWI", 6, 5, 8, np.random.RandomState(1), noise=1.5)
-    train("--epochs", 2, dataset="BIWI")
-    encoder = train.out / "AGE" / "BIWI" / "LA" / "encoder" / "best.pt"
-    result = train("--epochs", 2, "--encoder", encoder)
-    folder = train.out / "AGE" / "IAS" / "LA_transfer"
-    assert same(checkpoint.load(folder / "encoder" / "best.pt")["model"],
-                checkpoint.load(encoder)["model"])
-    assert result["encoder"] == str(encoder) and not train.path("encoder").exists()
-    found = train.evaluate(folder / "ap" / "best_A.pt")
-    assert pick(found, RECOGNITION) == result["best"]
-    assert pick(train("--encoder", encoder, "--mode", "Eval"), RECOGNITION) == result["best"]
-    assert "hidden = 8" in train.error(capsys, "--hidden", 4, "--encoder", encoder)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from commands import run, score_files
-from training import RECOGNITION, RETRIEVAL, pick, without_time
+from training import RECOGNITION, RETRIEVAL, pick, same, without_time
 
 import data
-from engine import features, pretraining
+from engine import checkpoint, features, pretraining
 from engine.encoding import encode_frames, load_model
 from engine.evaluation import BASELINES
 from engine.run import Run
@@ -234,3 +234,21 @@ def test_features_of_data_with_one_test_set(training, tmp_path, write_dataset, c
     assert found.frames.shape == (32, 6, 4 * 4)
     assert "splits" in train.error(capsys, "--task", "retrieval", "--epochs", 1, *files,
                                    dataset="KS20")
+
+
+def test_transferred_encoders_are_used_as_they_are(train, write_dataset, capsys):
+    write_dataset(train.data, "BIWI", 6, 5, 8, np.random.RandomState(1), noise=1.5)
+    train("--epochs", 2, dataset="BIWI")
+    variant = train.path().name
+    encoder = train.out / train.method / "BIWI" / variant / "encoder" / "best.pt"
+    result = train("--epochs", 2, "--encoder", encoder)
+    assert result["encoder"] == str(encoder) and not train.path("encoder").exists()
+    folder = train.path().with_name(f"{variant}_transfer")
+    own, other = (checkpoint.load(path)["model"] for path in (folder / "encoder/best.pt", encoder))
+    assert same(own, other)
+    phase = folder / train.script.recogniser
+    assert pick(train.evaluate(phase / "best_A.pt"), RECOGNITION) == result["best"]
+    evaluated = train("--encoder", encoder, "--mode", "Eval")
+    assert pick(evaluated, RECOGNITION) == result["best"]
+    size = ("--hidden", 4) if train.method == "AGE" else ("--D_h", 8)
+    assert "was made with" in train.error(capsys, *size, "--encoder", encoder)
