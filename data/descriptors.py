@@ -39,12 +39,13 @@ def session(sets: Sequences) -> np.ndarray:
     """
     if sets.recordings is None:
         raise InputError("session: expected windows of preprocess.py, found no recording_id files")
-    lowest = sets.skeletons[..., 1].argmin(axis=2)[..., None, None]  # (N, f, 1, 1)
-    feet = np.take_along_axis(sets.skeletons, lowest, axis=2)[:, :, 0]  # (N, f, 3)
+    heights = sets.skeletons[..., 1]  # (N, f, J)
+    is_lowest = heights == heights.min(axis=2, keepdims=True)  # several at equal heights
+    distances = (sets.skeletons[..., 2] * is_lowest).sum(axis=2) / is_lowest.sum(axis=2)  # (N, f)
     floor = np.empty((len(sets), 2))
     for recording in np.unique(sets.recordings):
         own = sets.recordings == recording
-        y, z = feet[own, :, 1].ravel(), feet[own, :, 2].ravel()
+        y, z = heights[own].min(axis=2).ravel(), distances[own].ravel()  # (frames,)
         below = y <= np.polyval(np.polyfit(z, y, 1), z)
         floor[own] = np.polyval(np.polyfit(z[below], y[below], 1), (2, 4))
     return floor

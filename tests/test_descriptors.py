@@ -93,7 +93,8 @@ def test_session_is_the_floor_of_a_tilted_sensor():
     height, tilt = np.array([-0.9, -0.7, -0.9]), np.array([0.02, 0.02, -0.05])
     recordings = np.repeat([7, 3, 5], 30)
     which = np.repeat([0, 1, 2], 30)[:, None, None]
-    skeletons = rng.uniform([-1, 0, 1.5], [1, 1, 4.5], size=(90, 6, 20, 3))
+    skeletons = rng.uniform([-1, 0, 0], [1, 1, 0], size=(90, 6, 20, 3))
+    skeletons[..., 2] = rng.uniform(1.5, 4.5, size=(90, 6, 1))
     for foot, lift in ((15, 0.0), (19, rng.uniform(0, 0.1, size=(90, 6)))):
         z = skeletons[:, :, foot, 2]
         skeletons[:, :, foot, 1] = height[which[..., 0]] + tilt[which[..., 0]] * z + lift

@@ -235,7 +235,7 @@ def test_wrong_use(raw, capsys):
     said = refused(capsys, 6, "--raw", raw / "no", "--dataset", "CASIA_B")
     assert f"found none in {raw / 'no' / 'CASIA_B'}; get it from http" in said
     assert f"python -m data.simulate --dataset CASIA_B --raw {raw / 'no'}" in said
-    assert "expected raw data sets below" in refused(capsys, 6, "--raw", raw / "nowhere")
+    assert "CASIA_B below" in refused(capsys, 6, "--raw", raw / "nowhere")
     said = refused(capsys, 30, "--raw", raw, "--dataset", "KGBD", "--out", raw / "out")
     assert ("KGBD, f = 30: expected recordings of at least 50 frames in split 'train', found none"
             in said)
