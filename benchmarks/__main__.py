@@ -14,6 +14,7 @@
     smsge_recognition   an epoch of SM-SGE's recogniser against one that runs the encoder again
     epoch          an epoch of train_simmc.py on KGBD, by stage
     preprocess     preprocess.py on KGBD, and its reader against a plain one
+    gallery        identification among 10,000 persons
 
 Times are shown as wall and CPU seconds and compared as ratios within one run. The numbers are also
 written to results/benchmarks/<name>.json (with --quick: <name>.quick.json).
@@ -35,7 +36,7 @@ from data.raw.formats import find
 
 LENGTH = 6  # frames in the sequences of KGBD that are timed
 NAMES = ("jaccard", "jaccard_large", "ranking", "age_step", "smsge_step", "smsge_recognition",
-         "epoch", "preprocess")
+         "epoch", "preprocess", "gallery")
 
 
 def main() -> None:

@@ -3,11 +3,13 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import is_zipfile
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from common.errors import InputError
@@ -54,6 +56,26 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     finally:
         with suppress(OSError):  # where nothing can be written there is nothing to remove
             temporary.unlink(missing_ok=True)
+
+
+def read_arrays(path: Path, names: Collection[str], kind: str,
+                made_by: str) -> dict[str, np.ndarray]:
+    """The arrays of these names, as far as they are there, of an .npz archive without pickles.
+
+    Raises InputError if it is missing, damaged or pickled; kind, made_by: what it should be, and
+    what makes it.
+    """
+    if not path.is_file():
+        raise InputError(f"no {kind} at {path}; {made_by}")
+    try:
+        with path.open("rb") as file:
+            if not is_zipfile(file):
+                raise ValueError("it is no .npz archive")
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names if name in file.files}
+    except Exception as error:  # other bytes than those of such a file can raise anything
+        reason = "it holds pickled objects" if "pickle" in str(error) else error
+        raise InputError(f"{path} is not a readable {kind} (.npz): {reason}") from error
 
 
 def hold(path: Path) -> FileLock:

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import numpy as np
 import torch
 from torch import nn
 
 from common.errors import InputError
-from common.files import write_whole
+from common.files import read_arrays, write_whole
 from common.log import log
 from data import Retrieval, Sequences, datasets
 from data.resample import training_order
@@ -69,17 +68,7 @@ def write_features(path: Path, model: nn.Module, sets: Mapping[str, Sequences]) 
 
 def read(path: Path) -> Features:
     """Read one feature file. Raises InputError if it is missing, damaged, pickled or misshapen."""
-    if not path.is_file():
-        raise InputError(f"no feature file at {path}; --save_features FILE.npz writes one")
-    try:
-        with path.open("rb") as file:
-            if not is_zipfile(file):
-                raise ValueError("it is no .npz archive")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in TYPES if name in file.files}
-    except Exception as error:  # other bytes than those of such a file can raise anything
-        reason = "it holds pickled objects" if "pickle" in str(error) else error
-        raise InputError(f"{path} is not a readable feature file (.npz): {reason}") from error
+    arrays = read_arrays(path, TYPES, "feature file", "--save_features FILE.npz writes one")
     if problem := _problem(arrays):
         raise InputError(f"{path}: expected {problem}")
     return Features(**{name: array.astype(TYPES[name]) for name, array in arrays.items()})

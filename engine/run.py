@@ -101,7 +101,7 @@ class Run:
             self._save("last.pt", epoch=epoch, state=state, history=self.history)
 
     def _save(self, file: str, **content: Any) -> None:
-        header = {"method": self.method, "settings": asdict(self.settings)}
+        header = {"method": self.method, "settings": asdict(self.settings), "data": self.data}
         checkpoint.save(self.path(file), header | self.identity | self.notes | content)
 
     def resume(self, parts: Mapping[str, Any], changeable: Collection[str] = ("patience",)) -> int:

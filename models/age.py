@@ -61,7 +61,7 @@ class LSTM(nn.Module):
 
     def forward(self, x: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
         """A sequence x (B, f, D): the outputs (B, f, H) and the final state of each layer."""
-        zeros = x.new_zeros(len(x), self.hidden)
+        zeros = x.new_zeros(x.shape[0], self.hidden)
         steps = [states or [(zeros, zeros)] * 2]
         for x_t in x.unbind(1):
             steps.append(self.step(x_t, steps[-1]))

@@ -9,6 +9,7 @@ features, which need no learning, then of the encoder's own.
 B windows, f frames, J joints, d = J (J - 1) / 2 + 3 J numbers a frame, K classes, t temperature.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,7 +31,7 @@ def frame_descriptor(skeletons: Tensor) -> Tensor:
 
     (..., J, 3) -> (..., d), in the unit of the skeletons.
     """
-    first, second = torch.triu_indices(*[skeletons.shape[-2]] * 2, 1, device=skeletons.device)
+    first, second = torch.from_numpy(np.stack(np.triu_indices(skeletons.shape[-2], 1)))
     between = skeletons[..., first, :] - skeletons[..., second, :]  # (..., pairs, 3)
     distances = between.square().sum(dim=-1).sqrt()
     joints = skeletons - skeletons.mean(dim=-2, keepdim=True)
@@ -39,12 +40,12 @@ def frame_descriptor(skeletons: Tensor) -> Tensor:
 
 def describe_windows(skeletons: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the descriptor over the frames, (B, f, J, 3) -> two (B, d)."""
-    means, deviations = [], []
-    for batch in skeletons.split(max(1, BATCH // skeletons.shape[1])):
-        frames = frame_descriptor(batch)  # (b, f, d)
-        means.append(frames.mean(dim=1))
-        deviations.append(frames.std(dim=1, correction=0))
-    return torch.cat(means), torch.cat(deviations)
+    size = max(1, BATCH // skeletons.shape[1])
+    if len(skeletons) > size:
+        parts = zip(*map(describe_windows, skeletons.split(size)), strict=True)
+        return tuple(map(torch.cat, parts))
+    frames = frame_descriptor(skeletons)  # (B, f, d)
+    return frames.mean(dim=1), frames.std(dim=1, correction=0)
 
 
 class WindowStatistics(nn.Module):

@@ -19,7 +19,8 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md")), *PAGES]
 FOLDERS = [ROOT / folder / "README.md" for folder in ("Datasets", "ReID_Models")]
 SCRIPTS = ("preprocess", "train_simmc", "train_statistics", "train_smsge", "train_age", "train_df")
-SCRIPTS += ("evaluate", "reproduce", "data.simulate", "tools.attention", "benchmarks.__main__")
+SCRIPTS += ("evaluate", "gallery", "export", "reproduce", "data.simulate", "tools.attention")
+SCRIPTS += ("benchmarks.__main__",)
 # Options of the released code and of pip.
 OTHERS = {"--frozen", "--concate", "--abla", "--no_MSR", "--consecutive_pre", "--random_sample"}
 OTHERS |= {"--index-url"}
@@ -142,5 +143,6 @@ def test_pages_are_linked_from_the_readme():
 def test_dependencies_are_pinned():
     pinned = re.findall(r"^([\w-]+)==", (ROOT / "requirements.txt").read_text(), re.M)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    optional = project["optional-dependencies"].values()
+    named = [*project["dependencies"], *(name for names in optional for name in names)]
     assert sorted(named) == sorted(pinned)

@@ -1,0 +1,106 @@
+"""A trained encoder as an ONNX file, for use without Python.
+
+    python export.py ReID_Models/KS20/probe/best.pt --onnx simmc.onnx
+
+The graph takes windows `skeletons` (batch, f, J, 3) float32 as a sensor gives them and returns
+`features` (batch, d); the root of a skeleton is subtracted inside, where the model needs it. The
+file is left in its place if the features of random windows are those of PyTorch. Its metadata say
+what it was made of. It needs `pip install onnx onnxruntime`.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from common.command_line import add_options, option, output_file, script_parser
+from common.errors import InputError, run_command
+from common.files import write_whole
+from engine.encoding import method_of
+from skeleton_reid import Encoder, load
+
+try:
+    import onnx
+    import onnxruntime
+except ImportError:
+    onnx = None
+
+BATCHES = (1, 2, 7, 64)  # windows that are compared
+TOLERANCE = 1e-5  # of a feature, or of the largest if that is above 1
+DATA = {True: "simulated", False: "real", None: "not known"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Export."""
+
+    onnx: Path | None = option(None, "the file to write", type=output_file, metavar="FILE")
+    dataset: str | None = option(None, "of an authors' checkpoint whose path does not say it")
+    checkpoint: Path = Path()
+
+
+class Graph(nn.Module):
+    """Windows (B, f, J, 3) to features (B, d): what `Encoder.encode` does."""
+    def __init__(self, encoder: Encoder):
+        super().__init__()
+        self.model, self.centred = encoder.model, encoder.centred
+
+    def forward(self, skeletons: Tensor) -> Tensor:
+        if self.centred:
+            skeletons = skeletons - skeletons[:, :, :1]
+        method = method_of(self.model)
+        return method.sequence(method.frames(self.model, skeletons))
+
+
+def convert(encoder: Encoder) -> "onnx.ModelProto":
+    """The ONNX model. InputError if it has a step that ONNX has not, or other features."""
+    graph = Graph(encoder).eval().requires_grad_(False)
+    shape, file = (encoder.length, encoder.joints, 3), io.BytesIO()
+    names = {"input_names": ["skeletons"], "output_names": ["features"]}
+    names["dynamic_axes"] = {"skeletons": {0: "batch"}, "features": {0: "batch"}}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes that may be fixed: they are compared below
+            # By tracing: the exporter by torch.export needs minutes for AGE's LSTMs.
+            torch.onnx.export(graph, torch.zeros(3, *shape), file, dynamo=False, **names)
+        session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+        for batch in BATCHES:
+            windows = np.random.RandomState(batch).normal(0.5, 1, (batch, *shape))
+            expected = encoder.encode(windows)
+            [features] = session.run(None, {"skeletons": windows.astype(np.float32)})
+            error = abs(features - expected).max() / max(1, abs(expected).max())
+            if not error <= TOLERANCE:
+                raise RuntimeError(f"its features differ from PyTorch's by {error:.1e}")
+    except Exception as error:  # the runtime's are of no common kind
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{encoder.method} cannot be exported to ONNX: {reason}") from error
+    model = onnx.load_from_string(file.getvalue())
+    about = {"method": encoder.method, "dataset": encoder.dataset, "knows": encoder.knows}
+    about |= {"data": DATA[encoder.simulated], "f": encoder.length, "joints": encoder.joints}
+    onnx.helper.set_model_props(model, {name: str(value) for name, value in about.items()})
+    return model
+
+
+def main() -> None:
+    parser = script_parser(__doc__)
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    add_options(parser, Options)
+    options = Options(**vars(parser.parse_args()))
+    if options.onnx is None:
+        raise InputError("expected --onnx with the file to write")
+    if onnx is None:
+        raise InputError(
+            "the packages onnx and onnxruntime are missing: pip install onnx onnxruntime")
+    published = {"dataset": options.dataset} if options.dataset else {}
+    encoder = load(options.checkpoint, "cpu", **published)
+    content = convert(encoder).SerializeToString()
+    write_whole(options.onnx, lambda file: file.write(content))
+    print(f"{options.onnx}: {encoder}; {encoder.size} features, equal to PyTorch's")
+
+
+if __name__ == "__main__":
+    run_command(main, go_on="run again")

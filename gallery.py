@@ -1,0 +1,194 @@
+"""A gallery of people on disk: enrol recordings, and find out whose a new one is, or nobody's.
+
+    python gallery.py add people.gallery anna/*.npy --checkpoint ReID_Models/KS20/probe/best.pt
+    python gallery.py calibrate people.gallery labelled/*/*.npy --far 0.05 --picture rates.png
+    python gallery.py identify people.gallery new.npy
+    python gallery.py list people.gallery
+    python gallery.py remove people.gallery --name anna
+
+A recording is FILE.npy (T, J, 3) of the person --name, or else named like its folder. Or recordings
+are those of a preprocessed --dataset, named by their labels: its gallery to add and to calibrate,
+its probes to identify. A recording is compared by the mean feature of its windows with every one
+that is enrolled; the nearest names the person, unless it is beyond the threshold. calibrate sets
+that: for recordings that are not enrolled, the distance to their own person is genuine, that to the
+nearest other person an impostor's.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import data
+from common.command_line import add_options, option, script_parser
+from common.errors import InputError, run_command
+from common.files import hold, write_whole
+from common.numbers import positive_int, share
+from data import datasets
+from reid.open_set import error_rates
+from skeleton_reid import Encoder, Gallery, load
+from tools.attention import picture_file
+
+SAME = 1e-5  # distance up to which a recording is itself enrolled
+OUTCOMES = ("identified", "misnamed", "rejected")
+SHOWN = (0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false acceptance rates in the table
+
+
+@dataclass(frozen=True)
+class Options:
+    """Gallery."""
+
+    checkpoint: Path | None = option(None, "encoder of a new gallery, or where it has moved",
+                                     type=Path, metavar="FILE")
+    name: str | None = option(None, "person of the files, or to remove")
+    dataset: str | None = option(None, "preprocessed data set", choices=tuple(datasets.DATASETS))
+    probe: str | None = option(None, "its test split: probe, A, Walking ...")
+    data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
+    persons: int | None = option(None, "the first N of the data set", type=positive_int)
+    recordings: int | None = option(None, "the first N of each person", type=positive_int)
+    far: float = option(0.01, "largest false acceptance rate", type=share)
+    picture: Path | None = option(None, "both error rates by threshold", type=picture_file)
+    command: str = ""
+    gallery: Path = Path()
+    files: tuple[Path, ...] = ()
+
+
+def main() -> None:
+    parser = script_parser(__doc__)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("gallery", type=Path, metavar="GALLERY")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE.npy")
+    add_options(parser, Options)
+    options = Options(**vars(parser.parse_args()))
+    file, changes = options.gallery, options.command in ("add", "remove", "calibrate")
+    with ExitStack() as stack:
+        if changes:  # of two processes one would lose what the other has added
+            stack.callback(hold(file.with_name(f".{file.name}.lock")).release)
+        encoder = load(options.checkpoint) if options.checkpoint else None
+        is_new = options.command == "add" and encoder and not file.exists()
+        people = Gallery(encoder) if is_new else Gallery.load(file, encoder)
+        COMMANDS[options.command](people, options)
+        if changes:
+            people.save(file)
+            print(f"{file}: {people}")
+
+
+def recordings(encoder: Encoder, options: Options,
+               part: str) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Title, person and window features (N, d) of every recording that is named.
+
+    part: gallery or probe, of a data set. InputError for what holds no recordings.
+    """
+    if bool(options.files) == bool(options.dataset):
+        raise InputError("expected recordings: either files or --dataset")
+    for path in options.files:
+        try:
+            windows = encoder.windows(np.load(path, allow_pickle=False))
+        except (OSError, ValueError, EOFError, InputError) as error:
+            raise InputError(f"{path}: expected a recording (T, J, 3): {error}") from error
+        yield str(path), options.name or path.absolute().parent.name, windows
+    if options.dataset:
+        yield from stored_recordings(encoder, options, part)
+
+
+def stored_recordings(encoder: Encoder, options: Options,
+                      part: str) -> Iterator[tuple[str, str, np.ndarray]]:
+    """The same of a preprocessed data set."""
+    probe = options.probe or next(iter(datasets.get(options.dataset).gallery_of))
+    where = options.dataset, probe, encoder.length, options.data
+    windows = getattr(data.load(*where, train=False, centred=False), part)
+    if windows.recordings is None:
+        raise InputError(f"expected recording_id files, which preprocess.py writes, in the {part} "
+                         f"of {options.dataset} below {options.data}, found none")
+    numbers, first = np.unique(windows.recordings, return_index=True)
+    wanted, seen = np.unique(windows.labels)[:options.persons], Counter()
+    for number, label in zip(numbers, windows.labels[first], strict=True):
+        seen[label] += 1
+        if label in wanted and seen[label] <= (options.recordings or len(numbers)):
+            own = windows.skeletons[windows.recordings == number]
+            yield f"{options.dataset} recording {number}", str(label), encoder.encode(own)
+
+
+def add(people: Gallery, options: Options) -> None:
+    """Enrol recordings: all of them, or none if one is bad."""
+    for _, name, windows in recordings(people.encoder, options, "gallery"):
+        people.add_features(name, windows)
+
+
+def remove(people: Gallery, options: Options) -> None:
+    """Remove the person --name."""
+    people.remove(options.name or "")
+
+
+def show(people: Gallery, options: Options) -> None:
+    """Print who is enrolled, with how many recordings."""
+    lines = (f"{name}  {count}" for name, count in Counter(people.names).items())
+    print(f"{options.gallery}: {people}", *lines, sep="\n")
+
+
+def identify(people: Gallery, options: Options) -> None:
+    """Print who each recording is; for a data set also how often that is right.
+
+    FRR is the share of the enrolled persons' recordings that are rejected, FAR that of the other
+    persons' that are misnamed.
+    """
+    tallies = {"enrolled": Counter(), "other": Counter()}
+    for title, person, windows in recordings(people.encoder, options, "probe"):
+        nearest = people.nearest(windows)
+        answer = nearest[0].name if nearest[0].distance <= people.threshold else None
+        near = ", ".join(f"{m.name} {m.distance:.3f} ({m.votes:.0%})" for m in nearest)
+        print(f"{title}: {'nobody' if answer is None else answer}; nearest {near}")
+        named = "identified" if answer == person else "misnamed"
+        tally = tallies["enrolled" if person in people.names else "other"]
+        tally["rejected" if answer is None else named] += 1
+    for kind, tally in tallies.items() if options.dataset else ():
+        shares = {name: tally[name] / max(1, tally.total()) for name in OUTCOMES}
+        words = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+        print(f"{kind} persons, {tally.total()} recordings: {words}")
+
+
+def calibrate(people: Gallery, options: Options) -> None:
+    """Set the largest threshold whose FAR is at most --far; print and draw both error rates."""
+    genuine, impostor, persons = [], [], len(set(people.names))
+    for _, person, windows in recordings(people.encoder, options, "gallery"):
+        matches = people.nearest(windows, persons)
+        if matches[0].distance > SAME:
+            genuine += [match.distance for match in matches if match.name == person]
+            impostor += [match.distance for match in matches if match.name != person][:1]
+    rates = error_rates(genuine, impostor)
+    thresholds, FAR, FRR = rates["threshold"], rates["FAR"], rates["FRR"]
+    if options.far < FAR[0]:
+        raise InputError(f"the nearest of all is an impostor: no threshold has a FAR of "
+                         f"{options.far:g}, the first has {FAR[0]:.3f}")
+    kept, *shown = np.searchsorted(FAR, [options.far, *SHOWN], side="right") - 1
+    people.threshold = float(thresholds[kept])
+    print(f"{len(genuine)} genuine, {len(impostor)} impostor distances\n  FAR %   FRR %  threshold")
+    for n in sorted({kept, *shown} - {-1}):
+        mark = "  kept" if n == kept else ""
+        print(f"{100 * FAR[n]:7.1f} {100 * FRR[n]:7.1f} {thresholds[n]:10.4f}{mark}")
+    if options.picture:
+        draw(options.picture, rates, people)
+
+
+def draw(path: Path, rates: dict[str, np.ndarray], people: Gallery) -> None:
+    """Draw both error rates by threshold, and the threshold that is kept."""
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    for name in ("FAR", "FRR"):
+        axes.step(rates["threshold"], 100 * rates[name], where="post", label=name)
+    axes.axvline(people.threshold, color="grey", linestyle="--", label="threshold")
+    axes.set(xlabel="distance", ylabel="%", title=str(people.encoder))
+    axes.legend()
+    write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower()))
+
+
+COMMANDS = {
+    "add": add, "remove": remove, "list": show, "identify": identify, "calibrate": calibrate
+}
+
+if __name__ == "__main__":
+    run_command(main, go_on="run again")

@@ -1,0 +1,48 @@
+"""Open-set identification: search among the enrolled, and the errors of a threshold."""
+
+import numpy as np
+from sklearn.metrics import roc_curve
+
+from common.errors import InputError
+
+try:
+    import faiss
+except ImportError:  # slower for many persons, the answers are the same
+    faiss = None
+
+MARGIN = 1.001  # faiss computes in float32
+
+
+def nearest_rows(query: np.ndarray, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers and Euclidean distances of the rows (N, d) nearest to a query (d,), float32.
+
+    Both are (min(count, N),), ascending; of equal distances the lower number is first. faiss finds
+    the rows that can be among them, their distances are then computed anew in float64.
+    """
+    count, numbers = min(count, len(rows)), np.arange(len(rows))
+    if faiss is not None:
+        index = faiss.IndexFlatL2(rows.shape[1])
+        index.add(rows)
+        farthest = index.search(query[None], count)[0].max()  # squared
+        radius = float(farthest) * MARGIN + np.finfo(np.float32).tiny
+        numbers = np.sort(index.range_search(query[None], radius)[2])
+    distances = np.linalg.norm(rows[numbers] - query.astype(np.float64), axis=1)
+    order = np.argsort(distances, kind="stable")[:count]
+    return numbers[order], distances[order]
+
+
+def error_rates(genuine: list[float], impostor: list[float]) -> dict[str, np.ndarray]:
+    """False acceptance (FAR) and false rejection (FRR) by threshold, ascending, (M,) each.
+
+    genuine: distances of recordings to their own person; impostor: to the nearest other one. A
+    recording is accepted up to the threshold. InputError if one kind is missing.
+    """
+    if not genuine or not impostor:
+        raise InputError(
+            f"expected recordings of enrolled persons that are not enrolled themselves, and two "
+            f"persons; found {len(genuine)} genuine and {len(impostor)} impostor distances")
+    is_genuine = np.arange(len(genuine) + len(impostor)) < len(genuine)
+    scores = -np.array([*genuine, *impostor])
+    curve = roc_curve(is_genuine, scores, drop_intermediate=False)
+    false, true, thresholds = (values[1:] for values in curve)  # the first accepts nothing
+    return {"threshold": -thresholds, "FAR": false, "FRR": 1 - true}

@@ -1,0 +1,31 @@
+"""Checkpoints of small models with random weights, as training scripts leave them."""
+
+from pathlib import Path
+
+import torch
+
+from engine import checkpoint
+from engine.settings import SETTINGS
+from models.age import AGE
+from models.simmc import SimMC
+from models.smsge import SMSGE
+from models.statistics import Statistics
+
+# All of 20 joints, as data set IAS has.
+MODELS = {
+    "SimMC": lambda: SimMC(60, 16), "statistics": lambda: Statistics(20, 16, 8),
+    "AGE": lambda: AGE(20, 8), "SM-SGE": lambda: SMSGE(20, 4, heads=2, hidden=4)
+}
+
+
+def write(path: Path, method: str, **content) -> Path:
+    """Write best.pt of a method's model; content: what it says otherwise. Returns the path."""
+    torch.manual_seed(0)
+    model = MODELS[method]()
+    for buffer in ("mean", "deviation") if method == "statistics" else ():
+        getattr(model.statistics, buffer).uniform_(0.5, 1.5)
+    about = {"dataset": "IAS", "probe": "A", "length": 6, "protocol": "full", "seed": 0}
+    about |= {"settings": vars(SETTINGS[method]()), "epoch": 1, "figures": {}}
+    weights = {"model": model.state_dict(), "arguments": model.arguments}
+    checkpoint.save(path, {"method": method, **about, **weights, **content})
+    return path

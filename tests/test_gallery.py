@@ -1,0 +1,187 @@
+"""gallery.py as a user runs it, and error rates against plain counts."""
+
+import json
+
+import numpy as np
+import pytest
+from checkpoints import write
+from commands import error_of, run
+
+import data
+import skeleton_reid
+from common.files import hold
+from reid.open_set import error_rates
+from skeleton_reid import Gallery
+
+PERSONS, RECORDINGS = 6, 3
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with encoder.pt and recordings <person>/<number>.npy of six random persons."""
+    write(tmp_path / "encoder.pt", "SimMC")
+    rng = np.random.RandomState(0)
+    for person in range(PERSONS):
+        pose = rng.normal(size=(20, 3))
+        (tmp_path / f"p{person}").mkdir()
+        for number in range(RECORDINGS):
+            frames = pose + rng.normal(scale=0.5, size=(25, 20, 3))
+            np.save(tmp_path / f"p{person}" / f"{number}.npy", frames)
+    return tmp_path
+
+
+@pytest.fixture
+def people(folder):
+    """The file of a gallery with the first recording of the first four persons."""
+    path = folder / "people.gallery"
+    files = [folder / f"p{person}" / "0.npy" for person in range(4)]
+    assert run("gallery", "add", path, *files, "--checkpoint", folder / "encoder.pt") == 0
+    return path
+
+
+def recordings(folder, persons, numbers):
+    return [folder / f"p{person}" / f"{number}.npy" for person in persons for number in numbers]
+
+
+def test_add_list_remove(folder, people, capsys):
+    assert run("gallery", "add", people, folder / "p5" / "0.npy", folder / "p5" / "1.npy") == 0
+    assert run("gallery", "add", people, folder / "p4" / "0.npy", "--name", "Eva Ö") == 0
+    assert run("gallery", "remove", people, "--name", "p1") == 0
+    capsys.readouterr()
+    assert run("gallery", "list", people) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert "5 persons, 6 recordings, threshold inf, SimMC on IAS, f = 6" in first
+    assert lines == ["p0  1", "p2  1", "p3  1", "p5  2", "Eva Ö  1"]
+
+
+def test_answers_are_those_of_python(folder, people, capsys):
+    files = recordings(folder, range(PERSONS), [1])
+    capsys.readouterr()
+    assert run("gallery", "identify", people, *files) == 0
+    gallery = Gallery.load(people)
+    lines = capsys.readouterr().out.splitlines()
+    for file, line in zip(files, lines, strict=True):
+        matches = gallery.identify(np.load(file))
+        near = (f"{name} {distance:.3f} ({votes:.0%})" for name, distance, votes in matches)
+        assert line == f"{file}: {matches[0].name}; nearest {', '.join(near)}"
+    assert [line.split(": ")[1][:3] for line in lines[:4]] == ["p0;", "p1;", "p2;", "p3;"]
+    gallery.threshold = 0.0
+    gallery.save(people)
+    assert run("gallery", "identify", people, files[0]) == 0
+    assert f"{files[0]}: nobody; nearest p0 " in capsys.readouterr().out
+
+
+def test_calibrate(folder, people, capsys):
+    files = recordings(folder, range(PERSONS), range(RECORDINGS))  # 4 of them are enrolled
+    picture = folder / "rates.png"
+    words = "--far", 0.2, "--picture", picture
+    assert run("gallery", "calibrate", people, *files, *words) == 0
+    printed = capsys.readouterr().out
+    assert "8 genuine, 14 impostor distances" in printed
+    encoder, gallery = skeleton_reid.load(folder / "encoder.pt"), Gallery.load(people)
+    genuine, impostor = [], []
+    for person in range(PERSONS):
+        for number in range(RECORDINGS):
+            frames = np.load(folder / f"p{person}" / f"{number}.npy")
+            if person < 4 and number == 0:
+                continue
+            distances = np.linalg.norm(gallery.features.astype(float) - encoder(frames), axis=1)
+            genuine += [distances[person]] if person < 4 else []
+            impostor.append(np.delete(distances, person if person < 4 else []).min())
+    threshold = gallery.threshold
+    reached = np.mean(np.array(impostor) <= threshold + 1e-9)
+    larger = min(x for x in genuine + impostor if x > threshold + 1e-9)
+    assert reached <= 0.2 < np.mean(np.array(impostor) <= larger + 1e-9)
+    refused = np.mean(np.array(genuine) > threshold + 1e-9)
+    row = f"{100 * reached:7.1f} {100 * refused:7.1f} {threshold:10.4f}  kept"
+    assert row in printed.splitlines()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert gallery.identify(np.load(folder / "p0" / "1.npy"))[0].name == "p0"
+    assert gallery.identify(np.load(folder / "p4" / "0.npy") * 3) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_error_rates_are_counts(seed):
+    rng = np.random.RandomState(seed)
+    genuine, impostor = rng.randint(6, size=9) / 2, rng.randint(3, 9, size=14) / 2
+    rates = error_rates(genuine.tolist(), impostor.tolist())
+    assert (np.diff(rates["threshold"]) > 0).all()
+    assert set(rates["threshold"]) == {*genuine, *impostor}
+    expected = [(impostor <= t).mean() for t in rates["threshold"]]
+    np.testing.assert_allclose(rates["FAR"], expected)
+    expected = [(genuine > t).mean() for t in rates["threshold"]]
+    np.testing.assert_allclose(rates["FRR"], expected)
+
+
+def test_a_data_set(folder, write_dataset, capsys):
+    rng = np.random.RandomState(1)
+    parts = write_dataset(folder / "data", "IAS", 6, persons=5, windows=6, rng=rng, noise=0.5)
+    for part in parts.values():
+        np.save(part.recording_id, np.repeat(np.arange(10), 3))  # two of each person
+    where = "--dataset", "IAS", "--data", folder / "data"
+    path, checkpoint = folder / "ias.gallery", ("--checkpoint", folder / "encoder.pt")
+    words = "--persons", 3, "--recordings", 1
+    assert run("gallery", "add", path, *where, *checkpoint, *words) == 0
+    gallery = Gallery.load(path)
+    assert gallery.names == ["0", "1", "2"]
+    windows = data.load("IAS", "A", 6, folder / "data", train=False).gallery.skeletons
+    expected = [gallery.encoder.encode(windows[6 * n:6 * n + 3]).mean(axis=0) for n in range(3)]
+    np.testing.assert_allclose(gallery.features, expected, atol=1e-6)
+    assert run("gallery", "calibrate", path, *where, "--persons", 3, "--far", 0) == 0
+    assert "3 genuine, 3 impostor distances" in capsys.readouterr().out
+    assert run("gallery", "identify", path, *where) == 0
+    *lines, enrolled, other = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    answers = [line.split(": ")[1].split(";")[0] for line in lines]
+    persons = [str(number // 2) for number in range(10)]
+    own = [(a, p) for a, p in zip(answers, persons, strict=True) if p in gallery.names]
+    right, refused = np.mean([a == p for a, p in own]), np.mean([a == "nobody" for a, _ in own])
+    assert f"enrolled persons, 6 recordings: identified {right:.1%}" in enrolled
+    assert f"rejected {refused:.1%}" in enrolled
+    accepted = np.mean([answer != "nobody" for answer in answers[6:]])
+    assert f"other persons, 4 recordings: identified 0.0%, misnamed {accepted:.1%}" in other
+    parts["A"].recording_id.unlink()
+    assert "recording_id" in error_of(capsys, "gallery", "identify", path, *where)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [("add people.gallery p4/0.npy bad.npy", "bad.npy: expected a recording"),
+     ("add people.gallery text.npy", "text.npy: expected a recording"),
+     ("add people.gallery objects.npy", "objects.npy: expected a recording"),
+     ("add people.gallery none.npy", "none.npy"),
+     ("add people.gallery", "either files or --dataset"),
+     ("identify people.gallery bad.npy --dataset IAS", "either files or --dataset"),
+     ("remove people.gallery", "expected the name"),
+     ("remove people.gallery --name p9", "found 'p9'"),
+     ("calibrate people.gallery p0/0.npy", "found 0 genuine and 0 impostor"),
+     ("calibrate people.gallery p0/1.npy --picture a.txt", "expected .pdf"),
+     ("add new.gallery p0/0.npy", "no gallery at new.gallery"),
+     ("identify encoder.pt p0/0.npy", "expected a gallery"),
+     ("identify text.npy p0/0.npy", "not a readable gallery")])
+def test_wrong_use_changes_nothing(folder, people, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(folder)
+    before = people.read_bytes()
+    np.save("bad.npy", np.zeros((25, 19, 3)))
+    np.save("objects.npy", np.array([{}], dtype=object))
+    (folder / "text.npy").write_text("anna")
+    assert message in error_of(capsys, "gallery", *words.split())
+    assert people.read_bytes() == before
+
+
+def test_one_process_at_a_time(folder, people, capsys):
+    lock = hold(people.with_name(".people.gallery.lock"))
+    error = error_of(capsys, "gallery", "add", people, folder / "p4" / "0.npy")
+    assert "another process is at work" in error
+    assert run("gallery", "list", people) == 0
+    lock.release()
+    assert run("gallery", "add", people, folder / "p4" / "0.npy") == 0
+
+
+def test_an_encoder_that_has_moved(folder, people, capsys):
+    (folder / "encoder.pt").rename(folder / "moved.pt")
+    assert "no checkpoint at" in error_of(capsys, "gallery", "list", people)
+    words = people, folder / "p4" / "0.npy", "--checkpoint", folder / "moved.pt"
+    assert run("gallery", "add", *words) == 0
+    assert run("gallery", "list", people) == 0
+    assert json.loads(str(np.load(people)["header"]))["names"][-1] == "p4"

@@ -1,0 +1,297 @@
+"""skeleton_reid from Python: features of recordings and galleries, against plain versions."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tf_writer
+import torch
+from checkpoints import MODELS, write
+
+import skeleton_reid
+from engine import checkpoint
+from engine.encoding import encode_set, load_model
+from reid import open_set
+from skeleton_reid import Gallery, InputError
+
+FRAMES = np.random.RandomState(1).normal([0, 0, 3], size=(20, 20, 3))
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory):
+    """An encoder of every method, by name."""
+    folder = tmp_path_factory.mktemp("encoders")
+    return {m: skeleton_reid.load(write(folder / f"{m}.pt", m), "cpu") for m in MODELS}
+
+
+@pytest.fixture
+def people(encoders):
+    """A gallery of three persons, the first two with two recordings each, by random frames."""
+    gallery, rng = Gallery(encoders["SimMC"]), np.random.RandomState(2)
+    for name in ("anna", "ben", "anna", "ben", "carl"):
+        gallery.add(name, rng.normal(size=(30, 20, 3)))
+    return gallery
+
+
+@pytest.mark.parametrize("method", MODELS)
+@pytest.mark.parametrize("step", [1, 3, 7])
+def test_windows_are_those_of_a_loop(encoders, method, step):
+    encoder = encoders[method]
+    expected = []
+    for first in range(0, 15, step):
+        window = FRAMES[first:first + 6]
+        window = window - window[:, :1] if method != "AGE" else window  # its settings say so
+        expected.append(encode_set(encoder.model, window[None].astype(np.float32))[0].numpy())
+    found = encoder.windows(FRAMES, step)
+    assert found.dtype == np.float32 and found.shape == (len(expected), encoder.size)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(encoder(FRAMES), encoder.windows(FRAMES, 3).mean(axis=0))
+
+
+def test_kinds_of_numbers(encoders):
+    encoder, frames = encoders["SimMC"], np.round(FRAMES * 100)
+    expected = encoder(frames)
+    kinds = [
+        frames.astype(np.float32),
+        frames.astype(np.int16),
+        frames.tolist(),
+        torch.from_numpy(frames),
+        np.asfortranarray(frames),
+        np.repeat(frames, 2, 0)[::2]
+    ]
+    for kind in kinds:
+        np.testing.assert_array_equal(encoder(kind), expected)
+    assert expected.shape == (16,)
+
+
+def test_only_centred_features_forget_where_somebody_stands(encoders):
+    moved = FRAMES + np.array([1, 2, 3])
+    for method, encoder in encoders.items():
+        assert np.allclose(encoder(moved), encoder(FRAMES), atol=1e-4) == (method != "AGE")
+
+
+@pytest.mark.parametrize(("frames", "message"),
+                         [(FRAMES[:5], "at least 6 frames.* found 5"),
+                          (FRAMES[:, :19], r"\(T, 20, 3\).*\(20, 19, 3\)"),
+                          (FRAMES[:, :, :2], r"found \(20, 20, 2\)"),
+                          (FRAMES[None], r"found \(1, 20, 20, 3\)"),
+                          (np.where(FRAMES > 4, np.nan, FRAMES), r"found \d+ NaN"),
+                          (FRAMES * 1e12, "too large"), (FRAMES + 1j, "complex"),
+                          ("frames.npy", "<U10"), ([[1, 2], [3]], "inhomogeneous"),
+                          (None, "dtype..O")])
+def test_frames_that_are_refused(encoders, frames, message):
+    with pytest.raises(InputError, match=message) as error:
+        encoders["SimMC"](frames)
+    assert "\n" not in str(error.value)
+
+
+def test_step_is_refused(encoders):
+    with pytest.raises(InputError, match="a step of at least 1, found 20 and 0"):
+        encoders["SimMC"].windows(FRAMES, 0)
+
+
+def test_what_an_encoder_says_of_itself(tmp_path):
+    about = {"knows": "tracklets", "data": {"simulated": True}}
+    encoder = skeleton_reid.load(str(write(tmp_path / "a.pt", "statistics", **about)))
+    assert str(encoder) == "statistics on IAS (simulated), f = 6, knows tracklets"
+    assert (encoder.joints, encoder.length, encoder.size, encoder.centred) == (20, 6, 8, True)
+
+
+def test_checkpoints_of_a_run_say_whether_their_data_are_simulated(once):
+    train, _ = once("SimMC", "--epochs", 1)
+    assert skeleton_reid.load(train.path("best.pt")).simulated is False
+
+
+def test_an_authors_checkpoint(tmp_path):
+    model = MODELS["SimMC"]()
+    layers = zip(("dense", "dense_1"), model.encoder, strict=True)
+    variables = {f"SimMC/{name}/kernel": layer.weight.detach().numpy().T for name, layer in layers}
+    variables |= {f"SimMC/{name}/bias": np.zeros(16, np.float32) for name in ("dense", "dense_1")}
+    variables |= {"Variable": np.eye(16, dtype=np.float32), "Variable_1": np.zeros(16, np.float32)}
+    for name in ("IAS/A/best.ckpt", "mine.ckpt"):
+        tf_writer.write(tmp_path / name, variables)
+    encoder = skeleton_reid.load(tmp_path / "IAS" / "A" / "best.ckpt")
+    window = torch.from_numpy(FRAMES[:6] - FRAMES[:6, :1]).float()
+    expected = model.encode(window[None]).mean(dim=1)[0].detach()
+    np.testing.assert_allclose(encoder(FRAMES[:6]), expected, rtol=1e-5, atol=1e-6)
+    again = skeleton_reid.load(tmp_path / "mine.ckpt", dataset="IAS", length=4)
+    assert (again.length, again.digest) == (4, encoder.digest)
+    gallery = Gallery(again)
+    gallery.save(tmp_path / "people.gallery")
+    assert Gallery.load(tmp_path / "people.gallery").encoder.length == 4
+    with pytest.raises(InputError, match="expected --dataset"):
+        skeleton_reid.load(tmp_path / "mine.ckpt")
+
+
+@pytest.mark.parametrize(("content", "message"),
+                         [({"source": "AGE"}, "expected frame features of AGE"),
+                          ({"arguments": {"inputs": 75, "H": 16}}, "do not fit")])
+def test_checkpoints_that_are_refused(tmp_path, content, message):
+    with pytest.raises(InputError, match=message):
+        skeleton_reid.load(write(tmp_path / "a.pt", "SimMC", **content))
+    with pytest.raises(InputError, match="no checkpoint at"):
+        skeleton_reid.load(tmp_path / "b.pt")
+
+
+def test_nearest_is_that_of_a_loop(people):
+    windows = people.encoder.windows(FRAMES)
+    mean = windows.mean(axis=0)
+    distances = {}
+    for name, feature in zip(people.names, people.features, strict=True):
+        distance = float(np.linalg.norm(mean.astype(float) - feature))
+        distances[name] = min(distance, distances.get(name, np.inf))
+    order = sorted(distances, key=distances.get)
+    found = people.nearest(windows)
+    assert [match.name for match in found] == order
+    assert [match.distance for match in found] == pytest.approx([distances[n] for n in order])
+    own = {name: [] for name in order}
+    for match in found:  # of each person, the nearest recording gets the votes
+        rows = [f for n, f in zip(people.names, people.features, strict=True) if n == match.name]
+        own[match.name] = min(rows, key=lambda row: np.linalg.norm(mean.astype(float) - row))
+    votes = dict.fromkeys(order, 0)
+    for window in windows:
+        votes[min(order, key=lambda name: np.linalg.norm(window - own[name]))] += 1
+    assert [match.votes for match in found] == [votes[name] / len(windows) for name in order]
+
+
+@pytest.mark.parametrize("count", [1, 3, 50])
+def test_search_is_the_same_without_faiss(monkeypatch, count):
+    pytest.importorskip("faiss")
+    rng = np.random.RandomState(count)
+    for rows in (rng.normal(size=(300, 9)), rng.randint(3, size=(300, 3)),
+                 np.tile(rng.normal(size=(7, 9)), (40, 1)), rng.normal(size=(2, 4))):
+        rows = rows.astype(np.float32)
+        query = rows[0] if count == 3 else rows.mean(axis=0)
+        found = open_set.nearest_rows(query, rows, count)
+        with monkeypatch.context() as patch:
+            patch.setattr(open_set, "faiss", None)
+            plain = open_set.nearest_rows(query, rows, count)
+        distances = np.linalg.norm(rows.astype(float) - query, axis=1)
+        expected = sorted(range(len(rows)), key=lambda n: (distances[n], n))[:count]
+        for numbers, values in (found, plain):
+            assert numbers.tolist() == expected
+            np.testing.assert_allclose(values, distances[expected], rtol=1e-12)
+        assert found[1].tolist() == plain[1].tolist()
+
+
+def test_of_equals_the_first_enrolled_is_named(encoders):
+    gallery = Gallery(encoders["SimMC"])
+    for name in ("zoe", "adam", "zoe"):
+        gallery.add(name, FRAMES)
+    assert gallery.identify(FRAMES) == [("zoe", 0.0, 1.0), ("adam", 0.0, 0.0)]
+
+
+def test_nobody(people):
+    nearest, *_ = people.identify(FRAMES)
+    people.threshold = nearest.distance
+    assert people.identify(FRAMES)[0] == nearest
+    people.threshold = np.nextafter(nearest.distance, 0)
+    assert people.identify(FRAMES) == []
+    people.threshold = np.inf
+    for name in set(people.names):
+        people.remove(name)
+    with pytest.raises(InputError, match="nobody is enrolled"):
+        people.identify(FRAMES)
+
+
+def test_remove(people):
+    kept = people.features[[1, 3, 4]]
+    people.remove("anna")
+    assert people.names == ["ben", "ben", "carl"]
+    np.testing.assert_array_equal(people.features, kept)
+    with pytest.raises(InputError, match="found 'bne'"):
+        people.remove("bne")
+    for name in ("", " ", "a\nb", 7):
+        with pytest.raises(InputError, match="expected a name"):
+            people.add(name, FRAMES)
+
+
+def test_files(people, tmp_path):
+    path, people.threshold = tmp_path / "new" / "people.gallery", 0.25
+    people.add("日本 'x'", FRAMES)
+    people.save(str(path))
+    again = Gallery.load(path)
+    assert (again.names, again.threshold) == (people.names, 0.25)
+    np.testing.assert_array_equal(again.features, people.features)
+    assert again.nearest(people.encoder.windows(FRAMES))[0][:2] == ("日本 'x'", 0.0)
+    empty = Gallery(people.encoder)
+    empty.save(path)
+    assert Gallery.load(path).names == []
+
+
+def test_damaged_files(people, tmp_path):
+    path = tmp_path / "people.gallery"
+    people.save(path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 37):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1:])
+        try:
+            found = Gallery.load(path, people.encoder)
+        except InputError as error:
+            assert "\n" not in str(error)
+        else:  # a byte that nobody reads, such as a date
+            assert found.names == people.names
+            np.testing.assert_array_equal(found.features, people.features)
+    for content in (b"", whole[:-30], b"no archive", whole[:len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="not a readable gallery"):
+            Gallery.load(path)
+    np.savez(path.with_suffix(".npz"), header=np.array("{}"), features=people.features)
+    with pytest.raises(InputError, match="expected a gallery"):
+        Gallery.load(path.with_suffix(".npz"))
+    with pytest.raises(InputError, match="no gallery at"):
+        Gallery.load(tmp_path / "none")
+
+
+def test_a_gallery_wants_its_own_encoder(people, encoders, tmp_path):
+    path, checkpoint_path = tmp_path / "people.gallery", tmp_path / "SimMC.pt"
+    encoder = skeleton_reid.load(write(checkpoint_path, "SimMC"))
+    gallery = Gallery(encoder)
+    gallery.add("anna", FRAMES)
+    gallery.save(path)
+    with pytest.raises(InputError, match="other weights"):
+        Gallery.load(path, encoders["AGE"])
+    checkpoint_path.rename(tmp_path / "moved.pt")
+    with pytest.raises(InputError, match="no checkpoint at"):
+        Gallery.load(path)
+    moved = Gallery.load(path, skeleton_reid.load(tmp_path / "moved.pt"))
+    assert moved.identify(FRAMES)[0][:2] == ("anna", 0.0)
+
+
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def add_and_die(path: Path, gallery: Gallery, module, name: str, after: bool) -> None:
+    """Enrol a recording and die when a function is called, or when it has done its work."""
+    original = getattr(module, name)
+    setattr(module, name, (lambda *a, **k: kill(original(*a, **k))) if after else kill)
+    gallery.add("dora", FRAMES)
+    gallery.save(path)
+
+
+@pytest.mark.parametrize(("module", "name"), [(np, "savez"), (os, "fsync"), (Path, "replace")])
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_while_adding(people, tmp_path, module, name, after):
+    path = tmp_path / "people.gallery"
+    people.save(path)
+    old = path.read_bytes()
+    words = path, people, module, name, after
+    process = multiprocessing.get_context("fork").Process(target=add_and_die, args=words)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    names = Gallery.load(path, people.encoder).names
+    if (name, after) == ("replace", True):
+        assert names == [*people.names, "dora"]
+    else:
+        assert path.read_bytes() == old
+
+
+def test_weights_are_those_of_the_checkpoint(encoders, tmp_path):
+    path = write(tmp_path / "a.pt", "SM-SGE")
+    model, _ = load_model(path, 20, 6, torch.device("cpu"))
+    assert encoders["SM-SGE"].digest == checkpoint.weights_digest(model)
