@@ -10,14 +10,13 @@ what it was made of. It needs `pip install onnx onnxruntime`.
 
 import io
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.command_line import add_options, option, output_file, script_parser
+from common.command_line import output_file, script_parser
 from common.errors import InputError, run_command
 from common.files import write_whole
 from engine.encoding import method_of
@@ -32,15 +31,6 @@ except ImportError:
 BATCHES = (1, 2, 7, 64)  # windows that are compared
 TOLERANCE = 1e-5  # of a feature, or of the largest if that is above 1
 DATA = {True: "simulated", False: "real", None: "not known"}
-
-
-@dataclass(frozen=True)
-class Options:
-    """Export."""
-
-    onnx: Path | None = option(None, "the file to write", type=output_file, metavar="FILE")
-    dataset: str | None = option(None, "of an authors' checkpoint whose path does not say it")
-    checkpoint: Path = Path()
 
 
 class Graph(nn.Module):
@@ -88,15 +78,11 @@ def convert(encoder: Encoder) -> "onnx.ModelProto":
 def main() -> None:
     parser = script_parser(__doc__)
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    add_options(parser, Options)
-    options = Options(**vars(parser.parse_args()))
-    if options.onnx is None:
-        raise InputError("expected --onnx with the file to write")
+    parser.add_argument("--onnx", type=output_file, required=True, metavar="FILE")
+    options = parser.parse_args()
     if onnx is None:
-        raise InputError(
-            "the packages onnx and onnxruntime are missing: pip install onnx onnxruntime")
-    published = {"dataset": options.dataset} if options.dataset else {}
-    encoder = load(options.checkpoint, "cpu", **published)
+        raise InputError("expected the packages of ONNX: pip install onnx onnxruntime")
+    encoder = load(options.checkpoint, "cpu")
     content = convert(encoder).SerializeToString()
     write_whole(options.onnx, lambda file: file.write(content))
     print(f"{options.onnx}: {encoder}; {encoder.size} features, equal to PyTorch's")

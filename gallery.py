@@ -24,14 +24,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import data
-from common.command_line import add_options, option, script_parser
+from common.command_line import add_options, option, output_file, script_parser
 from common.errors import InputError, run_command
 from common.files import hold, write_whole
 from common.numbers import positive_int, share
 from data import datasets
 from reid.open_set import error_rates
 from skeleton_reid import Encoder, Gallery, load
-from tools.attention import picture_file
 
 SAME = 1e-5  # distance up to which a recording is itself enrolled
 OUTCOMES = ("identified", "misnamed", "rejected")
@@ -51,7 +50,8 @@ class Options:
     persons: int | None = option(None, "the first N of the data set", type=positive_int)
     recordings: int | None = option(None, "the first N of each person", type=positive_int)
     far: float = option(0.01, "largest false acceptance rate", type=share)
-    picture: Path | None = option(None, "both error rates by threshold", type=picture_file)
+    picture: Path | None = option(None, "both error rates by threshold", type=output_file,
+                                  metavar="FILE.png")
     command: str = ""
     gallery: Path = Path()
     files: tuple[Path, ...] = ()
@@ -183,7 +183,7 @@ def draw(path: Path, rates: dict[str, np.ndarray], people: Gallery) -> None:
     axes.axvline(people.threshold, color="grey", linestyle="--", label="threshold")
     axes.set(xlabel="distance", ylabel="%", title=str(people.encoder))
     axes.legend()
-    write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower()))
+    write_whole(path, lambda file: figure.savefig(file, format="png"))
 
 
 COMMANDS = {

@@ -27,7 +27,8 @@ from common.files import read_arrays, write_whole
 from data import datasets
 from data.files import LARGEST_COORDINATE
 from engine import checkpoint
-from engine.encoding import encode_set, is_centred, load_model, settings_of
+from engine.encoding import encode_set, is_centred, load_model
+from engine.settings import settings_of
 from reid.open_set import nearest_rows
 from tensorflow_v1.convert import PublishedOptions, open_checkpoint
 
@@ -40,8 +41,8 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
     """The encoder of a checkpoint: best.pt of a run, or a TensorFlow one of the authors.
 
     published: what the authors' files do not tell, by the names of evaluate.py's options: length,
-    encoder, set, and dataset unless the path has its name (docs/6-formats.md). InputError for a
-    file without an encoder, and for one that reads another model's features.
+    set, and dataset unless the path has its name (docs/6-formats.md). InputError for a file without
+    an encoder, and for one that reads another model's features.
     """
     named = [{"dataset": name} for name in datasets.DATASETS if name in str(path)]
     options = PublishedOptions(**(named[0] if len(named) == 1 else {}) | published)
