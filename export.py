@@ -8,16 +8,20 @@ file is left in its place if the features of random windows are those of PyTorch
 what it was made of. It needs `pip install onnx onnxruntime`.
 """
 
+from common.errors import run_command
+from engine.options import parse_export
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(lambda: parse_export(__doc__))
+
 import io
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.command_line import output_file, script_parser
-from common.errors import InputError, run_command
+from common.errors import InputError
 from common.files import write_whole
 from engine.encoding import method_of
 from skeleton_reid import Encoder, load
@@ -76,10 +80,7 @@ def convert(encoder: Encoder) -> "onnx.ModelProto":
 
 
 def main() -> None:
-    parser = script_parser(__doc__)
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("--onnx", type=output_file, required=True, metavar="FILE")
-    options = parser.parse_args()
+    options = parse_export(__doc__)
     if onnx is None:
         raise InputError("expected the packages of ONNX: pip install onnx onnxruntime")
     encoder = load(options.checkpoint, "cpu")

@@ -14,20 +14,23 @@ that: for recordings that are not enrolled, the distance to their own person is 
 nearest other person an impostor's.
 """
 
+from common.errors import run_command
+from engine.options import GALLERY_COMMANDS, GalleryOptions, parse_gallery
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(lambda: parse_gallery(__doc__))
+
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 import data
-from common.command_line import add_options, option, output_file, script_parser
-from common.errors import InputError, run_command
+from common.errors import InputError
 from common.files import hold, write_whole
-from common.numbers import positive_int, share
 from data import datasets
 from reid.open_set import error_rates
 from skeleton_reid import Encoder, Gallery, load
@@ -37,33 +40,8 @@ OUTCOMES = ("identified", "misnamed", "rejected")
 SHOWN = (0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false acceptance rates in the table
 
 
-@dataclass(frozen=True)
-class Options:
-    """Gallery."""
-
-    checkpoint: Path | None = option(None, "encoder of a new gallery, or where it has moved",
-                                     type=Path, metavar="FILE")
-    name: str | None = option(None, "person of the files, or to remove")
-    dataset: str | None = option(None, "preprocessed data set", choices=tuple(datasets.DATASETS))
-    probe: str | None = option(None, "its test split: probe, A, Walking ...")
-    data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
-    persons: int | None = option(None, "the first N of the data set", type=positive_int)
-    recordings: int | None = option(None, "the first N of each person", type=positive_int)
-    far: float = option(0.01, "largest false acceptance rate", type=share)
-    picture: Path | None = option(None, "both error rates by threshold", type=output_file,
-                                  metavar="FILE.png")
-    command: str = ""
-    gallery: Path = Path()
-    files: tuple[Path, ...] = ()
-
-
 def main() -> None:
-    parser = script_parser(__doc__)
-    parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("gallery", type=Path, metavar="GALLERY")
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE.npy")
-    add_options(parser, Options)
-    options = Options(**vars(parser.parse_args()))
+    options = parse_gallery(__doc__)
     file, changes = options.gallery, options.command in ("add", "remove", "calibrate")
     with ExitStack() as stack:
         if changes:  # of two processes one would lose what the other has added
@@ -71,13 +49,13 @@ def main() -> None:
         encoder = load(options.checkpoint) if options.checkpoint else None
         is_new = options.command == "add" and encoder and not file.exists()
         people = Gallery(encoder) if is_new else Gallery.load(file, encoder)
-        COMMANDS[options.command](people, options)
+        DONE_BY[options.command](people, options)
         if changes:
             people.save(file)
             print(f"{file}: {people}")
 
 
-def recordings(encoder: Encoder, options: Options,
+def recordings(encoder: Encoder, options: GalleryOptions,
                part: str) -> Iterator[tuple[str, str, np.ndarray]]:
     """Title, person and window features (N, d) of every recording that is named.
 
@@ -95,7 +73,7 @@ def recordings(encoder: Encoder, options: Options,
         yield from stored_recordings(encoder, options, part)
 
 
-def stored_recordings(encoder: Encoder, options: Options,
+def stored_recordings(encoder: Encoder, options: GalleryOptions,
                       part: str) -> Iterator[tuple[str, str, np.ndarray]]:
     """The same of a preprocessed data set."""
     probe = options.probe or next(iter(datasets.get(options.dataset).gallery_of))
@@ -113,24 +91,24 @@ def stored_recordings(encoder: Encoder, options: Options,
             yield f"{options.dataset} recording {number}", str(label), encoder.encode(own)
 
 
-def add(people: Gallery, options: Options) -> None:
+def add(people: Gallery, options: GalleryOptions) -> None:
     """Enrol recordings: all of them, or none if one is bad."""
     for _, name, windows in recordings(people.encoder, options, "gallery"):
         people.add_features(name, windows)
 
 
-def remove(people: Gallery, options: Options) -> None:
+def remove(people: Gallery, options: GalleryOptions) -> None:
     """Remove the person --name."""
     people.remove(options.name or "")
 
 
-def show(people: Gallery, options: Options) -> None:
+def show(people: Gallery, options: GalleryOptions) -> None:
     """Print who is enrolled, with how many recordings."""
     lines = (f"{name}  {count}" for name, count in Counter(people.names).items())
     print(f"{options.gallery}: {people}", *lines, sep="\n")
 
 
-def identify(people: Gallery, options: Options) -> None:
+def identify(people: Gallery, options: GalleryOptions) -> None:
     """Print who each recording is; for a data set also how often that is right.
 
     FRR is the share of the enrolled persons' recordings that are rejected, FAR that of the other
@@ -151,7 +129,7 @@ def identify(people: Gallery, options: Options) -> None:
         print(f"{kind} persons, {tally.total()} recordings: {words}")
 
 
-def calibrate(people: Gallery, options: Options) -> None:
+def calibrate(people: Gallery, options: GalleryOptions) -> None:
     """Set the largest threshold whose FAR is at most --far; print and draw both error rates."""
     genuine, impostor, persons = [], [], len(set(people.names))
     for _, person, windows in recordings(people.encoder, options, "gallery"):
@@ -186,9 +164,7 @@ def draw(path: Path, rates: dict[str, np.ndarray], people: Gallery) -> None:
     write_whole(path, lambda file: figure.savefig(file, format="png"))
 
 
-COMMANDS = {
-    "add": add, "remove": remove, "list": show, "identify": identify, "calibrate": calibrate
-}
+DONE_BY = dict(zip(GALLERY_COMMANDS, (add, remove, show, identify, calibrate), strict=True))
 
 if __name__ == "__main__":
     run_command(main, go_on="run again")

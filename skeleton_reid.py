@@ -28,9 +28,10 @@ from data import datasets
 from data.files import LARGEST_COORDINATE
 from engine import checkpoint
 from engine.encoding import encode_set, is_centred, load_model
+from engine.options import PublishedOptions
 from engine.settings import settings_of
 from reid.open_set import nearest_rows
-from tensorflow_v1.convert import PublishedOptions, open_checkpoint
+from tensorflow_v1.convert import open_checkpoint
 
 __all__ = ["Encoder", "Gallery", "InputError", "Match", "load"]
 FORMAT = "skeleton-reid gallery 1"

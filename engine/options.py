@@ -2,6 +2,7 @@
 into one frozen object, in which data set, probe, length and settings are resolved.
 """
 
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 from common.command_line import add_options, device_name, option, output_file, script_parser
 from common.errors import InputError
-from common.numbers import positive_int, seed_number
+from common.numbers import positive_int, seed_number, share
 from data import datasets
 from data.descriptors import DESCRIPTORS
 from engine.settings import PROTOCOLS, SETTINGS, choose
@@ -120,6 +121,27 @@ class EvaluationOptions(PublishedOptions):
     epochs: int | None = option(None, "of the LSTMs, at most", type=positive_int, metavar="N")
 
 
+GALLERY_COMMANDS = ("add", "remove", "list", "identify", "calibrate")
+
+
+@dataclass(frozen=True)
+class GalleryOptions:
+    """Gallery."""
+
+    checkpoint: Path | None = option(None, "the encoder, of a new one", type=Path, metavar="FILE")
+    name: str | None = option(None, "person of the files, or to remove")
+    dataset: str | None = option(None, "recordings of a data set", choices=(*datasets.DATASETS,))
+    probe: str | None = option(None, "its test split: probe, A, Walking, ... (the first)")
+    data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
+    persons: int | None = option(None, "the first N of the data set", type=positive_int)
+    recordings: int | None = option(None, "the first N of each person", type=positive_int)
+    far: float = option(0.01, "largest false acceptance rate", type=share)
+    picture: Path | None = option(None, "of the error rates", type=output_file, metavar="FILE.png")
+    command: str = ""  # one of GALLERY_COMMANDS
+    gallery: Path = Path()
+    files: tuple[Path, ...] = ()
+
+
 Options = TypeVar("Options", bound=TrainingOptions)
 
 
@@ -172,6 +194,24 @@ def parse_evaluation(doc: str) -> EvaluationOptions:
     options = EvaluationOptions(**vars(parser.parse_args()))
     check(options)
     return options
+
+
+def parse_gallery(doc: str) -> GalleryOptions:
+    """The options of gallery.py."""
+    parser = script_parser(doc, "COMMAND GALLERY [FILE.npy ...] [options]")
+    parser.add_argument("command", choices=GALLERY_COMMANDS)
+    parser.add_argument("gallery", type=Path, help="its file")
+    parser.add_argument("files", nargs="*", type=Path, help="recordings (T, J, 3), FILE.npy")
+    add_options(parser, GalleryOptions)
+    return GalleryOptions(**vars(parser.parse_args()))
+
+
+def parse_export(doc: str) -> Namespace:
+    """The options of export.py: checkpoint and onnx, two paths."""
+    parser = script_parser(doc, "CHECKPOINT --onnx FILE")
+    parser.add_argument("checkpoint", type=Path, help="of an encoder")
+    parser.add_argument("--onnx", type=output_file, required=True, help="the file to write")
+    return parser.parse_args()
 
 
 def check(options: EvaluationOptions) -> None:

@@ -20,7 +20,7 @@ from engine import checkpoint
 ROOT = Path(__file__).parent.parent
 SCRIPTS = [
     *(path.name for path in sorted(ROOT.glob("train_*.py"))), "evaluate.py", "preprocess.py",
-    "reproduce.py", "data.simulate"
+    "reproduce.py", "gallery.py", "data.simulate"
 ]  # fmt: skip
 SMALL = {
     "train_simmc": ("--H", 4, "--batch_size", 8),
