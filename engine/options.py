@@ -202,7 +202,7 @@ def parse_gallery(doc: str) -> GalleryOptions:
     parser.add_argument("command", choices=GALLERY_COMMANDS)
     parser.add_argument("gallery", type=Path, help="its file")
     parser.add_argument("files", nargs="*", type=Path, help="recordings (T, J, 3), FILE.npy")
-    add_options(parser, GalleryOptions)
+    add_options(parser, GalleryOptions, first=("checkpoint", "name", "dataset", "far", "picture"))
     return GalleryOptions(**vars(parser.parse_args()))
 
 
