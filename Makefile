@@ -14,10 +14,11 @@ $(SETUP): requirements.txt
 	$(VENV) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-# Simulated KS20, from raw files to two tables. SimMC stops after 30 epochs to keep it short.
+# Simulated KS20, from raw files to two tables and a report. SimMC stops after 30 epochs to keep it short.
 demo: $(DEMO)/Datasets/KS20/6/split.json
 	$(VENV) train_simmc.py --dataset KS20 --probe probe --data $(DEMO)/Datasets --out $(DEMO)/ReID_Models --epochs 30
 	$(VENV) train_statistics.py --dataset KS20 --probe probe --data $(DEMO)/Datasets --out $(DEMO)/ReID_Models
+	$(VENV) visualize.py $(DEMO)/ReID_Models/KS20/probe $(DEMO)/ReID_Models/statistics/KS20/probe --data $(DEMO)/Datasets --out $(DEMO)/report
 
 $(DEMO)/Datasets/KS20/6/split.json: $(DEMO)/raw/.done
 	$(VENV) preprocess.py 6 --dataset KS20 --raw $(DEMO)/raw --out $(DEMO)/Datasets

@@ -36,8 +36,7 @@ from engine.recogniser import Recogniser, Rows, rows_of_tests
 from engine.run import Run
 from engine.settings import AGESettings
 from engine.timer import Timer
-from models.age import AGE, AXES, CLIP, stops
-from tools import attention
+from models.age import AGE, AXES, CLIP, mean_alignment, near_target, stops
 
 VALIDATE_EVERY = 50  # batches of an epoch
 TEST_EVERY = 50  # steps of the recognition network
@@ -73,12 +72,12 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
         epoch = pretraining.reload_encoder(phase, model, options.encoder)
     else:
         epoch = train_encoders(phase, options, model, skeletons, batches)
-    name, test = next(iter(pretraining.tests_of(options.probe, sets).items()))
+    test = next(iter(pretraining.tests_of(options.probe, sets).values()))
     content, figures = {}, {}
     if settings.attention != "none":
-        picture, models = run.path("alignment.png"), {settings.attention: model}
-        drawn = attention.draw(picture, models, test.skeletons, f"{options.dataset} {name}")
-        content["attention"] = drawn[settings.attention]
+        mean = mean_alignment(model, torch.from_numpy(test.skeletons)).cpu()  # (3, f, f)
+        near = near_target(mean, model.target)
+        content["attention"] = {"near_target": near.tolist(), "alignment": mean.tolist()}
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, rng, generator)
     untrained, _ = new_model(options, sets.joints)
@@ -123,8 +122,8 @@ def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tenso
             means = {name: torch.stack(each).mean(dim=0) for name, each in steps.items()}  # (3,)
             losses, line = {name: mean.sum().item() for name, mean in means.items()}, ""
             if model.attention != "none":
-                alignment = attention.mean_alignment(model, skeletons[batches[0]])
-                means["near"] = attention.near_target(alignment, model.target)
+                alignment = mean_alignment(model, skeletons[batches[0]])
+                means["near"] = near_target(alignment, model.target)
                 line = "near " + " ".join(f"{share:.3f}" for share in means["near"])
             row = {
                 f"{name}_{axis}": value.item() for name, mean in means.items()

@@ -24,6 +24,7 @@ AXES = ("x", "y", "z")
 CHOICES = ("zeros", "previous"), ("reverse", "same"), ("LA", "BA", "MBA", "none")
 L2_WEIGHT = 0.02  # lambda_l2 of the released code
 CLIP = 5.0  # gradients, by value
+BATCH = 512  # sequences whose alignment is averaged at a time; bounds memory
 
 # Parameter of an axis -> variable of its published checkpoint. Kernels are our weights transposed.
 _WRAPPER = "decode/decoder/Attention_Wrapper"
@@ -229,6 +230,23 @@ def locality_mask(f: int, target: str = "reverse", device: torch.device | None =
     steps = torch.arange(f, dtype=torch.float64, device=device)
     centre = f - 1 - steps if target == "reverse" else steps
     return torch.exp(-((steps - centre[:, None])**2) / (2 * (f / 2)**2))
+
+
+def near_target(alignment: Tensor, target: str) -> Tensor:
+    """Share of the attention within one frame of the one rebuilt: (3, f, f) -> (3,)."""
+    f = alignment.shape[2]
+    rebuilt = locality_mask(f, target).argmax(dim=1)
+    near = (torch.arange(f) - rebuilt[:, None]).abs() <= 1
+    return (alignment * near.to(alignment)).sum(dim=2).mean(dim=1)
+
+
+@torch.no_grad()
+def mean_alignment(model: AGE, skeletons: Tensor) -> Tensor:
+    """Alignment of each axis averaged over skeletons (N, f, J, 3): (3, f, f)."""
+    device = next(model.parameters()).device
+    parts = skeletons.split(BATCH)
+    sums = [model.encode(part.to(device))["alignment"].sum(dim=1) for part in parts]
+    return torch.stack(sums).sum(dim=0) / len(skeletons)
 
 
 def encoder_states(out: Mapping[str, Tensor], target: str) -> Tensor:

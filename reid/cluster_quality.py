@@ -12,8 +12,12 @@ def figures(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.nda
             tight: bool) -> dict[str, float]:
     """Sizes of two clusterings (N,), and their mutual information (MI, nats; AMI: adjusted) with
     the true persons (N,), noise as one more cluster. tight: also `tightness` of features (N, d).
+
+    Without noise: size, windows of the median cluster; largest, those of the largest; purity, the
+    share of windows whose person is the most frequent one of their cluster.
     """
     from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
+    from sklearn.metrics.cluster import contingency_matrix
 
     row = {"outliers": int((np.stack(clusterings) < 0).any(axis=0).sum())}
     for k, clusters in enumerate(clusterings, start=1):
@@ -21,6 +25,11 @@ def figures(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.nda
         row[f"noise_{k}"] = int((clusters < 0).sum())
         row[f"MI_{k}"] = float(mutual_info_score(persons, clusters))
         row[f"AMI_{k}"] = float(adjusted_mutual_info_score(persons, clusters))
+        if (kept := clusters >= 0).any():
+            counts = contingency_matrix(persons[kept], clusters[kept])  # (persons, clusters)
+            sizes = counts.sum(axis=0)
+            row[f"size_{k}"], row[f"largest_{k}"] = float(np.median(sizes)), int(sizes.max())
+            row[f"purity_{k}"] = float(counts.max(axis=0).sum() / sizes.sum())
     if tight:
         row |= tightness(features, torch.from_numpy(persons).to(features.device))
     return row

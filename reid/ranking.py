@@ -21,13 +21,23 @@ TOP = (1, 5, 10)
 
 def evaluate(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
              released: bool = False) -> dict:
-    """Retrieval figures of features.
+    """Retrieval figures of features; arguments and errors as of `ranks`.
+
+    Returns a dict with top1, top5, top10, mAP (shares in [0, 1]), probes and gallery (counts).
+    Probes whose person is not in the gallery count as misses in top-k and are left out of mAP.
+    """
+    ranked = ranks(probe, probe_ids, gallery, gallery_ids, exclude_self, released)
+    return _figures(*ranked, len(gallery), released)
+
+
+def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
+          released: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Each probe's rank of its nearest match, from 1 on, and its average precision, (P,) float64;
+    inf and NaN if its person is not in the gallery.
 
     probe: (P, d), gallery: (G, d), arrays or tensors; probe_ids: (P,), gallery_ids: (G,) person
     labels. exclude_self: probe and gallery are one set, and a sequence never matches itself.
     released: the released figures for one set instead (docs/5-fidelity.md, self-match).
-    Returns a dict with top1, top5, top10, mAP (shares in [0, 1]), probes and gallery (counts).
-    Probes whose person is not in the gallery count as misses in top-k and are left out of mAP.
     Raises InputError for NaN, empty sets or shapes that do not agree.
     """
     probe, gallery = (torch.as_tensor(x).to(torch.float64) for x in (probe, gallery))
@@ -50,7 +60,7 @@ def evaluate(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
         return d
 
     sizes = (len(probe), len(gallery))
-    return _score(distances, sizes, probe_ids, gallery_ids, exclude_self, released)
+    return _ranks(distances, sizes, probe_ids, gallery_ids, exclude_self, released)
 
 
 def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = False,
@@ -59,13 +69,14 @@ def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = F
     matrix = torch.as_tensor(distances)
     if matrix.ndim != 2 or torch.isnan(matrix).any():
         raise InputError(f"expected distances (P, G) without NaN, found {tuple(matrix.shape)}")
-    sizes = tuple(matrix.shape)
-    return _score(lambda rows: matrix[rows], sizes, probe_ids, gallery_ids, exclude_self, released)
+    where = probe_ids, gallery_ids, exclude_self, released
+    ranked = _ranks(lambda rows: matrix[rows], tuple(matrix.shape), *where)
+    return _figures(*ranked, matrix.shape[1], released)
 
 
-def _score(distances: Callable[[Tensor], Tensor], sizes: tuple[int, int], probe_ids, gallery_ids,
-           exclude_self: bool, released: bool) -> dict:
-    """Figures from the distances (R, G) of some probes (R,) to the gallery. sizes: P, G."""
+def _ranks(distances: Callable[[Tensor], Tensor], sizes: tuple[int, int], probe_ids, gallery_ids,
+           exclude_self: bool, released: bool) -> tuple[np.ndarray, np.ndarray]:
+    """`ranks` from the distances (R, G) of some probes (R,) to the gallery. sizes: P, G."""
     probe_ids, gallery_ids = (torch.as_tensor(x).cpu().numpy() for x in (probe_ids, gallery_ids))
     found = (len(probe_ids), len(gallery_ids))
     if found != sizes:
@@ -88,12 +99,15 @@ def _score(distances: Callable[[Tensor], Tensor], sizes: tuple[int, int], probe_
             if len(columns):
                 of_person = _rank(d[start:stop], ranked[start:stop], columns, skip_first=released)
                 rank[rows[start:stop]], precision[rows[start:stop]] = of_person
-    if released:
-        precision = precision[1:]
-    precision = precision[~np.isnan(precision)]
+    return rank, precision
+
+
+def _figures(rank: np.ndarray, precision: np.ndarray, gallery: int, released: bool) -> dict:
+    known = precision[int(released):]
+    known = known[~np.isnan(known)]
     figures = {f"top{k}": float((rank <= k).mean()) for k in TOP}
-    figures["mAP"] = float(precision.mean()) if len(precision) else 0.0
-    return figures | {"probes": sizes[0], "gallery": sizes[1]}
+    figures["mAP"] = float(known.mean()) if len(known) else 0.0
+    return figures | {"probes": len(rank), "gallery": gallery}
 
 
 def _rank(d: Tensor, ranked: Tensor, columns: Tensor,

@@ -15,7 +15,6 @@ from training import Training
 from common.log import log
 from data import datasets
 from data.layouts import Part, layouts
-from tools import attention
 
 # Small matrices: a second thread costs more than it brings, several times so on a busy machine.
 torch.set_num_threads(1)
@@ -55,17 +54,7 @@ def closed_log() -> Iterator[None]:
 
 
 @pytest.fixture
-def no_pictures(monkeypatch) -> None:
-    """Draw nothing: that takes longer than all the rest of a small run."""
-    _draw_nothing(monkeypatch)
-
-
-def _draw_nothing(monkeypatch) -> None:
-    monkeypatch.setattr(attention, "picture", lambda path, *_: path.touch())
-
-
-@pytest.fixture
-def training(tmp_path, write_dataset, no_pictures) -> Callable[[str], Training]:
+def training(tmp_path, write_dataset) -> Callable[[str], Training]:
     """training("AGE"): the script of a method in a folder of the test's own."""
     return lambda method: Training(method, tmp_path, write_dataset)
 
@@ -78,10 +67,8 @@ def once(tmp_path_factory, write_dataset) -> Callable[..., tuple[Training, dict]
     """
     @cache
     def train(method: str, *arguments: object) -> tuple[Training, dict]:
-        with pytest.MonkeyPatch.context() as patch:
-            _draw_nothing(patch)
-            run = Training(method, tmp_path_factory.mktemp("once"), write_dataset)
-            return run, run(*arguments)
+        run = Training(method, tmp_path_factory.mktemp("once"), write_dataset)
+        return run, run(*arguments)
 
     return train
 

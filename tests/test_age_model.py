@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models import age as paper
-from models.age import AGE, AXES, encoder_states
+from models.age import AGE, AXES, encoder_states, locality_mask, mean_alignment, near_target
 from tests.reference import age as plain_age
 from tests.reference.age import published_gradients, weights_of
 
@@ -178,3 +178,21 @@ def test_copies_start_equal_and_round_trip():
     again.load_state_dict(model.state_dict())
     x = torch.randn(2, 3, 5, 3, generator=torch.Generator().manual_seed(4))
     assert torch.equal(model.losses(x)["total"], again.losses(x)["total"])
+
+
+def test_mean_alignment(monkeypatch):
+    model = AGE(5, 4)
+    skeletons = torch.randn(7, 3, 5, 3, generator=torch.Generator().manual_seed(0))
+    slow = sum(model.encode(one[None])["alignment"][:, 0].detach() for one in skeletons) / 7
+    monkeypatch.setattr(paper, "BATCH", 3)
+    torch.testing.assert_close(mean_alignment(model, skeletons), slow)
+
+
+def test_attention_near_its_target():
+    uniform = torch.full((3, 6, 6), 1 / 6)
+    for target in ("reverse", "same"):
+        # Two frames for the first and the last step, three for the four others.
+        np.testing.assert_allclose(near_target(uniform, target), 16 / 36, rtol=1e-6)
+    perfect = torch.eye(6).flip(1).expand(3, 6, 6)
+    assert near_target(perfect, "reverse").tolist() == [1, 1, 1]
+    assert locality_mask(6).argmax(dim=1).tolist() == [5, 4, 3, 2, 1, 0]

@@ -31,7 +31,7 @@ def root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def call(root, tmp_path, no_pictures):
+def call(root, tmp_path):
     """call(script, *arguments): run it on the data and return its results."""
     where = ("--dataset", "CASIA_B", "--length", 6, "--data", root, "--out", tmp_path / "out")
     return lambda script, *arguments: results_of(script, *where, *arguments)

@@ -19,7 +19,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md")), *PAGES]
 FOLDERS = [ROOT / folder / "README.md" for folder in ("Datasets", "ReID_Models")]
 SCRIPTS = ("preprocess", "train_simmc", "train_statistics", "train_smsge", "train_age", "train_df")
-SCRIPTS += ("evaluate", "gallery", "export", "reproduce", "data.simulate", "tools.attention")
+SCRIPTS += ("evaluate", "gallery", "export", "reproduce", "visualize", "data.simulate")
 SCRIPTS += ("benchmarks.__main__",)
 # Options of the released code and of pip.
 OTHERS = {"--frozen", "--concate", "--abla", "--no_MSR", "--consecutive_pre", "--random_sample"}

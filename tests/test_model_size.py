@@ -65,7 +65,7 @@ def test_released_sizes():
 
 
 @pytest.mark.parametrize("script", ["train_smsge", "train_age"])
-def test_printed(tmp_path, write_dataset, no_pictures, capsys, script):
+def test_printed(tmp_path, write_dataset, capsys, script):
     write_dataset(tmp_path / "data", "IAS", 6, 3, 4, np.random.RandomState(0))
     where = ["--dataset", "IAS", "--data", tmp_path / "data", "--out", tmp_path / "out"]
     small = ["--epochs", 1, "--batch_size", 12, "--task", "retrieval", "--model_size", 1]

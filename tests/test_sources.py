@@ -11,6 +11,7 @@ import train_simmc
 from engine import checkpoint, features
 from engine.encoding import encode_set
 from models.simmc import SimMC
+from tools.runs import SavedRun
 
 AGE = ("--task", "retrieval", "--hidden", 4, "--pre_epochs", 1, "--batch_size", 20, "--quiet")
 SMSGE = ("--task", "retrieval", "--D_h", 4, "--P", 2, "--pre_epochs", 1, "--batch_size", 20,
@@ -19,7 +20,7 @@ SIMMC = ("--H", 16, "--batch_size", 20, "--quiet")
 
 
 @pytest.fixture
-def ias(tmp_path, write_dataset, no_pictures):
+def ias(tmp_path, write_dataset):
     """The arguments of a run on a data set of 5 persons, 8 windows of 6 frames each in every
     split.
     """
@@ -77,6 +78,8 @@ def test_results_files_and_evaluation(encoder, train, evaluate, ias, tmp_path, c
             } == {*("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")}
     assert f"{method}, epoch 1, trained on train" in (folder / "log.txt").read_text()
     best = result["best"]
+    ranks = SavedRun(folder, tmp_path / "data").encoded.ranks
+    assert (ranks <= 5).mean() == pytest.approx(best["top5"])
     for found in (train(method, "--mode", "Eval"), evaluate(folder / "best.pt"),
                   evaluate(folder / "best.pt", "--source", method, "--out", tmp_path / "out")):
         assert pick(found, best) == best

@@ -28,7 +28,6 @@ def test_losses_and_attention_of_a_run(train):
         float(rows[0][f"reconstruction_{axis}"]) > float(rows[2][f"reconstruction_{axis}"])
         for axis in "xyz")
     np.testing.assert_allclose(np.sum(result["attention"]["alignment"], axis=-1), 1, rtol=1e-5)
-    assert train.path("alignment.png").is_file()
 
 
 def test_training_learns(train):
@@ -55,7 +54,6 @@ def test_other_attentions_are_trained_saved_and_evaluated(train, name):
     rows = history(folder / "encoder" / "history.csv")
     assert float(rows[0]["reconstruction_x"]) > float(rows[1]["reconstruction_x"])
     assert ("near_x" in rows[0]) == ("attention" in result) == attends
-    assert (folder / "alignment.png").is_file() == attends
     found = train.evaluate(folder / "ap" / "best_A.pt")
     assert pick(found, RECOGNITION) == result["best"]
     found = train.evaluate(folder / "encoder" / "best.pt", "--probe", "A")

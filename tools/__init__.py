@@ -1,1 +1,1 @@
-"""Pictures of what a model has learned."""
+"""Pictures of what runs have learned, and the report that shows them."""

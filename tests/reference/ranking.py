@@ -1,4 +1,4 @@
-"""Top-k and mAP probe by probe, with scikit-learn's average precision."""
+"""Ranks, top-k and mAP probe by probe, with scikit-learn's average precision."""
 
 import numpy as np
 from scipy.spatial.distance import cdist

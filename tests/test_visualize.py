@@ -1,0 +1,280 @@
+"""visualize.py: runs of every method in one report, what is left out, and the page in a browser."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import error_of, run
+from PIL import Image
+
+from common.errors import InputError
+from data.skeleton import adjacency
+from reid import cluster_quality, ranking
+from tools import figures, skeletons
+from tools.report import tables
+from tools.runs import SavedRun, labels
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
+         "--virtual-time-budget=5000", "--dump-dom")  # fmt: skip
+# How large every picture is, and the pose of the walking figure at two times.
+MEASURE = """<script>onload = async () => {
+  const svg = document.querySelector("svg"), poses = []
+  for (const time of [0, 0.5]) {
+    svg.setCurrentTime(time)
+    await new Promise(done => setTimeout(done, 100))
+    poses.push(getComputedStyle(svg.querySelector("path")).d)
+  }
+  const sizes = [...document.images].map(image => [image.naturalWidth, image.naturalHeight])
+  const walker = svg.querySelector("path").getBBox()
+  const found = {sizes, poses, walker: [walker.width, walker.height]}
+  document.body.textContent = "FOUND" + JSON.stringify(found) + "END"
+}</script>"""
+
+
+@pytest.fixture(scope="module")
+def runs(once):
+    """A small run of each method that has pictures of its own."""
+    found = {}
+    for method in ("AGE", "SM-SGE", "SimMC"):
+        training, _ = once(method, "--epochs", 2)
+        found[method] = SavedRun(training.path(), training.data)
+    return found
+
+
+@pytest.fixture(scope="module")
+def report(runs, tmp_path_factory):
+    """The folder with a report of the runs on IAS, whose data are the same."""
+    out = tmp_path_factory.mktemp("report")
+    folders = [runs[method].folder for method in ("AGE", "SM-SGE")]
+    assert run("visualize", *folders, "--data", runs["AGE"].data, "--out", out) == 0
+    return out
+
+
+def changed(own: SavedRun, **content) -> SavedRun:
+    """The same run with other results."""
+    other = SavedRun(own.folder, own.data)
+    other.content.update(content)
+    return other
+
+
+def pictures(out: Path) -> dict[str, Image.Image]:
+    """The pictures in the page by name, which must be those in the files."""
+    page = (out / "report.html").read_text()
+    found = {}
+    for name, data in re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)"', page):
+        content = base64.b64decode(data)
+        assert (out / f"{name}.png").read_bytes() == content
+        found[name] = Image.open(io.BytesIO(content)).convert("RGB")
+    return found
+
+
+def test_every_picture_is_in_the_page_and_has_marks(report):
+    found = pictures(report)
+    each = ("tsne", "ranked-lists", "worst-probes")
+    names = {"training", "cmc", "attention"}
+    names |= {f"{name}-{number}" for name in each for number in (1, 2)} | {"relations-2"}
+    assert found.keys() == names
+    for name, picture in found.items():
+        marks = (np.asarray(picture) < 200).any(axis=2).mean()
+        assert 0.005 < marks < 0.8, (name, marks)
+    assert "left out" not in (report / "report.html").read_text()
+    assert not re.search(r'(src|href)="(?!data:)', (report / "report.html").read_text())
+
+
+def words(page: str) -> str:
+    """The text of a page, with | for every tag."""
+    return re.sub(r"<[^>]*>", "|", page)
+
+
+def test_table(report, runs):
+    text = words((report / "report.html").read_text())
+    for method in ("AGE", "SM-SGE"):
+        own = runs[method].content
+        for name, share in ((f"{method}, best", own["retrieval"]["best"]["top1"]),
+                            (f"{method}, B, last", own["tests"]["B"]["last"]["rank1"])):
+            assert f"|IAS, A, f = 6||{name}||1||{100 * share:.1f}|" in text
+
+
+def test_seeds_are_one_row_with_mean_and_spread(runs):
+    own, row = runs["SimMC"], runs["SimMC"].content["best"]
+    own = [own, *(changed(own, seed=seed, best={**row, "mAP": seed / 10}) for seed in (1, 2))]
+    assert labels(own) == ["SimMC, seed 0", "SimMC, seed 1", "SimMC, seed 2"]
+    shares = [100 * each.content["best"]["mAP"] for each in own]
+    text = words(tables(dict(zip("abc", own, strict=True))))
+    assert f"||{np.mean(shares):.1f} ± {np.std(shares, ddof=1):.1f}|" in text
+    assert "|SimMC, best||3|" in text and "|D-16||1|" in text
+    other = changed(own[0], settings={**own[0].content["settings"], "eps": 0.5})
+    assert labels([own[0], other]) == ["SimMC, eps 0.8", "SimMC, eps 0.5"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_the_page_in_a_browser(report, tmp_path):
+    """No message on the console, pictures of their sizes, a figure that walks."""
+    page = tmp_path / "measured.html"
+    page.write_text((report / "report.html").read_text() + MEASURE)
+    done = subprocess.run(
+        [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}",
+         page.as_uri()], capture_output=True, text=True, timeout=300)
+    assert "CONSOLE" not in done.stderr
+    found = json.loads(re.search(r"FOUND(.*?)END", done.stdout)[1])
+    assert found["sizes"] == [list(picture.size) for picture in pictures(report).values()]
+    assert min(found["walker"]) > 0.1
+    first, second = found["poses"]
+    assert first.startswith("path(") and first != second
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [figures.curves, figures.cmc, figures.tsne, skeletons.ranked_lists, skeletons.worst_probes])
+def test_every_title_says_that_data_are_simulated(runs, draw):
+    own = changed(runs["SimMC"], data={"simulated": True})
+    title = draw({"SimMC": own}).get_suptitle()
+    assert "KS20 (simulated), probe, f = 6" in title and ": SimMC" in title
+
+
+def test_tables_say_simulated_and_tracklets(runs):
+    own = changed(runs["SimMC"], data={"simulated": True}, knows="tracklets")
+    (label,) = labels([own])
+    assert label == "SimMC (knows tracklets)"
+    rows = tables({label: own}).split("<tr>")[2:]
+    assert all(row.startswith("<td>KS20 (simulated), probe, f = 6</td>") for row in rows)
+    assert f"<td>{label}, best</td>" in rows[-2]
+
+
+@pytest.mark.parametrize("method", ["AGE", "SM-SGE", "SimMC"])
+def test_ranks_are_those_of_the_results(runs, method):
+    own, ranks = runs[method].content, runs[method].encoded.ranks
+    for k in (1, 5, 10):
+        assert (ranks <= k).mean() == pytest.approx(own.get("retrieval", own)["best"][f"top{k}"])
+
+
+def test_ranked_lists_are_the_nearest(runs):
+    """Persons, distances and colours against all distances at once."""
+    encoded = runs["SimMC"].encoded
+    (place,) = skeletons.ranked_lists({"SimMC": runs["SimMC"]}).axes
+    texts = iter([(text.get_text(), text.get_color()) for text in place.texts])
+    distances = torch.cdist(encoded.probe.double(), encoded.gallery.double()).numpy()
+    persons = encoded.sets.gallery.labels
+    for number in (0, 21, 42, 63):
+        person = encoded.sets.probe.labels[number]
+        first = encoded.ranks[number]
+        assert next(texts)[0] == f"probe, person {person}\nfound at rank {first:.0f}"
+        for other in np.argsort(distances[number])[:10]:
+            right = persons[other] == person
+            said, color = next(texts)
+            assert said.startswith(f"{'✓' if right else '✗'} person {persons[other]}\ndistance ")
+            assert float(said.split()[-1]) == pytest.approx(distances[number, other], rel=0.01)
+            assert color == (skeletons.RIGHT if right else skeletons.WRONG)
+    assert next(texts, None) is None
+
+
+def test_worst_probes_are_those_found_last(runs):
+    ranks = runs["SimMC"].encoded.ranks
+    (place,) = skeletons.worst_probes({"SimMC": runs["SimMC"]}).axes
+    said = [text.get_text() for text in place.texts[::11]]
+    assert [int(each.split()[-1]) for each in said] == sorted(ranks.astype(int))[:-5:-1]
+
+
+def test_walk_has_every_frame_of_a_person(runs):
+    """8 windows of 6 frames, 24 bones from two sides."""
+    drawn = skeletons.walk({"SimMC": runs["SimMC"]})
+    (values,) = re.findall(r'values="([^"]*)"', drawn)
+    poses = values.split(";")
+    assert len(poses) == 48 and all(pose.count("M") == 48 for pose in poses)
+    assert 'dur="3.2s"' in drawn and "person 0: KS20, probe, f = 6" in drawn
+
+
+@pytest.mark.parametrize("joints", [14, 20, 25])
+def test_bones(joints):
+    found = {tuple(bone) for bone in skeletons.bones(joints)}
+    matrix = adjacency("J", joints)
+    assert len(found) == joints - 1 and all(matrix[i, j] and i < j for i, j in found)
+
+
+def test_relations_are_the_darker_the_stronger(runs):
+    figure = skeletons.relations({"SM-SGE": runs["SM-SGE"]})
+    titles = [place.get_title() for place in figure.axes if place.get_title()]
+    assert len(titles) == 4 + 10 and titles[:2] == [
+        "structural, I from I", "collaborative, I from I"
+    ]
+    nodes = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [2, 1]])
+    weights = np.array([[6, 2, 1, 3, 0.5], [0, 1, 0, 0, 0], [4, 1, 5, 0, 2]])
+    place = figure.add_subplot()
+    skeletons.draw_relation(place, nodes[:3], nodes, weights, "black")
+    expected = np.array([[0, 2, 1, 3, 0], [0, 0, 0, 0, 0], [4, 1, 0, 0, 2]]) / 4
+    np.testing.assert_allclose(place.collections[0].get_alpha(), expected.ravel())
+
+
+def test_what_is_missing_is_left_out(runs, tmp_path, capsys):
+    """No history, no results, no data: a sentence each."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(runs["SimMC"].path("best.pt"), folder)
+    assert run("visualize", folder, "--data", tmp_path / "none") == 0
+    assert capsys.readouterr().out == f"{folder / 'report' / 'report.html'}\n"
+    page = (folder / "report" / "report.html").read_text()
+    assert "training is left out: no history.csv" in page
+    assert "The table is left out" in page
+    for name in ("cmc", "walk", "tsne", "ranked-lists", "worst-probes"):
+        assert f"{name} is left out: no KS20 data of length 6" in page
+    assert [path.name for path in (folder / "report").iterdir()] == ["report.html"]
+
+
+def test_a_probe_of_casia_b_is_a_run(tmp_path):
+    own = SavedRun(tmp_path / "nm.nm", tmp_path)
+    assert own.path("best.pt") == tmp_path / "nm.nm_best.pt"
+    (tmp_path / "nm.nm_history.csv").write_text("epoch,top1\n0,\n1,0.5\n")
+    history = own.histories[""]
+    assert np.isnan(history["top1"][0]) and history["top1"][1] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [("other.txt", "", "expected a run with results.json or a checkpoint, found neither"),
+     ("results.json", '{"method": ', "results.json: expected the results of a run"),
+     ("results.json", "3", "results.json: expected the results of a run"),
+     ("results.json", '{"method": "SimMC"}', "a training run's results, found no dataset"),
+     ("best.pt", "PK", "best.pt is not a readable checkpoint")])
+def test_what_is_no_run_is_refused(tmp_path, capsys, file, content, said):
+    (tmp_path / file).write_text(content)
+    assert said in error_of(capsys, "visualize", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [file]
+
+
+def test_a_damaged_history_is_refused(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,top1\n1,2,3\n")
+    with pytest.raises(InputError, match=r"history\.csv: expected a line of figures an epoch"):
+        figures.curves({"SimMC": SavedRun(tmp_path, tmp_path)})
+
+
+def test_ranks_against_a_loop():
+    rng = np.random.RandomState(4)
+    probe, gallery = rng.normal(size=(30, 3)).round(), rng.normal(size=(50, 3)).round()
+    probe_ids, gallery_ids = rng.randint(0, 6, size=30), rng.randint(1, 9, size=50)
+    found, _ = ranking.ranks(probe, probe_ids, gallery, gallery_ids)
+    for row, person, rank in zip(probe, probe_ids, found, strict=True):
+        order = np.argsort(((gallery - row)**2).sum(axis=1), kind="stable")
+        own = np.flatnonzero(gallery_ids[order] == person)
+        assert rank == (own[0] + 1 if len(own) else np.inf)
+
+
+def test_purity_and_sizes_against_a_loop():
+    rng = np.random.RandomState(5)
+    persons, clusters = rng.randint(0, 5, size=60), rng.randint(-1, 7, size=60)
+    row = cluster_quality.figures([clusters], torch.zeros(60, 2), persons, tight=False)
+    members = [persons[clusters == c] for c in range(7)]
+    sizes = [len(each) for each in members]
+    assert (row["size_1"], row["largest_1"]) == (np.median(sizes), max(sizes))
+    best = [max(np.sum(each == person) for person in range(5)) for each in members]
+    assert row["purity_1"] == pytest.approx(sum(best) / sum(sizes))
+    row = cluster_quality.figures([np.full(60, -1)], torch.zeros(60, 2), persons, tight=False)
+    assert "purity_1" not in row

@@ -1,0 +1,127 @@
+"""The report of runs: one HTML page that holds its pictures, which also lie beside it as files."""
+
+import base64
+import io
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from html import escape
+from inspect import getdoc
+from pathlib import Path
+from statistics import fmean, stdev
+from string import Template
+
+from matplotlib.figure import Figure
+from PIL import Image
+from tqdm import tqdm
+
+from common.errors import InputError
+from common.files import write_whole
+from engine.options import BASELINES
+from engine.results import RETRIEVAL, write_text
+from tools import figures, skeletons
+from tools.figures import Runs
+from tools.runs import SavedRun, labels
+
+# By file name; what a figure shows is said by the docstring of its function.
+TOGETHER = {
+    "training": figures.curves, "cmc": figures.cmc, "attention": figures.attention,
+    "walk": skeletons.walk
+}
+EACH = {
+    "tsne": figures.tsne, "ranked-lists": skeletons.ranked_lists,
+    "worst-probes": skeletons.worst_probes, "relations": skeletons.relations
+}
+METHODS = {"attention": "AGE", "relations": "SM-SGE"}  # that alone have it
+RECOGNITION = {"rank1": "Rank-1", "nAUC_roc": "nAUC", "nAUC_cmc": "nAUC CMC"}
+COLUMNS = {"Retrieval": RETRIEVAL, "Recognition": RECOGNITION}
+STAGES = ("untrained", "best", "last")
+PAGE = Template("""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
+body { font: 15px/1.5 sans-serif; max-width: 1300px; margin: 2em auto; padding: 0 1em; color: #222 }
+img, svg { max-width: 100% } figure { margin: 2em 0 } figcaption, p { color: #555 }
+table { border-collapse: collapse } td, th { padding: 0.2em 0.9em; border-bottom: 1px solid #ddd }
+td { text-align: right } td:nth-child(-n + 2), th { text-align: left }
+</style></head><body><h1>$title</h1>
+$body
+</body></html>
+""")
+
+
+def write(folders: Sequence[SavedRun], out: Path) -> Path:
+    """Write the pictures and report.html of some runs into `out`. Returns the report's path."""
+    names = labels(folders)
+    runs = {
+        name if names.count(name) == 1 else f"{name} ({run.folder})": run
+        for name, run in zip(names, folders, strict=True)
+    }
+    jobs = [(name, draw, runs, name) for name, draw in TOGETHER.items()]
+    for number, (label, run) in enumerate(runs.items(), start=1):
+        end = f"-{number}" * (len(runs) > 1)
+        jobs += [(name, draw, {label: run}, name + end) for name, draw in EACH.items()]
+    body = [tables(runs)]
+    for name, draw, own, file in tqdm(jobs, unit="picture", disable=None, leave=False):
+        methods = [run.content["method"] for run in own.values()]
+        if METHODS.get(name, methods[0]) in methods:
+            body.append(show(draw, own, out, file))
+    title = "; ".join(dict.fromkeys(run.data_title for run in folders))
+    page = PAGE.substitute(title=escape(f"Report: {title}"), body="\n".join(body))
+    write_text(out / "report.html", page)
+    return out / "report.html"
+
+
+def show(draw: Callable[[Runs], Figure | str], runs: Runs, out: Path, name: str) -> str:
+    """Draw a figure, or an SVG, into a file of this name and give it as HTML; or a sentence that
+    says what the runs lack for it.
+    """
+    try:
+        drawn = draw(runs)
+    except InputError as error:
+        return f"<p>{name} is left out: {escape(str(error))}</p>"
+    if isinstance(drawn, str):
+        write_text(out / f"{name}.svg", drawn)
+    else:
+        png = io.BytesIO()
+        drawn.savefig(png)
+        path, small = out / f"{name}.png", Image.open(png).convert("RGB").quantize()
+        write_whole(path, partial(small.save, format="PNG"))
+        data = base64.b64encode(path.read_bytes()).decode()
+        drawn = f'<img alt="{name}" src="data:image/png;base64,{data}">'
+    return f'<figure id="{name}">{drawn}<figcaption>{escape(getdoc(draw))}</figcaption></figure>'
+
+
+def tables(runs: Runs) -> str:
+    """A table of each protocol, in percent; runs that differ by the seed alone are one row."""
+    rows: dict[str, dict[tuple[str, str], list]] = {kind: defaultdict(list) for kind in COLUMNS}
+    for group, run in zip(labels([*runs.values()], ["seed"]), runs.values(), strict=True):
+        retrieval = run.content.get("retrieval", run.content)
+        for name in BASELINES:  # the same in every run
+            row = retrieval.get("baselines", {}).get(name, {})
+            if "top1" in row:  # else the data's joints do not allow it
+                rows["Retrieval"][run.data_title, name] = [row]
+        parts = {("Retrieval", group): retrieval}
+        for test, part in run.content.get("tests", {}).items():
+            parts["Recognition", f"{group}, {test}"] = part
+        for (kind, name), part in parts.items():
+            for stage in filter(part.get, STAGES):
+                rows[kind][run.data_title, f"{name}, {stage}"].append(part[stage])
+    lines = []
+    for kind, columns in COLUMNS.items():
+        if rows[kind]:
+            lines += ["<table>", table_row("th", "data", kind, "runs", *columns.values())]
+        for (data, name), found in rows[kind].items():
+            numbers = (mean_and_spread([own[key] for own in found]) for key in columns)
+            lines.append(table_row("td", data, name, len(found), *numbers))
+        lines += ["</table>"] * bool(rows[kind])
+    return "\n".join(lines) or "<p>The table is left out: no run is done</p>"
+
+
+def mean_and_spread(shares: Sequence[float]) -> str:
+    """Shares in percent: their mean and, of several, their standard deviation."""
+    mean = f"{100 * fmean(shares):.1f}"
+    return f"{mean} ± {100 * stdev(shares):.1f}" if len(shares) > 1 else mean
+
+
+def table_row(tag: str, *cells: object) -> str:
+    """A row of a table as HTML. tag: th or td."""
+    return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"

@@ -1,0 +1,133 @@
+"""A run as its folder tells it: results, histories, and its probes and gallery, encoded again."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from common.command_line import pick_device
+from common.errors import InputError
+from data import Retrieval, datasets
+from data.files import broken
+from engine import checkpoint, evaluation, features
+from engine.encoding import encode_set, load_model
+from engine.options import DataOptions
+from engine.settings import settings_of
+from reid import ranking
+
+HEADER = ("method", "dataset", "length", "protocol", "seed", "settings", "data")
+CHECKPOINTS = ("encoder/best.pt", "best.pt", "encoder/last.pt", "last.pt")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Probes and gallery of a run as its model sees them, in the order of the files."""
+
+    model: nn.Module
+    sets: Retrieval  # skeletons, hip-centred
+    probe: Tensor  # (P, d) features
+    gallery: Tensor  # (G, d)
+    ranks: np.ndarray  # (P,) of each probe's nearest match, inf if its person is not in the gallery
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A training run. folder: its files; of CASIA_B, whose files begin with the probe, folder and
+    probe. data: the folder of all data sets.
+    """
+
+    folder: Path
+    data: Path
+
+    def path(self, file: str) -> Path:
+        """The path of one of the run's files."""
+        dotted = self.folder.parent / f"{self.folder.name}_{file}"
+        return self.folder / file if self.folder.is_dir() else dotted
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """results.json, or a checkpoint of a run that is not done. InputError if neither is there,
+        or it is damaged.
+        """
+        files = map(self.path, ("results.json", *CHECKPOINTS))
+        file = next(filter(Path.is_file, files), None)
+        if file is None:
+            raise InputError(f"{self.folder}: expected a run with results.json or a checkpoint, "
+                             "found neither; name a folder that a training script has written")
+        try:
+            is_json = file.suffix == ".json"
+            content = json.loads(file.read_text()) if is_json else checkpoint.load(file)
+            missing = [name for name in HEADER if name not in content]
+        except (OSError, ValueError, TypeError) as error:
+            raise broken(file, "the results of a run", error) from error
+        if missing:
+            raise broken(file, "a training run's results", f"no {missing[0]}", "train again")
+        if "probe" not in content:  # an encoder's checkpoint: it does not depend on it
+            content["probe"] = next(iter(datasets.get(content["dataset"]).gallery_of))
+        return content
+
+    @property
+    def data_title(self) -> str:
+        """What the run is scored on; whether it is simulated."""
+        own = self.content
+        simulated = " (simulated)" * own["data"]["simulated"]
+        return f"{own['dataset']}{simulated}, {own['probe']}, f = {own['length']}"
+
+    @cached_property
+    def histories(self) -> dict[str, np.ndarray]:
+        """The columns of every history.csv, NaN where an epoch has no value, by phase; "" is that
+        of a run without phases.
+        """
+        files = {"": self.path("history.csv"), "encoder": self.path("encoder/history.csv")}
+        files |= {file.parent.name: file for file in sorted(self.folder.glob("*/history.csv"))}
+        tables = {}
+        for phase, file in files.items():
+            try:
+                if file.is_file():
+                    table = np.genfromtxt(file, delimiter=",", names=True, deletechars="")
+                    tables[phase] = np.atleast_1d(table)  # (epochs,), structured
+            except ValueError as error:
+                raise broken(file, "a line of figures an epoch", error) from error
+        return tables
+
+    @cached_property
+    def encoded(self) -> Encoded:
+        """By the best model. InputError if the model, the data or a gallery are not there."""
+        path = next(filter(Path.is_file, map(self.path, CHECKPOINTS[:2])), self.path("best.pt"))
+        saved, device = checkpoint.load(path), pick_device("auto")
+        settings = settings_of(saved)
+        names = ("dataset", "probe", "length", "protocol")
+        options = DataOptions(**{name: self.content[name] for name in names}, data=self.data)
+        source = features.find_source(saved.get("source_file"), options, device)
+        sets = evaluation.load_in_order(options, train=False)
+        sets = evaluation.cut(sets, settings.batch_size, options.protocol)
+        inputs = features.load(options, settings, source)
+        model, _ = load_model(path, sets.joints, sets.length, device, source, saved)
+        probe = encode_set(model, inputs.probe.skeletons).cpu()
+        gallery = encode_set(model, inputs.gallery.skeletons).cpu()
+        where = probe, sets.probe.labels, gallery, sets.gallery.labels, sets.same_set
+        ranks, _ = ranking.ranks(*where)
+        return Encoded(model, sets, probe, gallery, ranks)
+
+
+def labels(runs: Sequence[SavedRun], ignored: Collection[str] = ()) -> list[str]:
+    """A name for each run: method, what it knows, and the settings in which it differs from others
+    of that name, but for the `ignored` ones.
+    """
+    rows = []
+    for run in runs:
+        own, knows = run.content, run.content.get("knows", "nothing")
+        title = own["method"] + f" (knows {knows})" * (knows != "nothing")
+        names = ("dataset", "probe", "length", "protocol", "seed")
+        rows.append({"": title, **{name: own[name] for name in names}, **own["settings"]})
+    found = []
+    for row in rows:
+        same = [other for other in rows if other[""] == row[""]]
+        own = [n for n in row if n not in ignored and any(other[n] != row[n] for other in same)]
+        found.append(", ".join([row[""], *(f"{name} {row[name]}" for name in own)]))
+    return found

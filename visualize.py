@@ -1,0 +1,44 @@
+"""Pictures of training runs and one report that shows them, an HTML page that opens offline.
+
+    python visualize.py ReID_Models/KS20/probe                       one run
+    python visualize.py ReID_Models/AGE/BIWI/{LA,BA,MBA}             several, side by side
+    python visualize.py seed0/KS20/probe seed1/KS20/probe            mean and spread over the seeds
+
+RUN is the folder of a run; of SimMC on CASIA_B folder and probe, as ReID_Models/CASIA_B/nm.nm. The
+best model encodes probes and gallery again, so that the data must be there (--data). What a run
+lacks is left out, and the report says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.command_line import add_options, option, script_parser
+from common.errors import run_command
+from common.log import start_log
+
+
+@dataclass(frozen=True)
+class Options:
+    """Report."""
+
+    data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
+    out: Path | None = option(None, "folder of report.html and pictures (report/ in the first RUN)",
+                              type=Path, metavar="DIR")
+    runs: Sequence[Path] = ()
+
+
+def main() -> None:
+    parser = script_parser(__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
+    add_options(parser, Options)
+    options = Options(**vars(parser.parse_args()))
+    start_log(quiet=False)
+    from tools import report, runs  # slow to import, after --help
+
+    folders = [runs.SavedRun(folder, options.data) for folder in options.runs]
+    print(report.write(folders, options.out or folders[0].path("report")))
+
+
+if __name__ == "__main__":
+    run_command(main, go_on="run again")
