@@ -53,7 +53,7 @@ def train(run: Run, options: RetrievalOptions, device: torch.device, source: Sou
     parts = {"model": model, "optimizer": optimizer, "best": best}
     epoch = run.resume(parts)
     describe(options, model, sets, source)
-    with Timer(options.epochs, epoch, options.quiet, device) as timer:
+    with Timer(options.epochs, epoch, options.quiet, device, best) as timer:
         while True:
             with timer("evaluate"):
                 figures = score_encoder(model, sets, options.protocol)

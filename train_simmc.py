@@ -63,7 +63,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
     parts = {"model": model, "optimizer": optimizer, "rng": rng, "best": best}
     epoch = run.resume(parts)
     describe(options, model, sets, source)
-    with Timer(options.epochs, epoch, options.quiet, device) as timer:
+    with Timer(options.epochs, epoch, options.quiet, device, best) as timer:
         while True:
             with timer("encode"):
                 masks = draw_batch_masks(rng, len(skeletons), sets.length, settings).to(device)
@@ -72,7 +72,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
                 figures = score_encoder(model, sets, options.protocol)
             if best.update(epoch, figures) and options.save_model:
                 run.save_best(model, epoch, figures)
-            row, losses = dict(figures), {}
+            row, losses, labels = dict(figures), {}, []
             reason = stop_reason(epoch, options.epochs, best)
             if reason is None:
                 with timer("cluster"):
@@ -84,7 +84,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
             if reason is None:
                 with timer("learn"):
                     losses = learn(model, optimizer, skeletons, masks, views, labels, options)
-            run.end_epoch(epoch, row, losses, epoch_line(row), timer.end_epoch(epoch))
+            run.end_epoch(epoch, row, losses, epoch_line(row), timer.end_epoch(epoch), labels)
             if reason is not None:
                 break
             epoch += 1

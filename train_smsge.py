@@ -58,15 +58,16 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     order = training_order(sets.train.labels, size, rng, balance, shuffle=not released)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     batches = recognition_training.split_batches(order, size, released, "sequences", device)
-    run.open()
     model, generator = new_model(options, sets.joints)
     model.to(device)
-    pretraining.describe(options, model, order, sets)
     phase = run.phase("encoder")
-    if options.pre_train and not options.encoder:
-        epoch = train_encoder(phase, options, model, skeletons, batches, rng)
-    else:
+    is_given = options.encoder or not options.pre_train
+    if is_given:
         epoch = pretraining.reload_encoder(phase, model, options.encoder)
+    run.open()
+    pretraining.describe(options, model, order, sets)
+    if not is_given:
+        epoch = train_encoder(phase, options, model, skeletons, batches, rng)
     figures = {}
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, generator)

@@ -97,7 +97,8 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     last = min(settings.rounds * settings.round_epochs, options.epochs or math.inf)
     with Timer(last, epoch, options.quiet, device) as timer:
         while True:
-            row, losses, begins = {}, {}, epoch % settings.round_epochs == 0
+            row, losses, clusters = {}, {}, []
+            begins = epoch % settings.round_epochs == 0
             reason = f"{epoch} epochs done" if epoch >= last else None
             if begins or reason:
                 with timer("evaluate"):
@@ -109,7 +110,8 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
             if begins and not reason:
                 with timer("cluster"):
                     labels, vectors = label(model, sets.train, epoch, settings)
-                    quality = [labels.cpu().numpy()], vectors, sets.train.labels
+                    clusters = [labels.cpu().numpy()]
+                    quality = clusters, vectors, sets.train.labels
                     row |= cluster_quality.figures(*quality, tight=False)
                 current.begin(labels, vectors)
                 if len(vectors) < 2:
@@ -117,7 +119,8 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
             if not reason:
                 with timer("learn"):
                     losses["loss"] = learn(current, windows, epoch, options.seed)
-            run.end_epoch(epoch, row, losses, epoch_line(row), timer.end_epoch(epoch))
+            seconds = timer.end_epoch(epoch)
+            run.end_epoch(epoch, row, losses, epoch_line(row), seconds, clusters)
             if reason:
                 break
             epoch += 1

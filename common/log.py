@@ -32,7 +32,7 @@ def start_log(quiet: bool) -> None:
 
     def show_once(message, *_, **__) -> None:
         if str(message) not in shown:
-            print(f"warning: {message}", file=sys.stderr)
+            tqdm.write(f"warning: {message}", file=sys.stderr)
         shown.add(str(message))
 
     warnings.showwarning = show_once

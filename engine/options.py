@@ -53,6 +53,7 @@ class TrainingOptions(MachineOptions, DataOptions):
     resume: bool = option(False, "continue from the last finished epoch", action="store_true")
     save_features: Path | None = option(None, "write FILE.{train,probe,gallery,test}.npz",
                                         type=output_file, metavar="FILE.npz")
+    tensorboard: bool = option(False, "write events for TensorBoard", action="store_true")
     model_size: int = option(0, "1: print parameters and FLOPs", type=int, choices=(0, 1))
     task: str = "retrieval"  # what the encoder is trained for
     settings: Any = None  # of the method
@@ -188,11 +189,28 @@ def resolve(method: str, declared: type[Options], words: Mapping[str, Any]) -> O
 
 
 def parse_evaluation(doc: str) -> EvaluationOptions:
-    """The options of evaluate.py. Raises InputError for those that do not go together."""
+    """The options of evaluate.py. InputError for those that do not go together, or lack one."""
     parser = script_parser(doc)
     add_options(parser, EvaluationOptions, first=(*WHAT, "dataset", "probe"))
     options = EvaluationOptions(**vars(parser.parse_args()))
-    check(options)
+    names = [f"--{name}" for name in WHAT if getattr(options, name)]
+    if len(names) != 1:
+        words = " and ".join(names) or "none"
+        raise InputError(f"expected one of --{', --'.join(WHAT)}, found {words}")
+    if not options.checkpoint:
+        refuse_options(options, view=options.recognise is not None)
+    o, released = options, options.protocol == "released"
+    problems = {
+        "--gallery FILE needs --probe FILE": o.gallery and not o.probe,
+        f"expected --dataset with {names[0]}": (o.features or o.recognise) and not o.dataset,
+        "--epochs go with --recognise": o.epochs and not o.recognise,
+        "no code was released for --recognise": o.recognise and released,
+        "--source goes with --checkpoint": o.source and not o.checkpoint,
+        "--exclude_self goes with feature files": o.exclude_self and not o.gallery,
+    }
+    for message, is_wrong in problems.items():
+        if is_wrong:
+            raise InputError(message)
     return options
 
 
@@ -212,28 +230,6 @@ def parse_export(doc: str) -> Namespace:
     parser.add_argument("checkpoint", type=Path, help="of an encoder")
     parser.add_argument("--onnx", type=output_file, required=True, help="the file to write")
     return parser.parse_args()
-
-
-def check(options: EvaluationOptions) -> None:
-    """Raises InputError for options that do not go together, and where one is missing."""
-    names = [f"--{name}" for name in WHAT if getattr(options, name)]
-    if len(names) != 1:
-        words = " and ".join(names) or "none"
-        raise InputError(f"expected one of --{', --'.join(WHAT)}, found {words}")
-    if not options.checkpoint:
-        refuse_options(options, view=options.recognise is not None)
-    o, released = options, options.protocol == "released"
-    problems = {
-        "--gallery FILE needs --probe FILE": o.gallery and not o.probe,
-        f"expected --dataset with {names[0]}": (o.features or o.recognise) and not o.dataset,
-        "--epochs go with --recognise": o.epochs and not o.recognise,
-        "no code was released for --recognise": o.recognise and released,
-        "--source goes with --checkpoint": o.source and not o.checkpoint,
-        "--exclude_self goes with feature files": o.exclude_self and not o.gallery,
-    }
-    for message, is_wrong in problems.items():
-        if is_wrong:
-            raise InputError(message)
 
 
 def refuse_options(options: PublishedOptions, found: Any = "none", view: bool = False) -> None:

@@ -111,7 +111,7 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     tests = BestNetworks(test_sets, rules, settings.patience)
     parts = {"recogniser": recogniser, "optimizer": optimizer, "tests": tests}
     epoch = _resume(run, encoder, parts)
-    with Timer(epochs, epoch, run.options.quiet, device) as timer:
+    with Timer(epochs, epoch, run.options.quiet, device, tests.stopping) as timer:
         while epoch < epochs and not tests.stopping.exhausted:
             row, losses = {}, torch.zeros(len(batches), device=device)
             with timer("learn"):

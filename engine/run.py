@@ -3,10 +3,16 @@
 import copy
 import glob
 import math
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +21,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
+from common.command_line import pick_device
 from common.errors import InputError
 from common.files import hold, write_whole
 from common.log import log, log_to
@@ -40,8 +47,13 @@ class Run:
         self.started = time.time()
         self.saved = -math.inf  # when last.pt was written
         self.results = self.path("results.json")  # of the run, also in its phases
+        self.record = self.path("run.json")
         self.data = provenance.describe(options.dataset, options.length, options.data, options.view)
         self.lock: FileLock | None = None
+        self.parts: Mapping[str, Any] = {}  # of the training, by name
+        self.writer = None  # of TensorBoard's events
+        if options.tensorboard and find_spec("tensorboard") is None:
+            raise InputError("--tensorboard needs a package more: pip install tensorboard")
 
     @property
     def title(self) -> str:
@@ -52,10 +64,26 @@ class Run:
                 f"seed {o.seed}, {o.protocol} protocol{knows}")
 
     def open(self) -> None:
-        """Begin to write. Raises InputError if another process is at work in the folder."""
+        """Begin to write. Raises InputError if another process is at work in the folder, or there
+        is nothing to --resume.
+        """
+        if self.options.resume and not any(self.folder.rglob(f"{self.prefix}last.pt")):
+            raise InputError(f"no checkpoint at {self.path('last.pt')}: leave out --resume")
         self.lock = hold(self.path("run.lock"))
         log_to(self.path("log.txt"))
         self.announce()
+
+    def _write_record(self) -> None:
+        """Write run.json: how this run is made, to make it again."""
+        root, revision = Path(__file__).parent.parent, None
+        if (root / ".git").exists() and shutil.which("git"):
+            git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+            revision = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+        content = {"command": shlex.join(sys.argv), "method": self.method, **self.identity}
+        content["device"] = str(pick_device(self.options.device))
+        content |= {"settings": asdict(self.settings), "python": platform.python_version()}
+        content |= {"torch": torch.__version__, "numpy": np.__version__, "revision": revision}
+        results.write_json(self.record, content)
 
     def announce(self) -> None:
         """Log what is run."""
@@ -109,6 +137,7 @@ class Run:
 
         Raises InputError if there is none, or of other settings than the changeable ones.
         """
+        self.parts = parts
         if not self.options.resume:
             self.archive_previous()
             return 0
@@ -122,6 +151,7 @@ class Run:
         for name, part in parts.items():
             checkpoint.restore(part, content["state"][name])
         self.history = content["history"]
+        self._write_record()
         log.info(f"resumed before epoch {content['epoch']}")
         return content["epoch"]
 
@@ -134,15 +164,19 @@ class Run:
         files = [file for file in files if file.is_file()]
         for file in files:
             file.replace(file.with_name(f"{file.name}.earlier"))
+        shutil.rmtree(self.path("tensorboard"), ignore_errors=True)  # history.csv has it all
+        self._write_record()
         if files:
             log.info(f"{self.folder}: the files of an earlier run are named *.earlier from now on")
 
     def end_epoch(self, epoch: int, figures: Mapping[str, Any], losses: Mapping[str, float],
-                  line: str, seconds: Mapping[str, float]) -> None:
+                  line: str, seconds: Mapping[str,
+                                              float], clusters: Sequence[np.ndarray] = ()) -> None:
         """Log an epoch, its figures as `line`, and add it to history.csv. InputError if a loss is
-        not finite: what is saved is then the state before.
+        not finite: what is saved is then the state before. clusters: labels (N,), -1 for noise.
         """
-        shown = "  ".join(filter(None, [line, *(f"{n} {x:.4g}" for n, x in losses.items())]))
+        total = {"total": losses["total"]} if "total" in losses else losses
+        shown = "  ".join(filter(None, [line, *(f"{n} {x:.4g}" for n, x in total.items())]))
         log.info(f"epoch {epoch:3d}  {shown}  {sum(seconds.values()):.1f} s")
         for name, value in losses.items():
             if not math.isfinite(value):
@@ -150,6 +184,31 @@ class Run:
         times = {f"s_{name}": round(value, 3) for name, value in seconds.items()}
         self.history.append({"epoch": epoch, **figures, **losses, **times})
         results.write_csv(self.path("history.csv"), self.history)
+        if self.options.tensorboard:
+            scalars = {"figures": figures, "losses": losses, "seconds": seconds}
+            self._write_events(epoch, scalars, clusters)
+
+    def _write_events(self, epoch: int, scalars: dict[str, Mapping[str, float]],
+                      clusters: Sequence[np.ndarray]) -> None:
+        """Add an epoch, its learning rates and its cluster sizes to TensorBoard's event file."""
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter  # here, because it is slow to load
+
+            self.writer = SummaryWriter(self.path("tensorboard"), purge_step=epoch)
+        optimizers = {name: getattr(part, "optimizer", part) for name, part in self.parts.items()}
+        rates = {
+            n: part.param_groups[0]["lr"] for n, part in optimizers.items()
+            if hasattr(part, "param_groups")
+        }
+        scalars["rates"] = rates or {"lr": self.settings.lr}
+        for group, values in scalars.items():
+            for name, value in values.items():
+                self.writer.add_scalar(f"{group}/{name}", value, epoch)
+        for number, labels in enumerate(clusters, 1):
+            sizes = np.bincount(labels[labels >= 0])
+            if len(sizes):
+                self.writer.add_histogram(f"cluster_sizes/{number}", sizes, epoch)
+        self.writer.flush()
 
     def save_arrays(self) -> None:
         """Write every column of the history as an array file, NaN where an epoch has no value."""
