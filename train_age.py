@@ -63,14 +63,14 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     size, whole, N = settings.batch_size, options.protocol == "released", len(skeletons)
     first = order[order < N - -(-N // 3)] if settings.two_thirds else order  # of the files
     batches = recognition_training.split_batches(first, size, whole, "sequences", device)
-    run.open()
     model, generator = new_model(options, sets.joints)
     model.to(device)
-    pretraining.describe(options, model, order, sets)
     phase = run.phase("encoder")
     if options.encoder:
         epoch = pretraining.reload_encoder(phase, model, options.encoder)
-    else:
+    run.open()
+    pretraining.describe(options, model, order, sets)
+    if not options.encoder:
         epoch = train_encoders(phase, options, model, skeletons, batches)
     test = next(iter(pretraining.tests_of(options.probe, sets).values()))
     content, figures = {}, {}
