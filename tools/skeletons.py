@@ -49,7 +49,9 @@ def draw_lists(title: str, runs: Runs, probes: np.ndarray) -> Figure:
     """Some probes (numbers) beside their nearest gallery sequences."""
     (run,) = runs.values()
     encoded, sets = run.encoded, run.encoded.sets
-    scale = TALL / np.median(np.ptp(sets.probe.skeletons[..., 1], axis=(1, 2)))
+    parts, ends = (sets.probe, sets.gallery), bones(sets.joints)
+    probe, gallery = (part.skeletons[:, :, ends, :2] for part in parts)  # (N, f, bones, ends, 2)
+    scale = TALL / np.median(np.ptp(probe[..., 1], axis=(1, 2, 3)))
     shown = min(SHOWN, len(sets.gallery) - sets.same_set)
     width, height = WIDTH * (shown + 1), HEIGHT * len(probes)
     figure = new_figure(title, runs, 0.9 * width, 0.75 * height + 0.6)
@@ -59,28 +61,28 @@ def draw_lists(title: str, runs: Runs, probes: np.ndarray) -> Figure:
     for row, number in enumerate(probes):
         person, first, y = sets.probe.labels[number], encoded.ranks[number], -HEIGHT * row
         words = f"probe, person {person}\nfound at rank {first:.0f}"
-        draw_window(place, sets.probe.skeletons[number] * scale, 0, y, PROBE, words)
+        draw_window(place, probe[number] * scale, 0, y, PROBE, words)
         distances = (encoded.gallery - encoded.probe[number]).norm(dim=1)
         if sets.same_set:
             distances[number] = torch.inf
         for column, other in enumerate(distances.argsort(stable=True)[:shown].tolist(), start=1):
-            own, window = sets.gallery.labels[other], sets.gallery.skeletons[other]
+            own = sets.gallery.labels[other]
             color, mark = (RIGHT, "✓") if own == person else (WRONG, "✗")
             words = f"{mark} person {own}\ndistance {distances[other]:.3g}"
-            draw_window(place, window * scale, WIDTH * column, y, color, words)
+            draw_window(place, gallery[other] * scale, WIDTH * column, y, color, words)
     return figure
 
 
 def draw_window(place: Axes, window: np.ndarray, x: float, y: float, color: str,
                 words: str) -> None:
-    """A window (f, J, 3) in the place whose upper left corner is (x, y): its middle frame, and the
-    others faintly.
+    """The bones of a window (f, bones, ends, 2) in the place whose upper left corner is (x, y): the
+    middle frame, and the others faintly.
     """
     foot = np.array([window[..., 0].mean(), window[..., 1].min()])
-    ends = window[:, bones(window.shape[1]), :2] - foot + [x + WIDTH / 2, y - HEIGHT + 0.1]
-    faint = ends.reshape(-1, 2, 2)  # (f bones, ends, 2)
+    lines = window - foot + [x + WIDTH / 2, y - HEIGHT + 0.1]
+    faint = lines.reshape(-1, 2, 2)  # (f bones, ends, 2)
     place.add_collection(LineCollection(faint, colors=color, alpha=0.15, linewidths=1))
-    place.add_collection(LineCollection(ends[len(ends) // 2], colors=color, linewidths=1.4))
+    place.add_collection(LineCollection(lines[len(lines) // 2], colors=color, linewidths=1.4))
     place.text(x + WIDTH / 2, y - 0.12, words, color=color, fontsize=8, ha="center", va="top")
 
 
@@ -131,12 +133,12 @@ def draw_relation(place: Axes, source: np.ndarray, target: np.ndarray, weights: 
 def walk(runs: Runs) -> str:
     """A walking sequence, from the front and from the side: the recording of the first probe."""
     run = next(iter(runs.values()))
-    probe, joints = run.encoded.sets.probe, run.encoded.sets.joints
+    probe, ends = run.encoded.sets.probe, bones(run.encoded.sets.joints)
     groups = probe.labels if probe.recordings is None else probe.recordings
-    frames = probe.skeletons[groups == groups[0]].reshape(-1, joints, 3)[:LONGEST]
+    frames = np.concatenate(probe.skeletons[groups == groups[0]])[:LONGEST]
     frames = frames / np.ptp(frames[..., 1])  # (T, J, 3), 1 high
     views = np.stack([frames[..., :2], frames[..., 2:0:-1] + (1, 0)], axis=1) * (1, -1)
-    lines = views[:, :, bones(joints)]  # (T, views, bones, ends, 2)
+    lines = views[:, :, ends]  # (T, views, bones, ends, 2)
     low, high = lines.min(axis=(0, 1, 2, 3)) - 0.05, lines.max(axis=(0, 1, 2, 3)) + 0.05
     paths = [" ".join(BONE.format(*bone) for bone in each.reshape(-1, 4)) for each in lines]
     words = f"person {probe.labels[0]}: {run.data_title}"
