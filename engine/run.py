@@ -80,7 +80,7 @@ class Run:
             git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
             revision = subprocess.run(git, capture_output=True, text=True).stdout.strip()
         content = {"command": shlex.join(sys.argv), "method": self.method, **self.identity}
-        content["device"] = str(pick_device(self.options.device))
+        content |= {"device": str(pick_device(self.options.device)), "data": self.data}
         content |= {"settings": asdict(self.settings), "python": platform.python_version()}
         content |= {"torch": torch.__version__, "numpy": np.__version__, "revision": revision}
         results.write_json(self.record, content)

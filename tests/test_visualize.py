@@ -218,7 +218,8 @@ def test_what_is_missing_is_left_out(runs, tmp_path, capsys):
     """No history, no results, no data: a sentence each."""
     folder = tmp_path / "run"
     folder.mkdir()
-    shutil.copy(runs["SimMC"].path("best.pt"), folder)
+    for file in ("best.pt", "run.json"):
+        shutil.copy(runs["SimMC"].path(file), folder)
     assert run("visualize", folder, "--data", tmp_path / "none") == 0
     assert capsys.readouterr().out == f"{folder / 'report' / 'report.html'}\n"
     page = (folder / "report" / "report.html").read_text()
@@ -239,11 +240,10 @@ def test_a_probe_of_casia_b_is_a_run(tmp_path):
 
 @pytest.mark.parametrize(
     ("file", "content", "said"),
-    [("other.txt", "", "expected a run with results.json or a checkpoint, found neither"),
-     ("results.json", '{"method": ', "results.json: expected the results of a run"),
-     ("results.json", "3", "results.json: expected the results of a run"),
-     ("results.json", '{"method": "SimMC"}', "a training run's results, found no dataset"),
-     ("best.pt", "PK", "best.pt is not a readable checkpoint")])
+    [("other.txt", "", "expected a run with results.json or run.json, found neither"),
+     ("results.json", '{"method": ', "results.json: expected what a training run says of itself"),
+     ("run.json", "3", "run.json: expected what a training run says of itself"),
+     ("run.json", '{"method": "SimMC"}', "says of itself, found no dataset")])
 def test_what_is_no_run_is_refused(tmp_path, capsys, file, content, said):
     (tmp_path / file).write_text(content)
     assert said in error_of(capsys, "visualize", tmp_path)

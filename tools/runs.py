@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from common.command_line import pick_device
 from common.errors import InputError
-from data import Retrieval, datasets
+from data import Retrieval
 from data.files import broken
 from engine import checkpoint, evaluation, features
 from engine.encoding import encode_set, load_model
@@ -20,8 +20,7 @@ from engine.options import DataOptions
 from engine.settings import settings_of
 from reid import ranking
 
-HEADER = ("method", "dataset", "length", "protocol", "seed", "settings", "data")
-CHECKPOINTS = ("encoder/best.pt", "best.pt", "encoder/last.pt", "last.pt")
+HEADER = ("method", "dataset", "probe", "length", "protocol", "seed", "settings", "data")
 
 
 @dataclass(frozen=True)
@@ -51,24 +50,19 @@ class SavedRun:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """results.json, or a checkpoint of a run that is not done. InputError if neither is there,
-        or it is damaged.
-        """
-        files = map(self.path, ("results.json", *CHECKPOINTS))
+        """results.json, or run.json of a run that is not done. InputError if neither is whole."""
+        files = self.path("results.json"), self.path("run.json")
         file = next(filter(Path.is_file, files), None)
         if file is None:
-            raise InputError(f"{self.folder}: expected a run with results.json or a checkpoint, "
-                             "found neither; name a folder that a training script has written")
+            raise InputError(f"{self.folder}: expected a run with results.json or run.json, found "
+                             "neither; name a folder that a training script has written")
         try:
-            is_json = file.suffix == ".json"
-            content = json.loads(file.read_text()) if is_json else checkpoint.load(file)
+            content = json.loads(file.read_text())
             missing = [name for name in HEADER if name not in content]
         except (OSError, ValueError, TypeError) as error:
-            raise broken(file, "the results of a run", error) from error
+            raise broken(file, "what a training run says of itself", error) from error
         if missing:
-            raise broken(file, "a training run's results", f"no {missing[0]}", "train again")
-        if "probe" not in content:  # an encoder's checkpoint: it does not depend on it
-            content["probe"] = next(iter(datasets.get(content["dataset"]).gallery_of))
+            raise broken(file, "what a training run says of itself", f"no {missing[0]}")
         return content
 
     @property
@@ -98,7 +92,8 @@ class SavedRun:
     @cached_property
     def encoded(self) -> Encoded:
         """By the best model. InputError if the model, the data or a gallery are not there."""
-        path = next(filter(Path.is_file, map(self.path, CHECKPOINTS[:2])), self.path("best.pt"))
+        path = self.path("encoder/best.pt")
+        path = path if path.is_file() else self.path("best.pt")
         saved, device = checkpoint.load(path), pick_device("auto")
         settings = settings_of(saved)
         names = ("dataset", "probe", "length", "protocol")
