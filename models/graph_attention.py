@@ -106,4 +106,5 @@ class GraphAttention(nn.Module):
         """
         g = torch.cat([self.W_in, self.b_in[None]]) @ self.W  # (heads, 4, hidden)
         score = (g @ self.a[..., None]).squeeze(-1)  # (2, heads, 4)
-        return score + pad(self.b_a[..., None], (3, 0)), g.mT + pad(self.b[..., None], (3, 0))
+        return score + pad(self.b_a[..., None],
+                           (3, 0)), g.transpose(1, 2) + pad(self.b[..., None], (3, 0))

@@ -81,7 +81,7 @@ class PrefixLSTM(nn.Module):
         frames = torch.stack([*frames]).unflatten(1, (x[0].shape[1], -1))  # (S, f, B, 4D)
         h = self._layer(frames.index_select(1, tree.frames), self.recurrent[0], tree)
         gates = torch.baddbmm(self.bias[1][:, None], h.flatten(1, 2), self.into_second)
-        return self._layer(gates.view(*h.shape[:3], -1), self.recurrent[1], tree)
+        return self._layer(gates.unflatten(1, (h.shape[1], -1)), self.recurrent[1], tree)
 
     @staticmethod
     def _layer(inputs: Tensor, recurrent: Tensor, tree: PrefixTree) -> Tensor:
@@ -91,8 +91,9 @@ class PrefixLSTM(nn.Module):
         for gates, parents in zip(depths, (None, *tree.parents), strict=True):
             if parents is not None:
                 h, c = h.index_select(1, parents), c.index_select(1, parents)
-                shape, state = gates.shape, h.flatten(1, 2)
-                gates = torch.baddbmm(gates.flatten(1, 2), state, recurrent).view(shape)
+                nodes, state = gates.shape[1], h.flatten(1, 2)
+                gates = torch.baddbmm(gates.flatten(1, 2), state, recurrent)
+                gates = gates.unflatten(1, (nodes, -1))
             h, c = lstm_cell(gates, c)  # (S, nodes of the depth, B, D)
             outputs.append(h)
         return torch.cat(outputs, dim=1)

@@ -43,7 +43,7 @@ Subsets = Sequence[Sequence[int]]
 def relation(fine: Tensor, coarse: Tensor) -> Tensor:
     """Collaborative relations A_sr = softmax_r(H_s H_r^T), (..., n_s, n_r). H: (..., n, hidden)."""
     # Transposed: a softmax over a short last dimension is several times slower on a CPU.
-    return (coarse @ fine.mT).softmax(dim=-2).mT
+    return (coarse @ fine.transpose(-2, -1)).softmax(dim=-2).transpose(-2, -1)
 
 
 class ReconstructionHead(nn.Module):
