@@ -1,5 +1,7 @@
 """Read one split of a data set from its files, and check all that can be wrong with them."""
 
+import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from common.errors import InputError
 from data.layouts import AXES, Part
 from data.safe_pickle import read_pickled_npy
 
+SUMS_FILE = "checksums.json"  # preprocess.py writes it beside a split's files
 LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
 LARGEST_COORDINATE = 1e9  # in the files' unit; beyond it squared distances drown in rounding
 
@@ -52,6 +55,7 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
     joints: the number of joints J that is expected. centred: subtract joint 0, the hip centre, in
     every frame (in float64, before the cast to float32).
     """
+    _check_sums(part.folder)
     axes = [_read_axis(part.axis(axis), joints) for axis in AXES]  # 3 x (N*f, J)
     labels = read_labels(part)
     for axis, values in zip(AXES, axes, strict=True):
@@ -63,6 +67,20 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
     if centred:
         skeletons = skeletons - skeletons[:, :, :1]
     return Sequences(skeletons.astype(np.float32), labels, _read_recordings(part, len(labels)))
+
+
+def _check_sums(folder: Path) -> None:
+    """InputError if a file is not as preprocess.py wrote it; downloads have no checksums."""
+    file = folder / SUMS_FILE
+    if file.is_file():
+        try:
+            sums = dict(json.loads(file.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise broken(file, "checksums of preprocess.py", f"{error!r}") from error
+        for path in filter(Path.is_file, (folder / name for name in sums)):
+            if zlib.crc32(path.read_bytes()) != sums[path.name]:
+                raise broken(path, "the file as preprocess.py wrote it", "another",
+                             f"run preprocess.py again, or remove {SUMS_FILE} beside it")
 
 
 def read_labels(part: Part) -> np.ndarray:

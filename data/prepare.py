@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 from common.errors import InputError
 from common.files import staging_folder
 from data import datasets
-from data.files import Sequences, broken, join
+from data.files import SUMS_FILE, Sequences, broken, join
 from data.layouts import AXES, Part, layouts
 from data.provenance import SPLIT_FILE
 from data.raw.formats import RAW
@@ -134,6 +135,8 @@ def _write_part(part: Part, windows: Sequences, persons: list[int]) -> None:
     persons = dict.fromkeys([*persons, *labels.tolist()])
     ids = {person: np.flatnonzero(labels == person).tolist() for person in persons}
     np.save(part.ids, np.array(ids, dtype=object))
+    sums = {path.name: zlib.crc32(path.read_bytes()) for path in part.folder.iterdir()}
+    (part.folder / SUMS_FILE).write_text(json.dumps(sums))
 
 
 @contextmanager
