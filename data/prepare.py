@@ -135,7 +135,7 @@ def _write_part(part: Part, windows: Sequences, persons: list[int]) -> None:
     persons = dict.fromkeys([*persons, *labels.tolist()])
     ids = {person: np.flatnonzero(labels == person).tolist() for person in persons}
     np.save(part.ids, np.array(ids, dtype=object))
-    sums = {path.name: zlib.crc32(path.read_bytes()) for path in part.folder.iterdir()}
+    sums = {path.name: zlib.crc32(path.read_bytes()) for path in sorted(part.folder.iterdir())}
     (part.folder / SUMS_FILE).write_text(json.dumps(sums))
 
 

@@ -22,7 +22,10 @@ SCRIPTS = ("preprocess", "train_simmc", "train_statistics", "train_smsge", "trai
 SCRIPTS += ("evaluate", "gallery", "export", "reproduce", "visualize", "data.simulate")
 SCRIPTS += ("benchmarks.__main__",)
 # Options of the released code and of pip.
-OTHERS = {"--frozen", "--concate", "--abla", "--no_MSR", "--consecutive_pre", "--random_sample"}
+OTHERS = {
+    "--logdir", "--frozen", "--concate", "--abla", "--no_MSR", "--consecutive_pre",
+    "--random_sample"
+}
 OTHERS |= {"--index-url"}
 ROOMS = "common|data|models|reid|engine|tensorflow_v1|reproduction|tools|tests|benchmarks|docs"
 

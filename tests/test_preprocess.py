@@ -194,7 +194,7 @@ def test_same_seed_same_files_other_seed_other_split(released_trees, tmp_path):
     files = [
         path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()
     ]
-    assert len(files) == 38
+    assert len(files) == 44
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     for dataset in ("KGBD", "KS20"):
