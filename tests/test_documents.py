@@ -21,12 +21,12 @@ FOLDERS = [ROOT / folder / "README.md" for folder in ("Datasets", "ReID_Models")
 SCRIPTS = ("preprocess", "train_simmc", "train_statistics", "train_smsge", "train_age", "train_df")
 SCRIPTS += ("evaluate", "gallery", "export", "reproduce", "visualize", "data.simulate")
 SCRIPTS += ("benchmarks.__main__",)
-# Options of the released code and of pip.
+# Options of the released code, of pip and of tensorboard.
 OTHERS = {
     "--logdir", "--frozen", "--concate", "--abla", "--no_MSR", "--consecutive_pre",
     "--random_sample"
 }
-OTHERS |= {"--index-url"}
+OTHERS |= {"--index-url", "--logdir"}
 ROOMS = "common|data|models|reid|engine|tensorflow_v1|reproduction|tools|tests|benchmarks|docs"
 
 
