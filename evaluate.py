@@ -145,7 +145,8 @@ def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
         generator = torch.Generator().manual_seed(options.seed)
         model = SimMC(sets.joints * 3, settings.H, settings.D, generator).to(device)
     figures = evaluation.score_encoder(model, sets, options.protocol)
-    return options, saved.get("method", "untrained"), {**figures, "epoch": saved.get("epoch")}
+    figures |= {"epoch": saved.get("epoch"), "knows": getattr(settings, "knows", "nothing")}
+    return options, saved.get("method", "untrained"), figures
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
     python train_simmc.py --dataset KS20 --probe probe --mode Eval     score the saved best model
     python train_simmc.py --dataset IAS --probe A --eps 0.7 --seed 1   change one thing
     python train_simmc.py --dataset IAS --probe A --source AGE         on features of a trained AGE
+    python train_simmc.py --dataset KGBD --tracklets                   recordings are the clusters
 
 Data come from preprocess.py; a run's files lie in <out>/<dataset>/<probe>/ (docs/2-training.md).
 """
@@ -25,7 +26,7 @@ from torch import Tensor
 from common.errors import InputError
 from engine import features, results
 from engine.early_stopping import EarlyStopping
-from engine.evaluation import score_encoder
+from engine.evaluation import known_classes, score_encoder
 from engine.features import Source
 from engine.optimizer import TFAdam, one_thread
 from engine.retrieval import describe, report, run_retrieval, stop_reason
@@ -52,6 +53,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
     settings = options.settings
     rng = np.random.RandomState(options.seed)
     sets = features.load(options, settings, source, rng)
+    classes = known_classes(sets, settings)  # (N,), in place of both clusterings; None: unknown
     draw_masks(np.random.RandomState(0), sets.length,
                (settings.mask_x, settings.mask_x_2))  # checks
     run.open()
@@ -76,7 +78,9 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
             reason = stop_reason(epoch, options.epochs, best)
             if reason is None:
                 with timer("cluster"):
-                    labels = [cluster(v, settings.eps, settings.min_samples) for v in views]
+                    labels = [classes] * 2 if classes is not None else [
+                        cluster(v, settings.eps, settings.min_samples) for v in views
+                    ]
                     row |= cluster_quality.figures(labels, whole, sets.train.labels,
                                                    tight=bool(options.save_flag))
                 if min(y.max() for y in labels) < 0 or row["outliers"] == len(skeletons):

@@ -31,10 +31,8 @@ from torch.nn import functional
 from common.command_line import pick_device
 from common.errors import InputError
 from common.log import start_log
-from data import Sequences
 from engine import evaluation, results
 from engine.early_stopping import EarlyStopping
-from engine.encoding import encode_set
 from engine.retrieval import describe, evaluate, report, write_features
 from engine.run import Run, execute
 from engine.settings import StatisticsSettings
@@ -49,10 +47,8 @@ def main() -> None:
     options = parse_training(__doc__, "statistics", TrainingOptions)
     device = pick_device(options.device)
     start_log(options.quiet)
-    knows = "tracklets" if options.settings.tracklets else "nothing"
-    name = "statistics" if knows == "nothing" else "statistics-tracklets"
-    folder = options.out / name / options.dataset / options.probe
-    run = Run("statistics", options, folder, identity={"knows": knows})
+    folder = options.out / options.settings.folder("statistics") / options.dataset
+    run = Run("statistics", options, folder / options.probe)
     execute(run, options, device, train, evaluate, write_features)
 
 
@@ -82,14 +78,13 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     """Label, learn for the epochs of a round, evaluate; again for every round."""
     settings = options.settings
     sets = evaluation.cut(evaluation.load_in_order(options), settings.batch_size, options.protocol)
-    if settings.tracklets and sets.train.recordings is None:
-        where = f"expected recording_id files in {sets.paths['train']}, found none"
-        raise InputError(f"--tracklets: {where}; preprocess.py writes them")
+    classes = evaluation.known_classes(sets, settings)  # (N,), or None: clusters are the classes
     run.open()
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     torch.manual_seed(options.seed)
-    model = Statistics(sets.joints, settings.H, settings.D_out, settings.dropout).to(device)
-    windows = model.statistics.fit(skeletons)(skeletons)  # (N, 2 d)
+    model = Statistics(sets.joints, settings.H, settings.D_out, settings.dropout, settings.beside,
+                       settings.turned).to(device)
+    windows = model.statistics.fit(skeletons)(skeletons)  # (N, 3 d)
     current, best = Round(model, settings), EarlyStopping(None)
     parts = {"model": model, "round": current, "best": best}
     epoch = run.resume(parts, changeable=("rounds",))
@@ -109,7 +104,7 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
                     run.save_best(model, epoch, figures)
             if begins and not reason:
                 with timer("cluster"):
-                    labels, vectors = label(model, sets.train, epoch, settings)
+                    labels, vectors = label(model, windows, skeletons, classes, epoch, settings)
                     clusters = [labels.cpu().numpy()]
                     quality = clusters, vectors, sets.train.labels
                     row |= cluster_quality.figures(*quality, tight=False)
@@ -130,30 +125,31 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     report(run, options, None, best.figures, figures, epoch, reason)
 
 
-def label(model: Statistics, windows: Sequences, epoch: int,
-          settings: StatisticsSettings) -> tuple[Tensor, Tensor]:
+@torch.no_grad()
+def label(model: Statistics, windows: Tensor, skeletons: Tensor, classes: np.ndarray | None,
+          epoch: int, settings: StatisticsSettings) -> tuple[Tensor, Tensor]:
     """Labels (N,) of a round, -1 for noise, and its first class vectors (K, D_out).
 
-    The vectors are drawn in the first round, later the means of the encoder's features.
+    windows: (N, 3 d). skeletons: (N, f, J, 3). classes: (N,), where they are known. The vectors are
+    drawn in the first round, later the means of the learned features.
     """
     if epoch > 0:
-        features = encode_set(model, windows.skeletons)  # (N, D_out)
-    elif not settings.tracklets:
-        skeletons = torch.from_numpy(windows.skeletons)
-        features = WindowLDA(skeletons.shape[2]).fit(skeletons)(skeletons)  # (N, 80)
-    if settings.tracklets:
-        labels = torch.from_numpy(np.unique(windows.recordings, return_inverse=True)[1])
-    else:
-        labels = torch.from_numpy(cluster(features, settings.eps, settings.min_samples))
+        model.eval()
+        features = torch.cat([model(batch) for batch in windows.split(4096)])  # (N, D_out)
+    elif classes is None:
+        lda = WindowLDA(skeletons.shape[2], reference=model.statistics.reference)
+        features = lda.to(skeletons.device).fit(skeletons)(skeletons)  # (N, 80)
+    if classes is None:
+        classes = cluster(features, settings.eps, settings.min_samples)
+    labels = torch.from_numpy(classes).to(windows.device)
     if epoch == 0:
         return labels, functional.normalize(torch.randn(int(labels.max()) + 1, settings.D_out))
-    labels = labels.to(features.device)
-    labels = join_nearest(features, labels) if settings.tracklets else labels
+    labels = labels if settings.labels else join_nearest(features, labels)
     return labels, mean_of_clusters(features, labels)
 
 
 def learn(current: Round, windows: Tensor, epoch: int, seed: int) -> float:
-    """One epoch of AdamW over the labelled windows, (N, 2 d), in random order. Returns the loss.
+    """One epoch of AdamW over the labelled windows, (N, 3 d), in random order. Returns the loss.
 
     What is drawn follows from seed and epoch, so that a resumed run draws the same.
     """

@@ -7,19 +7,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import data
 from common.errors import InputError
 from data import Retrieval
 from data.descriptors import descriptor, session
+from engine import results
 from engine.encoding import encode_set
 from engine.options import BASELINES, DataOptions
-from engine.settings import AGESettings
-from models.statistics import WindowLDA, WindowStatistics
+from engine.settings import AGESettings, KnownClasses
+from models.simmc import mean_of_clusters
+from models.statistics import RecordingLDA, WindowLDA, WindowStatistics
 from reid import ranking
 
 FITTED = {"statistics": partial(WindowStatistics, parts=1), "window-LDA": WindowLDA}
+FITTED |= {"recording-LDA": RecordingLDA}
 
 
 def load_in_order(options: DataOptions, centred: bool = True, train: bool = True) -> Retrieval:
@@ -80,10 +83,39 @@ def tested_batches(labels: np.ndarray, batch_size: int, rows: int) -> np.ndarray
 
 
 def score(sets: Retrieval, probe_features, gallery_features, protocol: str) -> dict[str, Any]:
-    """Retrieval figures of features (N, d) of a data set's probe and gallery."""
-    return ranking.evaluate(probe_features, sets.probe.labels, gallery_features,
-                            sets.gallery.labels, exclude_self=sets.same_set and protocol == "full",
-                            released=sets.same_set and protocol == "released")
+    """Retrieval figures of features (N, d) of a data set's probe and gallery.
+
+    Where the recordings are known, also recording_top1 ... recording_mAP: of whole recordings, each
+    with the mean feature of its windows. Not in the released protocol, which cuts recordings short.
+    """
+    same, full = sets.same_set, protocol == "full"
+    probe, gallery = (probe_features, sets.probe.labels), (gallery_features, sets.gallery.labels)
+    figures = ranking.evaluate(*probe, *gallery, same and full, released=same and not full)
+    if full and sets.probe.recordings is not None and sets.gallery.recordings is not None:
+        probe = mean_of_recordings(*probe, sets.probe.recordings)
+        gallery = mean_of_recordings(*gallery, sets.gallery.recordings)
+        whole = ranking.evaluate(*probe, *gallery, same)
+        figures |= {f"recording_{name}": whole[name] for name in results.RETRIEVAL}
+    return figures
+
+
+def mean_of_recordings(features, labels: np.ndarray,
+                       recordings: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    """The mean feature (R, d) and the label (R,) of each recording, of windows (N, d), (N,)."""
+    _, first, number = np.unique(recordings, return_index=True, return_inverse=True)
+    features = torch.as_tensor(features)
+    return mean_of_clusters(features, torch.from_numpy(number).to(features.device)), labels[first]
+
+
+def known_classes(sets: Retrieval, settings: KnownClasses) -> np.ndarray | None:
+    """The class number of each training window (N,), if --tracklets or --labels make them known."""
+    if settings.knows == "nothing":
+        return None
+    known = sets.train.labels if settings.labels else sets.train.recordings
+    if known is None:
+        where = f"expected recording_id files in {sets.paths['train']}, found none"
+        raise InputError(f"{where}; preprocess.py writes them")
+    return np.unique(known, return_inverse=True)[1]
 
 
 def score_encoder(model: nn.Module, sets: Retrieval, protocol: str) -> dict[str, Any]:
@@ -101,14 +133,20 @@ def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any
     windows = [part.skeletons for part in (sets.probe, sets.gallery)]
     if name not in FITTED:
         return score(sets, *(descriptor(name, x) for x in windows), protocol)
-    fitted = FITTED[name](sets.joints).fit(torch.from_numpy(sets.train.skeletons))
-    return score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol)
+    training, knows = [sets.train.skeletons], "nothing"
+    if name == "recording-LDA":
+        knows = "tracklets"
+        training.append(known_classes(sets, KnownClasses(tracklets=True)))
+    fitted = FITTED[name](sets.joints).fit(*map(torch.from_numpy, training))
+    return {
+        **score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol), "knows": knows
+    }
 
 
 def baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
     """Retrieval figures of every baseline that these joints allow; the training set is needed."""
     figures = {}
     for name in BASELINES:
-        with suppress(InputError):  # D-13 and D-16 are not defined for the joints of every data set
+        with suppress(InputError):  # D-13 and D-16 lack joints, recording-LDA recordings
             figures[name] = score_descriptor(sets, name, protocol)
     return figures

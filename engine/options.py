@@ -15,7 +15,7 @@ from data import datasets
 from data.descriptors import DESCRIPTORS
 from engine.settings import PROTOCOLS, SETTINGS, choose
 
-BASELINES = (*DESCRIPTORS, "statistics", "window-LDA")
+BASELINES = (*DESCRIPTORS, "statistics", "window-LDA", "recording-LDA")
 CLASSIFIERS = ("D-13+KNN", "D-16+AdaBoost", "LSTM", "LSTM-2")
 WHAT = ("checkpoint", "features", "recognise", "gallery")  # one of them is evaluated
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from common.files import write_whole
 
 RETRIEVAL = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP"}
 RECOGNITION = ("Rank-1", "Rank-5", "Rank-10", "nAUC", "nAUC CMC", "loss")
+RECORDINGS = "   recordings"
 Rows = Iterable[tuple[str, Mapping[str, Any]]]
 
 
@@ -20,9 +21,20 @@ def retrieval_line(figures: Mapping[str, Any]) -> str:
 
 
 def retrieval_table(rows: Rows, corner: str = "") -> str:
-    """A text table of retrieval figures in percent, with a title in its corner."""
-    rows = [(name, own, [f"{100 * own[key]:.1f}" for key in RETRIEVAL]) for name, own in rows]
-    return _table(rows, corner, RETRIEVAL.values(), width=8)
+    """A text table of retrieval figures in percent, with a title in its corner.
+
+    Beside them those of whole recordings, and what the features know of the training windows, where
+    a row says so: nothing if it does not.
+    """
+    rows = list(rows)
+    whole, knows = (any(key in own for _, own in rows) for key in ("recording_mAP", "knows"))
+    keys = [*RETRIEVAL, *(f"recording_{key}" for key in RETRIEVAL if whole)]
+    titles = [*RETRIEVAL.values(), *(f"rec. {title}" for title in RETRIEVAL.values() if whole)]
+    cells = []
+    for name, own in rows:
+        shares = [f"{100 * own[key]:.1f}" if key in own else "" for key in keys]
+        cells.append((name, own, [*shares, *[own.get("knows", "nothing")] * knows]))
+    return _table(cells, corner, [*titles, *["knows"] * knows], width=8)
 
 
 def recognition_table(rows: Rows, corner: str = "") -> str:
@@ -36,13 +48,19 @@ def recognition_table(rows: Rows, corner: str = "") -> str:
     return _table(cells, corner, RECOGNITION, width=9)
 
 
-def _table(rows: list[tuple], corner: str, titles: Iterable[str], width: int) -> str:
+def _table(rows: list[tuple], corner: str, titles: Collection[str], width: int) -> str:
     first = max(6, len(corner), *(len(name) for name, _, _ in rows))
-    lines = [f"{corner:{first}}" + "".join(f"{title:>{width}}" for title in titles)]
+    columns = zip(titles, *(cells for _, _, cells in rows), strict=True)
+    widths = [max(width, *(len(cell) + 2 for cell in column)) for column in columns]
+    lines = [f"{corner:{first}}" + _row(titles, widths)]
     for name, own, cells in rows:
         epoch = f"   epoch {own['epoch']}" if own.get("epoch") is not None else ""
-        lines.append(f"{name:{first}}" + "".join(f"{cell:>{width}}" for cell in cells) + epoch)
+        lines.append(f"{name:{first}}" + _row(cells, widths) + epoch)
     return "\n".join(lines)
+
+
+def _row(cells: Iterable[str], widths: Iterable[int]) -> str:
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from engine.encoding import load_model, log_sizes
 from engine.features import Source
 from engine.options import RetrievalOptions, TrainingOptions
 from engine.run import Run, execute
+from engine.settings import KnownClasses
 
 
 def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., None]) -> None:
@@ -25,12 +26,15 @@ def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., N
     device = pick_device(options.device)
     start_log(options.quiet)
     source = features.find_source(options.source, options, device)
+    known = isinstance(options.settings, KnownClasses)
+    named = options.settings.folder(method) if known else method
     if source is None:
-        dotted, folder = "." in options.probe, options.out / options.dataset
+        dotted = "." in options.probe
+        folder = (options.out if named == method else options.out / named) / options.dataset
         prefix = f"{options.probe}_" if dotted else ""
         run = Run(method, options, folder if dotted else folder / options.probe, prefix)
     else:
-        folder = options.out / f"{source.name}+{method}" / options.dataset / options.probe
+        folder = options.out / f"{source.name}+{named}" / options.dataset / options.probe
         identity = {"source": source.name, "source_digest": source.digest}
         notes = {"source_file": str(source.file)}
         run = Run(f"{source.name} + {method}", options, folder, "", identity, notes)
@@ -58,7 +62,8 @@ def report(run: Run, options: TrainingOptions, source: Source | None, best: dict
            last: dict[str, Any], epoch: int, reason: str) -> None:
     """Print and write best and last figures, with those of the untrained model and baselines."""
     untrained = {key: run.history[0][key] for key in last}
-    last = {**last, "epoch": epoch}
+    knows = {"knows": options.settings.knows}
+    best, last = {**best, **knows}, {**last, "epoch": epoch, **knows}
     rows = features.baselines(options, source) | {"untrained encoder": untrained}
     rows |= {f"{run.method} best": best, f"{run.method} last": last}
     print(f"{run.title}: stopped, {reason}\n" + results.retrieval_table(rows.items()))
@@ -74,7 +79,7 @@ def evaluate(run: Run, options: TrainingOptions, device: torch.device,
     sets = features.load(options, options.settings, source)
     model, content = load_model(path, sets.joints, sets.length, device, source)
     figures = evaluation.score_encoder(model, sets, options.protocol)
-    figures["epoch"] = content["epoch"]
+    figures |= {"epoch": content["epoch"], "knows": options.settings.knows}
     print(f"{run.title}\n" + results.retrieval_table([(run.method, figures)]))
     run.write_results(figures)
 

@@ -42,7 +42,8 @@ class Run:
         self.folder, self.prefix = folder, prefix
         names = ("dataset", "probe", "length", "protocol", "seed")
         self.identity = {name: getattr(options, name) for name in names} | (identity or {})
-        self.notes = notes or {}
+        knows = {"knows": self.settings.knows} if hasattr(self.settings, "knows") else {}
+        self.notes = knows | dict(notes or {})
         self.history: list[dict[str, Any]] = []
         self.started = time.time()
         self.saved = -math.inf  # when last.pt was written
@@ -59,7 +60,7 @@ class Run:
     def title(self) -> str:
         """Method, data and seed, as a line."""
         o, simulated = self.options, " (simulated)" * self.data["simulated"]
-        knows = f", knows {self.identity['knows']}" if "knows" in self.identity else ""
+        knows = f", knows {self.notes['knows']}" if "knows" in self.notes else ""
         return (f"{self.method} on {o.dataset}{simulated}, {o.probe}, f = {o.length}, "
                 f"seed {o.seed}, {o.protocol} protocol{knows}")
 
@@ -145,7 +146,7 @@ class Run:
         content = checkpoint.load(path, self.method)
         checkpoint.expect(path, content, self.identity)
         wanted = {n: v for n, v in asdict(self.settings).items() if n not in changeable}
-        checkpoint.expect(path, content["settings"], wanted)
+        checkpoint.expect(path, asdict(settings_of(content)), wanted)
         if missing := parts.keys() - content["state"].keys():
             raise InputError(f"{path} lacks {', '.join(sorted(missing))}: leave out --resume")
         for name, part in parts.items():
@@ -218,7 +219,10 @@ class Run:
 
     def write_results(self, content: Mapping[str, Any]) -> None:
         """Write the results as JSON: results.json of a training run, and --json."""
-        content = {"kind": "retrieval", "method": self.method} | self.identity | content
+        about = {"kind": "retrieval", "method": self.method} | self.identity
+        if "knows" in self.notes:
+            about["knows"] = self.notes["knows"]
+        content = about | content
         content |= {"settings": asdict(self.settings), "data": self.data}
         content["seconds"] = round(time.time() - self.started, 1)
         for path in (self.results if self.options.mode == "Train" else None, self.options.json):

@@ -25,7 +25,24 @@ def scale_letters(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class SimMCSettings:
+class KnownClasses:
+    """What is known of the training windows, whose classes are found without labels otherwise."""
+
+    tracklets: bool = option(False, "windows of one recording are a class", action="store_true")
+    labels: bool = option(False, "those of one person are: a bound", action="store_true")
+
+    @property
+    def knows(self) -> str:
+        """nothing, tracklets or labels."""
+        return "labels" if self.labels else "tracklets" if self.tracklets else "nothing"
+
+    def folder(self, method: str) -> str:
+        """The folder of a method's runs with these settings, below --out."""
+        return method if self.knows == "nothing" else f"{method}-{self.knows}"
+
+
+@dataclass(frozen=True)
+class SimMCSettings(KnownClasses):
     """SimMC (models/simmc.py)."""
 
     H: int = option(256, "feature size", type=positive_int)
@@ -47,15 +64,19 @@ class SimMCSettings:
 
 
 @dataclass(frozen=True)
-class StatisticsSettings:
+class StatisticsSettings(KnownClasses):
     """Window statistics (models/statistics.py)."""
 
     H: int = option(1024, "units of a hidden layer", type=positive_int)
     D_out: int = option(128, "feature size", type=positive_int)
     dropout: float = option(0.4, "share of units dropped", type=below_one)
+    beside: float | None = option(
+        None, "weight of the means beside the learned feature (0.4, with known classes 0)",
+        type=not_negative)
+    turned: bool = option(False, "turn skeletons onto one pose: nothing of the camera is left",
+                          action="store_true")
     noise: float = option(0.1, "deviation of the noise on the input", type=not_negative)
-    tracklets: bool = option(False, "windows of a recording are a class", action="store_true")
-    t: float | None = option(None, "temperature (0.1, with tracklets 0.15)", type=positive)
+    t: float | None = option(None, "temperature (0.1, with known classes 0.15)", type=positive)
     eps: float = option(0.6, "DBSCAN: Jaccard distance of neighbours", type=below_one)
     min_samples: int = option(4, "DBSCAN: neighbours of a core sequence", type=positive_int)
     rounds: int = option(3, "rounds, each with labels of its own", type=positive_int)
@@ -65,13 +86,18 @@ class StatisticsSettings:
     batch_size: int = option(256, "sequences in a batch", type=positive_int)
 
     def __post_init__(self):
+        known = self.knows != "nothing"
         if self.t is None:
-            object.__setattr__(self, "t", 0.15 if self.tracklets else 0.1)
+            object.__setattr__(self, "t", 0.15 if known else 0.1)
+        if self.beside is None:
+            object.__setattr__(self, "beside", 0.0 if known else 0.4)
 
 
 @dataclass(frozen=True)
 class DFSettings:
     """DF (models/recognition.py)."""
+
+    knows = "labels"
 
     H: int = option(640, "units of the hidden layer", type=positive_int)
     lr: float = option(0.0005, "learning rate", type=positive)

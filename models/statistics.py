@@ -1,10 +1,11 @@
 """Window statistics: label-free person re-identification from distances of joints and their spread.
 
 Frame: the distances of all joint pairs and the joints relative to their centroid, so that no joint
-has a name and any skeleton in any order will do. Window: mean and standard deviation of these over
-its frames, standardised with the training set. An encoder on them learns classes of windows, by
-cross entropy of the cosine with class vectors; the classes are clusters, first of window LDA's
-features, which need no learning, then of the encoder's own.
+has a name and any skeleton in any order will do. Window: mean, standard deviation and mean step of
+these over its frames, standardised with the training set. An encoder on them learns classes of
+windows, by cross entropy of the cosine with class vectors; the classes are clusters, first of
+window LDA's features, which need no learning, then of the encoder's own, of which those that are
+each other's nearest are joined.
 
 B windows, f frames, J joints, d = J (J - 1) / 2 + 3 J numbers a frame, K classes, t temperature.
 """
@@ -26,44 +27,76 @@ def frame_size(joints: int) -> int:
     return joints * (joints - 1) // 2 + 3 * joints
 
 
-def frame_descriptor(skeletons: Tensor) -> Tensor:
+def turn(skeletons: Tensor, reference: Tensor) -> Tensor:
+    """Each skeleton (..., J, 3) about its centroid, turned onto a reference (J, 3) (Kabsch 1976).
+
+    What is left has neither place nor heading nor tilt of the camera.
+    """
+    joints = skeletons - skeletons.mean(dim=-2, keepdim=True)
+    u, _, v = torch.linalg.svd(joints.transpose(-1, -2) @ reference)  # u s v, (..., 3, 3)
+    u[..., 2] *= torch.det(u @ v).sign()[..., None]  # a rotation, never a mirror
+    return joints @ (u @ v)
+
+
+def mean_pose(skeletons: Tensor) -> Tensor:
+    """The mean (J, 3) of skeletons (..., J, 3) that are turned onto it: five steps from the mean as
+    they stand.
+    """
+    skeletons = skeletons.flatten(0, -3)
+    reference = (skeletons - skeletons.mean(dim=-2, keepdim=True)).mean(dim=0)
+    for _ in range(5):
+        reference = turn(skeletons, reference).mean(dim=0)
+    return reference
+
+
+def frame_descriptor(skeletons: Tensor, reference: Tensor | None = None) -> Tensor:
     """Distances of joint pairs (0, 1), (0, 2) ... (J - 2, J - 1), then joints minus their centroid.
 
-    (..., J, 3) -> (..., d), in the unit of the skeletons.
+    (..., J, 3) -> (..., d), in the unit of the skeletons. reference: turn the joints onto it.
     """
     first, second = torch.from_numpy(np.stack(np.triu_indices(skeletons.shape[-2], 1)))
     between = skeletons[..., first, :] - skeletons[..., second, :]  # (..., pairs, 3)
     distances = between.square().sum(dim=-1).sqrt()
     joints = skeletons - skeletons.mean(dim=-2, keepdim=True)
+    if reference is not None:
+        joints = turn(joints, reference)
     return torch.cat([distances, joints.flatten(-2)], dim=-1)
 
 
-def describe_windows(skeletons: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the descriptor over the frames, (B, f, J, 3) -> two (B, d)."""
+def describe_windows(skeletons: Tensor, reference: Tensor | None = None) -> tuple[Tensor, ...]:
+    """Mean, standard deviation and mean absolute step of the descriptor over the frames.
+
+    (B, f, J, 3) -> three (B, d). A single frame has steps of 0.
+    """
     size = max(1, BATCH // skeletons.shape[1])
     if len(skeletons) > size:
-        parts = zip(*map(describe_windows, skeletons.split(size)), strict=True)
-        return tuple(map(torch.cat, parts))
-    frames = frame_descriptor(skeletons)  # (B, f, d)
-    return frames.mean(dim=1), frames.std(dim=1, correction=0)
+        batches = (describe_windows(batch, reference) for batch in skeletons.split(size))
+        return tuple(map(torch.cat, zip(*batches, strict=True)))
+    frames = frame_descriptor(skeletons, reference)  # (B, f, d)
+    steps = (frames[:, 1:] - frames[:, :-1]).abs().sum(dim=1) / max(1, frames.shape[1] - 1)
+    return frames.mean(dim=1), frames.std(dim=1, correction=0), steps
 
 
 class WindowStatistics(nn.Module):
-    """Means and deviations of a window, each number standardised with the training set and clipped.
+    """What describes a window, each number standardised with the training set and clipped.
 
-    To standardise the frames before would change nothing: both are linear in a number's scale.
-    parts: 2, or 1 for the means alone.
+    To standardise the frames before would change nothing: all is linear in a number's scale.
+    parts: 3, or 1 for the means alone. turned: turn every skeleton onto the mean of the training
+    set's, so that nothing of the camera is left.
     """
-    def __init__(self, joints: int, parts: int = 2):
+    def __init__(self, joints: int, parts: int = 3, turned: bool = False):
         super().__init__()
         self.parts = parts
+        self.register_buffer("reference", torch.zeros(joints, 3) if turned else None)
         self.register_buffer("mean", torch.zeros(parts * frame_size(joints)))
         self.register_buffer("deviation", torch.ones(parts * frame_size(joints)))
 
     @torch.no_grad()
     def fit(self, skeletons: Tensor) -> "WindowStatistics":
         """Take mean and deviation of every number from training windows (N, f, J, 3)."""
-        windows = torch.cat(describe_windows(skeletons)[:self.parts], dim=1).double()
+        if self.reference is not None:
+            self.reference.copy_(mean_pose(skeletons))
+        windows = self.describe(skeletons).double()
         self.mean.copy_(windows.mean(dim=0))
         self.deviation.copy_(windows.std(dim=0, correction=0).clamp(min=SMALLEST))
         return self
@@ -71,74 +104,118 @@ class WindowStatistics(nn.Module):
     @torch.no_grad()
     def forward(self, skeletons: Tensor) -> Tensor:
         """(B, f, J, 3) -> (B, parts d), at most 10 in size."""
-        windows = torch.cat(describe_windows(skeletons)[:self.parts], dim=1)
-        return ((windows - self.mean) / self.deviation).clamp(-LARGEST, LARGEST)
+        return ((self.describe(skeletons) - self.mean) / self.deviation).clamp(-LARGEST, LARGEST)
+
+    def describe(self, skeletons: Tensor) -> Tensor:
+        return torch.cat(describe_windows(skeletons, self.reference)[:self.parts], dim=1)
+
+
+def discriminants(within: Tensor, between: Tensor, r: float, count: int) -> Tensor:
+    """Directions of linear discriminant analysis, (d, count), by the covariances (d, d).
+
+    Directions v with B v = lambda (W + r I) v and the largest lambda, v' (W + r I) v = 1, where W
+    is the covariance within classes, B that of their means, both of samples standardised by W + B.
+    r bounds the weight of what hardly varies within a class.
+    """
+    scale = (within + between).diagonal().sqrt().clamp(min=SMALLEST)
+    within, between = (c / scale / scale[:, None] for c in (within, between))
+    noise = within + r * torch.eye(len(scale), dtype=within.dtype, device=within.device)
+    inverse = torch.linalg.inv(torch.linalg.cholesky(noise))  # inverse noise inverse' = I
+    _, vectors = torch.linalg.eigh(inverse @ between @ inverse.T)  # lambda ascending
+    return (inverse.T @ vectors[:, -count:].flip(1)) / scale[:, None]
 
 
 class WindowLDA(nn.Module):
-    """Linear discriminant analysis in which every window is a class and its frames the samples.
-
-    Directions v with B v = lambda (W + r I) v and the largest lambda, v' (W + r I) v = 1, where the
-    frames are standardised, W is their covariance within windows, B that of the windows' means:
-    what changes within a window is not the person. r bounds the weight of what hardly varies there.
+    """Linear discriminant analysis in which every window is a class and its frames the samples:
+    what changes within a window is not the person.
     """
-    def __init__(self, joints: int, directions: int = 80, r: float = 0.01):
+    def __init__(self, joints: int, directions: int = 80, r: float = 0.01,
+                 reference: Tensor | None = None):
         super().__init__()
-        d, self.r = frame_size(joints), r
+        d, self.r, self.reference = frame_size(joints), r, reference
         self.register_buffer("mean", torch.zeros(d))
         self.register_buffer("directions", torch.zeros(d, min(directions, d)))
 
     @torch.no_grad()
     def fit(self, skeletons: Tensor) -> "WindowLDA":
         """Find the directions from training windows (N, f, J, 3)."""
-        means = describe_windows(skeletons)[0].double()  # (N, d)
+        means = describe_windows(skeletons, self.reference)[0].double()  # (N, d)
         self.mean.copy_(means.mean(dim=0))
         between = torch.cov(means.T, correction=0)
         within = torch.zeros_like(between)
         for batch in skeletons.split(max(1, BATCH // skeletons.shape[1])):
-            frames = frame_descriptor(batch)  # (b, f, d)
+            frames = frame_descriptor(batch, self.reference)  # (b, f, d)
             spread = (frames - frames.mean(dim=1, keepdim=True)).flatten(0, 1)
             within += (spread.T @ spread).double()
         within /= skeletons.shape[0] * skeletons.shape[1]
-        # The covariance of all frames is the sum of both: its diagonal standardises them.
-        scale = (within + between).diagonal().sqrt().clamp(min=SMALLEST)
-        within, between = (c / scale / scale[:, None] for c in (within, between))
-        noise = within + self.r * torch.eye(len(scale), dtype=within.dtype, device=within.device)
-        inverse = torch.linalg.inv(torch.linalg.cholesky(noise))  # inverse noise inverse' = I
-        _, vectors = torch.linalg.eigh(inverse @ between @ inverse.T)  # lambda ascending
-        count = self.directions.shape[1]
-        self.directions.copy_((inverse.T @ vectors[:, -count:].flip(1)) / scale[:, None])
+        self.directions.copy_(discriminants(within, between, self.r, self.directions.shape[1]))
         return self
 
     @torch.no_grad()
     def forward(self, skeletons: Tensor) -> Tensor:
         """(B, f, J, 3) -> (B, 80) of unit length."""
-        return functional.normalize((describe_windows(skeletons)[0] - self.mean) @ self.directions)
+        means = describe_windows(skeletons, self.reference)[0]
+        return functional.normalize((means - self.mean) @ self.directions)
+
+
+class RecordingLDA(nn.Module):
+    """The same in which every recording is a class and the statistics of its windows the samples.
+
+    Fewer directions than window LDA's 80: there are fewer recordings than windows.
+    """
+    def __init__(self, joints: int, directions: int = 40, r: float = 0.01):
+        super().__init__()
+        self.r, self.statistics = r, WindowStatistics(joints)
+        self.register_buffer("directions", torch.zeros(3 * frame_size(joints), directions))
+
+    @torch.no_grad()
+    def fit(self, skeletons: Tensor, recordings: Tensor) -> "RecordingLDA":
+        """Find the directions from training windows (N, f, J, 3) of recordings (N,), 0 to R - 1."""
+        windows = self.statistics.fit(skeletons)(skeletons)  # (N, 3 d)
+        means = mean_of_clusters(windows, recordings)[recordings]  # (N, 3 d)
+        spread = (windows - means).double()
+        between = torch.cov(means.double().T, correction=0)
+        within = spread.T @ spread / len(windows)
+        self.directions.copy_(discriminants(within, between, self.r, self.directions.shape[1]))
+        return self
+
+    @torch.no_grad()
+    def forward(self, skeletons: Tensor) -> Tensor:
+        """(B, f, J, 3) -> (B, 40) of unit length."""
+        return functional.normalize(self.statistics(skeletons) @ self.directions)
 
 
 class Statistics(nn.Module):
     """Encoder of window statistics: two hidden layers and, beside them, a linear path.
 
-    joints: J. H: units of a hidden layer. D_out: feature size. dropout: share of units dropped.
+    joints: J. H: units of a hidden layer. D_out: size of the learned feature. dropout: share of
+    units dropped. beside: weight of the standardised means, of unit length, which stand beside the
+    learned feature: they tell apart whom no class has told apart. turned: see WindowStatistics.
     """
-    def __init__(self, joints: int, H: int = 1024, D_out: int = 128, dropout: float = 0.4):
+    def __init__(self, joints: int, H: int = 1024, D_out: int = 128, dropout: float = 0.4,
+                 beside: float = 0.4, turned: bool = False):
         super().__init__()
-        self.arguments = {"joints": joints, "H": H, "D_out": D_out, "dropout": dropout}
-        self.statistics = WindowStatistics(joints)
-        inputs = 2 * frame_size(joints)
+        self.arguments = {
+            "joints": joints, "H": H, "D_out": D_out, "dropout": dropout, "beside": beside,
+            "turned": turned
+        }
+        self.d, self.beside = frame_size(joints), beside
+        self.statistics = WindowStatistics(joints, turned=turned)
         layers = []
-        for size in (inputs, H):
+        for size in (3 * self.d, H):
             layers += [nn.Linear(size, H), nn.BatchNorm1d(H), nn.ReLU(), nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*layers, nn.Linear(H, D_out))
-        self.linear = nn.Linear(inputs, D_out, bias=False)
+        self.linear = nn.Linear(3 * self.d, D_out, bias=False)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Features of unit length (B, D_out) of standardised window statistics (B, 2 d)."""
+        """Learned features of unit length (B, D_out) of standardised windows (B, 3 d)."""
         return functional.normalize(self.hidden(windows) + self.linear(windows))
 
     def encode(self, skeletons: Tensor) -> Tensor:
-        """(B, f, J, 3) -> (B, 1, D_out): a window has one feature."""
-        return self(self.statistics(skeletons))[:, None]
+        """(B, f, J, 3) -> (B, 1, D_out + d): a window has one feature."""
+        windows = self.statistics(skeletons)
+        means = functional.normalize(windows[:, :self.d])
+        return torch.cat([self(windows), self.beside * means], dim=1)[:, None]
 
 
 def class_contrast(features: Tensor, labels: Tensor, vectors: Tensor, t: float) -> Tensor:
@@ -150,11 +227,11 @@ def class_contrast(features: Tensor, labels: Tensor, vectors: Tensor, t: float) 
 
 
 def join_nearest(features: Tensor, labels: Tensor) -> Tensor:
-    """Labels (N,) of windows in which two classes are one if their mean features are each other's
-    nearest by cosine. features: (N, D_out).
+    """Labels (N,) of windows, -1 for noise, in which two classes are one if their mean features are
+    each other's nearest by cosine. features: (N, D_out).
     """
     means = functional.normalize(mean_of_clusters(features, labels))  # (K, D_out)
     nearest = (means @ means.T).fill_diagonal_(-2).argmax(dim=1)
     own = torch.arange(len(means), device=means.device)
     joined = torch.where(nearest[nearest] == own, torch.minimum(own, nearest), own)
-    return joined.unique(return_inverse=True)[1][labels]
+    return torch.where(labels < 0, labels, joined.unique(return_inverse=True)[1][labels])

@@ -14,6 +14,7 @@ from checkpoints import MODELS, write
 import skeleton_reid
 from engine import checkpoint
 from engine.encoding import encode_set, load_model
+from models.statistics import frame_size
 from reid import open_set
 from skeleton_reid import Gallery, InputError
 
@@ -97,7 +98,8 @@ def test_what_an_encoder_says_of_itself(tmp_path):
     about = {"knows": "tracklets", "data": {"simulated": True}}
     encoder = skeleton_reid.load(str(write(tmp_path / "a.pt", "statistics", **about)))
     assert str(encoder) == "statistics on IAS (simulated), f = 6, knows tracklets"
-    assert (encoder.joints, encoder.length, encoder.size, encoder.centred) == (20, 6, 8, True)
+    assert (encoder.joints, encoder.length, encoder.size,
+            encoder.centred) == (20, 6, 8 + frame_size(20), True)
 
 
 def test_checkpoints_of_a_run_say_whether_their_data_are_simulated(once):

@@ -45,7 +45,9 @@ def test_descriptor_and_statistics(joints):
     assert frames.shape[2] == paper.frame_size(joints)
     np.testing.assert_allclose(paper.frame_descriptor(skeletons), frames, atol=1e-5)
     standardised = (frames - frames.mean(axis=(0, 1))) / frames.std(axis=(0, 1))
-    windows = np.concatenate([standardised.mean(axis=1), standardised.std(axis=1)], axis=1)
+    steps = np.abs(np.diff(standardised, axis=1)).mean(axis=1)
+    windows = [standardised.mean(axis=1), standardised.std(axis=1), steps]
+    windows = np.concatenate(windows, axis=1)
     expected = (windows - windows.mean(axis=0)) / windows.std(axis=0)
     fitted = WindowStatistics(joints).fit(skeletons)
     np.testing.assert_allclose(fitted(skeletons), expected, atol=1e-3)
@@ -85,12 +87,50 @@ def test_features_have_unit_length(joints):
     model = Statistics(joints, 16, 8).eval()
     model.statistics.fit(skeletons)
     features = model.encode(skeletons)
-    assert features.shape == (9, 1, 8)
-    torch.testing.assert_close(features.norm(dim=-1), torch.ones(9, 1))
+    d = paper.frame_size(joints)
+    assert features.shape == (9, 1, 8 + d)
+    norms = torch.stack([features[..., :8].norm(dim=-1), features[..., 8:].norm(dim=-1)])
+    torch.testing.assert_close(norms, torch.tensor([1.0, 0.4])[:, None, None].expand(2, 9, 1))
     rest = torch.cat([model.encode(part) for part in skeletons.split(2)])
     torch.testing.assert_close(features, rest)  # no other window of the batch matters
-    whole = model.hidden(model.statistics(skeletons)) + model.linear(model.statistics(skeletons))
-    torch.testing.assert_close(features[:, 0], whole / whole.norm(dim=1, keepdim=True))
+    windows = model.statistics(skeletons)
+    whole, means = model.hidden(windows) + model.linear(windows), windows[:, :d]
+    whole, means = (x / x.norm(dim=1, keepdim=True) for x in (whole, means))
+    torch.testing.assert_close(features[:, 0], torch.cat([whole, 0.4 * means], dim=1))
+
+
+def test_a_single_frame_has_no_steps():
+    model = Statistics(14, 16, 8).eval()
+    model.statistics.fit(walks(14, 9, f=1))
+    assert torch.isfinite(model.encode(walks(14, 9, f=1))).all()
+
+
+def rotations(count: int) -> torch.Tensor:
+    q, _ = np.linalg.qr(np.random.RandomState(4).normal(size=(count, 3, 3)))
+    q[np.linalg.det(q) < 0] *= -1
+    return torch.from_numpy(q).float()
+
+
+def test_turned_features_have_nothing_of_the_camera():
+    skeletons = walks(17, 9) * torch.tensor([1.0, 2, 0.5])
+    moved = skeletons @ rotations(9)[:, None] + torch.randn(9, 1, 1, 3)
+    mirrored = skeletons * torch.tensor([-1.0, 1, 1])
+    for turned in (True, False):
+        model = Statistics(17, 16, 8, turned=turned).eval()
+        model.statistics.fit(skeletons)
+        features = model.encode(skeletons)
+        same = torch.allclose(model.encode(moved), features, atol=1e-3)
+        assert same == turned
+        assert not torch.allclose(model.encode(mirrored), features, atol=1e-2)
+
+
+def test_turn_is_the_nearest_rotation():
+    skeletons, reference = walks(14, 5)[:, 0], walks(14, 1)[0, 0]
+    turned = paper.turn(skeletons, reference)
+    distance = (turned - reference).square().sum(dim=(1, 2))
+    for rotation in rotations(200):
+        other = (turned @ rotation - reference).square().sum(dim=(1, 2))
+        assert (other >= distance - 1e-3).all()
 
 
 def test_class_contrast():
@@ -124,8 +164,9 @@ def test_results_files_and_evaluation(train, tmp_path, capsys):
     table = capsys.readouterr().out
     names = ("knows nothing", "D-13", "\nstatistics ", "window-LDA", "statistics best", "untrained")
     assert all(name in table for name in names)
-    assert {path.name for path in train.path().iterdir()
-            } == {*("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")}
+    assert {path.name for path in train.path().iterdir()} == {
+        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.json", "run.lock")
+    }
     best = result["best"]
     assert (best["epoch"] in (2, 4), result["last"]["epoch"]) == (True, 4)
     assert pick(train("--mode", "Eval"), best) == best
@@ -163,14 +204,14 @@ def test_no_label_enters_training(train):
     assert same(before, checkpoint.load(train.path("last.pt"))["state"]["model"])
 
 
-@pytest.mark.parametrize(("option", "value"), [
-    *(("--H", 8), ("--D_out", 16), ("--dropout", 0.1), ("--noise", 0),
-      ("--t", 0.3)), *(("--eps", 0.3), ("--lr", 0.01), ("--weight_decay", 0.5),
-                       ("--batch_size", 16)), *(("--min_samples", 12), ("--round_epochs", 1))
-])
-def test_every_setting_has_an_effect(once, train, option, value):
+EFFECTS = {"H": 8, "D_out": 16, "dropout": 0.1, "noise": 0, "t": 0.3, "eps": 0.3}
+EFFECTS |= {"lr": 0.01, "weight_decay": 0.5, "batch_size": 16, "round_epochs": 1}
+
+
+@pytest.mark.parametrize(("name", "value"), EFFECTS.items())
+def test_every_setting_has_an_effect(once, train, name, value):
     before, _ = once("statistics")
-    train(option, value)
+    train(f"--{name}", value)
     assert not same(before.weights(), train.weights())
 
 
@@ -188,10 +229,10 @@ def test_nearest_classes_are_joined():
     """0 and 1 are each other's nearest, 2's nearest is 1 but not the reverse, 3 and 4 again."""
     angles = torch.tensor([0, 0.1, 0.25, 2, 2.2])
     means = torch.stack([angles.cos(), angles.sin()], dim=1)
-    labels = torch.tensor([4, 0, 1, 1, 2, 3, 0])
-    spread = torch.tensor([0, 0.01, 0.02, -0.02, 0, 0, -0.01])[:, None]
+    labels = torch.tensor([4, 0, 1, 1, 2, 3, 0, -1])
+    spread = torch.tensor([0, 0.01, 0.02, -0.02, 0, 0, -0.01, 1])[:, None]
     joined = paper.join_nearest(means[labels] + spread, labels)
-    assert joined.tolist() == [2, 0, 0, 0, 1, 2, 0]
+    assert joined.tolist() == [2, 0, 0, 0, 1, 2, 0, -1]
 
 
 def give_recordings(train) -> None:
