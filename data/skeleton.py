@@ -44,7 +44,7 @@ def scales(skeletons, names=SCALES):
     """
     # A tensor makes its like itself: numpy's users need no torch.
     like = getattr(skeletons, "new_tensor", lambda weights: weights.astype(skeletons.dtype))
-    weights = {scale: averaging(scale, skeletons.shape[-2]) for scale in names}
+    weights = {scale: averaging(scale, int(skeletons.shape[-2])) for scale in names}
     return {s: skeletons if s == "J" else like(own) @ skeletons for s, own in weights.items()}
 
 

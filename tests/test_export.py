@@ -4,14 +4,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from checkpoints import write
+from checkpoints import MODELS, write
 from commands import error_of, run
 
 import export
 import skeleton_reid
 
 
-@pytest.mark.parametrize("method", ["SimMC", "statistics", "AGE"])
+@pytest.mark.parametrize("method", MODELS)
 def test_features_are_those_of_the_encoder(tmp_path, method):
     about = {"data": {"simulated": True}, "knows": "tracklets", "length": 4}
     path, file = write(tmp_path / "best.pt", method, **about), tmp_path / "new" / "model.onnx"
