@@ -42,8 +42,9 @@ def test_results_files_and_evaluation(train, tmp_path, capsys):
     for name in ("X + DF on KS20", "\nX ", "D-13", "untrained encoder", "X + DF best",
                  "X + DF last"):
         assert name in table
-    assert {path.name for path in train.path().iterdir()
-            } == {*("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.lock")}
+    assert {path.name for path in train.path().iterdir()} == {
+        *("best.pt", "last.pt", "history.csv", "log.txt", "results.json"), "run.json", "run.lock"
+    }
     best = result["best"]
     assert result["last"]["epoch"] == 3
     assert pick(train("--mode", "Eval"), best) == best
