@@ -45,8 +45,8 @@ def main() -> None:
     saved: dict[str, Any] = {}
     if options.checkpoint:
         path, saved = convert.open_checkpoint(options.checkpoint, options)
-        where = {"dataset": options.dataset or saved["dataset"], "seed": saved["seed"]}
-        options = replace(options, checkpoint=path, **where)
+        row = options.dataset or datasets.restore(saved)
+        options = replace(options, checkpoint=path, dataset=row, seed=saved["seed"])
     if options.recognise:
         score = train_classifier
     elif "recogniser" in saved:
@@ -58,7 +58,7 @@ def main() -> None:
     if not options.gallery:
         where = options.dataset, options.length, options.data, options.view
         origin = {"data": provenance.describe(*where)}
-        corner = options.dataset + " simulated" * origin["data"]["simulated"]
+        corner = options.dataset.name + " simulated" * origin["data"]["simulated"]
     if "tests" in figures:
         print(training.table(figures["tests"], name, corner))
     else:
@@ -69,6 +69,7 @@ def main() -> None:
         kind = "recognition" if "rank" in figures else "retrieval"
         names = ("dataset", "probe", "length", "protocol", "seed")
         content = {"kind": kind, "method": name, **{n: getattr(options, n) for n in names}}
+        content["dataset"] = options.dataset and options.dataset.name
         content |= {"epoch": None} | ({} if options.view is None else {"view": options.view})
         results.write_json(options.json, content | origin | figures)
 
@@ -89,9 +90,9 @@ def score_files(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
 def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     """A recogniser on every test split; the figures of --probe, or of its own split, on top."""
     path, part = options.checkpoint, saved["recogniser"]
-    if saved["dataset"] != options.dataset:
+    if saved["dataset"] != options.dataset.name:
         raise InputError(f"{path} names persons of {saved['dataset']}, found --dataset "
-                         f"{options.dataset}: score its encoder/best.pt there")
+                         f"{options.dataset.name}: score its encoder/best.pt there")
     length = options.length or saved["length"]
     options = replace(options, view=saved["view"], length=length)
     device = pick_device(options.device)
@@ -109,7 +110,7 @@ def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Score
 
 def train_classifier(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     """A classifier trained on the recognition protocol's sets; the figures of --probe on top."""
-    row, name = datasets.get(options.dataset), options.recognise
+    row, name = options.dataset, options.recognise
     default = row.default_length if options.view is None else row.view_length
     options = replace(options, length=options.length or default)
     sets = recogniser.load(options)
@@ -123,7 +124,7 @@ def train_classifier(options: EvaluationOptions, saved: dict[str, Any]) -> Score
 
 def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     """A checkpoint, which fills in what the command line lacks, or a baseline on a data set."""
-    row, own = datasets.get(options.dataset), saved.get("probe")
+    row, own = options.dataset, saved.get("probe")
     probe = options.probe or (own if own in row.gallery_of else next(iter(row.gallery_of)))
     length = options.length or saved.get("length") or row.default_length
     options, device = replace(options, probe=probe, length=length), pick_device(options.device)
@@ -139,11 +140,11 @@ def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
         figures = evaluation.score_descriptor(sets, options.features, options.protocol)
         return options, options.features, figures
     if saved:
-        where = sets.joints, sets.length, device, source, saved
+        where = sets.skeleton, sets.length, device, source, saved
         model, _ = load_model(options.checkpoint, *where)
     else:  # SimMC's initial weights of --seed
         generator = torch.Generator().manual_seed(options.seed)
-        model = SimMC(sets.joints * 3, settings.H, settings.D, generator).to(device)
+        model = SimMC(len(sets.skeleton) * 3, settings.H, settings.D, generator).to(device)
     figures = evaluation.score_encoder(model, sets, options.protocol)
     figures |= {"epoch": saved.get("epoch"), "knows": getattr(settings, "knows", "nothing")}
     return options, saved.get("method", "untrained"), figures

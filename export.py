@@ -41,11 +41,11 @@ class Graph(nn.Module):
     """Windows (B, f, J, 3) to features (B, d): what `Encoder.encode` does."""
     def __init__(self, encoder: Encoder):
         super().__init__()
-        self.model, self.centred = encoder.model, encoder.centred
+        self.model, self.centred, self.skeleton = encoder.model, encoder.centred, encoder.skeleton
 
     def forward(self, skeletons: Tensor) -> Tensor:
         if self.centred:
-            skeletons = skeletons - skeletons[:, :, :1]
+            skeletons = skeletons - self.skeleton.mean(self.skeleton.root, skeletons)
         method = method_of(self.model)
         return method.sequence(method.frames(self.model, skeletons))
 
@@ -75,6 +75,7 @@ def convert(encoder: Encoder) -> "onnx.ModelProto":
     model = onnx.load_from_string(file.getvalue())
     about = {"method": encoder.method, "dataset": encoder.dataset, "knows": encoder.knows}
     about |= {"data": DATA[encoder.simulated], "f": encoder.length, "joints": encoder.joints}
+    about["skeleton"] = encoder.skeleton.name
     onnx.helper.set_model_props(model, {name: str(value) for name, value in about.items()})
     return model
 

@@ -31,7 +31,6 @@ from matplotlib.figure import Figure
 import data
 from common.errors import InputError
 from common.files import hold, write_whole
-from data import datasets
 from reid.open_set import error_rates
 from skeleton_reid import Encoder, Gallery, load
 
@@ -76,19 +75,19 @@ def recordings(encoder: Encoder, options: GalleryOptions,
 def stored_recordings(encoder: Encoder, options: GalleryOptions,
                       part: str) -> Iterator[tuple[str, str, np.ndarray]]:
     """The same of a preprocessed data set."""
-    probe = options.probe or next(iter(datasets.get(options.dataset).gallery_of))
+    probe = options.probe or next(iter(options.dataset.gallery_of))
     where = options.dataset, probe, encoder.length, options.data
     windows = getattr(data.load(*where, train=False, centred=False), part)
     if windows.recordings is None:
         raise InputError(f"expected recording_id files, which preprocess.py writes, in the {part} "
-                         f"of {options.dataset} below {options.data}, found none")
+                         f"of {options.dataset.name} below {options.data}, found none")
     numbers, first = np.unique(windows.recordings, return_index=True)
     wanted, seen = np.unique(windows.labels)[:options.persons], Counter()
     for number, label in zip(numbers, windows.labels[first], strict=True):
         seen[label] += 1
         if label in wanted and seen[label] <= (options.recordings or len(numbers)):
             own = windows.skeletons[windows.recordings == number]
-            yield f"{options.dataset} recording {number}", str(label), encoder.encode(own)
+            yield f"{options.dataset.name} recording {number}", str(label), encoder.encode(own)
 
 
 def add(people: Gallery, options: GalleryOptions) -> None:

@@ -5,6 +5,7 @@
     python preprocess.py all --dataset KS20 --raw DIR --out Datasets --seed 1
     python preprocess.py 6 --dataset KGBD --joint_order file # KGBD's joints as the papers had them
     python preprocess.py 6 --split windows                   # test windows drawn at random (docs/5)
+    python preprocess.py 6 --dataset my_data.yaml            # your own (docs/9-own-data.md)
 
 Every data set lands in OUT/<name>/<F>/, with split.json beside it, which says where every recording
 went. What cannot be made does not stop the rest: it is named at the end, with exit code 2.
@@ -17,9 +18,9 @@ from pathlib import Path
 from common.command_line import script_parser
 from common.errors import InputError, collected, raise_collected, run_command
 from common.numbers import seed_number
-from data.datasets import DATASETS
+from data.datasets import DATASETS, Dataset, get
 from data.prepare import report_floor, warn_duplicates, warn_short, write
-from data.raw.formats import RAW, arrange, find
+from data.raw.formats import arrange, find, raw_of
 from data.raw.kgbd import JOINT_ORDERS
 from data.simulate import MARKER
 
@@ -28,7 +29,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = script_parser(__doc__, "F [F ...] [options]")
     option = parser.add_argument
     option("lengths", nargs="+", metavar="F", help="window lengths in frames; `all` published ones")
-    option("--dataset", default="all", choices=["all", *DATASETS])
+    option("--dataset", default="all", metavar="NAME",
+           help=f"{', '.join(DATASETS)}, all (default), or FILE.yaml (docs/9-own-data.md)")
     option("--raw", type=Path, default=Path(), help="folder of the raw data (default: this one)")
     option("--out", type=Path, default=Path("Datasets"))
     option("--seed", type=seed_number, default=0, help="seed of the splits drawn for KGBD and KS20")
@@ -47,16 +49,21 @@ def wanted_lengths(words: list[str]) -> list[int] | None:
     return list(dict.fromkeys(map(int, words)))
 
 
-def preprocess(dataset: str, folder: Path, lengths: list[int] | None, out: Path, seed: int,
+def preprocess(dataset: Dataset, folder: Path, lengths: list[int] | None, out: Path, seed: int,
                joint_order: str, split: str = "recordings") -> None:
     """Read one raw data set once and write it at every length; InputError once all else is done."""
     simulated = any((place / MARKER).exists() for place in (folder, folder.parent))
-    print(f"{dataset}{' (simulated)' if simulated else ''}: reading {folder}", flush=True)
-    recordings = RAW[dataset].read(folder, joint_order)
+    name = dataset.name
+    print(f"{name}{' (simulated)' if simulated else ''}: reading {folder}", flush=True)
+    recordings = raw_of(dataset).read(folder, joint_order)
     arrangements = arrange(dataset, recordings, seed)
     frames, persons = sum(len(own.frames) for own in recordings), {own.person for own in recordings}
-    print(f"{dataset}: {len(recordings)} recordings, {len(persons)} persons, {frames} frames")
-    report_floor(dataset, recordings)
+    print(f"{name}: {len(recordings)} recordings, {len(persons)} persons, {frames} frames")
+    for own in recordings:
+        if own.lost:
+            counts = ", ".join(f"{cause} {n}" for cause, n in own.lost.items() if n)
+            print(f"  {own.name}: {len(own.frames)} frames, {counts}")
+    report_floor(name, recordings)
     warn_duplicates(dataset, arrangements[0])
     settings = {"simulated": simulated, "seed": seed, "joint_order": joint_order, "split": split}
     errors: list[InputError] = []
@@ -74,23 +81,23 @@ def preprocess(dataset: str, folder: Path, lengths: list[int] | None, out: Path,
 def main() -> None:
     args = parse_arguments()
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    names = list(DATASETS) if args.dataset == "all" else [args.dataset]
-    lengths, folders = wanted_lengths(args.lengths), {}
+    datasets = list(DATASETS.values()) if args.dataset == "all" else [get(args.dataset)]
+    lengths, folders = wanted_lengths(args.lengths), []
     missing: list[InputError] = []
-    for name in names:
+    for dataset in datasets:
         with collected(missing):
-            folders[name] = find(name, args.raw)
+            folders.append((dataset, find(dataset, args.raw)))
     if args.dataset != "all":
         raise_collected(missing)
     if not folders:
-        raise InputError(f"expected {' or '.join(names)} below {args.raw}, found none; give --raw "
-                         f"DIR, or python -m data.simulate --dataset {names[0]} --raw DIR")
+        raise InputError(f"expected {' or '.join(DATASETS)} below {args.raw}, found none; give "
+                         "--raw DIR, or python -m data.simulate --dataset KS20 --raw DIR")
     for error in missing:
         print(f"skipped {error}")
     errors: list[InputError] = []
-    for name, folder in folders.items():
+    for dataset, folder in folders:
         with collected(errors):
-            preprocess(name, folder, lengths, args.out, args.seed, args.joint_order, args.split)
+            preprocess(dataset, folder, lengths, args.out, args.seed, args.joint_order, args.split)
     raise_collected(errors)
 
 

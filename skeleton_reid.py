@@ -45,11 +45,13 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
     set, and dataset unless the path has its name (docs/6-formats.md). InputError for a file without
     an encoder, and for one that reads another model's features.
     """
-    named = [{"dataset": name} for name in datasets.DATASETS if name in str(path)]
-    options = PublishedOptions(**(named[0] if len(named) == 1 else {}) | published)
+    named = [name for name in datasets.DATASETS if name in str(path)]
+    dataset = published.get("dataset", named[0] if len(named) == 1 else None)
+    row = None if dataset is None else datasets.get(dataset)
+    options = PublishedOptions(**published | {"dataset": row})
     file, content = open_checkpoint(Path(path), options)
-    row, length = datasets.get(content["dataset"]), content["length"]
-    model, _ = load_model(file, row.joints, length, pick_device(device), content=content)
+    skeleton, length = datasets.restore(content).skeleton, content["length"]
+    model, _ = load_model(file, skeleton, length, pick_device(device), content=content)
     return Encoder(model, content, {"path": str(Path(path).absolute()), **published})
 
 
@@ -58,7 +60,8 @@ class Encoder:
     def __init__(self, model: nn.Module, content: dict[str, Any], origin: dict[str, Any]):
         self.model, self.origin = model, origin
         self.method, self.dataset = content["method"], content["dataset"]
-        self.joints, self.length = datasets.get(self.dataset).joints, content["length"]
+        self.skeleton, self.length = datasets.restore(content).skeleton, content["length"]
+        self.joints = len(self.skeleton)
         self.centred = is_centred(settings_of(content))
         self.simulated = content.get("data", {}).get("simulated")  # None: not known
         self.knows = content.get("knows", "nothing")  # of the recordings, in training
@@ -92,7 +95,7 @@ class Encoder:
         """Features (N, d) float32 of windows (N, f, J, 3), such as those of preprocessed data."""
         windows = self._checked(windows, ("N", self.length, self.joints, 3))
         if self.centred:
-            windows = windows - windows[:, :, :1]
+            windows = windows - self.skeleton.mean(self.skeleton.root, windows)
         return encode_set(self.model, windows.astype(np.float32)).cpu().numpy()
 
     def _checked(self, values: Any, shape: tuple[str | int, ...]) -> np.ndarray:

@@ -63,7 +63,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     size, whole, N = settings.batch_size, options.protocol == "released", len(skeletons)
     first = order[order < N - -(-N // 3)] if settings.two_thirds else order  # of the files
     batches = recognition_training.split_batches(first, size, whole, "sequences", device)
-    model, generator = new_model(options, sets.joints)
+    model, generator = new_model(options)
     model.to(device)
     phase = run.phase("encoder")
     if options.encoder:
@@ -80,16 +80,17 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
         content["attention"] = {"near_target": near.tolist(), "alignment": mean.tolist()}
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, rng, generator)
-    untrained, _ = new_model(options, sets.joints)
+    untrained, _ = new_model(options)
     pretraining.report(run, options, model, epoch, untrained.to(device), figures, content)
 
 
-def new_model(options: PhaseOptions, joints: int) -> tuple[AGE, torch.Generator]:
+def new_model(options: PhaseOptions) -> tuple[AGE, torch.Generator]:
     """The encoders with their initial weights, and the generator that has drawn them."""
     settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
     names = ("decoder_input", "target", "attention")
     variant = {name: getattr(settings, name) for name in names}
     variant["count_copies"] = options.protocol == "released"
+    joints = len(options.dataset.skeleton)
     return AGE(joints, settings.hidden, **variant, generator=generator), generator
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data import Recognition, datasets
+from data import Recognition
 from data.frame_subsets import draw_subsets
 from data.resample import training_order
 from engine import pretraining, recognition_training
@@ -53,12 +53,12 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     sets = pretraining.load(options, settings)
     rng = np.random.RandomState(options.seed)
     size, released = settings.batch_size, options.protocol == "released"
-    balance = settings.balance and (released or datasets.get(options.dataset).balanced)
+    balance = settings.balance and (released or options.dataset.balanced)
     # Permuted once; as released (docs/5-fidelity.md, kgbd-resampled) not.
     order = training_order(sets.train.labels, size, rng, balance, shuffle=not released)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     batches = recognition_training.split_batches(order, size, released, "sequences", device)
-    model, generator = new_model(options, sets.joints)
+    model, generator = new_model(options)
     model.to(device)
     phase = run.phase("encoder")
     is_given = options.encoder or not options.pre_train
@@ -71,17 +71,19 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     figures = {}
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, generator)
-    untrained, _ = new_model(options, sets.joints)
+    untrained, _ = new_model(options)
     pretraining.report(run, options, model, epoch, untrained.to(device), figures)
 
 
-def new_model(options: SMSGEOptions, joints: int) -> tuple[SMSGE, torch.Generator]:
+def new_model(options: SMSGEOptions) -> tuple[SMSGE, torch.Generator]:
     """The encoder with its initial weights, and the generator that has drawn them."""
     settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
     names = ("scales", "n_hood", "global_att", "fusion_lambda", "struct_only", "embedding_only",
              "same_scale", "loss", "pred_margin", "reverse")
     variant = {name: getattr(settings, name) for name in names}
-    return SMSGE(joints, settings.D_h, heads=settings.P, **variant, generator=generator), generator
+    variant |= {"skeleton": options.dataset.skeleton.values(), "heads": settings.P}
+    joints = len(options.dataset.skeleton)
+    return SMSGE(joints, settings.D_h, **variant, generator=generator), generator
 
 
 def train_encoder(run: Run, options: SMSGEOptions, model: SMSGE, skeletons: Tensor,

@@ -47,7 +47,7 @@ def main() -> None:
     options = parse_training(__doc__, "statistics", TrainingOptions)
     device = pick_device(options.device)
     start_log(options.quiet)
-    folder = options.out / options.settings.folder("statistics") / options.dataset
+    folder = options.out / options.settings.folder("statistics") / options.dataset.name
     run = Run("statistics", options, folder / options.probe)
     execute(run, options, device, train, evaluate, write_features)
 
@@ -82,8 +82,8 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     run.open()
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     torch.manual_seed(options.seed)
-    model = Statistics(sets.joints, settings.H, settings.D_out, settings.dropout, settings.beside,
-                       settings.turned).to(device)
+    model = Statistics(len(sets.skeleton), settings.H, settings.D_out, settings.dropout,
+                       settings.beside, settings.turned).to(device)
     windows = model.statistics.fit(skeletons)(skeletons)  # (N, 3 d)
     current, best = Round(model, settings), EarlyStopping(None)
     parts = {"model": model, "round": current, "best": best}

@@ -79,7 +79,7 @@ def check_paths(args: argparse.Namespace) -> None:
     if args.data:
         locate(datasets.get("KGBD"), ["train", "gallery", "probe"], LENGTH, args.data)
     if args.raw:
-        find("KGBD", args.raw)
+        find(datasets.get("KGBD"), args.raw)
     if args.features:
         inputs.features(args.features, 1)
 

@@ -25,7 +25,7 @@ def run(options: Options) -> Report:
         whole = options.full and not options.quick
         raw = simulated_raw(options, DATASETS["KGBD"].persons if whole else PERSONS, 600)
         source = "simulated KGBD"
-    files = sorted(find("KGBD", raw).glob("[Pp]erson*/*.txt"))
+    files = sorted(find(DATASETS["KGBD"], raw).glob("[Pp]erson*/*.txt"))
     folders = sorted({file.parent for file in files})[:PERSONS]
     few = [file for file in files if file.parent in folders]
     versions = {

@@ -1,8 +1,15 @@
-"""The one table of data sets: outside it no line of the project asks for a data set by name."""
+"""The table of data sets, outside which no line of the project asks for one by name; own data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from common.errors import InputError
+from common.yaml_files import read_yaml
+from data.own_data import OwnData
+from data.skeleton import Skeleton, read
+from data.skeleton import restore as restore_skeleton
 
 
 @dataclass(frozen=True)
@@ -10,10 +17,10 @@ class Dataset:
     """What is fixed about a data set, whatever the method."""
 
     name: str
-    joints: int  # J
-    persons: int  # in the real data set
+    skeleton: Skeleton
     splits: tuple[str, ...]  # the test splits, as in the folders of test_npy_data
     gallery_of: dict[str, str]  # probe split -> gallery split
+    persons: int = 0  # in the published data set
     lengths: tuple[int, ...] = (4, 6, 8, 10, 12)  # published window lengths f, in frames
     default_length: int = 6
     balanced: bool = True  # resample training windows to equal class shares
@@ -24,6 +31,7 @@ class Dataset:
     recognition: tuple[str, ...] = ()  # the test splits of the recognition protocol
     recognition_train: tuple[str, ...] = ()  # test splits that are added to its training set
     recognition_tested_only: bool = False  # train only persons that the test splits hold
+    source: OwnData | None = None  # of a user's own data, where they are described
 
     def pair(self, probe: str) -> tuple[str, str]:
         """The probe and the gallery split named "A", "cl.nm", …; InputError for others."""
@@ -40,21 +48,46 @@ _GALLERY_AND_PROBE = {
 _WALKING_AND_STILL = ("Walking", "Still")
 # fmt: off
 _TABLE = (
-    Dataset("BIWI", 20, 50, _WALKING_AND_STILL, {"Walking": "Still", "Still": "Walking"},
-            single_test="Walking", recognition=_WALKING_AND_STILL, recognition_tested_only=True),
-    Dataset("IAS", 20, 11, ("A", "B"), {"A": "B", "B": "A"}, recognition=("A", "B")),
-    Dataset("KGBD", 20, 164, balanced=False, **_GALLERY_AND_PROBE),
-    Dataset("KS20", 25, 20, **_GALLERY_AND_PROBE),
-    Dataset("CASIA_B", 14, 124, ("nm", "cl", "bg"),
-            {"nm.nm": "nm", "cl.cl": "cl", "bg.bg": "bg", "cl.nm": "nm", "bg.nm": "nm"},
+    Dataset("BIWI", read("kinect_v1"), _WALKING_AND_STILL, {"Walking": "Still", "Still": "Walking"},
+            50, single_test="Walking", recognition=_WALKING_AND_STILL,
+            recognition_tested_only=True),
+    Dataset("IAS", read("kinect_v1"), ("A", "B"), {"A": "B", "B": "A"}, 11, recognition=("A", "B")),
+    Dataset("KGBD", read("kinect_v1"), persons=164, balanced=False, **_GALLERY_AND_PROBE),
+    Dataset("KS20", read("kinect_v2"), persons=20, **_GALLERY_AND_PROBE),
+    Dataset("CASIA_B", read("casia_b"), ("nm", "cl", "bg"),
+            {"nm.nm": "nm", "cl.cl": "cl", "bg.bg": "bg", "cl.nm": "nm", "bg.nm": "nm"}, 124,
             lengths=(20, 30, 40, 50, 60), default_length=40, folder="CASIA_B_match", views=11)
 )
 # fmt: on
 DATASETS = {dataset.name: dataset for dataset in _TABLE}
 
 
-def get(name: str) -> Dataset:
-    """The row of one data set. InputError for a name that is not in the table."""
-    if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}; choose one of {', '.join(DATASETS)}")
-    return DATASETS[name]
+def get(name: str | Path | Dataset) -> Dataset:
+    """The record of a data set of the table, or of the YAML file of a user's own data.
+
+    InputError for a name that is not in the table and for a file that is not as it should be.
+    """
+    if isinstance(name, Dataset):
+        return name
+    if name in DATASETS:
+        return DATASETS[name]
+    if Path(name).suffix not in (".yaml", ".yml"):
+        raise InputError(f"unknown data set {str(name)!r}; choose one of {', '.join(DATASETS)}, or "
+                         "describe your own in a FILE.yaml (docs/9-own-data.md)")
+    source = read_yaml(Path(name), OwnData)
+    if source.name in DATASETS:
+        raise InputError(f"{name}: expected a name of its own, found {source.name!r}, which is "
+                         "another data set's; rename the file")
+    folder = Path(name).parent if source.skeleton.endswith((".yaml", ".yml")) else ""
+    return _own(source.name, read(str(Path(folder, source.skeleton))), source)
+
+
+def _own(name: str, skeleton: Skeleton, source: OwnData | None = None) -> Dataset:
+    return Dataset(name, skeleton, balanced=False, source=source, **_GALLERY_AND_PROBE)
+
+
+def restore(content: Mapping[str, Any]) -> Dataset:
+    """The data set of a checkpoint's content."""
+    if content["dataset"] in DATASETS or "skeleton" not in content:
+        return get(content["dataset"])
+    return _own(content["dataset"], restore_skeleton(content["skeleton"]))

@@ -1,33 +1,28 @@
 """Hand-made descriptors: the D-13 and D-16 rows of the papers' tables, and the mean pose.
 
-Joint numbers are the Kinect's (20 or 25 joints); d(a, b) is a distance, y the height, in the unit
-of the skeletons. Every value is averaged over the frames of a window. Only differences of positions
-enter D-13 and D-16, so centred skeletons give the same values.
+The joints are the skeleton's landmarks; a-b is their distance, the height is y, in the unit of the
+skeletons. Every value is averaged over the frames of a window. Only differences of positions enter
+D-13 and D-16, so centred skeletons give the same values.
 """
 
 import numpy as np
 
 from common.errors import InputError
 from data.files import Sequences
+from data.skeleton import Skeleton, get
 
 DESCRIPTORS = ("D-13", "D-16", "mean-pose")
-_FEET = (15, 19)
-_D13_PAIRS = ((4, 2), (8, 2), (1, 8), (8, 10), (4, 6), (16, 17), (13, 12), (2, 1), (16, 12))
-_THIGHS, _TORSO = [5, 6], [7]  # positions in _D13_PAIRS
-_D16_PAIRS = (*((3, 2), (1, 2), (1, 0), (8, 2), (8, 9), (9, 10), (2, 4), (4, 5), (5, 6)),
-              *((16, 0), (16, 17), (17, 19), (12, 0), (12, 13), (13, 15)))
-
-
-def _distances(skeletons: np.ndarray, pairs: tuple[tuple[int, int], ...]) -> np.ndarray:
-    """(N, f, J, 3) -> (N, f, pairs)."""
-    first, second = np.transpose(pairs)
-    return np.linalg.norm(skeletons[:, :, first] - skeletons[:, :, second], axis=-1)
-
-
-def _above_floor(skeletons: np.ndarray, joints: list[int]) -> np.ndarray:
-    """Heights of joints above the mean height of the feet, (N, f, joints)."""
-    heights = skeletons[..., 1]  # (N, f, J)
-    return heights[:, :, joints] - heights[:, :, _FEET].mean(axis=-1, keepdims=True)
+HEIGHTS = {"D-13": ("head", "neck"), "D-16": ("head",)}  # above the feet
+LENGTHS = {
+    "D-13": "left_shoulder-neck right_shoulder-neck spine-right_shoulder "
+    "right_shoulder-right_wrist left_shoulder-left_wrist right_hip-right_knee left_knee-left_hip "
+    "neck-spine right_hip-left_hip",
+    "D-16": "head-neck spine-neck spine-hip_center right_shoulder-neck right_shoulder-right_elbow "
+    "right_elbow-right_wrist neck-left_shoulder left_shoulder-left_elbow left_elbow-left_wrist "
+    "right_hip-hip_center right_hip-right_knee right_knee-right_foot left_hip-hip_center "
+    "left_hip-left_knee left_knee-left_foot"
+}
+_THIGHS, _TORSO = [5, 6], [7]  # positions in the lengths of D-13
 
 
 def session(sets: Sequences) -> np.ndarray:
@@ -51,25 +46,38 @@ def session(sets: Sequences) -> np.ndarray:
     return floor
 
 
-def descriptor(name: str, skeletons: np.ndarray) -> np.ndarray:
+def descriptor(name: str, skeletons: np.ndarray, skeleton: Skeleton | None = None) -> np.ndarray:
     """Windows (N, f, J, 3) -> (N, d) of the same type; d = 13, 16, or 3J for the mean pose.
 
-    The mean pose depends on the origin: give it centred skeletons. InputError for an unknown name,
-    and for D-13 and D-16 of skeletons that are not the Kinect's.
+    skeleton: by default that of published data with so many joints. The mean pose depends on the
+    origin: give it centred skeletons. InputError for an unknown name, and for D-13 and D-16 of
+    skeletons that lack one of their landmarks.
     """
-    joints = skeletons.shape[-2]
     if name not in DESCRIPTORS:
         raise InputError(f"unknown descriptor {name!r}; choose one of {', '.join(DESCRIPTORS)}")
     if name == "mean-pose":
         values = skeletons.reshape(*skeletons.shape[:2], -1)  # (N, f, d)
-    elif joints not in (20, 25):
-        other = "use mean-pose, or for recognition LSTM"
-        raise InputError(f"{name} needs a Kinect's 20 or 25 joints, found {joints}; {other}")
-    elif name == "D-13":
-        lengths = _distances(skeletons, _D13_PAIRS)
-        ratios = lengths[..., _TORSO] / np.maximum(lengths[..., _THIGHS], 0.1)
-        values = np.concatenate([_above_floor(skeletons, [3, 2]), lengths, ratios], axis=-1)
     else:
-        lengths = _distances(skeletons, _D16_PAIRS)
-        values = np.concatenate([lengths, _above_floor(skeletons, [3])], axis=-1)
+        skeleton = skeleton or get(skeletons.shape[-2])
+        values = _lengths_and_heights(name, skeletons, skeleton)
     return values.mean(axis=1).astype(skeletons.dtype)
+
+
+def _lengths_and_heights(name: str, skeletons: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """D-13 or D-16 of every frame, (N, f, J, 3) -> (N, f, d)."""
+    ends = [pair.split("-") for pair in LENGTHS[name].split()]
+    needed = {*HEIGHTS[name], "left_foot", "right_foot", *(end for pair in ends for end in pair)}
+    if missing := sorted(needed - skeleton.landmarks.keys()):
+        raise InputError(
+            f"{name} needs {', '.join(missing)}, which the skeleton {skeleton.name} of "
+            f"{skeletons.shape[2]} joints lacks; use mean-pose, or for recognition "
+            "LSTM")
+    point = {each: skeleton.mean(skeleton.landmarks[each], skeletons) for each in needed}
+    floor = (point["left_foot"] + point["right_foot"])[..., 1] / 2  # (N, f, 1)
+    heights = [point[each][..., 1] - floor for each in HEIGHTS[name]]
+    lengths = [np.linalg.norm(point[a] - point[b], axis=-1) for a, b in ends]
+    lengths, heights = np.concatenate(lengths, axis=-1), np.concatenate(heights, axis=-1)
+    if name == "D-16":
+        return np.concatenate([lengths, heights], axis=-1)
+    ratios = lengths[..., _TORSO] / np.maximum(lengths[..., _THIGHS], 0.1)
+    return np.concatenate([heights, lengths, ratios], axis=-1)

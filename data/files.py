@@ -10,6 +10,7 @@ import numpy as np
 from common.errors import InputError
 from data.layouts import AXES, Part
 from data.safe_pickle import read_pickled_npy
+from data.skeleton import Skeleton
 
 SUMS_FILE = "checksums.json"  # preprocess.py writes it beside a split's files
 LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
@@ -48,14 +49,15 @@ def join(parts: list[Sequences]) -> Sequences:
     return Sequences(*(np.concatenate(column) for column in known))
 
 
-def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
+def read_split(part: Part, skeleton: Skeleton, centred: bool = True) -> Sequences:
     """The windows of one split, in stored order. InputError if a file is missing, damaged, pickled,
     not finite, or does not fit the other files, the joints or the length.
 
-    joints: the number of joints J that is expected. centred: subtract joint 0, the hip centre, in
-    every frame (in float64, before the cast to float32).
+    skeleton: whose joints are expected. centred: subtract its root in every frame (in float64,
+    before the cast to float32).
     """
     _check_sums(part.folder)
+    joints = len(skeleton)
     axes = [_read_axis(part.axis(axis), joints) for axis in AXES]  # 3 x (N*f, J)
     labels = read_labels(part)
     for axis, values in zip(AXES, axes, strict=True):
@@ -65,7 +67,7 @@ def read_split(part: Part, joints: int, centred: bool = True) -> Sequences:
             raise broken(part.axis(axis), expected, found, "are they of another length?")
     skeletons = np.stack(axes, axis=-1).reshape(len(labels), part.length, joints, 3)  # (N, f, J, 3)
     if centred:
-        skeletons = skeletons - skeletons[:, :, :1]
+        skeletons = skeletons - skeleton.mean(skeleton.root, skeletons)
     return Sequences(skeletons.astype(np.float32), labels, _read_recordings(part, len(labels)))
 
 

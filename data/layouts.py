@@ -92,13 +92,15 @@ def locate(dataset: Dataset, splits: list[str], length: int | None, root: str | 
         if len(there) > len(nearest):
             nearest, lacking = there, missing
         places.append(str(layout.folder / f"{layout.prefix}train_npy_data"))
-    name, command = dataset.name, f"python preprocess.py {length} --dataset {dataset.name}"
+    name, own, simulated = dataset.name, dataset.source and dataset.source.file, ""
+    command = f"python preprocess.py {length} --dataset {own or f'{name} --raw DIR'} --out {root}"
     if nearest:
         raise InputError(
             f"{name} at length {length}: expected the splits {', '.join(splits)}, found "
             f"{', '.join(nearest)} (in {next(iter(nearest.values())).folder}) but not "
-            f"{', '.join(lacking)}; make them all with `{command} --raw DIR --out {root}`")
-    raise InputError(
-        f"no {name} data of length {length}: looked in {', '.join(places)}; make them with "
-        f"`{command} --raw DIR --out {root}`, from real raw data or simulated ones, of "
-        f"`python -m data.simulate --dataset {name} --raw DIR`")
+            f"{', '.join(lacking)}; make them all with `{command}`")
+    if own is None:
+        simulated = (", from real raw data or simulated ones, of "
+                     f"`python -m data.simulate --dataset {name} --raw DIR`")
+    raise InputError(f"no {name} data of length {length}: looked in {', '.join(places)}; make them "
+                     f"with `{command}`{simulated}")

@@ -11,6 +11,7 @@ from data import datasets, provenance
 from data.files import Sequences, join, read_split
 from data.layouts import Part, locate
 from data.resample import training_order
+from data.skeleton import Skeleton
 
 LOST = "probes' persons that the gallery lacks are misses in top-k and are left out of mAP"
 
@@ -29,7 +30,7 @@ class Retrieval:
     name: str
     probe_name: str
     length: int
-    joints: int
+    skeleton: Skeleton
     same_set: bool  # probe and gallery are one set, in which a sequence must not match itself
     order: np.ndarray | None  # stored window number of each training row
     paths: dict[str, Path]  # the folder of each split
@@ -44,7 +45,7 @@ class Recognition:
     persons: np.ndarray  # the stored labels, sorted
     name: str
     length: int
-    joints: int
+    skeleton: Skeleton
     order: np.ndarray  # number of each training row among the windows of all that is trained
     paths: dict[str, Path]  # the folder of each split
 
@@ -56,7 +57,7 @@ def load(dataset: str, probe: str, length: int | None = None, root: str | Path =
     dataset, probe: names in the table of data sets (`probe` as "probe", "A", "Walking", "cl.nm").
     length: frames f of a window, by default the data set's. root: the folder of all data sets.
     balance: whether to resample to equal class shares, where the table says that the data set is.
-    centred: joint 0, the hip centre, is the origin of every frame. train: whether to read the
+    centred: the skeleton's root is the origin of every frame. train: whether to read the
     training set. sampling: batch_size, rng, shuffle, seed of `resample.training_order`. A released
     run is replayed by two loads in a row on one `rng`, of which the first one's train is not used.
 
@@ -120,14 +121,14 @@ def load_recognition(dataset: str, split: str | None = None, length: int | None 
 def _read(row: datasets.Dataset, parts: dict[str, Part], centred: bool,
           root: str | Path) -> tuple[dict, dict]:
     """The splits, and what both protocols say of them."""
-    sets = {split: read_split(part, row.joints, centred) for split, part in parts.items()}
+    sets = {split: read_split(part, row.skeleton, centred) for split, part in parts.items()}
     paths = {split: part.folder for split, part in parts.items()}
     length = next(iter(parts.values())).length
-    note = provenance.describe(row.name, length, root)
+    note = provenance.describe(row, length, root)
     if centred and note.get("joint_order") == "later":  # docs/5-fidelity.md, head-as-origin
         for name, own in sets.items():
             sets[name] = replace(own, skeletons=own.skeletons - own.skeletons[:, :, 3:4])
-    return sets, {"name": row.name, "length": length, "joints": row.joints, "paths": paths}
+    return sets, {"name": row.name, "length": length, "skeleton": row.skeleton, "paths": paths}
 
 
 def _recognition_tests(row: datasets.Dataset, split: str | None, view: int | None) -> list[str]:

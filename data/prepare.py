@@ -13,11 +13,11 @@ import numpy as np
 
 from common.errors import InputError
 from common.files import staging_folder
-from data import datasets
+from data.datasets import Dataset
 from data.files import SUMS_FILE, Sequences, broken, join
 from data.layouts import AXES, Part, layouts
 from data.provenance import SPLIT_FILE
-from data.raw.formats import RAW
+from data.raw.formats import raw_of
 from data.raw.recordings import Recording
 from data.raw.splits import TRAIN, Arrangement
 from data.windows import back_to_back, cut_windows
@@ -25,22 +25,25 @@ from data.windows import back_to_back, cut_windows
 log = logging.getLogger(__name__)
 
 
-def split_windows(name: str, arrangement: Arrangement, length: int) -> dict[str, Sequences]:
+def split_windows(dataset: Dataset, arrangement: Arrangement, length: int) -> dict[str, Sequences]:
     """Every split's windows of `length` frames, in float64. InputError for a split without any."""
-    windows = {}
+    raw, windows = raw_of(dataset), {}
     for split in arrangement.names:
-        (first, last), own = RAW[name].cut(split), arrangement.of(split)
-        frames = [each.frames[first:max(len(each.frames) - last, 0)] for each in own]
-        if not any(len(kept) >= length for kept in frames):
+        first, last = raw.cut(split)
+        own = [(number, each) for number, (each, to) in enumerate(arrangement.pairs())
+               if to == split]
+        pieces = [(number, each.person, piece) for number, each in own
+                  for piece in each.sequences(first, last)]
+        if not any(len(piece) >= length for *_, piece in pieces):
             view = "" if arrangement.view is None else f" view {arrangement.view}"
             raise InputError(
-                f"{name}{view}, f = {length}: expected recordings of at least "
+                f"{dataset.name}{view}, f = {length}: expected recordings of at least "
                 f"{first + length + last} frames in split {split!r}, found none among its "
                 f"{len(own)}; choose a smaller length or add recordings")
-        starts = RAW[name].starts if split == TRAIN else back_to_back
-        cut = cut_windows(frames, [each.person for each in own], length, starts)
-        numbers = np.flatnonzero([other == split for other in arrangement.splits])
-        windows[split] = replace(cut, recordings=numbers[cut.recordings])
+        numbers, persons, frames = zip(*pieces, strict=True)
+        starts = raw.starts if split == TRAIN else back_to_back
+        cut = cut_windows(frames, persons, length, starts)
+        windows[split] = replace(cut, recordings=np.array(numbers)[cut.recordings])
     return windows
 
 
@@ -60,8 +63,8 @@ def report_floor(name: str, recordings: Sequence[Recording]) -> None:
     recordings; warn where it tells persons (docs/5-fidelity.md, session-in-coordinates).
     """
     heights: dict[int, list[float]] = {}
-    for own in (own for own in recordings if len(own.frames)):
-        heights.setdefault(own.person, []).append(own.frames[..., 1].min(axis=1).mean())
+    for own in (own for own in recordings if own.sequences()):
+        heights.setdefault(own.person, []).append(np.nanmean(own.frames[..., 1].min(axis=1)))
     several = [own for own in heights.values() if len(own) > 1]
     if len(several) > 1:
         between = np.std([np.mean(own) for own in several], ddof=1)
@@ -71,17 +74,19 @@ def report_floor(name: str, recordings: Sequence[Recording]) -> None:
             log.warning("%s: that alone tells persons; see evaluate.py --features session", name)
 
 
-def warn_short(name: str, arrangement: Arrangement, length: int) -> None:
+def warn_short(dataset: Dataset, arrangement: Arrangement, length: int) -> None:
     """Log how many recordings are too short for one window."""
-    pairs = arrangement.pairs()
-    least = {split: sum(RAW[name].cut(split)) + length for split in arrangement.splits}
-    if short := [own.name for own, split in pairs if len(own.frames) < least[split]]:
+    pairs, cut = arrangement.pairs(), raw_of(dataset).cut
+    if short := [
+            own.name for own, split in pairs if all(
+                len(piece) < length for piece in own.sequences(*cut(split)))
+    ]:
         log.warning(
             "%s, f = %d: %d of %d recordings are too short for a window and give none (first: %s)",
-            *(name, length, len(short), len(pairs), short[0]))
+            *(dataset.name, length, len(short), len(pairs), short[0]))
 
 
-def warn_duplicates(name: str, arrangement: Arrangement) -> None:
+def warn_duplicates(dataset: Dataset, arrangement: Arrangement) -> None:
     """Log identical recordings in two splits, which are kept (docs/5-fidelity.md, copied-walks)."""
     seen: dict[bytes, tuple[str, str]] = {}
     for recording, split in arrangement.pairs():
@@ -89,10 +94,10 @@ def warn_duplicates(name: str, arrangement: Arrangement) -> None:
         twin, twins_split = seen.setdefault(key, (recording.name, split))
         if twins_split != split and len(recording.frames):
             words = "%s: %s (%s) and %s (%s) are identical; both are kept"
-            log.warning(words, name, twin, twins_split, recording.name, split)
+            log.warning(words, dataset.name, twin, twins_split, recording.name, split)
 
 
-def write(name: str, arrangement: Arrangement, length: int, out: Path,
+def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
           settings: dict) -> tuple[Path, dict[str, int]]:
     """Write one data set at one length below `out`; its folder and the number of windows by split.
 
@@ -101,16 +106,18 @@ def write(name: str, arrangement: Arrangement, length: int, out: Path,
     InputError for a split without windows, a folder whose data this program did not write, and
     where writing fails; what was there before is replaced only once everything is written.
     """
-    layout = layouts(datasets.get(name), length, out, arrangement.view)[RAW[name].layout]
-    windows = split_windows(name, arrangement, length)
+    layout = layouts(dataset, length, out, arrangement.view)[raw_of(dataset).layout]
+    windows = split_windows(dataset, arrangement, length)
     if settings["split"] == "windows":
         windows = draw_windows(windows, settings["seed"])
     counts = {split: len(own) for split, own in windows.items()}
     rows = {
-        each.name: {"person": each.person, "split": split, "frames": len(each.frames)}
+        each.name: {"person": each.person, "split": split, "frames": len(each.frames)} | each.lost
         for each, split in arrangement.pairs()
     }
-    note = {"dataset": name, "length": length, **settings, "windows": counts, "recordings": rows}
+    note = {
+        "dataset": dataset.name, "length": length, **settings, "windows": counts, "recordings": rows
+    }
     try:
         with staged(layout.folder) as staging:
             for split, own in windows.items():

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data import datasets
+from data.datasets import Dataset, get
 from data.files import broken
 from data.layouts import layouts
 
@@ -12,14 +12,14 @@ SPLIT_FILE = "split.json"  # preprocess.py writes it beside the data
 KEPT = ("seed", "joint_order", "split", "windows")
 
 
-def describe(dataset: str, length: int, root: str | Path = "Datasets",
+def describe(dataset: str | Dataset, length: int, root: str | Path = "Datasets",
              view: int | None = None) -> dict[str, Any]:
     """What preprocess.py wrote beside the data: whether they are simulated, and KEPT;
     {"simulated": False} for data from elsewhere, such as a download, or for none.
 
     InputError for a damaged split.json: figures from simulated data must not pass for others.
     """
-    folders = (layout.folder for layout in layouts(datasets.get(dataset), length, Path(root), view))
+    folders = (layout.folder for layout in layouts(get(dataset), length, Path(root), view))
     for file in (folder / SPLIT_FILE for folder in folders if (folder / SPLIT_FILE).is_file()):
         try:
             note = json.loads(file.read_text())

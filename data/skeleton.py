@@ -1,80 +1,158 @@
-"""Skeleton graphs at five scales: hyper-joint I, joint J, part P, body B, hyper-body H.
+"""Skeletons, which are files of data/skeletons/, and their graphs at five scales: hyper-joint I,
+joint J, part P, body B, hyper-body H.
 
 Every node is the mean of some joints; every graph is small, so it is kept as a dense matrix.
 """
 
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from common.errors import InputError
+from common.yaml_files import expected_one, read_yaml
 
 SCALES = ("I", "J", "P", "B", "H")
-
-# Number of joints -> bones, and the joints of every node: parts (left thigh, left shank, right
-# thigh, right shank, torso, head, left upper arm, left forearm, right upper arm, right forearm),
-# bodies (left leg, right leg, torso, left arm, right arm) and hyper-bodies (upper, middle, lower).
-_TABLE = {
-    20: {
-        "J": "3-2 2-8 8-9 9-10 10-11 2-4 4-5 5-6 6-7 2-1 1-0 0-16 0-12 16-17 12-13 17-18 18-19 "
-        "13-14 14-15", "P": "12,13 14,15 16,17 18,19 0,1 2,3 4,5 6,7 8,9 10,11",
-        "B": "12,13,14,15 16,17,18,19 0,1,2,3 4,5,6,7 8,9,10,11",
-        "H": "1,2,3,4,5,6,7,8,9,10,11 0 12,13,14,15,16,17,18,19"
-    }, 25: {
-        "J": "3-2 20-8 8-9 9-10 10-11 20-4 4-5 5-6 6-7 20-1 1-0 0-16 0-12 16-17 12-13 17-18 18-19 "
-        "13-14 14-15 2-20 11-23 10-24 7-21 6-22",
-        "P": "12,13 14,15 16,17 18,19 0,1 2,3,20 4,5 6,7,21,22 8,9 10,11,23,24",
-        "B": "12,13,14,15 16,17,18,19 0,1,2,3,20 4,5,6,7,21,22 8,9,10,11,23,24",
-        "H": "1,2,3,4,5,6,7,8,9,10,11,20,21,22,23,24 0 12,13,14,15,16,17,18,19"
-    }, 14: {
-        "J": "0-1 1-2 2-3 3-4 1-5 5-6 6-7 1-8 8-9 9-10 1-11 11-12 12-13",
-        "P": "11 12,13 8 9,10 1 0 5 6,7 2 3,4", "B": "11,12,13 8,9,10 0,1 5,6,7 2,3,4",
-        "H": "0,1,2,3,4,5,6,7 8,11 9,10,12,13"
-    }
-}
-# Edges between the groups of joints above.
-_EDGES = {"P": "5-6 5-8 6-7 8-9 5-4 4-2 4-0 2-3 1-0", "B": "2-0 2-1 2-3 2-4", "H": "0-1 1-2"}
+FOLDER = Path(__file__).parent / "skeletons"
+PUBLISHED = {20: "kinect_v1", 25: "kinect_v2", 14: "casia_b"}  # by their number of joints
+GROUPS = {"P": "parts", "B": "bodies", "H": "hyper_bodies"}
+LANDMARKS = ("head", "neck", "spine", "hip_center", "left_shoulder", "left_elbow", "left_wrist",
+             "left_hip", "left_knee", "left_foot", "right_shoulder", "right_elbow", "right_wrist",
+             "right_hip", "right_knee", "right_foot")
+Joints = tuple[str, ...]  # several stand for their mean
+Pairs = tuple[tuple[str, str], ...]
 
 
-def scales(skeletons, names=SCALES):
-    """Node positions (B, f, nodes, 3) by scale: I (2J-1 nodes), J, P (10), B (5), H (3).
+class Skeleton(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Joints by name, and what they form; a file of its own (docs/9-own-data.md)."""
 
-    skeletons (B, f, J, 3): a numpy array or a torch tensor with J = 20, 25 or 14 joints; what comes
-    out is of the same kind, type and device. InputError for another number of joints.
-    """
-    # A tensor makes its like itself: numpy's users need no torch.
-    like = getattr(skeletons, "new_tensor", lambda weights: weights.astype(skeletons.dtype))
-    weights = {scale: averaging(scale, int(skeletons.shape[-2])) for scale in names}
-    return {s: skeletons if s == "J" else like(own) @ skeletons for s, own in weights.items()}
+    name: str  # by default that of the file
+    joints: tuple[str, ...]  # in the order of the arrays
+    root: Joints  # the origin of centred skeletons
+    bones: Pairs
+    pairs: Pairs = ()  # left, right
+    parts: dict[str, Joints] = {}
+    bodies: dict[str, Joints] = {}
+    hyper_bodies: dict[str, Joints] = {}
+    part_edges: Pairs = ()  # by default parts are joined where a bone joins them
+    landmarks: dict[str, Joints] = {}  # of LANDMARKS, for descriptors
+
+    def __post_init__(self):
+        """ValueError for a joint that is named twice and for a name that is no joint."""
+        if twice := [joint for joint in self.joints if self.joints.count(joint) > 1]:
+            raise ValueError(f"joints: expected every joint once, found {twice[0]!r} twice")
+        groups = {"root": [self.root], "bones": self.bones, "pairs": self.pairs}
+        for key in (*GROUPS.values(), "landmarks"):
+            groups[key] = getattr(self, key).values()
+        named = [(key, joint, self.joints) for key, several in groups.items() for joints in several
+                 for joint in joints]
+        named += [("landmarks", name, LANDMARKS) for name in self.landmarks]
+        named += [("part_edges", part, self.parts) for edge in self.part_edges for part in edge]
+        for key, name, allowed in named:
+            if name not in allowed:
+                raise ValueError(f"{key}: {expected_one(name, allowed)}")
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    def values(self) -> dict[str, Any]:
+        """Plain values, for checkpoints."""
+        return msgspec.to_builtins(self)
+
+    def numbers(self, joints: Joints) -> list[int]:
+        """The places of joints in the arrays."""
+        return [self.joints.index(joint) for joint in joints]
+
+    def mean(self, joints: Joints, skeletons: np.ndarray) -> np.ndarray:
+        """The mean position of joints, (..., J, 3) -> (..., 1, 3)."""
+        return skeletons[..., self.numbers(joints), :].mean(axis=-2, keepdims=True)
+
+    def bone_numbers(self) -> np.ndarray:
+        """The bones (bones, 2), i < j, as a scan of the adjacency matrix by rows meets them."""
+        return np.array(sorted(sorted(self.numbers(bone)) for bone in self.bones))
 
 
 @cache
-def averaging(scale: str, joints: int) -> np.ndarray:
-    """The read-only (nodes, joints) float64 matrix that turns joint into node positions."""
-    row, weights = _row(scale, joints), np.eye(joints)
+def read(name: str | Path) -> Skeleton:
+    """A shipped skeleton by name, or that of a file. InputError for another name or a bad file."""
+    if not str(name).endswith((".yaml", ".yml")):
+        shipped = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+        if name not in shipped:
+            raise InputError(f"skeleton: {expected_one(str(name), shipped)}, or a FILE.yaml")
+        name = FOLDER / f"{name}.yaml"
+    return read_yaml(Path(name), Skeleton)
+
+
+def restore(values: Mapping[str, Any]) -> Skeleton:
+    """The skeleton of plain values, those of `Skeleton.values`."""
+    return msgspec.convert(values, Skeleton)
+
+
+def get(joints: int | Skeleton) -> Skeleton:
+    """The skeleton, also of published data with this many joints. InputError for other numbers."""
+    if isinstance(joints, Skeleton):
+        return joints
+    if joints not in PUBLISHED:
+        raise InputError(f"expected skeletons of {[*PUBLISHED]} joints, found {joints}")
+    return read(PUBLISHED[joints])
+
+
+def scales(skeletons, names=SCALES, skeleton: Skeleton | None = None):
+    """Node positions (B, f, nodes, 3) by scale: I (J + bones nodes), J, P (parts), B, H.
+
+    skeletons (B, f, J, 3): a numpy array or a torch tensor, of which kind, type and device is what
+    comes out. skeleton: by default that of published data with so many joints (or InputError).
+    """
+    # A tensor makes its like itself: numpy's users need no torch.
+    like = getattr(skeletons, "new_tensor", lambda weights: weights.astype(skeletons.dtype))
+    weights = {scale: averaging(scale, skeleton or int(skeletons.shape[-2])) for scale in names}
+    return {s: skeletons if s == "J" else like(own) @ skeletons for s, own in weights.items()}
+
+
+def averaging(scale: str, joints: int | Skeleton) -> np.ndarray:
+    """The (nodes, J) float64 matrix that turns joint into node positions; joints: as of `get`."""
+    if scale not in SCALES:
+        raise InputError(f"unknown scale {scale!r}; choose one of {', '.join(SCALES)}")
+    skeleton = get(joints)
+    weights = np.eye(len(skeleton))
     if scale == "I":
-        weights = np.concatenate([weights, weights[_bones(joints)].mean(axis=1)])
-    elif scale != "J":
-        groups = [[int(joint) for joint in group.split(",")] for group in row.split()]
-        weights = np.stack([weights[group].mean(axis=0) for group in groups])
-    weights.setflags(write=False)
-    return weights
+        return np.concatenate([weights, weights[skeleton.bone_numbers()].mean(axis=1)])
+    if scale == "J":
+        return weights
+    groups = getattr(skeleton, GROUPS[scale]).values()
+    if not groups:
+        raise InputError(f"the skeleton {skeleton.name} has no {GROUPS[scale]}, of which scale "
+                         f"{scale} is made; leave out this scale")
+    return np.stack([weights[skeleton.numbers(group)].mean(axis=0) for group in groups])
 
 
-def adjacency(scale: str, joints: int) -> np.ndarray:
-    """The (nodes, nodes) int8 adjacency matrix of a scale: symmetric, no self-loops."""
-    nodes = len(averaging(scale, joints))
+def adjacency(scale: str, joints: int | Skeleton) -> np.ndarray:
+    """The (nodes, nodes) int8 adjacency matrix of a scale: symmetric, no self-loops.
+
+    Groups of joints are neighbours where a bone joins them, unless the skeleton says otherwise.
+    """
+    skeleton, weights = get(joints), averaging(scale, joints)
+    edges = skeleton.bone_numbers()
     if scale == "I":  # a midpoint takes the place of its bone: it is joined to both ends
-        ends = _bones(joints).T.ravel()
-        edges = np.stack([ends, np.tile(np.arange(joints, nodes), 2)], axis=1)
-    else:
-        edges = _bones(joints) if scale == "J" else _edges(_EDGES[scale])
-    matrix = np.zeros((nodes, nodes), dtype=np.int8)
+        midpoints = np.arange(len(skeleton), len(weights))
+        edges = np.stack([edges.T.ravel(), np.tile(midpoints, 2)], axis=1)
+    elif scale == "P" and skeleton.part_edges:
+        parts = list(skeleton.parts)
+        edges = np.array([[parts.index(part) for part in edge] for edge in skeleton.part_edges])
+    elif scale != "J":
+        edges = edges[weights.any(axis=0)[edges].all(axis=1)]  # between joints that have a group
+        edges = weights.argmax(axis=0)[edges]
+    matrix = np.zeros((len(weights), len(weights)), dtype=np.int8)
     matrix[edges[:, 0], edges[:, 1]] = matrix[edges[:, 1], edges[:, 0]] = 1
+    np.fill_diagonal(matrix, 0)  # of bones within a group
     return matrix
 
 
-def bias(scale: str, joints: int, n_hood: int = 1, global_att: bool = False) -> np.ndarray:
+def bias(scale: str, joints: int | Skeleton, n_hood: int = 1,
+         global_att: bool = False) -> np.ndarray:
     """Attention bias (nodes, nodes) float32: 0 between nodes at most `n_hood` edges apart, else
     -1e9; with `global_att`, 0 everywhere. InputError for n_hood below 1.
 
@@ -88,23 +166,3 @@ def bias(scale: str, joints: int, n_hood: int = 1, global_att: bool = False) -> 
     for _ in range(min(n_hood, len(step)) - 1 if scale in ("J", "H") else 0):
         near = near @ step  # boolean: whether any path reaches that far
     return np.where(near, np.float32(0), np.float32(-1e9))
-
-
-def _row(scale: str, joints: int) -> str:
-    """The table's entry; I is made from that of J."""
-    if joints not in _TABLE:
-        raise InputError(f"expected skeletons of {[*_TABLE]} joints, found {joints}")
-    if scale not in SCALES:
-        raise InputError(f"unknown scale {scale!r}; choose one of {', '.join(SCALES)}")
-    return _TABLE[joints]["J" if scale == "I" else scale]
-
-
-def _edges(text: str) -> np.ndarray:
-    """ "3-2 2-8" -> (edges, 2)."""
-    return np.array([[int(node) for node in edge.split("-")] for edge in text.split()])
-
-
-def _bones(joints: int) -> np.ndarray:
-    """The bones (J-1, 2), i < j, as a scan of the adjacency matrix by rows meets them."""
-    bones = np.sort(_edges(_row("J", joints)), axis=1)
-    return bones[np.lexsort((bones[:, 1], bones[:, 0]))]

@@ -75,7 +75,7 @@ def recognise(name: str, sets: Recognition, settings: Settings, seed: int, devic
     else:
         base = tree.DecisionTreeClassifier(max_depth=settings.depth)
         model = ensemble.AdaBoostClassifier(base, n_estimators=settings.trees, random_state=seed)
-    describe = partial(descriptor, name.partition("+")[0])
+    describe = partial(descriptor, name.partition("+")[0], skeleton=sets.skeleton)
     model.fit(describe(sets.train.skeletons), sets.train.labels)
     figures = {}
     for test_name, test in sets.tests.items():
@@ -107,7 +107,8 @@ class SequenceClassifier(nn.Module):
 def _train_lstm(sets: Recognition, settings: LSTM, seed: int, device: torch.device,
                 quiet: bool) -> Figures:
     generator = torch.Generator().manual_seed(seed)
-    model = SequenceClassifier(sets.joints, len(sets.persons), settings, generator).to(device)
+    model = SequenceClassifier(len(sets.skeleton), len(sets.persons), settings,
+                               generator).to(device)
     optimizer = TFAdam(model.parameters(), settings.lr)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)
     labels = torch.from_numpy(sets.train.labels).to(device)

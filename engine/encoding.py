@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from common.errors import InputError
 from common.log import log
+from data.skeleton import Skeleton
 from engine import checkpoint, settings
 from engine.options import TrainingOptions
 from models.age import AGE, concatenated, encoder_states
@@ -117,12 +118,13 @@ def is_centred(options: Any) -> bool:
     return getattr(options, "centred", True)
 
 
-def load_model(path: Path, joints: int, length: int, device: torch.device, source: Any = None,
+def load_model(path: Path, skeleton: Skeleton, length: int, device: torch.device,
+               source: Any = None,
                content: dict[str, Any] | None = None) -> tuple[nn.Module, dict[str, Any]]:
     """The model of a checkpoint and the checkpoint's content, which may have been read already.
 
     source: the engine.features.Source that the model reads, if not skeletons. Raises InputError for
-    a damaged file, another source or another number of joints or frames.
+    a damaged file, another source, skeleton or number of frames.
     """
     content = content or checkpoint.load(path)
     name = content["method"].rpartition(" + ")[2]  # "AGE + SimMC" is a SimMC
@@ -137,9 +139,12 @@ def load_model(path: Path, joints: int, length: int, device: torch.device, sourc
         _check_source(path, content, source)
     else:
         trained = arguments["joints"] if "joints" in arguments else arguments["inputs"] // 3
-        if trained != joints:
-            raise InputError(
-                f"{path} was trained on frames of {trained} joints, these data have {joints}")
+        if trained != len(skeleton):
+            raise InputError(f"{path} was trained on frames of {trained} joints, these data have "
+                             f"{len(skeleton)}")
+        if "skeleton" in content and tuple(content["skeleton"]["joints"]) != skeleton.joints:
+            raise InputError(f"{path} was trained on the skeleton {content['skeleton']['name']}, "
+                             f"these data have {skeleton.name}")
     if content["length"] != length:
         raise InputError(f"{path}: trained with f = {content['length']}, found --length {length}")
     return model.to(device).eval(), content

@@ -1,6 +1,5 @@
 """Retrieval on a data set, and what --protocol released changes (docs/5-fidelity.md)."""
 
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -132,21 +131,23 @@ def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any
         return score(sets, session(sets.probe), session(sets.gallery), protocol)
     windows = [part.skeletons for part in (sets.probe, sets.gallery)]
     if name not in FITTED:
-        return score(sets, *(descriptor(name, x) for x in windows), protocol)
+        return score(sets, *(descriptor(name, x, sets.skeleton) for x in windows), protocol)
     training, knows = [sets.train.skeletons], "nothing"
     if name == "recording-LDA":
         knows = "tracklets"
         training.append(known_classes(sets, KnownClasses(tracklets=True)))
-    fitted = FITTED[name](sets.joints).fit(*map(torch.from_numpy, training))
+    fitted = FITTED[name](len(sets.skeleton)).fit(*map(torch.from_numpy, training))
     return {
         **score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol), "knows": knows
     }
 
 
 def baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
-    """Retrieval figures of every baseline that these joints allow; the training set is needed."""
+    """Retrieval figures of every baseline, or why it is missing; the training set is needed."""
     figures = {}
     for name in BASELINES:
-        with suppress(InputError):  # D-13 and D-16 lack joints, recording-LDA recordings
+        try:
             figures[name] = score_descriptor(sets, name, protocol)
+        except InputError as error:  # D-13 and D-16 lack landmarks, recording-LDA recordings
+            figures[name] = {"missing": str(error)}
     return figures

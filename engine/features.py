@@ -17,7 +17,7 @@ from torch import nn
 from common.errors import InputError
 from common.files import read_arrays, write_whole
 from common.log import log
-from data import Retrieval, Sequences, datasets
+from data import Retrieval, Sequences
 from data.resample import training_order
 from engine import evaluation
 from engine.checkpoint import weights_digest
@@ -127,7 +127,7 @@ def find_source(name: str | None, options: TrainingOptions, device: torch.device
 def encoder_path(method: str, options: TrainingOptions) -> Path:
     """The saved encoder of a method that has seen the training split alone; InputError if none."""
     script, variant = NAMED[method]
-    row, folder = datasets.get(options.dataset), options.out / method / options.dataset
+    row, folder = options.dataset, options.out / method / options.dataset.name
     places = [folder / f"{variant}_retrieval" / "encoder" / "best.pt"]
     if row.recognition and not row.recognition_train and not row.recognition_tested_only:
         places.append(folder / variant / "encoder" / "best.pt")  # trained on the same set
@@ -140,9 +140,9 @@ def encoder_path(method: str, options: TrainingOptions) -> Path:
 
 
 def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.device) -> Source:
-    row = datasets.get(options.dataset)
-    model, content = load_model(path, row.joints, options.length, device)
-    pose = np.zeros((1, options.length, row.joints, 3), dtype=np.float32)
+    row = options.dataset
+    model, content = load_model(path, row.skeleton, options.length, device)
+    pose = np.zeros((1, options.length, len(row.skeleton), 3), dtype=np.float32)
     seen = row.recognition_train if content.get("task") == "recognition" else ()
     trained = " + ".join(("train", *seen))
     note = f"{content['method']}, epoch {content['epoch']}, trained on {trained}"
@@ -167,7 +167,7 @@ def _source_of_files(path: Path, options: TrainingOptions) -> Source:
         labels = contents[part].labels
         if not np.array_equal(labels, sequences.labels):
             raise InputError(f"{files[part]}: expected the {len(sequences)} labels of "
-                             f"{options.dataset}'s {part} windows in the order of the files")
+                             f"{options.dataset.name}'s {part} windows in the order of the files")
         return contents[part]
 
     digest = hashlib.sha256(np.ascontiguousarray(contents["train"].frames)).hexdigest()
@@ -186,7 +186,7 @@ def load(options: TrainingOptions, settings: Any, source: Source | None = None,
     sets = evaluation.load_in_order(options, centred, train=rng is not None)
     sets = source.frames(sets) if source else sets
     if rng is not None:
-        balance = settings.balance and datasets.get(options.dataset).balanced
+        balance = settings.balance and options.dataset.balanced
         order = training_order(sets.train.labels, size, rng, balance)
         sets = replace(sets, train=sets.train.take(order), order=order)
     return evaluation.cut(sets, size, options.protocol)

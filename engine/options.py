@@ -24,7 +24,9 @@ WHAT = ("checkpoint", "features", "recognise", "gallery")  # one of them is eval
 class DataOptions:
     """Data."""
 
-    dataset: str | None = option(None, "name of the data set", choices=tuple(datasets.DATASETS))
+    dataset: datasets.Dataset | None = option(
+        None, f"{', '.join(datasets.DATASETS)}, or FILE.yaml (docs/9-own-data.md)",
+        type=datasets.get, metavar="NAME")
     probe: str | None = option(None, "test split: probe, A, B, Walking, nm.nm, ... (the first)",
                                "--split", "--probe_type")
     length: int | None = option(None, "frames f in a sequence (6; CASIA_B 40)", type=positive_int)
@@ -131,7 +133,8 @@ class GalleryOptions:
 
     checkpoint: Path | None = option(None, "the encoder, of a new one", type=Path, metavar="FILE")
     name: str | None = option(None, "person of the files, or to remove")
-    dataset: str | None = option(None, "recordings of a data set", choices=(*datasets.DATASETS,))
+    dataset: datasets.Dataset | None = option(None, "recordings of a data set, or FILE.yaml",
+                                              type=datasets.get, metavar="NAME")
     probe: str | None = option(None, "its test split: probe, A, Walking, ... (the first)")
     data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
     persons: int | None = option(None, "the first N of the data set", type=positive_int)
@@ -151,13 +154,14 @@ def parse_training(doc: str, method: str, declared: type[Options]) -> Options:
     --help shows the published ones of the data set that is named. InputError for options that do
     not go together, or that the data set does not have.
     """
-    early = script_parser("", add_help=False)  # what decides the published settings
-    early.add_argument("--dataset")
+    early = script_parser("", add_help=False, allow_abbrev=False)  # decides what is published
+    early.add_argument("--dataset", type=datasets.get)
     early.add_argument("--probe", "--split", "--probe_type")
     early.add_argument("--protocol", default="full")
     named, _ = early.parse_known_args()
-    published = choose(method, named.protocol, named.dataset, named.probe, {})
-    of = f" of {named.dataset}" if named.dataset else "; name a --dataset for its own"
+    name = named.dataset and named.dataset.name
+    published = choose(method, named.protocol, name, named.probe, {})
+    of = f" of {name}" if name else "; name a --dataset for its own"
     parser = script_parser(doc)
     add_options(parser, declared, first=("dataset", "probe", "seed", "epochs", "resume", "mode"))
     add_options(parser, SETTINGS[method], f"{method} (published settings{of})", published)
@@ -168,7 +172,7 @@ def resolve(method: str, declared: type[Options], words: Mapping[str, Any]) -> O
     """Options from the values of the command line, by name, with what follows from the data set."""
     if "dataset" not in words:
         raise InputError(f"expected --dataset with one of {', '.join(datasets.DATASETS)}")
-    row, view = datasets.get(words["dataset"]), words.get("view")
+    row, view = words["dataset"], words.get("view")
     has_phases = issubclass(declared, PhaseOptions) and (view is not None or row.recognition)
     task = words.get("task", "recognition" if has_phases else "retrieval")
     if view is not None and ("probe" in words or task == "retrieval"):

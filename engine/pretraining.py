@@ -15,7 +15,7 @@ from torch import nn
 from common.command_line import pick_device
 from common.errors import InputError
 from common.log import log, start_log
-from data import Recognition, Retrieval, Sequences, datasets
+from data import Recognition, Retrieval, Sequences
 from engine import checkpoint, evaluation, features, recogniser, results
 from engine.encoding import is_centred, load_model, log_sizes
 from engine.options import PhaseOptions
@@ -37,7 +37,7 @@ def run_phases(method: str, options: PhaseOptions, variant: str, phase: str,
     view = "" if options.view is None else f"view_{options.view}_"
     transfer = "_transfer" if options.encoder else ""
     task = "_retrieval" if options.task == "retrieval" else ""
-    folder = options.out / method / options.dataset / f"{view}{variant}{transfer}{task}"
+    folder = options.out / method / options.dataset.name / f"{view}{variant}{transfer}{task}"
     run = Run(method, options, folder)
     execute(run, options, device, train, partial(evaluate, phase=phase), write_features)
 
@@ -86,7 +86,7 @@ def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int
 
 def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) -> None:
     """Score the saved best models, by recognition and by retrieval (--mode Eval)."""
-    row, path, content = datasets.get(options.dataset), run.phase("encoder").path("best.pt"), {}
+    row, path, content = options.dataset, run.phase("encoder").path("best.pt"), {}
     if options.task == "retrieval":
         run, options = run.load_settings_from(path)
     else:
@@ -99,7 +99,7 @@ def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) 
             figures |= recogniser.score_saved(best, own, device, options.protocol)
         print(f"{run.title}\n" + table(figures, run.method))
         content = {"kind": "recognition", **next(iter(figures.values())), "tests": figures}
-    model, saved = load_model(path, row.joints, options.length, device)
+    model, saved = load_model(path, row.skeleton, options.length, device)
     retrieval = score_retrieval(run.method, options, model, saved["epoch"])
     run.write_results(content | ({"retrieval": retrieval} if content else retrieval))
 
@@ -109,7 +109,7 @@ def score_retrieval(method: str, options: PhaseOptions, model: nn.Module, epoch:
     """Retrieval figures of the encoders of an epoch as JSON content; printed as a table, beside
     those of untrained ones and descriptors if wanted. Data without a gallery give {}.
     """
-    row, protocol = datasets.get(options.dataset), options.protocol
+    row, protocol = options.dataset, options.protocol
     if options.view is not None:
         return {}
     try:
@@ -151,9 +151,9 @@ def report(run: Run, options: PhaseOptions, model: nn.Module, epoch: int, untrai
 
 def write_features(run: Run, options: PhaseOptions, device: torch.device) -> None:
     """Write the encoders' features: train, test (recognition), probe, gallery (if there is one)."""
-    row, parts = datasets.get(options.dataset), {}
+    row, parts = options.dataset, {}
     path = run.phase("encoder").path("best.pt")
-    model, saved = load_model(path, row.joints, options.length, device)
+    model, saved = load_model(path, row.skeleton, options.length, device)
     settings = settings_of(saved)
     if options.view is None:
         try:

@@ -69,7 +69,7 @@ def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: s
     """Figures of a saved recogniser on each test set, with its epoch and step. InputError for a
     damaged file, a model of other data, or test persons that it was not trained on.
     """
-    model, content = load_model(path, sets.joints, sets.length, device, content=content)
+    model, content = load_model(path, sets.skeleton, sets.length, device, content=content)
     if "recogniser" not in content:
         raise InputError(f"{path} holds an encoder alone, expected a recogniser, best_<test>.pt")
     part = content["recogniser"]

@@ -33,7 +33,8 @@ def retrieval_table(rows: Rows, corner: str = "") -> str:
     cells = []
     for name, own in rows:
         shares = [f"{100 * own[key]:.1f}" if key in own else "" for key in keys]
-        cells.append((name, own, [*shares, *[own.get("knows", "nothing")] * knows]))
+        missing = [f"  missing: {own['missing']}"] if "missing" in own else []
+        cells.append((name, own, missing or [*shares, *[own.get("knows", "nothing")] * knows]))
     return _table(cells, corner, [*titles, *["knows"] * knows], width=8)
 
 

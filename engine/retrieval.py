@@ -30,11 +30,12 @@ def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., N
     named = options.settings.folder(method) if known else method
     if source is None:
         dotted = "." in options.probe
-        folder = (options.out if named == method else options.out / named) / options.dataset
+        folder = (options.out if named == method else options.out / named) / options.dataset.name
         prefix = f"{options.probe}_" if dotted else ""
         run = Run(method, options, folder if dotted else folder / options.probe, prefix)
     else:
-        folder = options.out / f"{source.name}+{named}" / options.dataset / options.probe
+        names = f"{source.name}+{named}", options.dataset.name, options.probe
+        folder = options.out.joinpath(*names)
         identity = {"source": source.name, "source_digest": source.digest}
         notes = {"source_file": str(source.file)}
         run = Run(f"{source.name} + {method}", options, folder, "", identity, notes)
@@ -77,7 +78,7 @@ def evaluate(run: Run, options: TrainingOptions, device: torch.device,
     path = run.path("best.pt")
     run, options = run.load_settings_from(path)
     sets = features.load(options, options.settings, source)
-    model, content = load_model(path, sets.joints, sets.length, device, source)
+    model, content = load_model(path, sets.skeleton, sets.length, device, source)
     figures = evaluation.score_encoder(model, sets, options.protocol)
     figures |= {"epoch": content["epoch"], "knows": options.settings.knows}
     print(f"{run.title}\n" + results.retrieval_table([(run.method, figures)]))
@@ -88,7 +89,7 @@ def write_features(run: Run, options: TrainingOptions, device: torch.device,
                    source: Source | None = None) -> None:
     """Write the best model's features of train, probe and gallery, in the order of the files."""
     sets = evaluation.load_in_order(options, source.centred if source else True)
-    model, _ = load_model(run.path("best.pt"), sets.joints, sets.length, device, source)
+    model, _ = load_model(run.path("best.pt"), sets.skeleton, sets.length, device, source)
     sets = source.frames(sets) if source else sets
     parts = {name: getattr(sets, name) for name in features.PARTS}
     features.write_features(options.save_features, model, parts)

@@ -41,9 +41,10 @@ class Run:
         self.method, self.options, self.settings = method, options, options.settings
         self.folder, self.prefix = folder, prefix
         names = ("dataset", "probe", "length", "protocol", "seed")
-        self.identity = {name: getattr(options, name) for name in names} | (identity or {})
+        self.identity = {name: getattr(options, name) for name in names}
+        self.identity |= {"dataset": options.dataset.name, **(identity or {})}
         knows = {"knows": self.settings.knows} if hasattr(self.settings, "knows") else {}
-        self.notes = knows | dict(notes or {})
+        self.notes = {"skeleton": options.dataset.skeleton.values(), **knows, **(notes or {})}
         self.history: list[dict[str, Any]] = []
         self.started = time.time()
         self.saved = -math.inf  # when last.pt was written
@@ -61,7 +62,7 @@ class Run:
         """Method, data and seed, as a line."""
         o, simulated = self.options, " (simulated)" * self.data["simulated"]
         knows = f", knows {self.notes['knows']}" if "knows" in self.notes else ""
-        return (f"{self.method} on {o.dataset}{simulated}, {o.probe}, f = {o.length}, "
+        return (f"{self.method} on {o.dataset.name}{simulated}, {o.probe}, f = {o.length}, "
                 f"seed {o.seed}, {o.protocol} protocol{knows}")
 
     def open(self) -> None:

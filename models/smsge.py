@@ -18,6 +18,7 @@ J rebuilt from I among the heads.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
 from common.errors import InputError
+from data.skeleton import PUBLISHED, get, restore
 from data.skeleton import bias as attention_bias
 from data.skeleton import scales as node_positions
 from models.graph_attention import Embedding, GraphAttention
@@ -62,20 +64,23 @@ class ReconstructionHead(nn.Module):
 class SMSGE(nn.Module):
     """The encoder (MGRN and LSTMs) and its reconstruction heads.
 
-    joints: J, 14, 20 or 25. D_h: units of every LSTM layer. scales: those in use, of I, J, P, B
+    joints: J. skeleton: plain values of its record; by default that of published data with so many
+    joints. D_h: units of every LSTM layer. scales: those in use, of I, J, P, B
     (ablation). heads, hidden: of the graph attention. n_hood: edges up to which joints are
     neighbours (joint scale); global_att: every two nodes are. fusion_lambda: weight of the
     collaborative relations, can be set; struct_only leaves them out, embedding_only the structural
     ones. same_scale: a scale's states do not rebuild the coarser scales. loss: l1 (mean absolute
     error), l2 (half the summed square) or MSE. pred_margin: rebuild the skeleton that many frames
     later. reverse: `graphs` turns the frames round. generator: source of the initial values; seed 0
-    by default. Raises InputError for values that do not exist.
+    by default. Raises InputError for values that do not exist, for scales of which the skeleton has
+    no groups, and for a number of joints that needs a skeleton.
     """
     def __init__(self, joints: int, D_h: int = 256, *, scales: str = SCALES, heads: int = 8,
                  hidden: int = 8, n_hood: int = 1, global_att: bool = False,
                  fusion_lambda: float = 1.0, struct_only: bool = False,
                  embedding_only: bool = False, same_scale: bool = False, loss: str = "l1",
                  pred_margin: int = 0, reverse: bool = False,
+                 skeleton: Mapping[str, Any] | None = None,
                  generator: torch.Generator | None = None):
         super().__init__()
         if not scales or set(scales) - set(SCALES) or len(set(scales)) < len(scales):
@@ -89,9 +94,13 @@ class SMSGE(nn.Module):
         self.embedding_only, self.same_scale = embedding_only, same_scale
         self.loss, self.pred_margin = loss, pred_margin
         self.joints, self.D_h = joints, D_h
+        self.skeleton = restore(skeleton) if skeleton else get(joints)
         self._sizes = {"joints": joints, "D_h": D_h, "heads": heads, "hidden": hidden}
         self._sizes |= {"n_hood": n_hood, "global_att": global_att}
-        biases = {scale: attention_bias(scale, joints, n_hood, global_att) for scale in self.scales}
+        if joints not in PUBLISHED or self.skeleton != get(joints):
+            self._sizes["skeleton"] = skeleton
+        graph = self.skeleton, n_hood, global_att
+        biases = {scale: attention_bias(scale, *graph) for scale in self.scales}
         self.nodes_of = {scale: len(bias) for scale, bias in biases.items()}
         self.structure = nn.ModuleDict()
         for scale, bias in biases.items():
@@ -144,7 +153,8 @@ class SMSGE(nn.Module):
 
     def graphs(self, skeletons: Tensor) -> dict[str, Tensor]:
         """The graphs of skeletons (B, f, J, 3) in the scales in use."""
-        return node_positions(skeletons.flip(1) if self.reverse else skeletons, self.scales)
+        turned = skeletons.flip(1) if self.reverse else skeletons
+        return node_positions(turned, self.scales, self.skeleton)
 
     def structural(self, graphs: Graphs) -> dict[str, Tensor]:
         """Structural features H by scale, (B, f, n, hidden). InputError for other shapes."""

@@ -147,7 +147,8 @@ def make_data(cells: Collection[Cell], raw: Path, data: Path, preprocess: Callab
         done = data / f".{name}.{'.'.join(map(str, lengths))}.done"
         if not done.is_file():
             simulate(name, raw, *SIMULATED[name])
-            preprocess(name, find(name, raw), lengths, data, 0, "kinect")
+            dataset = datasets.get(name)
+            preprocess(dataset, find(dataset, raw), lengths, data, 0, "kinect")
             done.touch()
 
 

@@ -77,12 +77,12 @@ def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
     recogniser without encoders has no "model". Raises InputError for damaged and other files.
     """
     kind, variables = read_variables(prefix)
-    method, row = kind.removesuffix(" recogniser"), datasets.get(options.dataset)
+    method, row = kind.removesuffix(" recogniser"), options.dataset
     probe, length = options.probe or next(iter(row.gallery_of)), row.default_length
     if options.view is not None:
         probe, length = "test", row.view_length
     values = settings_of(method, probe, options)
-    content = {"method": method, "dataset": options.dataset, "length": options.length or length}
+    content = {"method": method, "dataset": row.name, "length": options.length or length}
     content |= {"protocol": options.protocol, "seed": options.seed, "settings": values}
     content |= {"epoch": None, "figures": {"epoch": None, "step": None}}
     if kind == method:
@@ -139,7 +139,7 @@ def settings_of(method: str, probe: str, options: PublishedOptions) -> dict[str,
             known = ", ".join(f"{n}={'|'.join(kind)}" for n, kind in UNTOLD[method].items())
             known = known or "nothing, its variables tell all"
             raise InputError(f"--set {text}: expected for {method} {known}") from error
-    return asdict(settings.choose(method, options.protocol, options.dataset, probe, values))
+    return asdict(settings.choose(method, options.protocol, options.dataset.name, probe, values))
 
 
 def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],

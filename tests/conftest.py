@@ -85,11 +85,11 @@ def _write_dataset(root: Path, dataset: str, length: int, persons: int, windows:
     row = datasets.get(dataset)
     where = layouts(row, length, Path(root), view)[layout]
     splits = ("train", "test") if view is not None else ("train", *row.splits)
-    poses = rng.normal(size=(persons, row.joints, 3))
+    poses = rng.normal(size=(persons, len(row.skeleton), 3))
     parts = {split: where.part(split) for split in splits}
     for part in filter(None, parts.values()):
         labels = np.repeat(np.arange(persons), windows)
-        errors = rng.normal(scale=noise, size=(len(labels) * length, row.joints, 3))
+        errors = rng.normal(scale=noise, size=(len(labels) * length, len(row.skeleton), 3))
         write_part(part, poses[np.repeat(labels, length)] + errors, labels)
     return {split: part for split, part in parts.items() if part}
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from commands import error_of, run
 
-from data import Recognition, Sequences
+from data import Recognition, Sequences, skeleton
 from data.descriptors import descriptor
 from engine import classifiers
 from engine.classifiers import LSTM, AdaBoost, recognise, settings_of
@@ -33,7 +33,8 @@ def persons_apart(persons: int = 5, windows: int = 12, noise: float = 0.03,
         return Sequences((skeletons - skeletons[:, :, :1]).astype(np.float32), labels)
 
     train, tests = draw(), {"A": draw(), "B": draw()}
-    return Recognition(train, tests, np.arange(persons), "toy", 4, 20, np.arange(len(train)), {})
+    return Recognition(train, tests, np.arange(persons), "toy", 4, skeleton.get(20),
+                       np.arange(len(train)), {})
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -125,8 +126,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, write_dataset, cap
     write_dataset(tmp_path, "CASIA_B", 20, persons=3, windows=4, rng=np.random.RandomState(0),
                   view=4)
     words = ("evaluate", "--recognise", "D-13+KNN", "--data", tmp_path, "--dataset")
-    assert "D-13 needs a Kinect's 20 or 25 joints" in error_of(capsys, *words, "CASIA_B", "--view",
-                                                               4)
+    assert "D-13 needs left_foot" in error_of(capsys, *words, "CASIA_B", "--view", 4)
     assert "needs a view" in error_of(capsys, *words, "CASIA_B")
     assert "no code was released" in error_of(capsys, *words, "IAS", "--protocol", "released")
     assert "go with --recognise" in error_of(capsys, "evaluate", "--features", "D-13", "--dataset",

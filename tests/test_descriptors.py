@@ -109,7 +109,7 @@ def test_bad_input():
     poses = np.zeros((2, 40, 14, 3))
     assert descriptor("mean-pose", poses).shape == (2, 42)
     for name in ("D-13", "D-16"):
-        with pytest.raises(InputError, match="14; use mean-pose"):
+        with pytest.raises(InputError, match="14 joints lacks; use mean-pose"):
             descriptor(name, poses)
     with pytest.raises(InputError, match="D-13, D-16, mean-pose"):
         descriptor("D-15", poses)

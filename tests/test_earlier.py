@@ -6,6 +6,7 @@ import pytest
 import torch
 from training import without_time
 
+from data import datasets
 from engine import checkpoint
 from engine.options import TrainingOptions
 from engine.run import Run
@@ -65,7 +66,7 @@ def test_another_encoder_sets_the_recogniser_aside(training):
 
 
 def casia_run(tmp_path, probe):
-    options = TrainingOptions(dataset="CASIA_B", probe=probe, length=40, data=tmp_path, quiet=True,
+    options = TrainingOptions(datasets.get("CASIA_B"), probe, 40, tmp_path, quiet=True,
                               settings=SimMCSettings())
     return Run("SimMC", options, tmp_path / "out" / "CASIA_B", f"{probe}_")
 

@@ -15,6 +15,7 @@ from commands import error_of, run
 
 from common.errors import InputError
 from common.files import hold
+from data import datasets
 from engine.options import TrainingOptions
 from engine.run import Run
 from engine.settings import SimMCSettings
@@ -94,7 +95,8 @@ def test_training_is_refused_in_a_folder_in_use_and_evaluation_is_not(tmp_path, 
 
 def test_probes_that_share_a_folder_do_not_wait_for_each_other(tmp_path):
     """CASIA_B's probe types are prefixes of the files of one folder."""
-    options = TrainingOptions("CASIA_B", "nm.nm", 40, tmp_path, settings=SimMCSettings())
+    options = TrainingOptions(datasets.get("CASIA_B"), "nm.nm", 40, tmp_path,
+                              settings=SimMCSettings())
     folder = tmp_path / "out" / "CASIA_B"
     with other_process(tmp_path / "out" / "CASIA_B" / "nm.nm_run.lock"):
         with pytest.raises(InputError, match="at work"):

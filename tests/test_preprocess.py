@@ -13,6 +13,7 @@ import pytest
 from raw_data import random_kgbd, read_part, read_split, run, write_casia_b, write_kgbd
 
 import data
+from data.datasets import DATASETS
 from data.prepare import split_windows, staged
 from data.raw.formats import RAW, arrange, find
 from data.raw.splits import TRAIN, Arrangement
@@ -74,14 +75,15 @@ def test_ks20_windows_equal_the_released_ones(released_trees):
     order.
     """
     expected = json.loads((released_trees / "ks20_assignment.json").read_text())
-    recordings = RAW["KS20"].read(find("KS20", released_trees), "kinect")
+    recordings = RAW["KS20"].read(find(DATASETS["KS20"], released_trees), "kinect")
     right = [recording for recording in recordings if len(expected[recording.name]["got"]) == 1]
     right = [
         own for own in right if expected[own.name]["by_own_setting"] in expected[own.name]["got"]
     ]
     assert len(right) > 35
     splits = [expected[own.name]["by_own_setting"].replace("Train", TRAIN) for own in right]
-    found = split_windows("KS20", Arrangement(right, splits, (TRAIN, "gallery", "probe")), 6)
+    arrangement = Arrangement(right, splits, (TRAIN, "gallery", "probe"))
+    found = split_windows(DATASETS["KS20"], arrangement, 6)
     for split, (windows, _, _) in parts("KS20", released_trees / "Datasets", joints=25).items():
         own = [window.tobytes() for window in found[split].skeletons]
         counts = [
@@ -206,8 +208,8 @@ def test_kgbd_draw_gives_every_split_its_number(tmp_path):
     frames = random_kgbd(persons=6, recordings=5, length=40)
     del frames["Person002/5.txt"], frames["Person002/4.txt"]
     write_kgbd(tmp_path / "KGBD" / "Data", frames)
-    recordings = RAW["KGBD"].read(find("KGBD", tmp_path), "kinect")
-    (arrangement,) = arrange("KGBD", recordings, 0)
+    recordings = RAW["KGBD"].read(find(DATASETS["KGBD"], tmp_path), "kinect")
+    (arrangement,) = arrange(DATASETS["KGBD"], recordings, 0)
     for person in range(1, 7):
         pairs = arrangement.pairs()
         splits = sorted(split for recording, split in pairs if recording.person == person)

@@ -8,6 +8,7 @@ from raw_data import random_kgbd, read_split, run, write_kgbd
 from scipy.io import savemat
 
 import data
+from data.datasets import DATASETS
 from data.raw import kgbd as raw_kgbd
 from data.raw.formats import RAW, find
 
@@ -23,7 +24,7 @@ def test_kgbd_folders_and_joint_orders(folder, tmp_path):
     write_kgbd(tmp_path / folder, frames)
     for place in (tmp_path / folder, tmp_path / folder / "Person001"):
         (place / "readme.txt").write_text("not a recording")
-    root = find("KGBD", tmp_path)
+    root = find(DATASETS["KGBD"], tmp_path)
     assert root == tmp_path / folder
     kinect, as_listed = (RAW["KGBD"].read(root, order) for order in ("kinect", "file"))
     for first, second in zip(kinect, as_listed, strict=True):

@@ -36,7 +36,7 @@ def kgbd(tmp_path) -> Path:
 @pytest.mark.parametrize(("line", "text", "message"), [
     (45, "Wrist-Right;0.1;0.2", "line 45: expected Name;x;y;z, found 'Wrist-Right;0.1;0.2'"),
     (45, "Elbow-Right;0.1;0.2;0.3;0.4", "line 45: expected Name;x;y;z"),
-    (45, "Elbow-Right;0.1;0.2;O.3", "line 45: expected numbers, found '0.1,0.2,O.3'"),
+    (45, "Elbow-Right;0.1;0.2;O.3", "line 45: expected numbers, found 'O.3'"),
     (45, "Elbow-Right;0.1;nan;0.3", "line 45: expected finite coordinates"),
     (45, "Elbow-Right;0.1;inf;0.3", "line 45: expected finite coordinates"),
     (45, "Tail;0.1;0.2;0.3", "line 45: expected elbow right, as in the first frame, found 'Tail'"),
@@ -229,7 +229,7 @@ def test_wrong_use(raw, capsys):
     raw = raw("KGBD")
     assert "expected window lengths from 2 on" in refused(capsys, 1, "--raw", raw)
     assert "expected window lengths from 2 on" in refused(capsys, 6, "all", "--raw", raw)
-    assert "invalid choice: 'FOO'" in refused(capsys, 6, "--raw", raw, "--dataset", "FOO")
+    assert "unknown data set 'FOO'" in refused(capsys, 6, "--raw", raw, "--dataset", "FOO")
     assert "expected a whole number from 0 to 4294967295" in refused(capsys, 6, "--raw", raw,
                                                                      "--seed=-1")
     said = refused(capsys, 6, "--raw", raw / "no", "--dataset", "CASIA_B")

@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from common.errors import InputError
+from data import datasets
 from engine import recognition_training
 from engine.optimizer import TFAdam
 from engine.options import TrainingOptions
@@ -62,8 +63,8 @@ def start(tmp_path):
     """start(epochs, batch_size, ...): a run to train in."""
     def call(epochs, batch_size, patience=None, **options):
         settings = AGESettings(recognition_epochs=epochs, batch_size=batch_size, patience=patience)
-        options = TrainingOptions(dataset="IAS", probe="A", length=6, data=tmp_path,
-                                  task="recognition", quiet=True, settings=settings, **options)
+        options = TrainingOptions(datasets.get("IAS"), "A", 6, tmp_path, task="recognition",
+                                  quiet=True, settings=settings, **options)
         return Run("AGE", options, tmp_path).phase("ap")
 
     return call

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from common.errors import InputError
-from data.skeleton import SCALES, adjacency, averaging, bias, scales
+from data.skeleton import FOLDER, SCALES, adjacency, averaging, bias, read, restore, scales
 
 JOINTS = (20, 25, 14)
 RELEASED = {"I": "In", "J": "J", "P": "P", "B": "B",
@@ -127,5 +127,23 @@ def test_bad_input():
         bias("K", 20)
     with pytest.raises(InputError, match="n_hood"):
         bias("J", 20, n_hood=0)
-    with pytest.raises(ValueError, match="read-only"):
-        averaging("P", 20)[0, 0] = 1
+
+
+@pytest.mark.parametrize("name", [*(path.stem for path in FOLDER.glob("*.yaml"))])
+def test_shipped_skeletons_are_whole_and_symmetric(name):
+    skeleton = read(name)
+    other = dict(skeleton.pairs) | {right: left for left, right in skeleton.pairs}
+    mirrored = {joint: other.get(joint, joint) for joint in skeleton.joints}
+    bones = {frozenset(bone) for bone in skeleton.bones}
+    assert bones == {frozenset(mirrored[joint] for joint in bone) for bone in bones}
+    for groups in (skeleton.parts, skeleton.bodies, skeleton.hyper_bodies):
+        assert sorted(joint for group in groups.values()
+                      for joint in group) == sorted(skeleton.joints)
+    for groups in (skeleton.parts, skeleton.bodies, skeleton.landmarks):
+        for key, group in groups.items():
+            twin = key.replace("left", "?").replace("right", "left").replace("?", "right")
+            assert {mirrored[joint] for joint in group} == set(groups[twin]), key
+    assert {mirrored[joint] for joint in skeleton.root} == set(skeleton.root)
+    for scale in SCALES:  # every node can be reached
+        assert distances_by_search(adjacency(scale, skeleton)).max() < 10**6, scale
+    assert restore(skeleton.values()) == skeleton

@@ -11,6 +11,7 @@ import tf_writer
 import torch
 from checkpoints import MODELS, write
 
+import data
 import skeleton_reid
 from engine import checkpoint
 from engine.encoding import encode_set, load_model

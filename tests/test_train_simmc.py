@@ -193,7 +193,7 @@ def test_feature_files(train, tmp_path):
         np.testing.assert_array_equal(found.labels, sequences.labels)
         assert found.features.shape == (len(sequences), 16)
         np.testing.assert_allclose(found.frames.mean(axis=1), found.features, atol=1e-5)
-    model, _ = load_model(train.path("best.pt"), 25, 6, torch.device("cpu"))
+    model, _ = load_model(train.path("best.pt"), data.skeleton.get(25), 6, torch.device("cpu"))
     np.testing.assert_array_equal(parts["probe"].features,
                                   encode_set(model, stored.probe.skeletons).numpy())
     assert pick(score_files(tmp_path / "f"), RETRIEVAL) == pick(best, RETRIEVAL)

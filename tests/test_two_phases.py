@@ -203,7 +203,8 @@ def test_eval_and_evaluate_agree(train):
 def test_feature_files(train, tmp_path, options, centred):
     result = train("--epochs", 2, *options, "--save_features", tmp_path / "f.npz")
     stored = data.load("IAS", "A", 6, train.data, balance=False, shuffle=False, centred=centred)
-    model, _ = load_model(train.path("encoder", "best.pt"), 20, 6, torch.device("cpu"))
+    model, _ = load_model(train.path("encoder", "best.pt"), data.skeleton.get(20), 6,
+                          torch.device("cpu"))
     for part in ("train", "probe", "gallery", "test"):
         sequences = getattr(stored, "probe" if part == "test" else part)
         found = features.read(tmp_path / f"f.{part}.npz")

@@ -96,13 +96,13 @@ class SavedRun:
         path = path if path.is_file() else self.path("best.pt")
         saved, device = checkpoint.load(path), pick_device("auto")
         settings = settings_of(saved)
-        names = ("dataset", "probe", "length", "protocol")
-        options = DataOptions(**{name: self.content[name] for name in names}, data=self.data)
+        own = {name: self.content[name] for name in ("probe", "length", "protocol")}
+        options = DataOptions(datasets.restore(saved), data=self.data, **own)
         source = features.find_source(saved.get("source_file"), options, device)
         sets = evaluation.load_in_order(options, train=False)
         sets = evaluation.cut(sets, settings.batch_size, options.protocol)
         inputs = features.load(options, settings, source)
-        model, _ = load_model(path, sets.joints, sets.length, device, source, saved)
+        model, _ = load_model(path, sets.skeleton, sets.length, device, source, saved)
         probe = encode_set(model, inputs.probe.skeletons).cpu()
         gallery = encode_set(model, inputs.gallery.skeletons).cpu()
         where = probe, sets.probe.labels, gallery, sets.gallery.labels, sets.same_set

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from data.skeleton import adjacency
+from data.skeleton import Skeleton, adjacency
 from tools.figures import Runs, new_figure
 
 RIGHT, WRONG, PROBE, FAINT = "#1a8a3c", "#d0342c", "#222222", "#c8c8c8"
@@ -26,8 +26,8 @@ SVG = """<svg xmlns="http://www.w3.org/2000/svg" height="320"
 </svg>"""
 
 
-def bones(joints: int) -> np.ndarray:
-    """The joints at the ends of each bone (J - 1, 2)."""
+def bones(joints: int | Skeleton) -> np.ndarray:
+    """The joints at the ends of each bone (bones, 2); joints: as of data.skeleton.get."""
     return np.argwhere(np.triu(adjacency("J", joints)))
 
 
@@ -49,7 +49,7 @@ def draw_lists(title: str, runs: Runs, probes: np.ndarray) -> Figure:
     """Some probes (numbers) beside their nearest gallery sequences."""
     (run,) = runs.values()
     encoded, sets = run.encoded, run.encoded.sets
-    parts, ends = (sets.probe, sets.gallery), bones(sets.joints)
+    parts, ends = (sets.probe, sets.gallery), bones(sets.skeleton)
     probe, gallery = (part.skeletons[:, :, ends, :2] for part in parts)  # (N, f, bones, ends, 2)
     scale = TALL / np.median(np.ptp(probe[..., 1], axis=(1, 2, 3)))
     shown = min(SHOWN, len(sets.gallery) - sets.same_set)
@@ -107,7 +107,7 @@ def relations(runs: Runs) -> Figure:
     for row, own in zip(figure.subplots(count, count + 1, squeeze=False), panels.values(),
                         strict=True):
         for place, (kind, source, target, weights, color) in zip(row, own, strict=False):
-            skeleton = probes[0, middle, bones(sets.joints), :2]
+            skeleton = probes[0, middle, bones(sets.skeleton), :2]
             place.add_collection(LineCollection(skeleton, colors=FAINT, zorder=0))
             draw_relation(place, nodes[source], nodes[target], weights.cpu().numpy(), color)
             place.set_title(f"{kind}, {source} from {target}", fontsize=9)
@@ -133,7 +133,7 @@ def draw_relation(place: Axes, source: np.ndarray, target: np.ndarray, weights: 
 def walk(runs: Runs) -> str:
     """A walking sequence, from the front and from the side: the recording of the first probe."""
     run = next(iter(runs.values()))
-    probe, ends = run.encoded.sets.probe, bones(run.encoded.sets.joints)
+    probe, ends = run.encoded.sets.probe, bones(run.encoded.sets.skeleton)
     groups = probe.labels if probe.recordings is None else probe.recordings
     frames = np.concatenate(probe.skeletons[groups == groups[0]])[:LONGEST]
     frames = frames / np.ptp(frames[..., 1])  # (T, J, 3), 1 high

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from numpy.random import RandomState
 
 from common.errors import InputError
-from data import datasets
+from data.datasets import Dataset
 from data.raw.casia_b import arrange_protocols, read_casia_b
 from data.raw.kgbd import read_kgbd
 from data.raw.kinect_v1 import read_biwi, read_ias
 from data.raw.ks20 import read_ks20
+from data.raw.own import as_described, read_own
 from data.raw.recordings import Recording
 from data.raw.splits import TRAIN, Arrangement, Split, by_group, draw_recordings, draw_settings
 from data.windows import Starts, back_to_back, every_shift, half_overlapping
@@ -55,27 +57,38 @@ RAW = {
 # fmt: on
 
 
-def find(name: str, raw: Path) -> Path:
-    """The folder of a raw data set below `raw`. InputError where there is none."""
-    folders = [raw / folder for folder in RAW[name].folders]
+def raw_of(dataset: Dataset) -> RawDataset:
+    """How a data set becomes windows, also a user's own."""
+    if dataset.source is None:
+        return RAW[dataset.name]
+    return RawDataset(partial(read_own, dataset), as_described, half_overlapping, (), "")
+
+
+def find(dataset: Dataset, raw: Path) -> Path:
+    """The folder of a raw data set below `raw`, or of a user's own. InputError where there is none.
+    """
+    if dataset.source is not None:
+        return Path(dataset.source.file).parent / dataset.source.folder
+    own, name = RAW[dataset.name], dataset.name
+    folders = [raw / folder for folder in own.folders]
     for folder in folders:
-        if any(folder.glob(RAW[name].marker)):
+        if any(folder.glob(own.marker)):
             return folder
     raise InputError(
         f"{name}: expected raw data, found none in {', '.join(map(str, folders))}; get it from "
-        f"{RAW[name].source}, or simulate it: python -m data.simulate --dataset {name} --raw {raw}")
+        f"{own.source}, or simulate it: python -m data.simulate --dataset {name} --raw {raw}")
 
 
-def arrange(name: str, recordings: Sequence[Recording], seed: int) -> list[Arrangement]:
+def arrange(dataset: Dataset, recordings: Sequence[Recording], seed: int) -> list[Arrangement]:
     """The data set's splits. The draw depends on recordings and seed, not on the window length.
 
     InputError where the recordings are too few for a split.
     """
-    row, split = datasets.get(name), RAW[name].split
+    split = raw_of(dataset).split
     if split is None:
         return arrange_protocols(recordings)
     try:
         splits = split(recordings, RandomState(seed))
     except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-    return [Arrangement(recordings, splits, (TRAIN, *row.splits), row.lengths)]
+        raise InputError(f"{dataset.name}: {error}") from error
+    return [Arrangement(recordings, splits, (TRAIN, *dataset.splits), dataset.lengths)]

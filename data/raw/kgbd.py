@@ -13,29 +13,29 @@ import numpy as np
 
 from data.files import broken
 from data.raw.recordings import Recording, finite, progress, read_lines, to_numbers, visible
+from data.skeleton import read
 
 log = logging.getLogger(__name__)
 
 JOINT_ORDERS = ("kinect", "file", "later")
 MIRRORED = (*range(4), *range(8, 12), *range(4, 8), *range(16, 20), *range(12, 16))
-# fmt: off
-KINECT_V1 = (
-    "hip center", "spine", "shoulder center", "head",
-    "shoulder left", "elbow left", "wrist left", "hand left",
-    "shoulder right", "elbow right", "wrist right", "hand right",
-    "hip left", "knee left", "ankle left", "foot left",
-    "hip right", "knee right", "ankle right", "foot right"
-)
-# fmt: on
+
+
+def spelled_alike(name: str) -> str:
+    """A joint's name in one spelling: `Hip-centro` and `HipCenter` are "hip center"."""
+    letters = re.sub(r"cent(ro|re)", "center", re.sub(r"[^a-z]", "", name.lower()))
+    side = next((word for word in ("center", "left", "right") if word in letters), "")
+    return f"{letters.replace(side, '', 1)} {side}".strip()
+
+
+KINECT_V1 = tuple(map(spelled_alike, read("kinect_v1").joints))
 JOINTS = len(KINECT_V1)
 
 
 @cache
 def joint_number(name: str) -> int | None:
-    """The joint's place in the Kinect SDK's order, in any spelling (`Hip-centro`); None if none."""
-    letters = re.sub(r"cent(ro|re)", "center", re.sub(r"[^a-z]", "", name.lower()))
-    side = next((word for word in ("center", "left", "right") if word in letters), "")
-    key = f"{letters.replace(side, '', 1)} {side}".strip()
+    """The joint's place in the Kinect SDK's order, in any spelling; None if none."""
+    key = spelled_alike(name)
     return KINECT_V1.index(key) if key in KINECT_V1 else None
 
 

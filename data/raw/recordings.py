@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -21,8 +22,17 @@ class Recording:
     name: str  # the file or folder it came from, below the data set's raw folder; unique
     person: int  # the label
     group: str  # what decides the split where the raw data do (a folder, a setting, a condition)
-    frames: np.ndarray  # (n, J, 3) float64, metres for the Kinect sets, without lost frames
+    frames: np.ndarray  # (n, J, 3) float64, metres for the Kinect sets; NaN is a lost frame
     view: int = 0  # the camera's number, for sets with several views
+    lost: dict[str, Any] = field(default_factory=dict)  # what was lost, by name, for split.json
+
+    def sequences(self, first: int = 0, last: int = 0) -> list[np.ndarray]:
+        """Its frames, cut into pieces where some are lost, without `first` and `last` at its ends.
+        """
+        frames = self.frames[first:max(len(self.frames) - last, 0)]
+        lost = np.isnan(frames).any(axis=(1, 2))
+        present = np.ma.array(lost, mask=lost)
+        return [frames[piece] for piece in np.ma.flatnotmasked_contiguous(present)]
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
@@ -63,8 +73,9 @@ def to_numbers(fields: Sequence[str], path: Path, line: int) -> list[float]:
     """The fields of a line as floats. InputError, with file and line, for anything else."""
     try:
         return [float(field) for field in fields]
-    except ValueError:
-        raise broken(path, "numbers", ",".join(fields), place=f"line {line}") from None
+    except ValueError as error:
+        found = str(error).partition(": ")[2].strip("'")
+        raise broken(path, "numbers", found, place=f"line {line}") from None
 
 
 def read_joint_lines(path: Path, joints: int, form: str, more: bool = False) -> np.ndarray:

@@ -1,0 +1,312 @@
+"""A user's own data: readers of files against what was written, repairs against loops, and every
+kind of bad input: one line, exit code 2, nothing written.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from commands import error_of
+from raw_data import read_part, read_split, refused, run
+
+from common.errors import InputError
+from data import datasets
+from data.own_data import OwnData
+from data.raw.own import read_own, repair, turned
+
+SKELETON = {
+    "joints": ["hip", "head", "left foot", "right foot"], "root": ["left foot", "right foot"],
+    "bones": [["hip", "head"], ["hip", "left foot"], ["hip", "right foot"]]
+}
+DATA = {
+    "skeleton": "stick.yaml", "folder": "raw", "recordings": "{person}/{recording}.csv",
+    "format": "csv", "unit": "m", "up": "y"
+}
+
+
+@pytest.fixture
+def own(tmp_path):
+    """own(**changes): the description of own data in `tmp_path`, with these values."""
+    (tmp_path / "stick.yaml").write_text(yaml.safe_dump(SKELETON))
+
+    def write(**changes) -> Path:
+        values = {key: value for key, value in (DATA | changes).items() if value is not None}
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+        return tmp_path / "mine.yaml"
+
+    return write
+
+
+def random_poses(frames: int = 15, seed: int = 0) -> np.ndarray:
+    return np.random.RandomState(seed).normal(size=(frames, 4, 3)).round(3)
+
+
+def write_csv(path: Path, poses: np.ndarray, header: str | None = None, sign: str = ",") -> None:
+    names = [f"{joint}_{axis}" for joint in SKELETON["joints"] for axis in "xyz"]
+    lines = [header or sign.join(names)]
+    lines += [sign.join(map(repr, row)) for row in poses.reshape(len(poses), -1).tolist()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_persons(root: Path, persons: int = 2, recordings: int = 4) -> None:
+    for person in range(persons):
+        for number in range(recordings):
+            write_csv(root / "raw" / f"p{person}" / f"w{number}.csv",
+                      random_poses(seed=10 * person + number))
+
+
+def read(path: Path) -> list:
+    dataset = datasets.get(str(path))
+    return read_own(dataset, path.parent / dataset.source.folder, "")
+
+
+def test_windows_are_those_of_the_files(own, tmp_path):
+    write_persons(tmp_path)
+    run(6, "--dataset", own(), "--out", tmp_path / "out")
+    folder = tmp_path / "out" / "mine" / "6"
+    windows, labels, _ = read_part(folder / "test_npy_data" / "probe", "mine_6", 4)
+    rows = read_split(folder)["recordings"]
+    assert [row["split"] for row in rows.values()].count("probe") == 2
+    expected = [
+        random_poses(seed=10 * person + int(name[-5])) for name, row in rows.items()
+        for person in [int(name[1])] if row["split"] == "probe"
+    ]
+    np.testing.assert_array_equal(windows, [poses[i:i + 6] for poses in expected for i in (0, 6)])
+    assert labels.tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("header", "sign", "changes"),
+    [("Hip X,Hip Y,Hip Z,Head X,Head Y,Head Z,LeftFoot-x,LeftFoot-y,LeftFoot-z,right.foot.x,"
+      "right.foot.y,right.foot.z", ",", {}),
+     ("\ufeff" + ";".join(f"{joint}:{axis}" for joint in ("hip", "head", "L", "R")
+                          for axis in "xyz"), ";",
+      {"columns": "{joint}:{axis}", "joint_names": {"left foot": "L", "right foot": "R"}})])
+def test_columns_are_known_by_their_letters(own, tmp_path, header, sign, changes):
+    write_csv(tmp_path / "raw" / "p0" / "w0.csv", random_poses(), header, sign)
+    (recording,) = read(own(**changes))
+    np.testing.assert_array_equal(recording.frames, random_poses())
+
+
+def test_columns_without_a_header(own, tmp_path):
+    path = tmp_path / "raw" / "p0" / "w0.csv"
+    write_csv(path, random_poses())
+    lines = [f"{number},{line}" for number, line in enumerate(path.read_text().splitlines()[1:])]
+    path.write_text("\n".join(lines))
+    (recording,) = read(own(header=["frame", "{joint}_{axis}"]))
+    np.testing.assert_array_equal(recording.frames, random_poses())
+
+
+def as_mediapipe(poses: np.ndarray, key: str) -> list:
+    frames = [[dict(zip("xyz", point, strict=True), visibility=0.9) for point in pose]
+              for pose in poses.tolist()]
+    return [{key: {"landmark": frame} if key == "poseWorldLandmarks" else [frame]}
+            for frame in frames] + [{key: []}]
+
+
+@pytest.mark.parametrize("key", ["poseWorldLandmarks", "pose_world_landmarks"])
+def test_mediapipe(own, tmp_path, key):
+    path = tmp_path / "raw" / "p0" / "w0.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"frames": as_mediapipe(random_poses(), key)}))
+    (recording,) = read(own(format="mediapipe", recordings="{person}/{recording}.json"))
+    np.testing.assert_array_equal(recording.frames[:-1], random_poses())
+    assert np.isnan(recording.frames[-1]).all() and recording.lost["dropped"] == 1
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_openpose(own, tmp_path, size):
+    """A file a frame; the person of the highest confidence; 2D has z = 0."""
+    folder, poses = tmp_path / "raw" / "p0" / "walk", random_poses()
+    folder.mkdir(parents=True)
+    for number, pose in enumerate(poses):
+        people = [
+            np.insert(pose[:, :size] + i, size, 0.2 + 0.6 * (i == 0), axis=1).ravel().tolist()
+            for i in (1, 0)
+        ]
+        content = {"people": [{f"pose_keypoints_{size}d": person} for person in people]}
+        (folder / f"walk_{number}_keypoints.json").write_text(json.dumps(content))
+    (recording,) = read(own(format="openpose", recordings="{person}/{recording}"))
+    np.testing.assert_array_equal(recording.frames[..., :size], poses[..., :size])
+    assert not recording.frames[..., size:].any()
+
+
+def test_arrays_units_and_confidences(own, tmp_path):
+    poses = np.concatenate([random_poses(), np.ones((15, 4, 1))], axis=-1)
+    poses[7, 2, 3] = 0.1
+    (tmp_path / "raw").mkdir()
+    np.save(tmp_path / "raw" / "p0_w0.npy", poses)
+    changes = {"format": "npy", "recordings": "{person}_{recording}.npy", "unit": "cm"}
+    (recording,) = read(own(**changes, least_confidence=0.5))
+    assert recording.lost == {
+        "repaired": 0, "dropped": 1, "joints without number": 0, "joints of low confidence": 1,
+        "joints at zero": 0, "longest gap": 1
+    }
+    np.testing.assert_allclose(np.delete(recording.frames, 7, 0),
+                               np.delete(random_poses(), 7, 0) / 100)
+    assert [len(piece) for piece in recording.sequences()] == [7, 7]
+    assert [len(piece) for piece in recording.sequences(2, 8)] == [5]
+
+
+@pytest.mark.parametrize("up", ["x", "-x", "y", "-y", "z", "-z"])
+def test_y_is_up_by_a_rotation(up):
+    axes, signs = turned(up)
+    matrix = np.eye(3)[axes] * np.array(signs)[:, None]
+    assert np.linalg.det(matrix) == pytest.approx(1)
+    pointing = np.eye(3)["xyz".index(up[-1])] * (-1 if up[0] == "-" else 1)
+    np.testing.assert_array_equal(matrix @ pointing, [0, 1, 0])
+
+
+def repair_slowly(poses: np.ndarray, longest: int, least: float) -> np.ndarray:
+    frames = poses[..., :3].copy()
+    for joint in range(frames.shape[1]):
+        known = [
+            t for t, point in enumerate(poses[:, joint])
+            if np.isfinite(point[:3]).all() and point[:3].any() and point[3] >= least
+        ]
+        for t in set(range(len(frames))) - set(known):
+            frames[t, joint] = np.nan
+            first = max((k for k in known if k < t), default=None)
+            last = min((k for k in known if k > t), default=None)
+            if first is not None and last is not None and last - first - 1 <= longest:
+                for axis in range(3):
+                    ends = poses[[first, last], joint, axis]
+                    frames[t, joint, axis] = np.interp(t, [first, last], ends)
+    frames[np.isnan(frames).any(axis=(1, 2))] = np.nan
+    return frames
+
+
+@pytest.mark.parametrize("longest", [0, 1, 3, 50])
+def test_repairs_equal_slow_ones(longest):
+    random = np.random.RandomState(longest)
+    poses = random.normal(size=(60, 5, 4))
+    poses[random.random_sample((60, 5)) < 0.1] = np.nan
+    poses[random.random_sample((60, 5)) < 0.05, :3] = 0
+    poses[..., 3] = random.random_sample((60, 5))
+    source = OwnData(file="", name="x", skeleton="coco", format="npy", unit="m", up="y", table="t",
+                     longest_gap=longest, zeros_are_lost=True, least_confidence=0.05)
+    frames, note = repair(poses, source)
+    expected = repair_slowly(poses, longest, 0.05)
+    np.testing.assert_allclose(frames, expected)
+    assert note["dropped"] == np.isnan(expected[:, 0, 0]).sum()
+    assert note["repaired"] + note["dropped"] <= 60 and (longest < 3 or note["repaired"] > 0)
+
+
+def write_table(root: Path, *lines: str) -> None:
+    write_persons(root)
+    (root / "raw" / "table.csv").write_text("\n".join(["file,person,split,frames", *lines]) + "\n")
+
+
+LINES = ("p0/w0.csv,anna,train,15", "p0/w1.csv,anna,gallery,", "p0/w2.csv,anna,probe,15",
+         "p1/w0.csv,bert,train,", "p1/w1.csv,bert,gallery,15", "p1/w2.csv,bert,probe,")
+TABLE = {"table": "table.csv", "recordings": None}
+
+
+def test_a_table_names_persons_and_splits(own, tmp_path):
+    write_table(tmp_path, *LINES)
+    run(6, "--dataset", own(**TABLE), "--out", tmp_path / "out")
+    rows = read_split(tmp_path / "out" / "mine" / "6")["recordings"]
+    assert {name: (row["person"], row["split"]) for name, row in rows.items()} == {
+        line.split(",")[0]: (line.split(",")[1] == "bert", line.split(",")[2]) for line in LINES
+    }
+
+
+def test_training_on_other_persons_than_are_tested(own, tmp_path):
+    write_table(tmp_path, *LINES[1:3], LINES[3])
+    run(6, "--dataset", own(**TABLE), "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "mine" / "6" / "split.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [((LINES[1], *LINES[3:]), "p0/w1.csv: expected recordings of its person in two or more"),
+     ((*LINES[:2], *LINES[3:5]), "found none among its 0"),
+     ((*LINES[:5], "p1/w2.csv,carl,probe,"), "p1/w2.csv: expected recordings of its person in two"),
+     ((*LINES, LINES[0]), "table.csv, line 8: expected every recording once"),
+     ((*LINES, "p1/w3.csv,bert,trian,"), "line 8: split: unknown 'trian'; did you mean 'train'?"),
+     ((*LINES, "p1/w3.csv,bert,train,16"), "line 8: expected 16 frames in"),
+     ((*LINES, "p1/w3.csv,,train,"), "line 8: expected the name of a person, found 'none'"),
+     ((*LINES, "p1/w9.csv,bert,train,"), "w9.csv: expected csv, frames of 4 joints (stick)")])
+def test_a_wrong_table(own, tmp_path, capsys, lines, message):
+    write_table(tmp_path, *lines)
+    assert message in refused(capsys, 6, "--dataset", own(**TABLE), "--out", tmp_path / "out")
+    assert not list((tmp_path / "out").glob("mine/6/*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"skeleton": "cocco"}, "skeleton: unknown 'cocco'; did you mean 'coco'?"),
+     ({"longest_gab": 3}, "mine.yaml: unknown 'longest_gab'; did you mean 'longest_gap'?"),
+     ({"unit": None}, "mine.yaml: Object missing required field `unit`"),
+     ({"up": "up"}, "mine.yaml: Invalid enum value 'up' - at `$.up`"),
+     ({"longest_gap": "three"}, "Expected `int`, got `str` - at `$.longest_gap`"),
+     ({"recordings": None}, "either recordings or table"),
+     ({"recordings": "{recording}.csv"}, "expected {person} in it"),
+     ({"recordings": "x/{person}.csv"}, "expected recordings as x/{person}.csv names them"),
+     ({"recordings": "{person}/*.csv", "name": "KGBD"}, "a name of its own, found 'KGBD'"),
+     ({"least_confidence": 0.5}, "expected the columns of confidence"),
+     ({"columns": "{joint}.{axis}.value"}, "line 1: column unknown 'hip.x.value'"),
+     (TABLE, "table.csv: expected the table of recordings")])
+def test_a_wrong_description(own, tmp_path, capsys, changes, message):
+    write_persons(tmp_path)
+    words = 6, "--dataset", own(**changes), "--out", tmp_path / "out"
+    assert message in refused(capsys, *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_recordings_of_one_name(own, tmp_path, capsys):
+    for day in ("day1", "day2"):
+        write_csv(tmp_path / "raw" / day / "p0" / "w0.csv", random_poses())
+    path = own(recordings="*/{person}/{recording}.csv")
+    said = refused(capsys, 6, "--dataset", path, "--out", tmp_path / "out")
+    assert f"{path}: expected every recording once, found {tmp_path}/raw/day2/p0/w0.csv" in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [("head_y", "heed_y", "line 1: column unknown 'head_y'; did you mean 'heed_y'?"),
+     ("\n0.", "\nzero.", "expected numbers, found 'zero."),
+     (None, "1,2,3\n", "line 17: expected numbers, found 'nothing'")])
+def test_wrong_files(own, tmp_path, capsys, old, new, message):
+    write_persons(tmp_path)
+    path = tmp_path / "raw" / "p1" / "w2.csv"
+    path.write_text(path.read_text().replace(old, new, 1) if old else path.read_text() + new)
+    said = refused(capsys, 6, "--dataset", own(), "--out", tmp_path / "out")
+    assert f"{path}, line" in said and message in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [("joints", ["hip", "head", "hip"], "joints: expected every joint once, found 'hip' twice"),
+     ("bones", [["hip", "haed"]], "bones: unknown 'haed'; did you mean 'head'?"),
+     ("root", ["hips"], "root: unknown 'hips'; did you mean 'hip'?"),
+     ("landmarks", {"spin": ["hip"]}, "landmarks: unknown 'spin'; did you mean 'spine'?"),
+     ("parts", {"legs": ["left food"]}, "parts: unknown 'left food'; did you mean 'left foot'?"),
+     ("part_edges", [["legs", "head"]], "part_edges: unknown 'legs'"),
+     ("jionts", [], "unknown 'jionts'; did you mean 'joints'?")])
+def test_a_wrong_skeleton(own, tmp_path, capsys, key, value, message):
+    path = own()
+    (tmp_path / "stick.yaml").write_text(yaml.safe_dump(SKELETON | {key: value}))
+    said = refused(capsys, 6, "--dataset", path, "--out", tmp_path / "out")
+    assert f"{tmp_path}/stick.yaml: {message}" in said
+
+
+def test_an_unknown_data_set_says_how_own_data_is_given(tmp_path, capsys):
+    for script in ("train_simmc", "train_smsge", "evaluate", "preprocess"):
+        first = (6,) if script == "preprocess" else ()
+        said = error_of(capsys, script, *first, "--dataset", "mine")
+        assert "unknown data set 'mine'" in said and "FILE.yaml (docs/9-own-data.md)" in said
+    with pytest.raises(InputError, match="expected a YAML file"):
+        datasets.get(str(tmp_path / "nothing.yaml"))
+
+
+def test_a_skeleton_without_parts_trains_in_the_other_scales(own, tmp_path, capsys):
+    write_persons(tmp_path)
+    words = ("--dataset", own(), "--data", tmp_path / "out", "--out", tmp_path / "runs", "--quiet")
+    run(6, "--dataset", own(), "--out", tmp_path / "out")
+    said = error_of(capsys, "train_smsge", *words, "--epochs", 1)
+    assert "the skeleton stick has no parts, of which scale P is made; leave out this scale" in said

@@ -1,0 +1,75 @@
+"""examples/own_data from its files to figures: what docs/9-own-data.md says to type runs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import results_of, run
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "own_data"
+SMALL = {
+    "train_simmc": ("--H", 16, "--epochs", 2),
+    "train_statistics": ("--H", 16, "--rounds", 1, "--round_epochs", 2),
+    "train_age": ("--hidden", 8, "--epochs", 1),
+    "train_smsge": ("--D_h", 4, "--P", 2, "--epochs", 1)
+}
+FOLDERS = {
+    "train_simmc": "{}/probe", "train_statistics": "statistics/{}/probe", "train_age": "AGE/{}/LA",
+    "train_smsge": "SM-SGE/{}/IJPB"
+}
+
+
+@pytest.fixture(scope="module")
+def walkers(tmp_path_factory) -> Path:
+    """A folder with the simulated recordings, and windows of them in Datasets/."""
+    folder = tmp_path_factory.mktemp("walkers")
+    assert run("examples.own_data.simulate_walkers", "--out", folder) == 0
+    for name in ("coco_walkers", "mediapipe_walkers"):
+        shutil.copy(EXAMPLE / f"{name}.yaml", folder)
+        words = ("--dataset", folder / f"{name}.yaml", "--out", folder / "Datasets")
+        assert run("preprocess", 6, *words) == 0
+    return folder
+
+
+def words(walkers: Path, name: str) -> tuple:
+    return ("--dataset", walkers / f"{name}.yaml", "--data", walkers / "Datasets", "--quiet")
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [*((script, "coco_walkers") for script in SMALL), ("train_simmc", "mediapipe_walkers")])
+def test_every_method_trains_and_its_checkpoint_is_evaluated(walkers, no_pictures, capsys, script,
+                                                             name):
+    out = walkers / "out"
+    result = results_of(script, *words(walkers, name), "--out", out, *SMALL[script])
+    assert result["dataset"] == name and result["data"]["simulated"]
+    printed = capsys.readouterr().out
+    missing = "D-13 needs left_foot, right_foot, spine, which the skeleton coco"
+    assert (missing in printed) == (name == "coco_walkers")
+    assert f"{name} (simulated)" in printed or "simulated" in printed
+    retrieval = result.get("retrieval", result)
+    checkpoints = list((out / FOLDERS[script].format(name)).glob("**/best*.pt"))
+    assert checkpoints
+    for path in checkpoints:
+        scored = results_of("evaluate", "--checkpoint", path, "--data", walkers / "Datasets")
+        if scored["kind"] == "retrieval" and script != "train_simmc":
+            assert scored["top1"] == retrieval["top1"]
+
+
+def test_what_was_lost_stands_beside_the_windows(walkers):
+    for name in ("coco_walkers", "mediapipe_walkers"):
+        note = json.loads((walkers / "Datasets" / name / "6" / "split.json").read_text())
+        rows = note["recordings"].values()
+        assert note["simulated"] and len(rows) == 48
+        assert sum(row.get("repaired", 0) for row in rows) > 20
+        assert sum(row.get("dropped", 0) for row in rows) > 20
+
+
+def test_baselines_and_recognition(walkers):
+    chance = 1 / 12
+    result = results_of("evaluate", "--features", "D-16", *words(walkers, "mediapipe_walkers"))
+    assert result["top1"] > 2 * chance
+    result = results_of("evaluate", "--recognise", "LSTM", "--epochs", 1,
+                        *words(walkers, "coco_walkers"))
+    assert result["kind"] == "recognition"
