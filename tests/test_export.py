@@ -26,7 +26,7 @@ def test_features_are_those_of_the_encoder(tmp_path, method):
     onnx.checker.check_model(model)
     assert {prop.key: prop.value for prop in model.metadata_props} == {
         "method": method, "dataset": "IAS", "data": "simulated", "knows": "tracklets",
-        "joints": "20", "f": "4"
+        "joints": "20", "f": "4", "skeleton": "kinect_v1"
     }
 
 

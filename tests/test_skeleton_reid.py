@@ -296,5 +296,5 @@ def test_killed_while_adding(people, tmp_path, module, name, after):
 
 def test_weights_are_those_of_the_checkpoint(encoders, tmp_path):
     path = write(tmp_path / "a.pt", "SM-SGE")
-    model, _ = load_model(path, 20, 6, torch.device("cpu"))
+    model, _ = load_model(path, data.skeleton.get(20), 6, torch.device("cpu"))
     assert encoders["SM-SGE"].digest == checkpoint.weights_digest(model)
