@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from common.command_line import pick_device
 from common.errors import InputError
-from data import Retrieval
-from data import datasets
+from data import Retrieval, datasets
 from data.files import broken
 from engine import checkpoint, evaluation, features
 from engine.encoding import encode_set, load_model
