@@ -33,8 +33,7 @@ def retrieval_table(rows: Rows, corner: str = "") -> str:
     cells = []
     for name, own in rows:
         shares = [f"{100 * own[key]:.1f}" if key in own else "" for key in keys]
-        missing = [f"  missing: {own['missing']}"] if "missing" in own else []
-        cells.append((name, own, missing or [*shares, *[own.get("knows", "nothing")] * knows]))
+        cells.append((name, own, [*shares, *[own.get("knows", "nothing")] * knows]))
     return _table(cells, corner, [*titles, *["knows"] * knows], width=8)
 
 
@@ -56,7 +55,8 @@ def _table(rows: list[tuple], corner: str, titles: Collection[str], width: int) 
     lines = [f"{corner:{first}}" + _row(titles, widths)]
     for name, own, cells in rows:
         epoch = f"   epoch {own['epoch']}" if own.get("epoch") is not None else ""
-        lines.append(f"{name:{first}}" + _row(cells, widths) + epoch)
+        missing = f"   missing: {own['missing']}" if "missing" in own else ""
+        lines.append(f"{name:{first}}" + _row(cells, widths) + epoch + missing)
     return "\n".join(lines)
 
 

@@ -39,8 +39,7 @@ def words(walkers: Path, name: str) -> tuple:
 @pytest.mark.parametrize(
     ("script", "name"),
     [*((script, "coco_walkers") for script in SMALL), ("train_simmc", "mediapipe_walkers")])
-def test_every_method_trains_and_its_checkpoint_is_evaluated(walkers, no_pictures, capsys, script,
-                                                             name):
+def test_every_method_trains_and_its_checkpoint_is_evaluated(walkers, capsys, script, name):
     out = walkers / "out"
     result = results_of(script, *words(walkers, name), "--out", out, *SMALL[script])
     assert result["dataset"] == name and result["data"]["simulated"]
