@@ -29,7 +29,8 @@ def walks(windows: int, seed: int, persons: int = 4) -> Sequences:
 def sets_of(train: Sequences | None = None, same_set: bool = False) -> SimpleNamespace:
     probe, gallery = walks(40, 1), walks(50, 2)
     return SimpleNamespace(train=train, probe=probe, gallery=probe if same_set else gallery,
-                           same_set=same_set, joints=14, paths={"train": "folder"})
+                           same_set=same_set, skeleton=data.skeleton.get(14),
+                           paths={"train": "folder"})
 
 
 @pytest.mark.parametrize("same_set", [False, True])
