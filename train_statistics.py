@@ -84,7 +84,7 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     torch.manual_seed(options.seed)
     model = Statistics(len(sets.skeleton), settings.H, settings.D_out, settings.dropout,
                        settings.beside, settings.turned).to(device)
-    windows = model.statistics.fit(skeletons)(skeletons)  # (N, 3 d)
+    windows = model.statistics.fit(skeletons)(skeletons)  # (N, 2 d)
     current, best = Round(model, settings), EarlyStopping(None)
     parts = {"model": model, "round": current, "best": best}
     epoch = run.resume(parts, changeable=("rounds",))
@@ -130,7 +130,7 @@ def label(model: Statistics, windows: Tensor, skeletons: Tensor, classes: np.nda
           epoch: int, settings: StatisticsSettings) -> tuple[Tensor, Tensor]:
     """Labels (N,) of a round, -1 for noise, and its first class vectors (K, D_out).
 
-    windows: (N, 3 d). skeletons: (N, f, J, 3). classes: (N,), where they are known. The vectors are
+    windows: (N, 2 d). skeletons: (N, f, J, 3). classes: (N,), where they are known. The vectors are
     drawn in the first round, later the means of the learned features.
     """
     if epoch > 0:
@@ -149,7 +149,7 @@ def label(model: Statistics, windows: Tensor, skeletons: Tensor, classes: np.nda
 
 
 def learn(current: Round, windows: Tensor, epoch: int, seed: int) -> float:
-    """One epoch of AdamW over the labelled windows, (N, 3 d), in random order. Returns the loss.
+    """One epoch of AdamW over the labelled windows, (N, 2 d), in random order. Returns the loss.
 
     What is drawn follows from seed and epoch, so that a resumed run draws the same.
     """

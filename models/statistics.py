@@ -1,8 +1,8 @@
 """Window statistics: label-free person re-identification from distances of joints and their spread.
 
 Frame: the distances of all joint pairs and the joints relative to their centroid, so that no joint
-has a name and any skeleton in any order will do. Window: mean, standard deviation and mean step of
-these over its frames, standardised with the training set. An encoder on them learns classes of
+has a name and any skeleton in any order will do. Window: mean and standard deviation of these over
+its frames, standardised with the training set. An encoder on them learns classes of
 windows, by cross entropy of the cosine with class vectors; the classes are clusters, first of
 window LDA's features, which need no learning, then of the encoder's own, of which those that are
 each other's nearest are joined.
@@ -64,27 +64,23 @@ def frame_descriptor(skeletons: Tensor, reference: Tensor | None = None) -> Tens
 
 
 def describe_windows(skeletons: Tensor, reference: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Mean, standard deviation and mean absolute step of the descriptor over the frames.
-
-    (B, f, J, 3) -> three (B, d). A single frame has steps of 0.
-    """
+    """Mean and standard deviation of the descriptor over the frames, (B, f, J, 3) -> two (B, d)."""
     size = max(1, BATCH // skeletons.shape[1])
     if len(skeletons) > size:
         batches = (describe_windows(batch, reference) for batch in skeletons.split(size))
         return tuple(map(torch.cat, zip(*batches, strict=True)))
     frames = frame_descriptor(skeletons, reference)  # (B, f, d)
-    steps = (frames[:, 1:] - frames[:, :-1]).abs().sum(dim=1) / max(1, frames.shape[1] - 1)
-    return frames.mean(dim=1), frames.std(dim=1, correction=0), steps
+    return frames.mean(dim=1), frames.std(dim=1, correction=0)
 
 
 class WindowStatistics(nn.Module):
     """What describes a window, each number standardised with the training set and clipped.
 
     To standardise the frames before would change nothing: all is linear in a number's scale.
-    parts: 3, or 1 for the means alone. turned: turn every skeleton onto the mean of the training
+    parts: 2, or 1 for the means alone. turned: turn every skeleton onto the mean of the training
     set's, so that nothing of the camera is left.
     """
-    def __init__(self, joints: int, parts: int = 3, turned: bool = False):
+    def __init__(self, joints: int, parts: int = 2, turned: bool = False):
         super().__init__()
         self.parts = parts
         self.register_buffer("reference", torch.zeros(joints, 3) if turned else None)
@@ -166,13 +162,13 @@ class RecordingLDA(nn.Module):
     def __init__(self, joints: int, directions: int = 40, r: float = 0.01):
         super().__init__()
         self.r, self.statistics = r, WindowStatistics(joints)
-        self.register_buffer("directions", torch.zeros(3 * frame_size(joints), directions))
+        self.register_buffer("directions", torch.zeros(2 * frame_size(joints), directions))
 
     @torch.no_grad()
     def fit(self, skeletons: Tensor, recordings: Tensor) -> "RecordingLDA":
         """Find the directions from training windows (N, f, J, 3) of recordings (N,), 0 to R - 1."""
-        windows = self.statistics.fit(skeletons)(skeletons)  # (N, 3 d)
-        means = mean_of_clusters(windows, recordings)[recordings]  # (N, 3 d)
+        windows = self.statistics.fit(skeletons)(skeletons)  # (N, 2 d)
+        means = mean_of_clusters(windows, recordings)[recordings]  # (N, 2 d)
         spread = (windows - means).double()
         between = torch.cov(means.double().T, correction=0)
         within = spread.T @ spread / len(windows)
@@ -202,13 +198,13 @@ class Statistics(nn.Module):
         self.d, self.beside = frame_size(joints), beside
         self.statistics = WindowStatistics(joints, turned=turned)
         layers = []
-        for size in (3 * self.d, H):
+        for size in (2 * self.d, H):
             layers += [nn.Linear(size, H), nn.BatchNorm1d(H), nn.ReLU(), nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*layers, nn.Linear(H, D_out))
-        self.linear = nn.Linear(3 * self.d, D_out, bias=False)
+        self.linear = nn.Linear(2 * self.d, D_out, bias=False)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Learned features of unit length (B, D_out) of standardised windows (B, 3 d)."""
+        """Learned features of unit length (B, D_out) of standardised windows (B, 2 d)."""
         return functional.normalize(self.hidden(windows) + self.linear(windows))
 
     def encode(self, skeletons: Tensor) -> Tensor:
