@@ -15,7 +15,7 @@ nearest other person an impostor's.
 """
 
 from common.errors import run_command
-from engine.options import GALLERY_COMMANDS, GalleryOptions, parse_gallery
+from engine.options import GalleryOptions, parse_gallery
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_gallery(__doc__))
@@ -48,7 +48,19 @@ def main() -> None:
         encoder = load(options.checkpoint) if options.checkpoint else None
         is_new = options.command == "add" and encoder and not file.exists()
         people = Gallery(encoder) if is_new else Gallery.load(file, encoder)
-        DONE_BY[options.command](people, options)
+        match options.command:
+            case "add":  # all of the recordings, or none if one is bad
+                for _, name, windows in recordings(people.encoder, options, "gallery"):
+                    people.add_features(name, windows)
+            case "remove":
+                people.remove(options.name or "")
+            case "list":
+                lines = (f"{name}  {count}" for name, count in Counter(people.names).items())
+                print(f"{file}: {people}", *lines, sep="\n")
+            case "identify":
+                identify(people, options)
+            case "calibrate":
+                calibrate(people, options)
         if changes:
             people.save(file)
             print(f"{file}: {people}")
@@ -88,23 +100,6 @@ def stored_recordings(encoder: Encoder, options: GalleryOptions,
         if label in wanted and seen[label] <= (options.recordings or len(numbers)):
             own = windows.skeletons[windows.recordings == number]
             yield f"{options.dataset.name} recording {number}", str(label), encoder.encode(own)
-
-
-def add(people: Gallery, options: GalleryOptions) -> None:
-    """Enrol recordings: all of them, or none if one is bad."""
-    for _, name, windows in recordings(people.encoder, options, "gallery"):
-        people.add_features(name, windows)
-
-
-def remove(people: Gallery, options: GalleryOptions) -> None:
-    """Remove the person --name."""
-    people.remove(options.name or "")
-
-
-def show(people: Gallery, options: GalleryOptions) -> None:
-    """Print who is enrolled, with how many recordings."""
-    lines = (f"{name}  {count}" for name, count in Counter(people.names).items())
-    print(f"{options.gallery}: {people}", *lines, sep="\n")
 
 
 def identify(people: Gallery, options: GalleryOptions) -> None:
@@ -162,8 +157,6 @@ def draw(path: Path, rates: dict[str, np.ndarray], people: Gallery) -> None:
     axes.legend()
     write_whole(path, lambda file: figure.savefig(file, format="png"))
 
-
-DONE_BY = dict(zip(GALLERY_COMMANDS, (add, remove, show, identify, calibrate), strict=True))
 
 if __name__ == "__main__":
     run_command(main, go_on="run again")

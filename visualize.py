@@ -9,30 +9,21 @@ best model encodes probes and gallery again, so that the data must be there (--d
 lacks is left out, and the report says so.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from common.command_line import add_options, option, script_parser
+from common.command_line import script_parser
 from common.errors import run_command
 from common.log import start_log
-
-
-@dataclass(frozen=True)
-class Options:
-    """Report."""
-
-    data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
-    out: Path | None = option(None, "folder of report.html and pictures (report/ in the first RUN)",
-                              type=Path, metavar="DIR")
-    runs: Sequence[Path] = ()
 
 
 def main() -> None:
     parser = script_parser(__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
-    add_options(parser, Options)
-    options = Options(**vars(parser.parse_args()))
+    parser.add_argument("--data", type=Path, metavar="DIR", default=Path("Datasets"),
+                        help="what preprocess.py wrote (Datasets)")
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="folder of report.html and pictures (report/ in the first RUN)")
+    options = parser.parse_args()
     start_log(quiet=False)
     from tools import report, runs  # slow to import, after --help
 

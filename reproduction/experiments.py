@@ -7,7 +7,7 @@ by table, row and column; rows that stand only there are not run.
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,9 @@ class Row:
     """A row of a table, and the command that gives its figures."""
 
     name: str  # as published
-    method: str  # what --methods calls it
-    script: str = ""  # none: published figures only
     options: str = ""  # but for data, seed and files
+    method: str = PUBLISHED_ONLY  # what --methods calls it
+    script: str = ""  # none: published figures only
     of_dataset: bool = False  # one run has the figures of every column of a data set
     again: str = ""  # columns of a data set share an encoder: options of those after the first
     source: str = ""  # the row whose encoder takes the place of {source} in the options
@@ -64,42 +64,20 @@ class Row:
         return "-" if not self.script else "absolute" if absolute else "centred"
 
 
-def _descriptor(name: str) -> Row:
-    return Row(name, name, "evaluate.py", f"--features {name}")
+def _classifier(name: str, method: str) -> Row:
+    return Row(name, f"--recognise {method}", method, "evaluate.py", of_dataset=True)
 
 
-def _classifier(name: str, method: str = "") -> Row:
-    method = method or name.replace(" ", "")
-    return Row(name, method, "evaluate.py", f"--recognise {method}", of_dataset=True)
-
-
-def _age(name: str, options: str = "") -> Row:
-    """AGE for recognition: neither encoders nor recogniser depend on the split."""
-    return Row(name, "AGE", "train_age.py", options, of_dataset=True)
-
-
-def _smsge(name: str, options: str = "") -> Row:
-    """SM-SGE: an encoder a data set, and a recogniser with settings of its own a split."""
-    return Row(name, "SM-SGE", "train_smsge.py", options, again="--pre_train 0")
-
-
-def _on_features(source: str, method: str) -> Row:
-    """A method on the frame features of another row's encoder in place of coordinates."""
-    names = f"{source} + {method}", f"{source}+{method}"
-    return Row(*names, f"train_{method.lower()}.py", "--source {source}", source=source)
-
-
-def _transfer(source: str, options: str = "") -> Row:
-    """AGE's Table 3: a recogniser on encoders of KGBD (the paper names no source)."""
-    options = f"--encoder {{source}} {options}"
-    return Row(f"{source}, transfer", "AGE-transfer", "train_age.py", options, True, source=source,
-               source_data=_KGBD)
-
-
+# AGE for recognition: neither encoders nor recogniser depend on the split.
+_age = partial(Row, method="AGE", script="train_age.py", of_dataset=True)
+# SM-SGE: an encoder a data set, and a recogniser with settings of its own a split.
+_smsge = partial(Row, method="SM-SGE", script="train_smsge.py", again="--pre_train 0")
 _IAS = (Column("IAS-A", "IAS", "A"), Column("IAS-B", "IAS", "B"))
 _KGBD, _KS20 = Column("KGBD", "KGBD", "probe"), Column("KS20", "KS20", "probe")
 _BIWI_W, _BIWI_S = Column("BIWI-W", "BIWI", "Walking"), Column("BIWI-S", "BIWI", "Still")
 _BIWI = Column("BIWI", "BIWI", "Walking")
+# AGE's Table 3: recognisers on encoders of KGBD (the paper names no source).
+_transfer = partial(_age, method="AGE-transfer", source_data=_KGBD)
 _CASIA_B = datasets.get("CASIA_B")
 COLUMNS = {
     "retrieval": (_KS20, _KGBD, *_IAS, _BIWI_W, _BIWI_S),
@@ -109,11 +87,20 @@ COLUMNS = {
                       for pair in _CASIA_B.gallery_of), "ablation_age": (_BIWI,),
     "transfer_age": (_BIWI, *_IAS), "ablation_components": _IAS, "ablation_scales": _IAS
 }
-_MODELS = (Row("AGE", "AGE", "train_age.py", "--task retrieval", again="--resume"),
-           _smsge("SM-SGE", "--task retrieval"), Row("SimMC", "SimMC", "train_simmc.py"))
+_DESCRIPTORS = {
+    name: Row(name, f"--features {name}", name, "evaluate.py")
+    for name in (*DESCRIPTORS, "session", "untrained")
+}
+_MODELS = (Row("AGE", "--task retrieval", "AGE", "train_age.py", again="--resume"),
+           _smsge("SM-SGE", "--task retrieval"), Row("SimMC", "", "SimMC", "train_simmc.py"))
+# A method on the frame features of another row's encoder in place of coordinates.
+_ON_FEATURES = [
+    Row(f"{source} + {method}", "--source {source}", f"{source}+{method}",
+        f"train_{method.lower()}.py", source=source) for method in ("SimMC", "DF")
+    for source in ("AGE", "SM-SGE")
+]
 _LSTMS = (_classifier("Single-layer LSTM", "LSTM"), _classifier("Multi-layer LSTM", "LSTM-2"))
 _TRAINED = (*_LSTMS, _age("AGE"), _smsge("SM-SGE"))
-_PAIRS = (("AGE", "SimMC"), ("SM-SGE", "SimMC"), ("AGE", "DF"), ("SM-SGE", "DF"))
 # SM-SGE's components, and what leaves them out: multi-scale graphs (else the joint scale alone),
 # structural and collaborative relations, cross-scale inference, subsequence reconstruction.
 _SMSGE_PARTS = {"MG": "--scales J", "SR": "--embedding_only", "CR": "--struct_only"}
@@ -138,20 +125,21 @@ _AGE_PARTS = {
     "GE + GD + Rev + LAS + AGEs": ""
 }
 ROWS = {
-    "retrieval": (*map(_descriptor, (*DESCRIPTORS, "session", "untrained")), *_MODELS,
-                  *(_on_features(*pair) for pair in _PAIRS)),
-    "recognition": (_classifier("D-13 + KNN"), _classifier("D-16 + AdaBoost"), *_TRAINED),
+    "retrieval": (*_DESCRIPTORS.values(), *_MODELS, *_ON_FEATURES),
+    "recognition": (_classifier("D-13 + KNN", "D-13+KNN"),
+                    _classifier("D-16 + AdaBoost", "D-16+AdaBoost"), *_TRAINED),
     "cross_view": _TRAINED,
-    "matching": (_descriptor("mean-pose"), _descriptor("untrained"), *_MODELS),
+    "matching": (_DESCRIPTORS["mean-pose"], _DESCRIPTORS["untrained"], *_MODELS),
     "ablation_age": (_classifier("GE", "LSTM-2"), *(_age(*parts) for parts in _AGE_PARTS.items())),
-    "transfer_age": (_age("BAS", "--attention BA"), _transfer("BAS", "--attention BA"),
-                     _age("LAS"), _transfer("LAS")),
+    "transfer_age": (
+        _age("BAS", "--attention BA"),
+        _transfer("BAS, transfer", "--encoder {source} --attention BA", source="BAS"),
+        _age("LAS"), _transfer("LAS, transfer", "--encoder {source}", source="LAS")),
     "ablation_components": tuple(_smsge(name, " ".join(own)) for name, own in _SMSGE_ROWS),
     "ablation_scales": tuple(_smsge(s, f"--scales {s}") for s in ("B", "PB", "JPB", "IJPB"))
 }
 # fmt: on
-_METHODS = dict.fromkeys(row.method for rows in ROWS.values() for row in rows)
-METHODS = (*_METHODS, PUBLISHED_ONLY)
+METHODS = (*dict.fromkeys(row.method for rows in ROWS.values() for row in rows), PUBLISHED_ONLY)
 
 
 @dataclass(frozen=True)
@@ -232,7 +220,7 @@ def rows_of(table: str) -> list[Row]:
     """Our rows of a table, and then those that are published only."""
     ours = {row.name for row in ROWS[table]}
     others = [name for name in published()[table]["rows"] if name not in ours]
-    return [*ROWS[table], *(Row(name, PUBLISHED_ONLY) for name in others)]
+    return [*ROWS[table], *(Row(name) for name in others)]
 
 
 def jobs(cells: Collection[Cell]) -> list[Job]:
