@@ -134,7 +134,7 @@ def test_the_page_in_a_browser(report, tmp_path):
 
 @pytest.mark.parametrize(
     "draw",
-    [figures.curves, figures.cmc, figures.tsne, skeletons.ranked_lists, skeletons.worst_probes])
+    [figures.training, figures.cmc, figures.tsne, skeletons.ranked_lists, skeletons.worst_probes])
 def test_every_title_says_that_data_are_simulated(runs, draw):
     own = changed(runs["SimMC"], data={"simulated": True})
     title = draw({"SimMC": own}).get_suptitle()
@@ -253,7 +253,7 @@ def test_what_is_no_run_is_refused(tmp_path, capsys, file, content, said):
 def test_a_damaged_history_is_refused(tmp_path):
     (tmp_path / "history.csv").write_text("epoch,top1\n1,2,3\n")
     with pytest.raises(InputError, match=r"history\.csv: expected a line of figures an epoch"):
-        figures.curves({"SimMC": SavedRun(tmp_path, tmp_path)})
+        figures.training({"SimMC": SavedRun(tmp_path, tmp_path)})
 
 
 def test_ranks_against_a_loop():

@@ -4,6 +4,7 @@
 raises InputError where a run lacks what it draws.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from itertools import product
 
@@ -35,16 +36,16 @@ def new_figure(title: str, runs: Runs, width: float, height: float) -> Figure:
     return figure
 
 
-def curves(runs: Runs) -> Figure:
+def training(runs: Runs) -> Figure:
     """Every figure by epoch. Those of one name (axes, clusterings, tests) share a panel; of several
     runs, a sum stands without its parts.
     """
-    tables = [(phase, table) for run in runs.values() for phase, table in run.histories.items()]
-    columns = dict.fromkeys((phase, name) for phase, table in tables for name in table.dtype.names)
-    panels: dict[tuple[str, str], list[str]] = {}
+    columns = dict.fromkeys((phase, name) for run in runs.values()
+                            for phase, table in run.histories.items() for name in table.dtype.names)
+    panels = defaultdict(list)
     for phase, name in columns:
         if name not in COUNTS:
-            panels.setdefault((phase, name.partition("_")[0]), []).append(name)
+            panels[phase, name.partition("_")[0]].append(name)
     if not panels:
         raise InputError("no history.csv")
     rows, several = -(-len(panels) // 4), len(runs) > 1
@@ -56,10 +57,9 @@ def curves(runs: Runs) -> Figure:
         for (r, run), (c, name) in product(enumerate(runs.values()), enumerate(names)):
             table = run.histories.get(phase)
             if table is not None and name in table.dtype.names:
-                known = ~np.isnan(table[name])
-                color = f"C{r if several else c}"
-                (line,) = place.plot(table["epoch"][known], table[name][known], STYLES[c % 4],
-                                     color=color, marker=".", markersize=3)
+                known = table[~np.isnan(table[name])]
+                (line,) = place.plot(known["epoch"], known[name], STYLES[c % 4], marker=".",
+                                     markersize=3, color=f"C{r if several else c}")
                 legend.setdefault(name, line)
         low, high = place.dataLim.intervaly
         if 0 < 100 * low < high:  # a loss whose first epochs would hide the others
@@ -138,19 +138,14 @@ def attention(runs: Runs) -> Figure:
         raise InputError("no attention in results.json: AGE without it, or training is not done")
     figure = new_figure("Attention of AGE, mean over the test", runs, 13, 1 + 2.9 * len(found))
     rows = figure.subplots(len(found), 4, squeeze=False)
-    alignments = {
-        label: np.array(run.content["attention"]["alignment"]) for label, run in found.items()
-    }
+    alignments = [np.array(run.content["attention"]["alignment"]) for run in found.values()]
     # One colour scale for all models and axes, so that they compare; the mask is not normalised.
-    top = max(alignment.max() for alignment in alignments.values())
-    for places, (label, alignment) in zip(rows, alignments.items(), strict=True):
-        target = found[label].content["settings"]["target"]
-        panels = {
-            f"axis {axis}": (matrix, top) for axis, matrix in zip("xyz", alignment, strict=True)
-        }
-        panels["locality mask"] = locality_mask(alignment.shape[1], target).numpy(), 1
-        for place, (name, (matrix, most)) in zip(places, panels.items(), strict=True):
-            image = place.imshow(matrix, vmin=0, vmax=most)
+    tops = [max(matrix.max() for matrix in alignments)] * 3 + [1]
+    for places, (label, run), alignment in zip(rows, found.items(), alignments, strict=True):
+        mask = locality_mask(alignment.shape[1], run.content["settings"]["target"]).numpy()
+        names = ("axis x", "axis y", "axis z", "locality mask")
+        for place, name, matrix, top in zip(places, names, (*alignment, mask), tops, strict=True):
+            image = place.imshow(matrix, vmin=0, vmax=top)
             place.set_title(name, fontsize=10)
             place.set_xlabel("frame")
             figure.colorbar(image, ax=place, fraction=0.046)

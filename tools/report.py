@@ -23,16 +23,10 @@ from tools import figures, skeletons
 from tools.figures import Runs
 from tools.runs import SavedRun, labels
 
-# By file name; what a figure shows is said by the docstring of its function.
-TOGETHER = {
-    "training": figures.curves, "cmc": figures.cmc, "attention": figures.attention,
-    "walk": skeletons.walk
-}
-EACH = {
-    "tsne": figures.tsne, "ranked-lists": skeletons.ranked_lists,
-    "worst-probes": skeletons.worst_probes, "relations": skeletons.relations
-}
-METHODS = {"attention": "AGE", "relations": "SM-SGE"}  # that alone have it
+# A file is named like its function, whose docstring says what the figure shows.
+TOGETHER = (figures.training, figures.cmc, figures.attention, skeletons.walk)
+EACH = (figures.tsne, skeletons.ranked_lists, skeletons.worst_probes, skeletons.relations)
+METHODS = {figures.attention: "AGE", skeletons.relations: "SM-SGE"}  # that alone have it
 RECOGNITION = {"rank1": "Rank-1", "nAUC_roc": "nAUC", "nAUC_cmc": "nAUC CMC"}
 COLUMNS = {"Retrieval": RETRIEVAL, "Recognition": RECOGNITION}
 STAGES = ("untrained", "best", "last")
@@ -51,19 +45,17 @@ $body
 def write(folders: Sequence[SavedRun], out: Path) -> Path:
     """Write the pictures and report.html of some runs into `out`. Returns the report's path."""
     names = labels(folders)
-    runs = {
-        name if names.count(name) == 1 else f"{name} ({run.folder})": run
-        for name, run in zip(names, folders, strict=True)
-    }
-    jobs = [(name, draw, runs, name) for name, draw in TOGETHER.items()]
+    runs = {}
+    for name, run in zip(names, folders, strict=True):
+        runs[name + f" ({run.folder})" * (names.count(name) > 1)] = run
+    jobs = [(draw, runs, "") for draw in TOGETHER]
     for number, (label, run) in enumerate(runs.items(), start=1):
-        end = f"-{number}" * (len(runs) > 1)
-        jobs += [(name, draw, {label: run}, name + end) for name, draw in EACH.items()]
+        jobs += [(draw, {label: run}, f"-{number}" * (len(runs) > 1)) for draw in EACH]
     body = [tables(runs)]
-    for name, draw, own, file in tqdm(jobs, unit="picture", disable=None, leave=False):
+    for draw, own, end in tqdm(jobs, unit="picture", disable=None, leave=False):
         methods = [run.content["method"] for run in own.values()]
-        if METHODS.get(name, methods[0]) in methods:
-            body.append(show(draw, own, out, file))
+        if METHODS.get(draw, methods[0]) in methods:
+            body.append(show(draw, own, out, draw.__name__.replace("_", "-") + end))
     title = "; ".join(dict.fromkeys(run.data_title for run in folders))
     page = PAGE.substitute(title=escape(f"Report: {title}"), body="\n".join(body))
     write_text(out / "report.html", page)
@@ -99,10 +91,9 @@ def tables(runs: Runs) -> str:
             row = retrieval.get("baselines", {}).get(name, {})
             if "top1" in row:  # else the data's joints do not allow it
                 rows["Retrieval"][run.data_title, name] = [row]
-        parts = {("Retrieval", group): retrieval}
-        for test, part in run.content.get("tests", {}).items():
-            parts["Recognition", f"{group}, {test}"] = part
-        for (kind, name), part in parts.items():
+        tests = run.content.get("tests", {}).items()
+        parts = [("Recognition", f"{group}, {test}", part) for test, part in tests]
+        for kind, name, part in [("Retrieval", group, retrieval), *parts]:
             for stage in filter(part.get, STAGES):
                 rows[kind][run.data_title, f"{name}, {stage}"].append(part[stage])
     lines = []

@@ -20,7 +20,8 @@ from engine.options import DataOptions
 from engine.settings import settings_of
 from reid import ranking
 
-HEADER = ("method", "dataset", "probe", "length", "protocol", "seed", "settings", "data")
+IDENTITY = ("dataset", "probe", "length", "protocol", "seed")
+HEADER = ("method", *IDENTITY, "settings", "data")
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A training run. folder: its files; of CASIA_B, whose files begin with the probe, folder and
-    probe. data: the folder of all data sets.
-    """
+    """A training run."""
 
-    folder: Path
-    data: Path
+    folder: Path  # of its files; of CASIA_B, whose files begin with the probe, folder and probe
+    data: Path  # the folder of all data sets
 
     def path(self, file: str) -> Path:
         """The path of one of the run's files."""
@@ -58,11 +57,10 @@ class SavedRun:
                              "neither; name a folder that a training script has written")
         try:
             content = json.loads(file.read_text())
-            missing = [name for name in HEADER if name not in content]
+            if missing := [name for name in HEADER if name not in content]:
+                raise ValueError(f"no {missing[0]}")
         except (OSError, ValueError, TypeError) as error:
             raise broken(file, "what a training run says of itself", error) from error
-        if missing:
-            raise broken(file, "what a training run says of itself", f"no {missing[0]}")
         return content
 
     @property
@@ -74,9 +72,7 @@ class SavedRun:
 
     @cached_property
     def histories(self) -> dict[str, np.ndarray]:
-        """The columns of every history.csv, NaN where an epoch has no value, by phase; "" is that
-        of a run without phases.
-        """
+        """Every history.csv by phase ("" of a run without), NaN where an epoch has no value."""
         files = {"": self.path("history.csv"), "encoder": self.path("encoder/history.csv")}
         files |= {file.parent.name: file for file in sorted(self.folder.glob("*/history.csv"))}
         tables = {}
@@ -111,15 +107,12 @@ class SavedRun:
 
 
 def labels(runs: Sequence[SavedRun], ignored: Collection[str] = ()) -> list[str]:
-    """A name for each run: method, what it knows, and the settings in which it differs from others
-    of that name, but for the `ignored` ones.
-    """
+    """Names of runs: method, what it knows, and settings, not `ignored`, that tell them apart."""
     rows = []
     for run in runs:
         own, knows = run.content, run.content.get("knows", "nothing")
         title = own["method"] + f" (knows {knows})" * (knows != "nothing")
-        names = ("dataset", "probe", "length", "protocol", "seed")
-        rows.append({"": title, **{name: own[name] for name in names}, **own["settings"]})
+        rows.append({"": title, **{name: own[name] for name in IDENTITY}, **own["settings"]})
     found = []
     for row in rows:
         same = [other for other in rows if other[""] == row[""]]
