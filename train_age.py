@@ -31,11 +31,11 @@ from data import Recognition
 from data.resample import training_order
 from engine import evaluation, pretraining, recognition_training
 from engine.encoding import encode_rows
+from engine.epochs import Timer
 from engine.optimizer import TFAdam
 from engine.recogniser import Recogniser, Rows, rows_of_tests
 from engine.run import Run
 from engine.settings import AGESettings
-from engine.timer import Timer
 from models.age import AGE, AXES, CLIP, mean_alignment, near_target, stops
 
 VALIDATE_EVERY = 50  # batches of an epoch

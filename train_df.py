@@ -21,13 +21,12 @@ import torch
 
 from common.errors import InputError
 from engine import features, results
-from engine.early_stopping import EarlyStopping
+from engine.epochs import EarlyStopping, Timer
 from engine.evaluation import score_encoder
 from engine.features import Source
 from engine.optimizer import TFAdam, train_batch
 from engine.retrieval import describe, report, run_retrieval, stop_reason
 from engine.run import Run
-from engine.timer import Timer
 from models.recognition import DF
 
 

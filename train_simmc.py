@@ -25,14 +25,13 @@ from torch import Tensor
 
 from common.errors import InputError
 from engine import features, results
-from engine.early_stopping import EarlyStopping
+from engine.epochs import EarlyStopping, Timer
 from engine.evaluation import known_classes, score_encoder
 from engine.features import Source
 from engine.optimizer import TFAdam, one_thread
 from engine.retrieval import describe, report, run_retrieval, stop_reason
 from engine.run import Run, mean_losses
 from engine.settings import SimMCSettings
-from engine.timer import Timer
 from models.simmc import SimMC, draw_masks, masked_mean, mean_of_clusters
 from reid import cluster_quality
 from reid.jaccard import cluster

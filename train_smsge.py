@@ -29,11 +29,11 @@ from data.frame_subsets import draw_subsets
 from data.resample import training_order
 from engine import pretraining, recognition_training
 from engine.encoding import encode_rows
+from engine.epochs import Timer
 from engine.joint_step import JointStep
 from engine.recogniser import Recogniser, Rows, rows_of_tests
 from engine.run import Run, mean_losses
 from engine.settings import SMSGESettings
-from engine.timer import Timer
 from models.smsge import SMSGE
 
 # Settings of the recogniser: a run of the encoder can be gone on with under others.

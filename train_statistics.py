@@ -32,11 +32,10 @@ from common.command_line import pick_device
 from common.errors import InputError
 from common.log import start_log
 from engine import evaluation, results
-from engine.early_stopping import EarlyStopping
+from engine.epochs import EarlyStopping, Timer
 from engine.retrieval import describe, evaluate, report, write_features
 from engine.run import Run, execute
 from engine.settings import StatisticsSettings
-from engine.timer import Timer
 from models.simmc import mean_of_clusters
 from models.statistics import Statistics, WindowLDA, class_contrast, join_nearest
 from reid import cluster_quality

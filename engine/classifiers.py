@@ -20,7 +20,7 @@ from tqdm import tqdm
 from common.log import log
 from data import Recognition
 from data.descriptors import descriptor
-from engine.early_stopping import EarlyStopping
+from engine.epochs import EarlyStopping
 from engine.optimizer import TFAdam, train_batch
 from engine.options import CLASSIFIERS
 from reid.recognition import evaluate

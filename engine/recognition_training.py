@@ -16,11 +16,10 @@ from torch.nn.functional import cross_entropy
 from common.errors import InputError
 from common.log import log
 from engine import checkpoint, results
-from engine.early_stopping import EarlyStopping
+from engine.epochs import EarlyStopping, Timer
 from engine.optimizer import TFAdam, train_batch
 from engine.recogniser import Recogniser, Rows
 from engine.run import Run
-from engine.timer import Timer
 from reid.recognition import evaluate
 
 # What may differ on --resume. The encoder's epochs may, because its weights are compared.

@@ -11,8 +11,8 @@ from common.command_line import pick_device
 from common.log import log, start_log
 from data import Retrieval
 from engine import evaluation, features, results
-from engine.early_stopping import EarlyStopping
 from engine.encoding import load_model, log_sizes
+from engine.epochs import EarlyStopping
 from engine.features import Source
 from engine.options import RetrievalOptions, TrainingOptions
 from engine.run import Run, execute

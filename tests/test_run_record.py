@@ -89,8 +89,7 @@ def test_a_run_that_is_refused_leaves_nothing(method, words, training, capsys):
 
 
 def test_the_time_left_is_until_nothing_better_ends_the_run(monkeypatch):
-    from engine.early_stopping import EarlyStopping
-    from engine.timer import Timer
+    from engine.epochs import EarlyStopping, Timer
 
     stopping = EarlyStopping(10)
     with Timer(None, 0, False, torch.device("cpu"), stopping) as timer:

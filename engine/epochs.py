@@ -1,0 +1,83 @@
+"""What every loop over epochs needs: when to stop, seconds of its stages, a progress bar."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+
+class EarlyStopping:
+    """The best figures so far, and how many epochs have passed without better ones.
+
+    patience: how many end a run; None: any. figure: the key that is compared, larger is better.
+    """
+    def __init__(self, patience: int | None, figure: str = "top1"):
+        self.patience, self.figure = patience, figure
+        self.figures: dict[str, Any] = {}
+        self.waited = 0
+
+    def update(self, epoch: int, figures: Mapping[str, Any]) -> bool:
+        """Take the figures of an epoch. Returns whether they are the new best."""
+        if epoch == 0:  # the untrained model does not count
+            return False
+        better = not self.figures or figures[self.figure] > self.figures[self.figure]
+        if better:
+            self.figures = {**figures, "epoch": epoch}
+        self.count(better)
+        return better
+
+    def count(self, better: bool) -> None:
+        """Count an epoch, which has brought something better or not."""
+        self.waited = 0 if better else self.waited + 1
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether `patience` epochs have brought nothing better."""
+        return self.patience is not None and self.waited >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"figures": self.figures, "waited": self.waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.figures, self.waited = dict(state["figures"]), state["waited"]
+
+
+class Timer(AbstractContextManager):
+    """A clock for each stage, `with timer("learn"): ...`, and a bar moved by `end_epoch`.
+
+    epochs: in all, None if unknown. first: epochs already done. quiet: no bar, as without a
+    terminal. device: waited for at the end of a stage, as work is only launched there. stopping:
+    what may end the run before; the bar shows the time until then, if nothing better comes.
+    """
+    def __init__(self, epochs: int | None, first: int, quiet: bool, device: torch.device,
+                 stopping: EarlyStopping | None = None):
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.epochs, self.device, self.stopping = epochs, device, stopping or EarlyStopping(None)
+        disable = quiet or None
+        self.bar = tqdm(total=epochs, initial=first, unit="epoch", disable=disable, leave=False)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time one stage."""
+        self.bar.set_postfix_str(stage)
+        start = time.perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.seconds[stage] += time.perf_counter() - start
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Show that `epoch` epochs are done. Returns the seconds of the last one's stages."""
+        if self.stopping.patience is not None:
+            end = epoch + self.stopping.patience - self.stopping.waited
+            self.bar.total = min(end, self.epochs or end)
+        self.bar.update(epoch - self.bar.n)
+        seconds, self.seconds = dict(self.seconds), defaultdict(float)
+        return seconds
+
+    def __exit__(self, *_) -> None:
+        self.bar.close()
