@@ -81,7 +81,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, rng, generator)
     untrained, _ = new_model(options)
-    pretraining.report(run, options, model, epoch, untrained.to(device), figures, content)
+    pretraining.report(run, model, epoch, figures, untrained.to(device), content)
 
 
 def new_model(options: PhaseOptions) -> tuple[AGE, torch.Generator]:

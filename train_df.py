@@ -71,7 +71,7 @@ def train(run: Run, options: RetrievalOptions, device: torch.device, source: Sou
                 break
             epoch += 1
             run.save_last(epoch, parts)
-    report(run, options, source, best.figures, figures, epoch, reason)
+    report(run, source, best.figures, figures, epoch, reason)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
         raise InputError(f"nothing was trained: {reason}; try a larger --eps")
     if options.save_flag:
         run.save_arrays()
-    report(run, options, source, best.figures, figures, epoch, reason)
+    report(run, source, best.figures, figures, epoch, reason)
 
 
 def draw_batch_masks(rng: np.random.RandomState, sequences: int, f: int,

@@ -72,7 +72,7 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, generator)
     untrained, _ = new_model(options)
-    pretraining.report(run, options, model, epoch, untrained.to(device), figures)
+    pretraining.report(run, model, epoch, figures, untrained.to(device))
 
 
 def new_model(options: SMSGEOptions) -> tuple[SMSGE, torch.Generator]:

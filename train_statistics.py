@@ -28,9 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.command_line import pick_device
 from common.errors import InputError
-from common.log import start_log
 from engine import evaluation, results
 from engine.epochs import EarlyStopping, Timer
 from engine.retrieval import describe, evaluate, report, write_features
@@ -44,11 +42,9 @@ from reid.jaccard import cluster
 
 def main() -> None:
     options = parse_training(__doc__, "statistics", TrainingOptions)
-    device = pick_device(options.device)
-    start_log(options.quiet)
     folder = options.out / options.settings.folder("statistics") / options.dataset.name
     run = Run("statistics", options, folder / options.probe)
-    execute(run, options, device, train, evaluate, write_features)
+    execute(run, train, evaluate, write_features)
 
 
 class Round:
@@ -121,7 +117,7 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
             run.save_last(epoch, parts)
     if not best.figures:
         raise InputError(f"nothing was trained: {reason}; try another --eps or --min_samples")
-    report(run, options, None, best.figures, figures, epoch, reason)
+    report(run, None, best.figures, figures, epoch, reason)
 
 
 @torch.no_grad()

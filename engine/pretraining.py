@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.command_line import pick_device
 from common.errors import InputError
-from common.log import log, start_log
+from common.log import log
 from data import Recognition, Retrieval, Sequences
 from engine import checkpoint, evaluation, features, recogniser, results
 from engine.encoding import is_centred, load_model, log_sizes
@@ -32,14 +31,12 @@ def run_phases(method: str, options: PhaseOptions, variant: str, phase: str,
 
     variant: names the folder. phase: the recogniser's.
     """
-    device = pick_device(options.device)
-    start_log(options.quiet)
     view = "" if options.view is None else f"view_{options.view}_"
     transfer = "_transfer" if options.encoder else ""
     task = "_retrieval" if options.task == "retrieval" else ""
     folder = options.out / method / options.dataset.name / f"{view}{variant}{transfer}{task}"
     run = Run(method, options, folder)
-    execute(run, options, device, train, partial(evaluate, phase=phase), write_features)
+    execute(run, train, partial(evaluate, phase=phase), write_features)
 
 
 def load(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
@@ -86,30 +83,27 @@ def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int
 
 def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) -> None:
     """Score the saved best models, by recognition and by retrieval (--mode Eval)."""
-    row, path, content = options.dataset, run.phase("encoder").path("best.pt"), {}
+    row, path, figures = options.dataset, run.phase("encoder").path("best.pt"), {}
     if options.task == "retrieval":
-        run, options = run.load_settings_from(path)
+        run = run.load_settings_from(path)
     else:
         names, folder = row.recognition or ("test",), run.phase(phase)
         first = options.probe if options.probe in names else names[0]
-        run, options = run.load_settings_from(folder.path(f"best_{first}.pt"))
-        sets, figures = load(options, options.settings), {}
+        run = run.load_settings_from(folder.path(f"best_{first}.pt"))
+        sets = load(run.options, run.settings)
         for name, test in tests_of(options.probe, sets).items():
             best, own = folder.path(f"best_{name}.pt"), replace(sets, tests={name: test})
             figures |= recogniser.score_saved(best, own, device, options.protocol)
-        print(f"{run.title}\n" + table(figures, run.method))
-        content = {"kind": "recognition", **next(iter(figures.values())), "tests": figures}
     model, saved = load_model(path, row.skeleton, options.length, device)
-    retrieval = score_retrieval(run.method, options, model, saved["epoch"])
-    run.write_results(content | ({"retrieval": retrieval} if content else retrieval))
+    report(run, model, saved["epoch"], figures)
 
 
-def score_retrieval(method: str, options: PhaseOptions, model: nn.Module, epoch: int,
-                    untrained: nn.Module | None = None) -> dict[str, Any]:
+def score_retrieval(run: Run, model: nn.Module, epoch: int,
+                    untrained: nn.Module | None) -> dict[str, Any]:
     """Retrieval figures of the encoders of an epoch as JSON content; printed as a table, beside
     those of untrained ones and descriptors if wanted. Data without a gallery give {}.
     """
-    row, protocol = options.dataset, options.protocol
+    options, row, protocol = run.options, run.options.dataset, run.options.protocol
     if options.view is not None:
         return {}
     try:
@@ -122,7 +116,7 @@ def score_retrieval(method: str, options: PhaseOptions, model: nn.Module, epoch:
     figures = {**evaluation.score_encoder(model, sets, protocol), "epoch": epoch}
     trained = ["train", *(row.recognition_train if options.task == "recognition" else ())]
     content = {"kind": "retrieval", **figures, "trained_on": trained}
-    rows = {method: figures}
+    rows = {run.method: figures}
     if untrained is not None:
         rows = {"untrained encoder": evaluation.score_encoder(untrained, sets, protocol), **rows}
         rows = features.baselines(options) | rows
@@ -134,18 +128,18 @@ def score_retrieval(method: str, options: PhaseOptions, model: nn.Module, epoch:
     return content
 
 
-def report(run: Run, options: PhaseOptions, model: nn.Module, epoch: int, untrained: nn.Module,
-           figures: dict[str, Any], content: dict[str, Any] | None = None) -> None:
-    """Print and write what a run has trained: encoders up to an epoch, and their recogniser.
+def report(run: Run, model: nn.Module, epoch: int, figures: dict[str, Any],
+           untrained: nn.Module | None = None, content: dict[str, Any] | None = None) -> None:
+    """Print and write the figures of a run: of encoders up to an epoch, and their recogniser.
 
-    figures: of recognition, best and last by test, or none. content: what else the results say.
+    figures: of recognition, by test, or none. content: what else the results say.
     """
-    content = dict(content or {}) | ({"encoder": str(options.encoder)} if options.encoder else {})
+    encoder, probe = run.options.encoder, run.options.probe
+    content = (content or {}) | ({"encoder": str(encoder)} if encoder else {})
     if figures:
-        first = options.probe if options.probe in figures else next(iter(figures))
-        content |= summary(figures, first)
+        content |= summary(figures, probe if probe in figures else next(iter(figures)))
         print(f"{run.title}\n" + table(figures, run.method))
-    retrieval = score_retrieval(run.method, options, model, epoch, untrained)
+    retrieval = score_retrieval(run, model, epoch, untrained)
     run.write_results(content | ({"retrieval": retrieval} if figures else retrieval))
 
 

@@ -38,19 +38,18 @@ class Rules:
 
 
 class BestNetworks:
-    """The test sets, and the best network of each.
+    """The test sets, and the best network of each: weights, figures with epoch and step.
 
     patience: epochs that end training if in them no test had a Rank-1 as high as the highest
     before, or a loss as low as the lowest; None: never.
     """
     def __init__(self, sets: Mapping[str, Rows], rules: Rules, patience: int | None):
         self.sets, self.rules = sets, rules
-        self.best: dict[str, dict[str, Any]] = {}  # by test: weights, figures with epoch and step
+        self.best: dict[str, dict[str, Any]] = {}  # by test; a new one has its scores (N, C), too
         self.highest = dict.fromkeys(sets, 0.0)
         self.lowest = dict.fromkeys(sets, float("inf"))
         self.stopping = EarlyStopping(patience)
         self.improved = False
-        self.new: dict[str, dict[str, Any]] = {}  # bests since the last end of an epoch
 
     def test(self, recogniser: Recogniser, epoch: int, step: int,
              last: bool = False) -> dict[str, float]:
@@ -60,28 +59,27 @@ class BestNetworks:
             scores = recogniser.scores(test.rows)
             rank1 = int((scores.argmax(dim=1) == test.labels).sum()) / len(test.labels)
             loss = cross_entropy(scores, test.labels).item()
-            if (last or epoch >= self.rules.best_from) and self._is_best(name, rank1):
+            best = self.best[name]["figures"]["rank1"] if name in self.best else -1.0
+            is_best = rank1 > best or (self.rules.ties and rank1 == best)
+            if (last or epoch >= self.rules.best_from) and is_best:
                 weights = {key: value.clone() for key, value in recogniser.state_dict().items()}
-                self.new[name] = {"rank1": rank1, "scores": scores, "weights": weights}
-                self.new[name]["where"] = {"epoch": epoch, "step": step}
+                figures = {"rank1": rank1, "epoch": epoch, "step": step}
+                self.best[name] = {"figures": figures, "weights": weights, "scores": scores}
             self.improved |= rank1 >= self.highest[name] or loss <= self.lowest[name]
             self.highest[name] = max(rank1, self.highest[name])
             self.lowest[name] = min(loss, self.lowest[name])
             row |= {f"rank1_{name}": rank1, f"loss_{name}": loss}
         return row
 
-    def _is_best(self, name: str, rank1: float) -> bool:
-        before = self.new.get(name) or self.best.get(name, {}).get("figures") or {"rank1": -1.0}
-        return rank1 > before["rank1"] or (self.rules.ties and rank1 == before["rank1"])
-
     def end_epoch(self) -> list[str]:
         """Work out the figures of the new best networks. Returns the tests that have one."""
-        for name, new in self.new.items():
-            figures = {**evaluate(new["scores"], self.sets[name].labels), **new["where"]}
-            self.best[name] = {"figures": figures, "weights": new["weights"]}
+        new = [name for name, best in self.best.items() if "scores" in best]
+        for name in new:
+            figures = evaluate(self.best[name].pop("scores"), self.sets[name].labels)
+            self.best[name]["figures"] |= figures
         self.stopping.count(self.improved)
-        names, self.new, self.improved = list(self.new), {}, False
-        return names
+        self.improved = False
+        return new
 
     def state_dict(self) -> dict[str, Any]:
         names = ("best", "highest", "lowest")
@@ -175,10 +173,9 @@ def split_batches(order: np.ndarray, size: int, whole: bool, name: str,
 
 
 def summary(figures: Mapping[str, Mapping[str, Any]], headline: str) -> dict[str, Any]:
-    """The JSON content of a training run: the headline test's best figures on top, all below."""
+    """Figures as JSON content: (the best of) the headline test on top, below it all tests."""
     row = figures[headline]
-    parts = {"best": row["best"], "last": row["last"], "tests": dict(figures)}
-    return {"kind": "recognition", **row["best"], **parts}
+    return {"kind": "recognition", **row.get("best", {}), **row, "tests": dict(figures)}
 
 
 def table(figures: Mapping[str, Mapping[str, Any]], method: str, corner: str = "") -> str:

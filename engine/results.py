@@ -11,7 +11,6 @@ from common.files import write_whole
 
 RETRIEVAL = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP"}
 RECOGNITION = ("Rank-1", "Rank-5", "Rank-10", "nAUC", "nAUC CMC", "loss")
-RECORDINGS = "   recordings"
 Rows = Iterable[tuple[str, Mapping[str, Any]]]
 
 
@@ -21,20 +20,19 @@ def retrieval_line(figures: Mapping[str, Any]) -> str:
 
 
 def retrieval_table(rows: Rows, corner: str = "") -> str:
-    """A text table of retrieval figures in percent, with a title in its corner.
-
-    Beside them those of whole recordings, and what the features know of the training windows, where
-    a row says so: nothing if it does not.
+    """A text table of retrieval figures in percent, with a title in its corner; where a row has
+    them also of whole recordings, and what the features know of the training windows.
     """
     rows = list(rows)
     whole, knows = (any(key in own for _, own in rows) for key in ("recording_mAP", "knows"))
-    keys = [*RETRIEVAL, *(f"recording_{key}" for key in RETRIEVAL if whole)]
-    titles = [*RETRIEVAL.values(), *(f"rec. {title}" for title in RETRIEVAL.values() if whole)]
+    titles = dict(RETRIEVAL)
+    if whole:
+        titles |= {f"recording_{key}": f"rec. {title}" for key, title in RETRIEVAL.items()}
     cells = []
     for name, own in rows:
-        shares = [f"{100 * own[key]:.1f}" if key in own else "" for key in keys]
-        cells.append((name, own, [*shares, *[own.get("knows", "nothing")] * knows]))
-    return _table(cells, corner, [*titles, *["knows"] * knows], width=8)
+        shares = [f"{100 * own[key]:.1f}" if key in own else "" for key in titles]
+        cells.append((name, [*shares, *[own.get("knows", "nothing")] * knows], own))
+    return _table(cells, corner, [*titles.values(), *["knows"] * knows], width=8)
 
 
 def recognition_table(rows: Rows, corner: str = "") -> str:
@@ -44,24 +42,22 @@ def recognition_table(rows: Rows, corner: str = "") -> str:
         ranks = list(own["rank"].values())
         shares = [ranks[min(n, len(ranks)) - 1] for n in (1, 5, 10)]
         shares += [own["nAUC_roc"], own["nAUC_cmc"]]
-        cells.append((name, own, [*(f"{100 * x:.1f}" for x in shares), f"{own['loss']:.2f}"]))
+        cells.append((name, [*(f"{100 * x:.1f}" for x in shares), f"{own['loss']:.2f}"], own))
     return _table(cells, corner, RECOGNITION, width=9)
 
 
 def _table(rows: list[tuple], corner: str, titles: Collection[str], width: int) -> str:
-    first = max(6, len(corner), *(len(name) for name, _, _ in rows))
-    columns = zip(titles, *(cells for _, _, cells in rows), strict=True)
+    rows = [(corner, titles, {}), *rows]
+    first = max(6, *(len(name) for name, _, _ in rows))
+    columns = zip(*(cells for _, cells, _ in rows), strict=True)
     widths = [max(width, *(len(cell) + 2 for cell in column)) for column in columns]
-    lines = [f"{corner:{first}}" + _row(titles, widths)]
-    for name, own, cells in rows:
+    lines = []
+    for name, cells, own in rows:
+        line = "".join(f"{cell:>{size}}" for cell, size in zip(cells, widths, strict=True))
         epoch = f"   epoch {own['epoch']}" if own.get("epoch") is not None else ""
         missing = f"   missing: {own['missing']}" if "missing" in own else ""
-        lines.append(f"{name:{first}}" + _row(cells, widths) + epoch + missing)
+        lines.append(f"{name:{first}}{line}{epoch}{missing}")
     return "\n".join(lines)
-
-
-def _row(cells: Iterable[str], widths: Iterable[int]) -> str:
-    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

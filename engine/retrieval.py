@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from common.command_line import pick_device
-from common.log import log, start_log
+from common.log import log
 from data import Retrieval
 from engine import evaluation, features, results
 from engine.encoding import load_model, log_sizes
@@ -23,24 +23,20 @@ def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., N
     """Train, or score the saved best model; then write its features if wanted. A probe's name with
     a dot (CASIA_B) becomes a prefix of the file names, as published.
     """
-    device = pick_device(options.device)
-    start_log(options.quiet)
-    source = features.find_source(options.source, options, device)
+    source = features.find_source(options.source, options, pick_device(options.device))
     known = isinstance(options.settings, KnownClasses)
     named = options.settings.folder(method) if known else method
+    data, probe = options.dataset.name, options.probe
     if source is None:
-        dotted = "." in options.probe
-        folder = (options.out if named == method else options.out / named) / options.dataset.name
-        prefix = f"{options.probe}_" if dotted else ""
-        run = Run(method, options, folder if dotted else folder / options.probe, prefix)
+        below, prefix = ("", f"{probe}_") if "." in probe else (probe, "")
+        folder = options.out / ("" if named == method else named) / data / below
+        run = Run(method, options, folder, prefix)
     else:
-        names = f"{source.name}+{named}", options.dataset.name, options.probe
-        folder = options.out.joinpath(*names)
-        identity = {"source": source.name, "source_digest": source.digest}
-        notes = {"source_file": str(source.file)}
-        run = Run(f"{source.name} + {method}", options, folder, "", identity, notes)
-    steps = (partial(step, source=source) for step in (train, evaluate, write_features))
-    execute(run, options, device, *steps)
+        folder = options.out / f"{source.name}+{named}" / data / probe
+        run = Run(f"{source.name} + {method}", options, folder)
+        run.identity |= {"source": source.name, "source_digest": source.digest}
+        run.notes["source_file"] = str(source.file)
+    execute(run, *(partial(step, source=source) for step in (train, evaluate, write_features)))
 
 
 def describe(options: TrainingOptions, model: nn.Module, sets: Retrieval,
@@ -59,13 +55,12 @@ def stop_reason(epoch: int, epochs: int | None, stopping: EarlyStopping) -> str 
     return f"no better top-1 for {stopping.patience} epochs" if stopping.exhausted else None
 
 
-def report(run: Run, options: TrainingOptions, source: Source | None, best: dict[str, Any],
-           last: dict[str, Any], epoch: int, reason: str) -> None:
+def report(run: Run, source: Source | None, best: dict[str, Any], last: dict[str, Any], epoch: int,
+           reason: str) -> None:
     """Print and write best and last figures, with those of the untrained model and baselines."""
     untrained = {key: run.history[0][key] for key in last}
-    knows = {"knows": options.settings.knows}
-    best, last = {**best, **knows}, {**last, "epoch": epoch, **knows}
-    rows = features.baselines(options, source) | {"untrained encoder": untrained}
+    best, last = best | run.knows, last | {"epoch": epoch} | run.knows
+    rows = features.baselines(run.options, source) | {"untrained encoder": untrained}
     rows |= {f"{run.method} best": best, f"{run.method} last": last}
     print(f"{run.title}: stopped, {reason}\n" + results.retrieval_table(rows.items()))
     content = {**best, "best": best, "last": last, "untrained": untrained, "baselines": rows}
@@ -76,11 +71,11 @@ def evaluate(run: Run, options: TrainingOptions, device: torch.device,
              source: Source | None = None) -> None:
     """Score the saved best model (--mode Eval)."""
     path = run.path("best.pt")
-    run, options = run.load_settings_from(path)
-    sets = features.load(options, options.settings, source)
+    run = run.load_settings_from(path)
+    sets = features.load(run.options, run.settings, source)
     model, content = load_model(path, sets.skeleton, sets.length, device, source)
     figures = evaluation.score_encoder(model, sets, options.protocol)
-    figures |= {"epoch": content["epoch"], "knows": options.settings.knows}
+    figures |= {"epoch": content["epoch"], **run.knows}
     print(f"{run.title}\n" + results.retrieval_table([(run.method, figures)]))
     run.write_results(figures)
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from common.command_line import pick_device
 from common.errors import InputError
 from common.files import hold, write_whole
-from common.log import log, log_to
+from common.log import log, log_to, start_log
 from data import provenance
 from engine import checkpoint, results
 from engine.options import TrainingOptions
@@ -36,15 +36,14 @@ class Run:
 
     method, identity: what its checkpoints say, the same on --resume. notes: what else they say.
     """
-    def __init__(self, method: str, options: TrainingOptions, folder: Path, prefix: str = "",
-                 identity: Mapping[str, Any] | None = None, notes: Mapping[str, Any] | None = None):
+    def __init__(self, method: str, options: TrainingOptions, folder: Path, prefix: str = ""):
         self.method, self.options, self.settings = method, options, options.settings
         self.folder, self.prefix = folder, prefix
-        names = ("dataset", "probe", "length", "protocol", "seed")
-        self.identity = {name: getattr(options, name) for name in names}
-        self.identity |= {"dataset": options.dataset.name, **(identity or {})}
-        knows = {"knows": self.settings.knows} if hasattr(self.settings, "knows") else {}
-        self.notes = {"skeleton": options.dataset.skeleton.values(), **knows, **(notes or {})}
+        names = ("probe", "length", "protocol", "seed")
+        self.identity = {"dataset": options.dataset.name}
+        self.identity |= {name: getattr(options, name) for name in names}
+        self.knows = {"knows": self.settings.knows} if hasattr(self.settings, "knows") else {}
+        self.notes = {"skeleton": options.dataset.skeleton.values(), **self.knows}
         self.history: list[dict[str, Any]] = []
         self.started = time.time()
         self.saved = -math.inf  # when last.pt was written
@@ -61,7 +60,7 @@ class Run:
     def title(self) -> str:
         """Method, data and seed, as a line."""
         o, simulated = self.options, " (simulated)" * self.data["simulated"]
-        knows = f", knows {self.notes['knows']}" if "knows" in self.notes else ""
+        knows = f", knows {self.settings.knows}" if self.knows else ""
         return (f"{self.method} on {o.dataset.name}{simulated}, {o.probe}, f = {o.length}, "
                 f"seed {o.seed}, {o.protocol} protocol{knows}")
 
@@ -92,8 +91,8 @@ class Run:
         log.info(self.title)
         log.info("  ".join(f"{name} {value}" for name, value in asdict(self.settings).items()))
 
-    def load_settings_from(self, path: Path) -> "tuple[Run, TrainingOptions]":
-        """This run and its options with seed and settings of a saved model; --batch_size wins."""
+    def load_settings_from(self, path: Path) -> "Run":
+        """This run with seed and settings of a saved model; --batch_size wins."""
         content, run = checkpoint.load(path, self.method), copy.copy(self)
         run.settings = settings_of(content)
         if "batch_size" in self.options.overrides:
@@ -101,7 +100,7 @@ class Run:
         run.options = replace(self.options, seed=content["seed"], settings=run.settings)
         run.identity = self.identity | {"seed": content["seed"]}
         run.announce()
-        return run, run.options
+        return run
 
     def phase(self, name: str) -> "Run":
         """A phase of this run, with files and a history of its own in a subfolder. Its checkpoints
@@ -220,10 +219,8 @@ class Run:
 
     def write_results(self, content: Mapping[str, Any]) -> None:
         """Write the results as JSON: results.json of a training run, and --json."""
-        about = {"kind": "retrieval", "method": self.method} | self.identity
-        if "knows" in self.notes:
-            about["knows"] = self.notes["knows"]
-        content = about | content
+        content = {"kind": "retrieval", "method": self.method
+                   } | self.identity | self.knows | content
         content |= {"settings": asdict(self.settings), "data": self.data}
         content["seconds"] = round(time.time() - self.started, 1)
         for path in (self.results if self.options.mode == "Train" else None, self.options.json):
@@ -231,9 +228,11 @@ class Run:
                 results.write_json(path, content)
 
 
-def execute(run: Run, options: TrainingOptions, device: torch.device, train: Callable[..., None],
-            evaluate: Callable[..., None], write_features: Callable[..., None]) -> None:
+def execute(run: Run, train: Callable[..., None], evaluate: Callable[..., None],
+            write_features: Callable[..., None]) -> None:
     """What the command line asks for: train or evaluate, then write features if that is wanted."""
+    options, device = run.options, pick_device(run.options.device)
+    start_log(options.quiet)
     try:
         (train if options.mode == "Train" else evaluate)(run, options, device)
         if options.save_features:
