@@ -72,7 +72,8 @@ def recordings(encoder: Encoder, options: GalleryOptions,
 
     part: gallery or probe, of a data set. InputError for what holds no recordings.
     """
-    if bool(options.files) == bool(options.dataset):
+    dataset = options.dataset
+    if bool(options.files) == bool(dataset):
         raise InputError("expected recordings: either files or --dataset")
     for path in options.files:
         try:
@@ -80,26 +81,20 @@ def recordings(encoder: Encoder, options: GalleryOptions,
         except (OSError, ValueError, EOFError, InputError) as error:
             raise InputError(f"{path}: expected a recording (T, J, 3): {error}") from error
         yield str(path), options.name or path.absolute().parent.name, windows
-    if options.dataset:
-        yield from stored_recordings(encoder, options, part)
-
-
-def stored_recordings(encoder: Encoder, options: GalleryOptions,
-                      part: str) -> Iterator[tuple[str, str, np.ndarray]]:
-    """The same of a preprocessed data set."""
-    probe = options.probe or next(iter(options.dataset.gallery_of))
-    where = options.dataset, probe, encoder.length, options.data
+    if not dataset:
+        return
+    where = dataset, options.probe or next(iter(dataset.gallery_of)), encoder.length, options.data
     windows = getattr(data.load(*where, train=False, centred=False), part)
     if windows.recordings is None:
         raise InputError(f"expected recording_id files, which preprocess.py writes, in the {part} "
-                         f"of {options.dataset.name} below {options.data}, found none")
+                         f"of {dataset.name} below {options.data}, found none")
     numbers, first = np.unique(windows.recordings, return_index=True)
     wanted, seen = np.unique(windows.labels)[:options.persons], Counter()
     for number, label in zip(numbers, windows.labels[first], strict=True):
         seen[label] += 1
         if label in wanted and seen[label] <= (options.recordings or len(numbers)):
             own = windows.skeletons[windows.recordings == number]
-            yield f"{options.dataset.name} recording {number}", str(label), encoder.encode(own)
+            yield f"{dataset.name} recording {number}", str(label), encoder.encode(own)
 
 
 def identify(people: Gallery, options: GalleryOptions) -> None:

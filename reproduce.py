@@ -11,8 +11,9 @@ does not stop the others; if any has, the exit code is 2 at the end.
 """
 
 import argparse
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from common.command_line import pick_device, script_parser
@@ -62,29 +63,25 @@ def reproduce(args: argparse.Namespace, out: Path) -> None:
     write_all(out, cells, outcomes)
     make_all(work, runs, outcomes, lambda: write_all(out, cells, outcomes))
     print("wrote " + ", ".join(str(out / f"{table}.md") for table in args.tables))
-    failed = [outcome for outcome in outcomes.values() if str(outcome).startswith(FAILED)]
-    if failed:
+    if failed := [reason for reason in map(str, outcomes.values()) if reason.startswith(FAILED)]:
         first = failed[0].removeprefix(FAILED)
         raise InputError(f"{len(failed)} of {len(work)} runs failed, the first with: {first}")
 
 
-def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
-    """argparse type: names separated by commas, in any case."""
-    def parse(text: str) -> list[str]:
-        words = {word.strip() for word in text.lower().split(",")}
-        names = [name for name in known if name.lower() in words]
-        if len(names) < len(words):
-            raise argparse.ArgumentTypeError(f"expected {', '.join(known)}, found {text!r}")
-        return names
-
-    return parse
+def names(known: Collection[str], text: str) -> list[str]:
+    """Those of the known names that stand, separated by commas and in any case, in a text."""
+    words = {word.strip() for word in text.lower().split(",")}
+    wanted = [name for name in known if name.lower() in words]
+    if len(wanted) < len(words):
+        raise argparse.ArgumentTypeError(f"expected {', '.join(known)}, found {text!r}")
+    return wanted
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = script_parser(__doc__)
     for name, known in KNOWN.items():
         text = f"some of {', '.join(known)} (all)"
-        kind = {"type": names_of(known), "default": list(known), "metavar": "A,B"}
+        kind = {"type": partial(names, known), "default": list(known), "metavar": "A,B"}
         parser.add_argument(f"--{name}", help=text, **kind)
     number = {"type": positive_int, "metavar": "N"}
     parser.add_argument("--seeds", default=1, help="seeds 0 to N - 1 (1)", **number)

@@ -78,10 +78,8 @@ class Encoder:
         return self.windows(frames).mean(axis=0)
 
     def windows(self, frames: Any, step: int | None = None) -> np.ndarray:
-        """Features (N, d) float32 of the windows of f frames of a recording (T, J, 3).
-
-        step: frames from one window to the next, by default half a window. InputError for another
-        shape or number of joints, fewer than f frames and lost joints (NaN).
+        """Features (N, d) float32 of the windows of f frames, one every `step` frames (f / 2), of a
+        recording (T, J, 3). InputError for another shape, too few frames and lost joints (NaN).
         """
         step = max(1, self.length // 2) if step is None else step
         frames = self._checked(frames, ("T", self.joints, 3))
@@ -114,24 +112,18 @@ class Encoder:
 
 
 class Match(NamedTuple):
-    """A person who may be the one of a recording.
-
-    distance: of the recording's mean feature from the nearest one that is enrolled for the person.
-    votes: share of the recording's windows that this one is the nearest to, among the matches.
-    """
+    """A person who may be the one of a recording."""
 
     name: str
-    distance: float
-    votes: float
+    distance: float  # of the recording's mean feature from the person's nearest enrolled one
+    votes: float  # share of the recording's windows that this one is nearest to, of the matches
 
 
 class Gallery:
-    """People by the mean features of their recordings, one a recording.
-
-    threshold: distance beyond which a recording is nobody's (gallery.py calibrate sets it).
-    """
+    """People by the mean features of their recordings, one a recording."""
     def __init__(self, encoder: Encoder, threshold: float = math.inf):
-        self.encoder, self.threshold = encoder, threshold
+        self.encoder = encoder
+        self.threshold = threshold  # distance beyond which a recording is nobody's
         self.names: list[str] = []  # of the enrolled recordings
         self.features = np.empty((0, encoder.size), dtype=np.float32)  # (recordings, d)
 
@@ -159,18 +151,13 @@ class Gallery:
         self.names = [own for own in self.names if own != name]
 
     def identify(self, frames: Any) -> list[Match]:
-        """The persons within the threshold of a recording (T, J, 3), nearest first, at most 5.
-
-        An empty list: nobody who is enrolled.
-        """
+        """The persons, nearest first, at most 5, within the threshold of a recording (T, J, 3)."""
         matches = self.nearest(self.encoder.windows(frames))
         return [match for match in matches if match.distance <= self.threshold]
 
     def nearest(self, windows: np.ndarray, count: int = CANDIDATES) -> list[Match]:
-        """The `count` nearest persons, whatever the threshold, to window features (N, d).
-
-        Of equals the one enrolled first comes first and has the vote. InputError if nobody is
-        enrolled.
+        """The `count` nearest persons, whatever the threshold, to window features (N, d); of equals
+        the one enrolled first, which also has the vote. InputError if nobody is enrolled.
         """
         if not self.names:
             raise InputError("nobody is enrolled: add recordings to the gallery first")
@@ -194,10 +181,7 @@ class Gallery:
 
     @classmethod
     def load(cls, path: str | Path, encoder: Encoder | None = None) -> "Gallery":
-        """Read a gallery. encoder: its own, where the checkpoint has moved.
-
-        InputError for another or a damaged file, and for another encoder.
-        """
+        """Read a gallery. encoder: its own (else InputError), where the checkpoint has moved."""
         names = ("header", "features")
         arrays = read_arrays(Path(path), names, "gallery", "gallery.py add makes one")
         header = json.loads(str(arrays.get("header", "{}")))

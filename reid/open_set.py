@@ -1,7 +1,6 @@
 """Open-set identification: search among the enrolled, and the errors of a threshold."""
 
 import numpy as np
-from sklearn.metrics import roc_curve
 
 from common.errors import InputError
 
@@ -41,8 +40,7 @@ def error_rates(genuine: list[float], impostor: list[float]) -> dict[str, np.nda
         raise InputError(
             f"expected recordings of enrolled persons that are not enrolled themselves, and two "
             f"persons; found {len(genuine)} genuine and {len(impostor)} impostor distances")
-    is_genuine = np.arange(len(genuine) + len(impostor)) < len(genuine)
-    scores = -np.array([*genuine, *impostor])
-    curve = roc_curve(is_genuine, scores, drop_intermediate=False)
-    false, true, thresholds = (values[1:] for values in curve)  # the first accepts nothing
-    return {"threshold": -thresholds, "FAR": false, "FRR": 1 - true}
+    thresholds = np.unique([*genuine, *impostor])
+    FAR = np.searchsorted(np.sort(impostor), thresholds, side="right") / len(impostor)
+    FRR = 1 - np.searchsorted(np.sort(genuine), thresholds, side="right") / len(genuine)
+    return {"threshold": thresholds, "FAR": FAR, "FRR": FRR}

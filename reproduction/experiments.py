@@ -15,6 +15,7 @@ from data import datasets
 from data.descriptors import DESCRIPTORS
 
 PUBLISHED_ONLY = "published"  # what --methods calls the rows without a command
+UNSEEDED = (*DESCRIPTORS, "session", "D-13+KNN")  # methods of which the seed changes nothing
 Names = Iterable[str]
 
 
@@ -51,11 +52,6 @@ class Row:
     def trained(self) -> bool:
         """Whether it is trained in epochs."""
         return self.script.startswith("train_") or self.method.startswith("LSTM")
-
-    @property
-    def seeded(self) -> bool:
-        """Whether the seed matters."""
-        return self.method not in (*DESCRIPTORS, "session", "D-13+KNN")
 
     @property
     def positions(self) -> str:
@@ -201,15 +197,14 @@ class Cell:
 def plan(tables: Names, names: Names, methods: Names, seeds: int, thin: bool = False) -> list[Cell]:
     """The cells of the tables, for these data sets and methods.
 
-    seeds: 0 ... seeds - 1; one where the seed makes no difference. thin: of each table the first
-    column, and of each method that is run the first row.
+    seeds: 0 ... seeds - 1. thin: of each table the first column, of each method run the first row.
     """
     cells: dict[tuple, Cell] = {}
     for table in tables:
         columns = [column for column in COLUMNS[table] if column.dataset in names]
         for row in (row for row in rows_of(table) if row.method in methods):
             for column in columns[:1] if thin else columns:
-                runs = range(seeds if row.seeded else 1) if row.script else ()
+                runs = range(1 if row.method in UNSEEDED else seeds) if row.script else ()
                 cell = Cell(table, row, column, tuple(Job(table, row, column, s) for s in runs))
                 if runs or (not thin and column.name in published()[table]["rows"][row.name]):
                     cells.setdefault((table, row.method) if thin else cell, cell)
@@ -218,9 +213,8 @@ def plan(tables: Names, names: Names, methods: Names, seeds: int, thin: bool = F
 
 def rows_of(table: str) -> list[Row]:
     """Our rows of a table, and then those that are published only."""
-    ours = {row.name for row in ROWS[table]}
-    others = [name for name in published()[table]["rows"] if name not in ours]
-    return [*ROWS[table], *(Row(name) for name in others)]
+    ours = [row.name for row in ROWS[table]]
+    return [*ROWS[table], *(Row(name) for name in published()[table]["rows"] if name not in ours)]
 
 
 def jobs(cells: Collection[Cell]) -> list[Job]:

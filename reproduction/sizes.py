@@ -1,7 +1,7 @@
 """The table of sizes: parameters and operations of each method beside the published figures."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,10 +16,15 @@ from reproduction.experiments import published
 from reproduction.tables import markdown_table
 
 JOINTS, LENGTH, PERSONS = 20, 6, 11  # IAS
+ABOUT = f"""# Sizes
+
+{JOINTS} joints, {LENGTH} frames, {PERSONS} persons (IAS). Operations: the encoder's matrix products
+for one sequence, two a multiply-add; published ones: of a whole training graph, by a profiler.
+"""
 
 
-def measure() -> list[dict[str, Any]]:
-    """A row a method, with the published settings; nothing is trained.
+def write(folder: Path) -> None:
+    """Write sizes.md, sizes.csv and sizes.json: a row a method, with the published settings.
 
     encoder, network: parameters of it, and of what is on top. operations: to encode one sequence.
     published: millions of parameters, billions of operations of a whole training graph.
@@ -33,28 +38,17 @@ def measure() -> list[dict[str, Any]]:
         "SM-SGE + SimMC": (smsge, SimMC(states, *simmc)),
         "SM-SGE + DF": (smsge, DF(states, PERSONS, DFSettings.H))
     }
-    skeletons, sizes = torch.zeros(1, LENGTH, JOINTS, 3).numpy(), []
+    skeletons, sizes, papers = torch.zeros(1, LENGTH, JOINTS, 3).numpy(), [], published()["sizes"]
     for name, (encoder, network) in models.items():
         counts = count_parameters(encoder), count_parameters(network) if network else 0
         size = {"row": name, "encoder": counts[0], "network": counts[1], "all": sum(counts)}
-        size["operations"] = count_operations(lambda: encode_set(encoder, skeletons))  # noqa: B023
-        size["published"] = published()["sizes"]["rows"].get(name, {}).get("size", "-")
+        size["operations"] = count_operations(partial(encode_set, encoder, skeletons))
+        size["published"] = papers["rows"].get(name, {}).get("size", "-")
         sizes.append(size)
-    return sizes
-
-
-def write(folder: Path) -> None:
-    """Write sizes.md, sizes.csv and sizes.json."""
-    sizes, source = measure(), published()["sizes"]["source"]
-    numbers = ("encoder", "network", "all", "operations")
-    rows = [{n: f"{x:,}" if n in numbers else str(x) for n, x in row.items()} for row in sizes]
-    text = f"""# Sizes
-
-{JOINTS} joints, {LENGTH} frames, {PERSONS} persons (IAS). Operations: the encoder's matrix products
-for one sequence, two a multiply-add; published ones: of a whole training graph, by a profiler.
-Published: {source}.
-
-"""
-    write_text(folder / "sizes.md", text + "\n".join(markdown_table(rows)) + "\n")
+    rows = [{n: f"{x:,}" if isinstance(x, int) else str(x) for n, x in row.items()}
+            for row in sizes]
+    text = ABOUT + f"Published: {papers['source']}.\n\n" + "\n".join(markdown_table(rows)) + "\n"
+    write_text(folder / "sizes.md", text)
     write_csv(folder / "sizes.csv", sizes)
-    write_json(folder / "sizes.json", {"table": "sizes", "source": source, "entries": sizes})
+    write_json(folder / "sizes.json",
+               {"table": "sizes", "source": papers["source"], "entries": sizes})

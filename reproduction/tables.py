@@ -12,6 +12,8 @@ from reproduction.experiments import Cell, published
 from reproduction.jobs import Outcome, Outcomes, shorten
 
 NOT_RUN = "published, not run here"
+ABOUT = """Best: the epoch that is best on the test set, as in the papers; last: the last epoch;
+mean ± standard deviation over the seeds. Untrained: the encoder's initial weights."""
 FIGURES = ("published", "best", "spread", "last", "difference", "untrained")
 Entry = dict[str, Any]
 
@@ -19,9 +21,8 @@ Entry = dict[str, Any]
 def compare(cell: Cell, outcomes: Mapping[int, Outcome]) -> Entry:
     """A row of a column of a table; figures in percent, one for each metric of the table.
 
-    outcomes: of its runs, by seed. Of the figures, best is the epoch that is best on the test set,
-    as in the papers, spread its standard deviation over the seeds; epochs are its, by seed; capped
-    is the most epochs that were allowed.
+    outcomes: of its runs, by seed. spread: standard deviation of best over the seeds. epochs: the
+    best ones, by seed. capped: the most epochs that were allowed.
     """
     papers = published()[cell.table]
     done = {seed: run for seed, run in outcomes.items() if isinstance(run, dict)}
@@ -78,12 +79,8 @@ def write_all(out: Path, cells: Collection[Cell], outcomes: Outcomes) -> None:
 def as_markdown(entries: Sequence[Entry]) -> str:
     """The entries of a table, a section for each column."""
     papers = published()[entries[0]["table"]]
-    lines = [f"# {papers['title']}\n"]
-    lines += [f"{' / '.join(papers['metrics'])}, in percent. Published: {papers['source']}."]
-    lines += [
-        "Best: the epoch that is best on the test set, as in the papers; last: the last epoch;"
-    ]
-    lines += ["mean ± standard deviation over the seeds. Untrained: the encoder's initial weights."]
+    metrics, source = " / ".join(papers["metrics"]), papers["source"]
+    lines = [f"# {papers['title']}\n", f"{metrics}, in percent. Published: {source}.", ABOUT]
     if machines := sorted({machine for entry in entries for machine in entry["machines"]}):
         lines.append(f"\nMachine: {'; '.join(machines)}.")
     for column in dict.fromkeys(entry["column"] for entry in entries):
@@ -112,9 +109,8 @@ def _cells(entry: Entry, word: str) -> dict[str, str]:
     cells[f"best{word}"] = _numbers(entry["best"], entry["spread"])
     cells["best - published"] = _numbers(entry["difference"], sign="+")
     cells |= {f"{kind}{word}": _numbers(entry[kind]) for kind in ("last", "untrained")}
-    cells |= {
-        "epoch": ", ".join(epochs) or "-", "seeds": ", ".join(map(str, entry["seeds"])) or "-"
-    }
+    cells["epoch"] = ", ".join(epochs) or "-"
+    cells["seeds"] = ", ".join(map(str, entry["seeds"])) or "-"
     time = str(timedelta(seconds=round(entry["seconds"]))) if entry["seeds"] else "-"
     return cells | {"time": time, "positions": entry["positions"], "note": entry["note"]}
 
