@@ -11,7 +11,6 @@ Every data set lands in OUT/<name>/<F>/, with split.json beside it, which says w
 went. What cannot be made does not stop the rest: it is named at the end, with exit code 2.
 """
 
-import argparse
 import logging
 from pathlib import Path
 
@@ -23,21 +22,6 @@ from data.prepare import report_floor, warn_duplicates, warn_short, write
 from data.raw.formats import arrange, find, raw_of
 from data.raw.kgbd import JOINT_ORDERS
 from data.simulate import MARKER
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = script_parser(__doc__, "F [F ...] [options]")
-    option = parser.add_argument
-    option("lengths", nargs="+", metavar="F", help="window lengths in frames; `all` published ones")
-    option("--dataset", default="all", metavar="NAME",
-           help=f"{', '.join(DATASETS)}, all (default), or FILE.yaml (docs/9-own-data.md)")
-    option("--raw", type=Path, default=Path(), help="folder of the raw data (default: this one)")
-    option("--out", type=Path, default=Path("Datasets"))
-    option("--seed", type=seed_number, default=0, help="seed of the splits drawn for KGBD and KS20")
-    option("--joint_order", choices=JOINT_ORDERS, default="kinect", help="order of KGBD's joints")
-    option("--split", choices=["recordings", "windows"], default="recordings",
-           help="windows: at random, which measures no recognition (default: whole recordings)")
-    return parser.parse_args()
 
 
 def wanted_lengths(words: list[str]) -> list[int] | None:
@@ -79,7 +63,18 @@ def preprocess(dataset: Dataset, folder: Path, lengths: list[int] | None, out: P
 
 
 def main() -> None:
-    args = parse_arguments()
+    parser = script_parser(__doc__, "F [F ...] [options]")
+    option = parser.add_argument
+    option("lengths", nargs="+", metavar="F", help="window lengths in frames; `all` published ones")
+    option("--dataset", default="all", metavar="NAME",
+           help=f"{', '.join(DATASETS)}, all (default), or FILE.yaml (docs/9-own-data.md)")
+    option("--raw", type=Path, default=Path(), help="folder of the raw data (default: this one)")
+    option("--out", type=Path, default=Path("Datasets"))
+    option("--seed", type=seed_number, default=0, help="seed of the splits drawn for KGBD and KS20")
+    option("--joint_order", choices=JOINT_ORDERS, default="kinect", help="order of KGBD's joints")
+    option("--split", choices=["recordings", "windows"], default="recordings",
+           help="windows: at random, which measures no recognition (default: whole recordings)")
+    args = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s")
     datasets = list(DATASETS.values()) if args.dataset == "all" else [get(args.dataset)]
     lengths, folders = wanted_lengths(args.lengths), []

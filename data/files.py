@@ -90,9 +90,18 @@ def read_labels(part: Part) -> np.ndarray:
     labels = _read_npy(part.frame_id) if part.frame_id.is_file() else None
     if labels is not None:
         return _whole_numbers(labels, part.frame_id)
-    if part.ids.is_file():
-        return _labels_of_ids(part.ids)
-    raise InputError(f"no labels: expected {part.frame_id} or {part.ids}, found none to read")
+    path = part.ids
+    if not path.is_file():
+        raise InputError(f"no labels: expected {part.frame_id} or {path}, found none to read")
+    windows_of = read_pickled_npy(path).tolist()
+    if not isinstance(windows_of, dict) or not windows_of:
+        raise broken(path, "a dict from label to window numbers", "another")
+    groups = [_whole_numbers(numbers, path) for numbers in windows_of.values()]
+    windows = np.concatenate(groups)
+    labels = np.repeat(_whole_numbers(list(windows_of), path), [len(group) for group in groups])
+    if not np.array_equal(np.sort(windows), np.arange(len(windows))):
+        raise broken(path, "every window number from 0 on once", "others")
+    return labels[np.argsort(windows)]
 
 
 def _read_recordings(part: Part, windows: int) -> np.ndarray | None:
@@ -130,19 +139,6 @@ def _read_axis(path: Path, joints: int) -> np.ndarray:
         found = f"{bad} NaN, infinite or beyond {LARGEST_COORDINATE:g}"
         raise broken(path, "finite coordinates", found, "drop the frames with lost joints")
     return values
-
-
-def _labels_of_ids(path: Path) -> np.ndarray:
-    """The labels (N,) int64 behind {label: [window numbers]}."""
-    windows_of = read_pickled_npy(path).tolist()
-    if not isinstance(windows_of, dict) or not windows_of:
-        raise broken(path, "a dict from label to window numbers", "another")
-    groups = [_whole_numbers(numbers, path) for numbers in windows_of.values()]
-    windows = np.concatenate(groups)
-    labels = np.repeat(_whole_numbers(list(windows_of), path), [len(group) for group in groups])
-    if not np.array_equal(np.sort(windows), np.arange(len(windows))):
-        raise broken(path, "every window number from 0 on once", "others")
-    return labels[np.argsort(windows)]
 
 
 def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:

@@ -30,16 +30,15 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int) -> di
     raw, windows = raw_of(dataset), {}
     for split in arrangement.names:
         first, last = raw.cut(split)
-        own = [(number, each) for number, (each, to) in enumerate(arrangement.pairs())
-               if to == split]
-        pieces = [(number, each.person, piece) for number, each in own
+        pieces = [(number, each.person, piece)
+                  for number, (each, to) in enumerate(arrangement.pairs) if to == split
                   for piece in each.sequences(first, last)]
         if not any(len(piece) >= length for *_, piece in pieces):
             view = "" if arrangement.view is None else f" view {arrangement.view}"
             raise InputError(
                 f"{dataset.name}{view}, f = {length}: expected recordings of at least "
                 f"{first + length + last} frames in split {split!r}, found none among its "
-                f"{len(own)}; choose a smaller length or add recordings")
+                f"{len(arrangement.of(split))}; choose a smaller length or add recordings")
         numbers, persons, frames = zip(*pieces, strict=True)
         starts = raw.starts if split == TRAIN else back_to_back
         cut = cut_windows(frames, persons, length, starts)
@@ -76,20 +75,21 @@ def report_floor(name: str, recordings: Sequence[Recording]) -> None:
 
 def warn_short(dataset: Dataset, arrangement: Arrangement, length: int) -> None:
     """Log how many recordings are too short for one window."""
-    pairs, cut = arrangement.pairs(), raw_of(dataset).cut
-    if short := [
-            own.name for own, split in pairs if all(
-                len(piece) < length for piece in own.sequences(*cut(split)))
-    ]:
-        log.warning(
-            "%s, f = %d: %d of %d recordings are too short for a window and give none (first: %s)",
-            *(dataset.name, length, len(short), len(pairs), short[0]))
+    pairs, cut = arrangement.pairs, raw_of(dataset).cut
+    short = [
+        own.name for own, split in pairs
+        if max(map(len, own.sequences(*cut(split))), default=0) < length
+    ]
+    if short:
+        words = "recordings are too short for a window and give none (first: %s)"
+        log.warning(f"%s, f = %d: %d of %d {words}", dataset.name, length, len(short), len(pairs),
+                    short[0])
 
 
 def warn_duplicates(dataset: Dataset, arrangement: Arrangement) -> None:
     """Log identical recordings in two splits, which are kept (docs/5-fidelity.md, copied-walks)."""
     seen: dict[bytes, tuple[str, str]] = {}
-    for recording, split in arrangement.pairs():
+    for recording, split in arrangement.pairs:
         key = hashlib.sha1(np.ascontiguousarray(recording.frames), usedforsecurity=False).digest()
         twin, twins_split = seen.setdefault(key, (recording.name, split))
         if twins_split != split and len(recording.frames):
@@ -113,7 +113,7 @@ def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
     counts = {split: len(own) for split, own in windows.items()}
     rows = {
         each.name: {"person": each.person, "split": split, "frames": len(each.frames)} | each.lost
-        for each, split in arrangement.pairs()
+        for each, split in arrangement.pairs
     }
     note = {
         "dataset": dataset.name, "length": length, **settings, "windows": counts, "recordings": rows

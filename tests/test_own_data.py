@@ -13,7 +13,7 @@ from raw_data import read_part, read_split, refused, run
 
 from common.errors import InputError
 from data import datasets
-from data.own_data import OwnData
+from data.datasets import OwnData
 from data.raw.own import read_own, repair, turned
 
 SKELETON = {

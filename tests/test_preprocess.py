@@ -82,7 +82,8 @@ def test_ks20_windows_equal_the_released_ones(released_trees):
     ]
     assert len(right) > 35
     splits = [expected[own.name]["by_own_setting"].replace("Train", TRAIN) for own in right]
-    arrangement = Arrangement(right, splits, (TRAIN, "gallery", "probe"))
+    pairs = list(zip(right, splits, strict=True))
+    arrangement = Arrangement(pairs, (TRAIN, "gallery", "probe"))
     found = split_windows(DATASETS["KS20"], arrangement, 6)
     for split, (windows, _, _) in parts("KS20", released_trees / "Datasets", joints=25).items():
         own = [window.tobytes() for window in found[split].skeletons]
@@ -211,8 +212,7 @@ def test_kgbd_draw_gives_every_split_its_number(tmp_path):
     recordings = RAW["KGBD"].read(find(DATASETS["KGBD"], tmp_path), "kinect")
     (arrangement,) = arrange(DATASETS["KGBD"], recordings, 0)
     for person in range(1, 7):
-        pairs = arrangement.pairs()
-        splits = sorted(split for recording, split in pairs if recording.person == person)
+        splits = sorted(split for own, split in arrangement.pairs if own.person == person)
         rest = 1 if person == 2 else 2
         assert splits == ["gallery"] * (1 if person == 2 else 2) + ["probe"] + [TRAIN] * rest
 

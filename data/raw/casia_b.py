@@ -79,11 +79,11 @@ def arrange_protocols(recordings: Sequence[Recording]) -> list[Arrangement]:
         found = f"{len(persons)} and {len(views)}"
         raise InputError(f"CASIA_B: expected at least 2 persons and 2 views, found {found}")
     trained = persons[:min(TRAINING_PERSONS, len(persons) // 2)]
-    matching = [TRAIN if own.person in trained else own.group for own in recordings]
-    names = (TRAIN, *(name for name in CONDITIONS if name in matching))
-    arrangements = [Arrangement(recordings, matching, names, MATCHING_LENGTHS)]
+    matching = [(own, TRAIN if own.person in trained else own.group) for own in recordings]
+    tested = {split for _, split in matching}
+    names = (TRAIN, *(name for name in CONDITIONS if name in tested))
+    arrangements = [Arrangement(matching, names, MATCHING_LENGTHS)]
     for view in views:
-        splits = ["test" if own.view == view else TRAIN for own in recordings]
-        names, lengths = (TRAIN, "test"), CROSS_VIEW_LENGTHS
-        arrangements.append(Arrangement(recordings, splits, names, lengths, view))
+        pairs = [(own, "test" if own.view == view else TRAIN) for own in recordings]
+        arrangements.append(Arrangement(pairs, (TRAIN, "test"), CROSS_VIEW_LENGTHS, view))
     return arrangements

@@ -91,4 +91,5 @@ def arrange(dataset: Dataset, recordings: Sequence[Recording], seed: int) -> lis
         splits = split(recordings, RandomState(seed))
     except InputError as error:
         raise InputError(f"{dataset.name}: {error}") from error
-    return [Arrangement(recordings, splits, (TRAIN, *dataset.splits), dataset.lengths)]
+    pairs = list(zip(recordings, splits, strict=True))
+    return [Arrangement(pairs, (TRAIN, *dataset.splits), dataset.lengths)]

@@ -65,13 +65,13 @@ def read_kgbd(root: Path, joint_order: str) -> list[Recording]:
             frames = frames[:, np.argsort(order)]
             frames = frames[:, MIRRORED] if joint_order == "later" else frames
         elif order != first_order:
-            expected = f"the joint order of {paths[0][1]}"
-            raise broken(path, expected, "another", "use --joint_order kinect")
+            raise broken(path, f"the joint order of {paths[0][1]}", "another",
+                         "use --joint_order kinect")
         cut_off += [path] if rest else []
         recordings.append(Recording(f"{path.parent.name}/{path.name}", person, "", frames))
     if cut_off:
-        words = "KGBD: %d files end within a frame (the first: %s); it is dropped"
-        log.warning(words, len(cut_off), cut_off[0])
+        log.warning("KGBD: %d files end within a frame (the first: %s); it is dropped",
+                    len(cut_off), cut_off[0])
     return recordings
 
 
@@ -104,12 +104,13 @@ def _joint_order(names: list[str], path: Path) -> list[int]:
     numbers = [joint_number(name) for name in names]
     order = numbers[:JOINTS]
     for i, number in enumerate(numbers):
+        expected = ""
         if i < JOINTS and (number is None or number in order[:i]):
             left = ", ".join(name for j, name in enumerate(KINECT_V1) if j not in order[:i])
             expected = f"each joint once a frame (not seen yet: {left})"
-            raise broken(path, expected, names[i], place=f"line {i + 1}")
-        if number != order[i % JOINTS]:
+        elif number != order[i % JOINTS]:
             expected = f"{KINECT_V1[order[i % JOINTS]]}, as in the first frame"
+        if expected:
             raise broken(path, expected, names[i], place=f"line {i + 1}")
     if len(order) < JOINTS:
         raise broken(path, f"{JOINTS} joints a frame", f"{len(order)} in all", place="end")

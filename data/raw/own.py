@@ -13,12 +13,13 @@ from numpy.random import RandomState
 
 from common.errors import InputError
 from common.yaml_files import expected_one
-from data.datasets import Dataset
+from data.datasets import Dataset, OwnData
 from data.files import broken
-from data.own_data import UNITS, OwnData
 from data.raw.pose_files import csv_rows, read_poses
 from data.raw.recordings import Recording, progress
 from data.raw.splits import DRAWN, TRAIN, by_group, draw_recordings
+
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def read_own(dataset: Dataset, root: Path, joint_order: str) -> list[Recording]:
                              f"found {len(poses)}")
         frames, lost = repair(poses, source)
         axes, signs = turned(source.up)
-        frames = frames[..., axes] * signs * UNITS.get(source.unit, source.unit)
+        frames = frames[..., axes] * signs * METRES.get(source.unit, source.unit)
         name, person = os.path.relpath(entry.path, root), persons.index(entry.person)
         recordings.append(Recording(name, person, entry.split, frames, lost=lost))
     return recordings

@@ -10,8 +10,8 @@ import numpy as np
 
 from common.errors import InputError
 from common.yaml_files import expected_one
+from data.datasets import OwnData
 from data.files import broken
-from data.own_data import OwnData
 from data.raw.recordings import to_numbers, visible
 from data.skeleton import Skeleton
 

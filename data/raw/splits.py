@@ -19,19 +19,14 @@ log = logging.getLogger(__name__)
 class Arrangement:
     """One division of a data set's recordings into training set and test splits."""
 
-    recordings: Sequence[Recording]
-    splits: Sequence[str]  # of each recording
+    pairs: list[tuple[Recording, str]]  # every recording with its split, in reading order
     names: tuple[str, ...]  # the splits to write
     lengths: tuple[int, ...] = ()  # the published window lengths of this protocol
     view: int | None = None  # the tested view of a cross-view one
 
-    def pairs(self) -> list[tuple[Recording, str]]:
-        """Every recording with its split, in reading order."""
-        return list(zip(self.recordings, self.splits, strict=True))
-
     def of(self, split: str) -> list[Recording]:
         """The recordings of one split, in reading order."""
-        return [recording for recording, name in self.pairs() if name == split]
+        return [recording for recording, name in self.pairs if name == split]
 
 
 def by_group(recordings: Sequence[Recording], random: RandomState) -> list[str]:

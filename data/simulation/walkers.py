@@ -11,18 +11,17 @@ import numpy as np
 from numpy.random import RandomState
 
 JOINTS = 25
-LEFT, RIGHT = 0, 1
-SIDES = (-1.0, 1.0)  # sign of the axis "right" on the left and on the right side
+SIDES = np.array([-1.0, 1.0])  # sign of the axis "right" on the left and on the right side
+LEGS = [[12, 13, 14, 15], [16, 17, 18, 19]]  # hip, knee, ankle, foot
+ARMS = [[4, 5, 6, 7, 21], [8, 9, 10, 11, 23]]  # shoulder, elbow, wrist, hand, tip
 FLOOR_CLEARANCE = 0.07  # metres from the floor to an ankle
 HEIGHT = (1.70, 0.09)  # of the body, metres: mean, standard deviation between persons
 
 # fmt: off
 # Bones: mean as a share of the height, relative standard deviation between persons and the sides.
 LENGTHS = {
-    "torso": (0.290, 0.040, 0.0),  # hip centre to shoulder centre
-    "head": (0.115, 0.050, 0.0),  # shoulder centre to head
-    "hip_width": (0.100, 0.080, 0.0),
-    "hip_drop": (0.040, 0.080, 0.0),  # hip joints below the hip centre
+    "torso": (0.290, 0.040, 0.0), "head": (0.115, 0.050, 0.0),  # to and from the shoulder centre
+    "hip_width": (0.100, 0.080, 0.0), "hip_drop": (0.040, 0.080, 0.0),  # below the hip centre
     "shoulder_width": (0.210, 0.060, 0.0), "shoulder_drop": (0.030, 0.150, 0.010),
     "thigh": (0.240, 0.035, 0.008), "shank": (0.230, 0.035, 0.008), "foot": (0.070, 0.080, 0.010),
     "upper_arm": (0.165, 0.040, 0.010), "forearm": (0.145, 0.040, 0.010),
@@ -42,8 +41,7 @@ GAIT = {
     "lean": (0.04, 0.05, 0.0), "slouch": (0.10, 0.07, 0.0), "head_tilt": (0.10, 0.12, 0.0),
     "roll": (0.03, 0.015, 0.0), "list": (0.0, 0.025, 0.0),  # leaning to one side
     "pelvis_turn": (0.09, 0.03, 0.0), "shoulder_turn": (0.10, 0.04, 0.0),
-    "shoulder_twist": (0.0, 0.05, 0.0),  # one shoulder carried in front
-    "bob": (0.08, 0.03, 0.0)  # nodding of the trunk, twice a stride
+    "shoulder_twist": (0.0, 0.05, 0.0), "bob": (0.08, 0.03, 0.0)  # one in front; trunk's nodding
 }
 # fmt: on
 # What differs between a person's recordings, by a share of the standard deviation between persons.
@@ -54,15 +52,10 @@ POSTURE_CHANGE = 0.2
 
 @dataclass(frozen=True)
 class Person:
-    """Bone lengths in metres and the values of GAIT, each a pair (left, right)."""
+    """Bone lengths in metres, (2, 1), and the values of GAIT, (2,): left, right."""
 
     lengths: dict[str, np.ndarray]
     gait: dict[str, np.ndarray]
-
-    def of_side(self, side: int) -> tuple[dict[str, float], dict[str, float]]:
-        """Lengths and gait of one side, LEFT or RIGHT."""
-        tables = (self.lengths, self.gait)
-        return tuple({name: values[side] for name, values in table.items()} for table in tables)
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ def draw_person(random: RandomState) -> Person:
         return mean + spread * random.normal() + side * random.normal(size=2)
 
     height = random.normal(*HEIGHT)
-    lengths = {name: height * mean * draw(1, *s) for name, (mean, *s) in LENGTHS.items()}
+    lengths = {name: height * mean * draw(1, *s)[:, None] for name, (mean, *s) in LENGTHS.items()}
     return Person(lengths, {name: draw(*values) for name, values in GAIT.items()})
 
 
@@ -144,53 +137,35 @@ def pose(person: Person, phase: np.ndarray, vigour: float) -> np.ndarray:
     """
     joints = np.zeros((len(phase), JOINTS, 3))
     _place_trunk(joints, person, phase, vigour)
-    for side in (LEFT, RIGHT):
-        _place_leg(joints, person, side, phase + np.pi * side, vigour)
-        _place_arm(joints, person, side, phase + np.pi * side, vigour)
+    phases = phase[:, None] + [0, np.pi]  # (frames, 2), of the left and of the right leg
+    _place_legs(joints, person, phases, vigour)
+    _place_arms(joints, person, phases, vigour)
     # The lower ankle stands on the floor.
     joints[..., 2] += FLOOR_CLEARANCE - joints[:, (14, 18), 2].min(1, keepdims=True)
     return joints
 
 
-def _hanging(pitch: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
-    """Unit vectors (frames, 3) that hang down, swung forwards by `pitch` and right by `spread`."""
+def _hanging(pitch: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Unit vectors (..., 3) that hang down, swung forwards by `pitch` and right by `spread`."""
     pitch, spread = np.broadcast_arrays(pitch, spread)
     forward, up = np.sin(pitch) * np.cos(spread), -np.cos(pitch) * np.cos(spread)
     return np.stack([forward, np.sin(spread), up], -1)
 
 
 def _turned(yaw: np.ndarray) -> np.ndarray:
-    """Unit vectors (frames, 3) to the right of a body part that is turned to the right by `yaw`."""
+    """Unit vectors (..., 3) to the right of a body part that is turned to the right by `yaw`."""
     return np.stack([-np.sin(yaw), np.cos(yaw), np.zeros_like(yaw)], -1)
 
 
 def _chain(*bones: np.ndarray) -> np.ndarray:
-    """The joints (frames, bones, 3) at the ends of bones (frames, 3) that hang on each other."""
-    return np.cumsum(np.stack(bones, 1), axis=1)
-
-
-def _place_leg(joints: np.ndarray, person: Person, side: int, phase: np.ndarray, vigour: float):
-    """Hip, knee, ankle and foot of one side; the hip centre is the origin."""
-    (length, gait), sign = person.of_side(side), SIDES[side]
-    # Both hips hang on one pelvis: its turn follows the left leg.
-    yaw = vigour * gait["pelvis_turn"] * np.cos(phase - np.pi * side)
-    hip = sign * length["hip_width"] / 2 * _turned(yaw) - [0, 0, length["hip_drop"]]
-    stride = np.cos(phase) - 0.12 * np.cos(2 * phase)
-    thigh = gait["hip_flexion"] + vigour * gait["hip_swing"] * stride
-    swing = np.exp(2.2 * (np.cos(phase + gait["knee_lag"]) - 1))  # the bend while the leg swings
-    stance = np.exp(3.0 * (np.cos(phase - 0.8) - 1))  # the small bend that takes up the weight
-    bend = np.abs(gait["knee_flexion"]) + vigour * (gait["knee_swing"] * swing + 0.22 * stance)
-    lift = 1.40 + thigh - bend + vigour * gait["ankle_swing"] * np.sin(phase + 0.5)
-    first = 12 if side == LEFT else 16
-    joints[:, first:first + 4] = _chain(
-        hip, length["thigh"] * _hanging(thigh, sign * gait["stance"]),
-        length["shank"] * _hanging(thigh - bend, sign * gait["stance"]),
-        length["foot"] * _hanging(lift, sign * gait["toe_out"]))
+    """The joints (..., bones, 3) at the ends of bones (..., 3) that hang on each other."""
+    return np.cumsum(np.stack(bones, -2), axis=-2)
 
 
 def _place_trunk(joints: np.ndarray, person: Person, phase: np.ndarray, vigour: float):
     """Spine, neck, head, spine at the shoulders, shoulders; the hip centre is the origin."""
-    length, gait = person.of_side(LEFT)
+    tables = (person.lengths, person.gait)
+    length, gait = ({name: pair[0] for name, pair in table.items()} for table in tables)
     lean = gait["lean"] + vigour * gait["bob"] * 0.3 * np.cos(2 * phase)
     roll = gait["list"] + vigour * gait["roll"] * np.cos(phase + 0.6)
     lower, upper = -_hanging(-lean, -roll), -_hanging(-lean - gait["slouch"], -roll)
@@ -200,22 +175,37 @@ def _place_trunk(joints: np.ndarray, person: Person, phase: np.ndarray, vigour: 
     nod = lean + gait["slouch"] + gait["head_tilt"]
     joints[:, 3] = joints[:, 2] - length["head"] * _hanging(-nod, -0.5 * roll)
     yaw = gait["shoulder_twist"] - vigour * gait["shoulder_turn"] * np.cos(phase)
-    for side, joint in ((LEFT, 4), (RIGHT, 8)):
-        across = SIDES[side] * length["shoulder_width"] / 2 * _turned(yaw)
-        joints[:, joint] = joints[:, 20] + across - person.lengths["shoulder_drop"][side] * upper
+    across = SIDES[:, None] * length["shoulder_width"] / 2 * _turned(yaw)[:, None]
+    down = person.lengths["shoulder_drop"] * upper[:, None]  # (frames, 2, 3)
+    joints[:, (4, 8)] = joints[:, 20:21] + across - down
 
 
-def _place_arm(joints: np.ndarray, person: Person, side: int, phase: np.ndarray, vigour: float):
-    """Elbow, wrist, hand, hand tip and thumb of one side, below its shoulder, which is placed."""
-    length, gait = person.of_side(side)
+def _place_legs(joints: np.ndarray, person: Person, phase: np.ndarray, vigour: float):
+    """Hips, knees, ankles and feet at phases (frames, 2); the hip centre is the origin."""
+    length, gait = person.lengths, person.gait
+    # Both hips hang on one pelvis: its turn follows the left leg.
+    yaw = vigour * gait["pelvis_turn"] * np.cos(phase - [0, np.pi])
+    hip = SIDES[:, None] * length["hip_width"] / 2 * _turned(yaw) - [0, 0, 1] * length["hip_drop"]
+    stride = np.cos(phase) - 0.12 * np.cos(2 * phase)
+    thigh = gait["hip_flexion"] + vigour * gait["hip_swing"] * stride
+    swing = np.exp(2.2 * (np.cos(phase + gait["knee_lag"]) - 1))  # the bend while the leg swings
+    stance = np.exp(3.0 * (np.cos(phase - 0.8) - 1))  # the small bend that takes up the weight
+    bend = np.abs(gait["knee_flexion"]) + vigour * (gait["knee_swing"] * swing + 0.22 * stance)
+    lift = 1.40 + thigh - bend + vigour * gait["ankle_swing"] * np.sin(phase + 0.5)
+    joints[:, LEGS] = _chain(hip, length["thigh"] * _hanging(thigh, SIDES * gait["stance"]),
+                             length["shank"] * _hanging(thigh - bend, SIDES * gait["stance"]),
+                             length["foot"] * _hanging(lift, SIDES * gait["toe_out"]))
+
+
+def _place_arms(joints: np.ndarray, person: Person, phase: np.ndarray, vigour: float):
+    """Elbows, wrists, hands, their tips and thumbs, below the shoulders, which are placed."""
+    length, gait = person.lengths, person.gait
     wave = np.cos(phase + gait["arm_lag"])  # the arm swings against the leg of its side
     arm = gait["arm_flexion"] - vigour * gait["arm_swing"] * wave
     elbow = np.abs(gait["elbow_flexion"]) * (0.4 + 0.6 * min(vigour, 1.0))
     elbow = elbow - vigour * gait["elbow_swing"] * wave
-    spread = SIDES[side] * gait["arm_spread"]
+    spread = SIDES * gait["arm_spread"]
     forearm, thumb = _hanging(arm + elbow, 0.3 * spread), _hanging(arm + elbow + 0.6, -1.5 * spread)
-    shoulder, tip = (4, 21) if side == LEFT else (8, 23)
-    chain = [*range(shoulder, shoulder + 4), tip]
-    joints[:, chain] = _chain(joints[:, shoulder], length["upper_arm"] * _hanging(arm, spread),
-                              length["forearm"] * forearm, *[length["hand"] * forearm] * 2)
-    joints[:, tip + 1] = joints[:, shoulder + 2] + length["hand"] * thumb
+    joints[:, ARMS] = _chain(joints[:, (4, 8)], length["upper_arm"] * _hanging(arm, spread),
+                             length["forearm"] * forearm, *[length["hand"] * forearm] * 2)
+    joints[:, (22, 24)] = joints[:, (6, 10)] + length["hand"] * thumb
