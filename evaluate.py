@@ -27,7 +27,8 @@ import torch
 from common.command_line import pick_device
 from common.errors import InputError
 from common.log import start_log
-from data import datasets, provenance
+from data import datasets
+from data.files import provenance
 from data.loader import LOST, warn_of_lost
 from engine import checkpoint, classifiers, evaluation, features, recogniser, results
 from engine import recognition_training as training
@@ -57,7 +58,7 @@ def main() -> None:
     origin, corner = {}, ""
     if not options.gallery:
         where = options.dataset, options.length, options.data, options.view
-        origin = {"data": provenance.describe(*where)}
+        origin = {"data": provenance(*where)}
         corner = options.dataset.name + " simulated" * origin["data"]["simulated"]
     if "tests" in figures:
         print(training.table(figures["tests"], name, corner))

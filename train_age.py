@@ -28,7 +28,7 @@ from torch import Tensor
 
 from common.errors import InputError
 from data import Recognition
-from data.resample import training_order
+from data.sampling import training_order
 from engine import evaluation, pretraining, recognition_training
 from engine.encoding import encode_rows
 from engine.epochs import Timer

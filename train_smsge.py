@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 
 from data import Recognition
-from data.frame_subsets import draw_subsets
-from data.resample import training_order
+from data.sampling import draw_subsets, training_order
 from engine import pretraining, recognition_training
 from engine.encoding import encode_rows
 from engine.epochs import Timer

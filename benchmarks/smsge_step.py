@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Options, Report, alternate, compare
-from data.frame_subsets import draw_subsets
+from data.sampling import draw_subsets
 from engine.joint_step import JointStep
 from engine.settings import choose
 from models.smsge import SMSGE

@@ -22,7 +22,7 @@ LENGTHS = {
     "right_hip-hip_center right_hip-right_knee right_knee-right_foot left_hip-hip_center "
     "left_hip-left_knee left_knee-left_foot"
 }
-_THIGHS, _TORSO = [5, 6], [7]  # positions in the lengths of D-13
+_THIGHS, _TORSO = (5, 6), 7  # positions in the lengths of D-13
 
 
 def session(sets: Sequences) -> np.ndarray:
@@ -56,15 +56,8 @@ def descriptor(name: str, skeletons: np.ndarray, skeleton: Skeleton | None = Non
     if name not in DESCRIPTORS:
         raise InputError(f"unknown descriptor {name!r}; choose one of {', '.join(DESCRIPTORS)}")
     if name == "mean-pose":
-        values = skeletons.reshape(*skeletons.shape[:2], -1)  # (N, f, d)
-    else:
-        skeleton = skeleton or get(skeletons.shape[-2])
-        values = _lengths_and_heights(name, skeletons, skeleton)
-    return values.mean(axis=1).astype(skeletons.dtype)
-
-
-def _lengths_and_heights(name: str, skeletons: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """D-13 or D-16 of every frame, (N, f, J, 3) -> (N, f, d)."""
+        return skeletons.reshape(*skeletons.shape[:2], -1).mean(axis=1)
+    skeleton = skeleton or get(skeletons.shape[-2])
     ends = [pair.split("-") for pair in LENGTHS[name].split()]
     needed = {*HEIGHTS[name], "left_foot", "right_foot", *(end for pair in ends for end in pair)}
     if missing := sorted(needed - skeleton.landmarks.keys()):
@@ -76,8 +69,9 @@ def _lengths_and_heights(name: str, skeletons: np.ndarray, skeleton: Skeleton) -
     floor = (point["left_foot"] + point["right_foot"])[..., 1] / 2  # (N, f, 1)
     heights = [point[each][..., 1] - floor for each in HEIGHTS[name]]
     lengths = [np.linalg.norm(point[a] - point[b], axis=-1) for a, b in ends]
-    lengths, heights = np.concatenate(lengths, axis=-1), np.concatenate(heights, axis=-1)
     if name == "D-16":
-        return np.concatenate([lengths, heights], axis=-1)
-    ratios = lengths[..., _TORSO] / np.maximum(lengths[..., _THIGHS], 0.1)
-    return np.concatenate([heights, lengths, ratios], axis=-1)
+        values = lengths + heights
+    else:
+        values = heights + lengths
+        values += [lengths[_TORSO] / np.maximum(lengths[thigh], 0.1) for thigh in _THIGHS]
+    return np.concatenate(values, axis=-1).mean(axis=1).astype(skeletons.dtype)  # of (N, f, d)

@@ -1,18 +1,24 @@
-"""Read one split of a data set from its files, and check all that can be wrong with them."""
+"""Read one split of a data set from its files, and check all that can be wrong with them; what
+preprocess.py says of them.
+"""
 
 import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from common.errors import InputError
-from data.layouts import AXES, Part
+from data.datasets import Dataset, get
+from data.layouts import AXES, Part, layouts
 from data.safe_pickle import read_pickled_npy
 from data.skeleton import Skeleton
 
 SUMS_FILE = "checksums.json"  # preprocess.py writes it beside a split's files
+SPLIT_FILE = "split.json"  # likewise beside the data
+PROVENANCE = ("seed", "joint_order", "split", "windows")  # of split.json
 LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
 LARGEST_COORDINATE = 1e9  # in the files' unit; beyond it squared distances drown in rounding
 
@@ -65,10 +71,16 @@ def read_split(part: Part, skeleton: Skeleton, centred: bool = True) -> Sequence
             expected = f"a row a frame of {len(labels)} windows of {part.length}, as many as labels"
             found = f"{len(values)} rows"
             raise broken(part.axis(axis), expected, found, "are they of another length?")
+    recordings = None
+    if part.recording_id.is_file():
+        recordings = _whole_numbers(_read_npy(part.recording_id), part.recording_id)
+        if len(recordings) != len(labels):
+            expected = f"recordings of {len(labels)} windows"
+            raise broken(part.recording_id, expected, len(recordings))
     skeletons = np.stack(axes, axis=-1).reshape(len(labels), part.length, joints, 3)  # (N, f, J, 3)
     if centred:
         skeletons = skeletons - skeleton.mean(skeleton.root, skeletons)
-    return Sequences(skeletons.astype(np.float32), labels, _read_recordings(part, len(labels)))
+    return Sequences(skeletons.astype(np.float32), labels, recordings)
 
 
 def _check_sums(folder: Path) -> None:
@@ -102,16 +114,6 @@ def read_labels(part: Part) -> np.ndarray:
     if not np.array_equal(np.sort(windows), np.arange(len(windows))):
         raise broken(path, "every window number from 0 on once", "others")
     return labels[np.argsort(windows)]
-
-
-def _read_recordings(part: Part, windows: int) -> np.ndarray | None:
-    """The recording number of each window (N,) int64; None without such a file."""
-    if not part.recording_id.is_file():
-        return None
-    numbers = _whole_numbers(_read_npy(part.recording_id), part.recording_id)
-    if len(numbers) != windows:
-        raise broken(part.recording_id, f"recordings of {windows} windows", len(numbers))
-    return numbers
 
 
 def _read_npy(path: Path) -> np.ndarray | None:
@@ -155,3 +157,21 @@ def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
     except (ValueError, TypeError) as error:
         found = f"other values ({error})"
     raise broken(path, "a list of whole numbers", found)
+
+
+def provenance(dataset: str | Dataset, length: int, root: str | Path = "Datasets",
+               view: int | None = None) -> dict[str, Any]:
+    """What preprocess.py wrote beside the data: whether they are simulated, and PROVENANCE;
+    {"simulated": False} for data from elsewhere, such as a download, or for none.
+
+    InputError for a damaged split.json: figures from simulated data must not pass for others.
+    """
+    folders = (layout.folder for layout in layouts(get(dataset), length, Path(root), view))
+    for file in (folder / SPLIT_FILE for folder in folders if (folder / SPLIT_FILE).is_file()):
+        try:
+            note = json.loads(file.read_text())
+            known = {name: note[name] for name in PROVENANCE if name in note}
+            return {"simulated": note["simulated"], **known}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise broken(file, "what preprocess.py writes", f"{error!r}") from error
+    return {"simulated": False}

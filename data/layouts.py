@@ -82,8 +82,8 @@ def locate(dataset: Dataset, splits: list[str], length: int | None, root: str | 
     length = dataset.default_length if length is None else length
     if length < 1:
         raise InputError(f"expected a window length of at least 1 frame, found {length}")
-    nearest, lacking, places = {}, [], []
-    for layout in layouts(dataset, length, Path(root), view):
+    nearest, lacking, tried = {}, [], layouts(dataset, length, Path(root), view)
+    for layout in tried:
         parts = {split: layout.part(split) for split in splits}
         there = {split: part for split, part in parts.items() if part and part.exists()}
         missing = [s for s in splits if s not in there and (parts[s] or s not in optional)]
@@ -91,16 +91,15 @@ def locate(dataset: Dataset, splits: list[str], length: int | None, root: str | 
             return there
         if len(there) > len(nearest):
             nearest, lacking = there, missing
-        places.append(str(layout.folder / f"{layout.prefix}train_npy_data"))
-    name, own, simulated = dataset.name, dataset.source and dataset.source.file, ""
+    name, own = dataset.name, dataset.source and dataset.source.file
     command = f"python preprocess.py {length} --dataset {own or f'{name} --raw DIR'} --out {root}"
     if nearest:
         raise InputError(
             f"{name} at length {length}: expected the splits {', '.join(splits)}, found "
             f"{', '.join(nearest)} (in {next(iter(nearest.values())).folder}) but not "
             f"{', '.join(lacking)}; make them all with `{command}`")
-    if own is None:
-        simulated = (", from real raw data or simulated ones, of "
-                     f"`python -m data.simulate --dataset {name} --raw DIR`")
-    raise InputError(f"no {name} data of length {length}: looked in {', '.join(places)}; make them "
-                     f"with `{command}`{simulated}")
+    places = ", ".join(str(layout.folder / f"{layout.prefix}train_npy_data") for layout in tried)
+    simulated = ("" if own else ", from real raw data or simulated ones, of "
+                 f"`python -m data.simulate --dataset {name} --raw DIR`")
+    raise InputError(f"no {name} data of length {length}: looked in {places}; make them with "
+                     f"`{command}`{simulated}")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
-from data import datasets, provenance
-from data.files import Sequences, join, read_split
+from data import datasets
+from data.files import Sequences, join, provenance, read_split
 from data.layouts import Part, locate
-from data.resample import training_order
+from data.sampling import training_order
 from data.skeleton import Skeleton
 
 LOST = "probes' persons that the gallery lacks are misses in top-k and are left out of mAP"
@@ -58,7 +58,7 @@ def load(dataset: str, probe: str, length: int | None = None, root: str | Path =
     length: frames f of a window, by default the data set's. root: the folder of all data sets.
     balance: whether to resample to equal class shares, where the table says that the data set is.
     centred: the skeleton's root is the origin of every frame. train: whether to read the
-    training set. sampling: batch_size, rng, shuffle, seed of `resample.training_order`. A released
+    training set. sampling: batch_size, rng, shuffle, seed of `sampling.training_order`. A released
     run is replayed by two loads in a row on one `rng`, of which the first one's train is not used.
 
     InputError if data is missing or damaged; DataWarning of probes without a person in the gallery.
@@ -124,7 +124,7 @@ def _read(row: datasets.Dataset, parts: dict[str, Part], centred: bool,
     sets = {split: read_split(part, row.skeleton, centred) for split, part in parts.items()}
     paths = {split: part.folder for split, part in parts.items()}
     length = next(iter(parts.values())).length
-    note = provenance.describe(row, length, root)
+    note = provenance(row, length, root)
     if centred and note.get("joint_order") == "later":  # docs/5-fidelity.md, head-as-origin
         for name, own in sets.items():
             sets[name] = replace(own, skeletons=own.skeletons - own.skeletons[:, :, 3:4])

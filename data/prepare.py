@@ -14,9 +14,8 @@ import numpy as np
 from common.errors import InputError
 from common.files import staging_folder
 from data.datasets import Dataset
-from data.files import SUMS_FILE, Sequences, broken, join
+from data.files import SPLIT_FILE, SUMS_FILE, Sequences, broken, join
 from data.layouts import AXES, Part, layouts
-from data.provenance import SPLIT_FILE
 from data.raw.formats import raw_of
 from data.raw.recordings import Recording
 from data.raw.splits import TRAIN, Arrangement

@@ -32,9 +32,6 @@ class _Dtype:
 
 class _Array:
     """Stands for numpy.ndarray; entries of an object array `value` may be stand-ins again."""
-    def __init__(self, *_kind_shape_code):
-        pass
-
     def __setstate__(self, state: tuple):
         _, shape, dtype, fortran, content = state
         flat = np.fromiter(content, object) if dtype.dtype == object else dtype.array(content)
@@ -49,7 +46,8 @@ def _bytes(content: str | bytes, encoding: str = "latin1") -> bytes:
 
 
 _STAND_INS = {
-    "numpy.ndarray": _Array, "numpy.dtype": _Dtype, "numpy.core.multiarray._reconstruct": _Array,
+    "numpy.ndarray": _Array, "numpy.dtype": _Dtype,
+    "numpy.core.multiarray._reconstruct": lambda *_kind_shape_code: _Array(),
     "numpy.core.multiarray.scalar": lambda dtype, content: dtype.array(content)[0],
     "_codecs.encode": _bytes
 }

@@ -18,7 +18,7 @@ from common.errors import InputError
 from common.files import read_arrays, write_whole
 from common.log import log
 from data import Retrieval, Sequences
-from data.resample import training_order
+from data.sampling import training_order
 from engine import evaluation
 from engine.checkpoint import weights_digest
 from engine.encoding import encode_frames, is_centred, load_model, method_of

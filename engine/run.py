@@ -25,7 +25,7 @@ from common.command_line import pick_device
 from common.errors import InputError
 from common.files import hold, write_whole
 from common.log import log, log_to, start_log
-from data import provenance
+from data.files import provenance
 from engine import checkpoint, results
 from engine.options import TrainingOptions
 from engine.settings import settings_of
@@ -49,7 +49,7 @@ class Run:
         self.saved = -math.inf  # when last.pt was written
         self.results = self.path("results.json")  # of the run, also in its phases
         self.record = self.path("run.json")
-        self.data = provenance.describe(options.dataset, options.length, options.data, options.view)
+        self.data = provenance(options.dataset, options.length, options.data, options.view)
         self.lock: FileLock | None = None
         self.parts: Mapping[str, Any] = {}  # of the training, by name
         self.writer = None  # of TensorBoard's events

@@ -12,7 +12,7 @@ from typing import Any
 from common.command_line import FLAG, SWITCH, option
 from common.errors import InputError
 from common.numbers import below_one, not_negative, positive, positive_int, share
-from data.frame_subsets import SUBSET_SIZES
+from data.sampling import SUBSET_SIZES
 
 PROTOCOLS = ("full", "released")
 

@@ -220,7 +220,7 @@ class SMSGE(nn.Module):
                H: Mapping[str, Graphs] | None = None) -> dict[str, Tensor]:
         """The loss of each source scale, summed over the rebuilt scales, averaged over the subsets.
 
-        subsets: frame numbers in the order of reading (data.frame_subsets). H: structural features
+        subsets: frame numbers in the order of reading (data.sampling). H: structural features
         for each source scale (engine.joint_step gives each its own copy). InputError for frames
         that the sequences, or with pred_margin their targets, do not have.
         """

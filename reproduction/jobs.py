@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from data import datasets, provenance
+from data import datasets
+from data.files import provenance
 from data.layouts import locate
 from data.raw.formats import RAW, find
 from data.simulate import simulate
@@ -55,7 +56,7 @@ class Runs:
         """What decides a run's figures: command, cap of epochs, data, and those of its encoders."""
         row, column = job.row, job.column
         epochs, needs = self.epochs if row.trained else None, [self.key(each) for each in job.needs]
-        data = provenance.describe(column.dataset, column.length, self.data, column.view)
+        data = provenance(column.dataset, column.length, self.data, column.view)
         key = {"script": row.script, "words": self._words(job), "epochs": epochs, "data": data}
         return key | ({"needs": needs} if needs else {})
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from data.frame_subsets import draw_subsets
+from data.sampling import draw_subsets
 from engine.joint_step import JointStep
 from engine.optimizer import train_batch
 from engine.recogniser import Recogniser

@@ -12,7 +12,7 @@ from archives import unpack
 
 import data
 from common.errors import InputError
-from data.resample import class_balanced, training_order
+from data.sampling import class_balanced, training_order
 
 # Case of the golden file -> data set, probe and batch size of the released run.
 CASES = {

@@ -9,7 +9,7 @@ import pytest
 import raw_data
 from commands import error_of, run
 
-from data import provenance
+from data.files import provenance
 from data.simulate import simulate
 
 
@@ -40,7 +40,7 @@ def test_a_run_and_an_evaluation_say_that_their_data_are_simulated(simulated, tm
 
 def test_data_without_split_file_are_not_simulated(tmp_path, write_dataset, capsys):
     write_dataset(tmp_path, "IAS", 4, persons=3, windows=4, rng=np.random.RandomState(0))
-    assert provenance.describe("IAS", 4, tmp_path) == {"simulated": False}
+    assert provenance("IAS", 4, tmp_path) == {"simulated": False}
     assert (run("evaluate", "--features", "D-13", "--dataset", "IAS", "--length", 4, "--data",
                 tmp_path) == 0)
     assert "simulated" not in capsys.readouterr().out

@@ -200,7 +200,7 @@ def test_walkers_keep_their_bones_and_stay_on_the_floor():
     assert positions.shape == (90, 25, 3)
     assert heading.shape == (90,)
     shank = np.linalg.norm(positions[:, 13] - positions[:, 14], axis=-1)
-    np.testing.assert_allclose(shank, person.lengths["shank"][0])
+    np.testing.assert_allclose(shank, person.lengths["shank"][0, 0])
     assert positions[..., 1].min() > -0.85
     assert positions[:, (14, 18), 1].min(1).max() < -0.7
     assert positions[..., 2].min() > 0.8

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from common.errors import InputError
-from data.frame_subsets import draw_subsets
+from data.sampling import draw_subsets
 from data.skeleton import bias, scales
 from engine.joint_step import JointStep
 from models.graph_attention import GraphAttention

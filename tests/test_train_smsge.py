@@ -7,7 +7,7 @@ import pytest
 import torch
 from training import RECOGNITION, history, pick, same, without_time
 
-from data.resample import class_balanced, training_order
+from data.sampling import class_balanced, training_order
 from engine import features
 from engine.encoding import encode_frames, encode_rows, encode_set
 from engine.settings import SMSGESettings, choose
