@@ -42,7 +42,7 @@ def run(options: Options) -> Report:
 
 def describe(features: torch.Tensor, rank: torch.Tensor, labels: np.ndarray) -> str:
     """The density of V and of the clusters, on which the cost hangs."""
-    entries = jaccard.encode(features, rank, 6).nnz / len(features)
+    entries = jaccard.encode(features, 20, 6, rank).nnz / len(features)
     members = (labels >= 0).sum() / max(1, labels.max() + 1)
     return (f"{entries:.0f} entries in a row of V, {labels.max() + 1:,} clusters of {members:.0f}, "
             f"{100 * (labels < 0).mean():.0f} % noise")

@@ -20,14 +20,6 @@ from torch.nn.functional import elu, leaky_relu, pad
 SLOPE = 0.2  # of the leaky ReLU
 
 
-def neighbour_groups(bias: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """By degree K the nodes and their neighbours (K, nodes). bias (n, n): 0 or -1e9."""
-    near = bias == 0
-    degrees = near.sum(axis=1)
-    groups = [np.flatnonzero(degrees == K) for K in np.unique(degrees)]
-    return [(nodes, np.stack([np.flatnonzero(near[i]) for i in nodes], axis=1)) for nodes in groups]
-
-
 class Embedding(nn.Linear):
     """Without structural relations (ablation): x W_in + b_in, (B, f, n, 3) -> (B, f, n, hidden)."""
     def initialise(self, generator: torch.Generator) -> None:
@@ -44,10 +36,12 @@ class GraphAttention(nn.Module):
     """
     def __init__(self, bias: np.ndarray, heads: int, hidden: int):
         super().__init__()
-        groups = neighbour_groups(bias)
-        order = np.concatenate([nodes for nodes, _ in groups])
-        indices = {"bias": bias, "place": np.argsort(order)}
-        for number, (nodes, around) in enumerate(groups):
+        near = [np.flatnonzero(row == 0) for row in bias]
+        degrees = np.array([len(neighbours) for neighbours in near])
+        groups = [np.flatnonzero(degrees == K) for K in np.unique(degrees)]  # nodes by degree
+        indices = {"bias": bias, "place": np.argsort(np.concatenate(groups))}
+        for number, nodes in enumerate(groups):
+            around = np.stack([near[node] for node in nodes], axis=1)  # (K, nodes)
             indices |= {f"nodes_{number}": nodes, f"around_{number}": around}
         for name, array in indices.items():
             self.register_buffer(name, torch.from_numpy(array), persistent=False)
@@ -83,8 +77,10 @@ class GraphAttention(nn.Module):
         positions, which have three coordinates, and maps them afterwards. Neighbours stand relative
         to the node: what they share cancels in the softmax's gradient and would only round it.
         """
-        (own, other), value = self._maps()
-        own = own + other
+        g = torch.cat([self.W_in, self.b_in[None]]) @ self.W  # of (x, y, z, 1): (heads, 4, hidden)
+        score = (g @ self.a[..., None]).squeeze(-1) + pad(self.b_a[..., None], (3, 0))
+        value = g.transpose(1, 2) + pad(self.b[..., None], (3, 0))  # (heads, hidden, 4)
+        own, other = score.sum(dim=0), score[1]  # (heads, 4): of the node itself, of what is away
         positions = x.flatten(0, 1).permute(2, 1, 0).contiguous()  # (3, n, M), M = B f
         mixed = []
         for number in range(self.groups):
@@ -99,12 +95,3 @@ class GraphAttention(nn.Module):
         features = torch.baddbmm(value[..., 3:], value[..., :3], mixed)  # (heads, hidden, n M)
         out = elu(features).mean(dim=0).unflatten(1, positions.shape[1:])  # (hidden, n, M)
         return out.permute(2, 1, 0).index_select(1, self.place).unflatten(0, x.shape[:2])
-
-    def _maps(self) -> tuple[Tensor, Tensor]:
-        """What a position (x, y, z, 1) is multiplied by: to the scores of a node itself and as a
-        neighbour, (2, heads, 4), and to the features, (heads, hidden, 4).
-        """
-        g = torch.cat([self.W_in, self.b_in[None]]) @ self.W  # (heads, 4, hidden)
-        score = (g @ self.a[..., None]).squeeze(-1)  # (2, heads, 4)
-        return score + pad(self.b_a[..., None],
-                           (3, 0)), g.transpose(1, 2) + pad(self.b[..., None], (3, 0))

@@ -39,9 +39,7 @@ def turn(skeletons: Tensor, reference: Tensor) -> Tensor:
 
 
 def mean_pose(skeletons: Tensor) -> Tensor:
-    """The mean (J, 3) of skeletons (..., J, 3) that are turned onto it: five steps from the mean as
-    they stand.
-    """
+    """The mean (J, 3) of skeletons (..., J, 3) turned onto it: five steps from the plain mean."""
     skeletons = skeletons.flatten(0, -3)
     reference = (skeletons - skeletons.mean(dim=-2, keepdim=True)).mean(dim=0)
     for _ in range(5):
@@ -191,10 +189,8 @@ class Statistics(nn.Module):
     def __init__(self, joints: int, H: int = 1024, D_out: int = 128, dropout: float = 0.4,
                  beside: float = 0.4, turned: bool = False):
         super().__init__()
-        self.arguments = {
-            "joints": joints, "H": H, "D_out": D_out, "dropout": dropout, "beside": beside,
-            "turned": turned
-        }
+        self.arguments = {"joints": joints, "H": H, "D_out": D_out, "dropout": dropout}
+        self.arguments |= {"beside": beside, "turned": turned}
         self.d, self.beside = frame_size(joints), beside
         self.statistics = WindowStatistics(joints, turned=turned)
         layers = []

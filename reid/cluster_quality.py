@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.simmc import mean_of_clusters
+
 
 def figures(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.ndarray,
             tight: bool) -> dict[str, float]:
@@ -42,11 +44,9 @@ def tightness(features: Tensor, persons: Tensor) -> dict[str, float]:
     D; mACT = A / mean(diagonal of D); mRCL = mean distance between two centres / A.
     """
     _, classes = torch.unique(persons, return_inverse=True)
-    counts = torch.bincount(classes).to(features.dtype)[:, None]  # (C, 1)
-    zeros = features.new_zeros(len(counts), features.shape[1])
-    centres = functional.normalize(zeros.index_add(0, classes, features) / counts, dim=1)
+    centres = functional.normalize(mean_of_clusters(features, classes))  # (C, d)
     # The mean cosine to a centre is linear in the unit features: no N x C matrix is needed.
-    directions = zeros.index_add(0, classes, functional.normalize(features, dim=1)) / counts
+    directions = mean_of_clusters(functional.normalize(features), classes)
     D = 1 - directions @ centres.T  # (C, C)
     between = 1 - centres @ centres.T
     A = D.mean()

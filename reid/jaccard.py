@@ -30,7 +30,7 @@ def jaccard_distance(features, k1: int = 20, k2: int = 6, max_distance: float | 
     are known. Returns a (N, N) float32 csr_array, indices sorted, that stores these pairs, those at
     0 too. Raises InputError for features that are not finite.
     """
-    half = close_pairs(_encoded(features, k1, k2, rank), max_distance).tocoo()
+    half = close_pairs(encode(features, k1, k2, rank), max_distance).tocoo()
     off = half.row != half.col
     row, column = np.append(half.row, half.col[off]), np.append(half.col, half.row[off])
     matrix = csr_array((np.append(half.data, half.data[off]), (row, column)), shape=half.shape)
@@ -46,26 +46,20 @@ def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6,
     eps: radius, a pair at exactly eps is inside. min_samples: neighbours, itself included, that a
     core point has. The other arguments, and errors, are those of jaccard_distance.
     """
-    pairs = close_pairs(_encoded(features, k1, k2, rank), eps).tocoo()
+    pairs = close_pairs(encode(features, k1, k2, rank), eps).tocoo()
     return dbscan(len(features), pairs.row, pairs.col, min_samples)
 
 
-def _encoded(features, k1: int, k2: int, rank: Tensor | None) -> csr_array:
-    features = torch.as_tensor(features, dtype=torch.float32)
-    bad = int((~torch.isfinite(features)).any(dim=1).sum())
-    if bad:
-        raise InputError(f"found NaN or infinite values in {bad} of {len(features)} features")
-    return encode(features, nearest_neighbours(features, k1) if rank is None else rank, k2)
-
-
-def encode(features: Tensor, rank: Tensor, k2: int) -> csr_array:
+def encode(features, k1: int, k2: int, rank: Tensor | None) -> csr_array:
     """V (N, N) float32: softmax weights on the expanded k-reciprocal neighbours, averaged over the
     k2 nearest (query expansion); columns ascending, every stored value above 0.
-
-    features: (N, d) float32, rank: (N, k1) int64.
     """
     from reid import jaccard_loops
 
+    features = torch.as_tensor(features, dtype=torch.float32)
+    if bad := int((~torch.isfinite(features)).any(dim=1).sum()):
+        raise InputError(f"found NaN or infinite values in {bad} of {len(features)} features")
+    rank = nearest_neighbours(features, k1) if rank is None else rank
     x, rank = features.cpu().contiguous().numpy(), rank.cpu().contiguous().numpy()
     size, k1 = rank.shape
     half = min(round(k1 / 2) + 1, k1)

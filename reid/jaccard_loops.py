@@ -6,11 +6,11 @@ end to `column` and `value`, their number in each row to `count` (stop - start,)
 many there are. Sparse matrices are CSR: first[r] ... first[r + 1] - 1 are the entries of row r.
 """
 
-import logging
-
 import numba
 import numpy as np
 from numba.core import event
+
+from common.log import log
 
 
 class CompileNotice(event.Listener):
@@ -20,7 +20,7 @@ class CompileNotice(event.Listener):
 
     def on_start(self, event) -> None:
         if not self.said:
-            logging.getLogger("reid").info("compiling the clustering loops, once: a few seconds")
+            log.info("compiling the clustering loops, once: a few seconds")
         self.said = True
 
     def on_end(self, event) -> None:
