@@ -18,6 +18,7 @@ from engine.options import PhaseOptions, parse_training
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "AGE", PhaseOptions))
 
+import copy
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -60,11 +61,13 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     rng = np.random.RandomState(options.seed)
     order = training_order(sets.train.labels, settings.batch_size, rng, settings.balance)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
-    size, whole, N = settings.batch_size, options.protocol == "released", len(skeletons)
+    size, released, N = settings.batch_size, options.protocol == "released", len(skeletons)
     first = order[order < N - -(-N // 3)] if settings.two_thirds else order  # of the files
-    batches = recognition_training.split_batches(first, size, whole, "sequences", device)
-    model, generator = new_model(options)
-    model.to(device)
+    batches = recognition_training.split_batches(first, size, released, "sequences", device)
+    generator = torch.Generator().manual_seed(options.seed)
+    model = AGE(len(options.dataset.skeleton), settings.hidden, settings.decoder_input,
+                settings.target, released, settings.attention, generator).to(device)
+    untrained = copy.deepcopy(model)
     phase = run.phase("encoder")
     if options.encoder:
         epoch = pretraining.reload_encoder(phase, model, options.encoder)
@@ -80,18 +83,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
         content["attention"] = {"near_target": near.tolist(), "alignment": mean.tolist()}
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, rng, generator)
-    untrained, _ = new_model(options)
-    pretraining.report(run, model, epoch, figures, untrained.to(device), content)
-
-
-def new_model(options: PhaseOptions) -> tuple[AGE, torch.Generator]:
-    """The encoders with their initial weights, and the generator that has drawn them."""
-    settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
-    names = ("decoder_input", "target", "attention")
-    variant = {name: getattr(settings, name) for name in names}
-    variant["count_copies"] = options.protocol == "released"
-    joints = len(options.dataset.skeleton)
-    return AGE(joints, settings.hidden, **variant, generator=generator), generator
+    pretraining.report(run, model, epoch, figures, untrained, content)
 
 
 def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tensor,
@@ -104,7 +96,7 @@ def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tenso
     parts |= {f"optimizer_{axis}": optimizer for axis, optimizer in optimizers.items()}
     epoch = run.resume(parts, (*recognition_training.CHANGEABLE, "manner", "feature"))
     with Timer(settings.pre_epochs, epoch, options.quiet, skeletons.device) as timer:
-        while epoch < settings.pre_epochs and not validation.all_stopped:
+        while epoch < settings.pre_epochs and validation.running:
             steps = defaultdict(list)
             with timer("learn"):
                 for number, batch in enumerate(batches):
@@ -112,12 +104,13 @@ def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tenso
                     model.zero_grad()
                     losses["total"].sum().backward()
                     torch.nn.utils.clip_grad_value_(model.parameters(), CLIP)
-                    for axis in set(AXES) - validation.stopped:
+                    for axis in validation.running:
                         optimizers[axis].step()
                     for name, loss in losses.items():
                         steps[name].append(loss.detach())
-                    if number % VALIDATE_EVERY == 0 and validation.update(
-                            model, skeletons[batches[0]]):
+                    if number % VALIDATE_EVERY == 0:
+                        validation.update(model, skeletons[batches[0]])
+                    if not validation.running:
                         break
             epoch += 1
             means = {name: torch.stack(each).mean(dim=0) for name, each in steps.items()}  # (3,)
@@ -131,37 +124,33 @@ def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tenso
                 for axis, value in zip(AXES, mean, strict=True)
             }
             run.end_epoch(epoch, row, losses, line, timer.end_epoch(epoch))
-            done = epoch == settings.pre_epochs or validation.all_stopped
+            done = epoch == settings.pre_epochs or not validation.running
             run.save_last(epoch, parts, seconds=0 if done else pretraining.SAVE_SECONDS)
     run.save_best(model, epoch, {})
     return epoch
 
 
 class Validation:
-    """Reconstruction losses of the first batch, by axis, and the axes the released rule stopped."""
+    """Reconstruction losses of the first batch, by axis, and the axes that the released rule lets
+    train on.
+    """
     def __init__(self):
-        self.losses: dict[str, list[float]] = {axis: [] for axis in AXES}
-        self.stopped: set[str] = set()
+        self.load_state_dict({"losses": {axis: [] for axis in AXES}, "stopped": ()})
 
     @torch.no_grad()
-    def update(self, model: AGE, batch: Tensor) -> bool:
-        """Validate on a batch (B, f, J, 3). Returns whether every axis has stopped."""
+    def update(self, model: AGE, batch: Tensor) -> None:
+        """Validate on a batch (B, f, J, 3)."""
         losses = model.losses(batch)["reconstruction"].tolist()
         for axis, loss in zip(AXES, losses, strict=True):
             self.losses[axis].append(loss)
             if stops(self.losses[axis]):
-                self.stopped.add(axis)
-        return self.all_stopped
-
-    @property
-    def all_stopped(self) -> bool:
-        return len(self.stopped) == len(AXES)
+                self.running.discard(axis)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"losses": self.losses, "stopped": sorted(self.stopped)}
+        return {"losses": self.losses, "stopped": sorted(set(AXES) - self.running)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.losses, self.stopped = state["losses"], set(state["stopped"])
+        self.losses, self.running = state["losses"], set(AXES).difference(state["stopped"])
 
 
 def train_recogniser(run: Run, options: PhaseOptions, model: AGE, sets: Recognition,

@@ -53,10 +53,11 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
     rng = np.random.RandomState(options.seed)
     sets = features.load(options, settings, source, rng)
     classes = known_classes(sets, settings)  # (N,), in place of both clusterings; None: unknown
-    draw_masks(np.random.RandomState(0), sets.length,
-               (settings.mask_x, settings.mask_x_2))  # checks
+    dropped = (settings.mask_x, settings.mask_x_2)
+    draw_masks(np.random.RandomState(0), sets.length, dropped)  # refuses what leaves no frame
     run.open()
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3) or (N, f, d)
+    batches = -(-len(skeletons) // settings.batch_size)
     generator = torch.Generator().manual_seed(options.seed)
     model = SimMC(skeletons[0, 0].numel(), settings.H, settings.D, generator).to(device)
     optimizer = TFAdam(model.parameters(), settings.lr)
@@ -67,7 +68,8 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
     with Timer(options.epochs, epoch, options.quiet, device, best) as timer:
         while True:
             with timer("encode"):
-                masks = draw_batch_masks(rng, len(skeletons), sets.length, settings).to(device)
+                masks = draw_masks(rng, sets.length, dropped * batches)  # two for every batch
+                masks = torch.from_numpy(masks).to(device).unflatten(0, (batches, 2))
                 whole, *views = encode_masked(model, skeletons, masks, settings)  # (N, H) each
             with timer("evaluate"):
                 figures = score_encoder(model, sets, options.protocol)
@@ -82,7 +84,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
                     ]
                     row |= cluster_quality.figures(labels, whole, sets.train.labels,
                                                    tight=bool(options.save_flag))
-                if min(y.max() for y in labels) < 0 or row["outliers"] == len(skeletons):
+                if row["outliers"] == len(skeletons):
                     reason = f"no clusters: {row['outliers']} of {len(skeletons)} are noise"
             if reason is None:
                 with timer("learn"):
@@ -97,14 +99,6 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
     if options.save_flag:
         run.save_arrays()
     report(run, source, best.figures, figures, epoch, reason)
-
-
-def draw_batch_masks(rng: np.random.RandomState, sequences: int, f: int,
-                     settings: SimMCSettings) -> Tensor:
-    """Two masks for every batch, remembered by the batch's number. Returns (batches, 2, f) bool."""
-    batches = -(-sequences // settings.batch_size)
-    dropped = (settings.mask_x, settings.mask_x_2)
-    return torch.from_numpy(np.stack([draw_masks(rng, f, dropped) for _ in range(batches)]))
 
 
 @one_thread()

@@ -18,6 +18,7 @@ from engine.options import SMSGEOptions, parse_training
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "SM-SGE", SMSGEOptions))
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,13 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     order = training_order(sets.train.labels, size, rng, balance, shuffle=not released)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     batches = recognition_training.split_batches(order, size, released, "sequences", device)
-    model, generator = new_model(options)
-    model.to(device)
+    generator = torch.Generator().manual_seed(options.seed)
+    names = ("scales", "n_hood", "global_att", "fusion_lambda", "struct_only", "embedding_only",
+             "same_scale", "loss", "pred_margin", "reverse")
+    variant = {name: getattr(settings, name) for name in names}
+    variant |= {"skeleton": options.dataset.skeleton.values(), "heads": settings.P}
+    model = SMSGE(len(options.dataset.skeleton), settings.D_h, **variant, generator=generator)
+    untrained = copy.deepcopy(model.to(device))
     phase = run.phase("encoder")
     is_given = options.encoder or not options.pre_train
     if is_given:
@@ -70,19 +76,7 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     figures = {}
     if options.task == "recognition":
         figures = train_recogniser(run, options, model, sets, order, generator)
-    untrained, _ = new_model(options)
-    pretraining.report(run, model, epoch, figures, untrained.to(device))
-
-
-def new_model(options: SMSGEOptions) -> tuple[SMSGE, torch.Generator]:
-    """The encoder with its initial weights, and the generator that has drawn them."""
-    settings, generator = options.settings, torch.Generator().manual_seed(options.seed)
-    names = ("scales", "n_hood", "global_att", "fusion_lambda", "struct_only", "embedding_only",
-             "same_scale", "loss", "pred_margin", "reverse")
-    variant = {name: getattr(settings, name) for name in names}
-    variant |= {"skeleton": options.dataset.skeleton.values(), "heads": settings.P}
-    joints = len(options.dataset.skeleton)
-    return SMSGE(joints, settings.D_h, **variant, generator=generator), generator
+    pretraining.report(run, model, epoch, figures, untrained)
 
 
 def train_encoder(run: Run, options: SMSGEOptions, model: SMSGE, skeletons: Tensor,

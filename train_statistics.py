@@ -10,8 +10,7 @@ and with clusters of the training windows, by window LDA at first, by the encode
 (models/statistics.py). With --tracklets recordings take the place of clusters; after the first
 round those that are each other's nearest are joined. Persons' labels enter no part of training.
 
-Files of a run, in <out>/statistics/<dataset>/<probe>/ (statistics-tracklets/ with --tracklets):
-best.pt, last.pt (to resume), history.csv, log.txt, results.json.
+A run's files lie in <out>/statistics/<dataset>/<probe>/ (statistics-tracklets/ with --tracklets).
 """
 
 from common.errors import run_command

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import is_zipfile
@@ -24,13 +24,10 @@ def staging_folder(target: Path, prefix: str) -> Iterator[Path]:
     try:
         target.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=prefix, dir=target))
-        try:
+        with ExitStack() as at_the_end:
+            for _ in range(2):  # Ctrl-C may come while a large folder goes
+                at_the_end.callback(shutil.rmtree, staging, ignore_errors=True)
             yield staging
-        finally:
-            try:
-                shutil.rmtree(staging, ignore_errors=True)
-            finally:  # Ctrl-C may come while a large folder goes
-                shutil.rmtree(staging, ignore_errors=True)
     except BaseException:
         for folder in new:
             with suppress(OSError):  # somebody else has put something in

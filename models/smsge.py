@@ -90,15 +90,19 @@ class SMSGE(nn.Module):
         if pred_margin < 0:
             raise InputError(f"pred_margin: expected 0 frames or more, found {pred_margin}")
         self.scales = [scale for scale in SCALES if scale in scales]  # fine to coarse
+        self.pairs = [scale + other for scale in self.scales for other in self.coarser(scale)]
         self.fusion_lambda, self.struct_only, self.reverse = fusion_lambda, struct_only, reverse
-        self.embedding_only, self.same_scale = embedding_only, same_scale
-        self.loss, self.pred_margin = loss, pred_margin
-        self.joints, self.D_h = joints, D_h
-        self.skeleton = restore(skeleton) if skeleton else get(joints)
-        self._sizes = {"joints": joints, "D_h": D_h, "heads": heads, "hidden": hidden}
-        self._sizes |= {"n_hood": n_hood, "global_att": global_att}
+        self.embedding_only, self.loss, self.pred_margin = embedding_only, loss, pred_margin
+        self.D_h, self.skeleton = D_h, restore(skeleton) if skeleton else get(joints)
+        self._arguments = {"joints": joints, "D_h": D_h, "scales": "".join(self.scales)}
+        self._arguments |= {"heads": heads, "hidden": hidden, "n_hood": n_hood, "loss": loss}
+        self._arguments |= {"global_att": global_att, "struct_only": struct_only}
+        self._arguments |= {"pred_margin": pred_margin, "reverse": reverse}
+        # Of these only what is used: earlier checkpoints have none.
+        self._arguments |= {"embedding_only": True} if embedding_only else {}
+        self._arguments |= {"same_scale": True} if same_scale else {}
         if joints not in PUBLISHED or self.skeleton != get(joints):
-            self._sizes["skeleton"] = skeleton
+            self._arguments["skeleton"] = skeleton
         graph = self.skeleton, n_hood, global_att
         biases = {scale: attention_bias(scale, *graph) for scale in self.scales}
         self.nodes_of = {scale: len(bias) for scale, bias in biases.items()}
@@ -107,11 +111,12 @@ class SMSGE(nn.Module):
             attention = GraphAttention(bias, heads, hidden)
             self.structure[scale] = Embedding(3, hidden) if embedding_only else attention
         self.relation = nn.ParameterDict(
-            {} if struct_only else {pair: torch.zeros(hidden, hidden) for pair in self.pairs})
+            {pair: torch.zeros(hidden, hidden) for pair in self.pairs if not struct_only})
         self.dynamics = PrefixLSTM([n * hidden for n in self.nodes_of.values()], D_h)
-        rebuilt = [scale + target for scale in self.scales for target in self.rebuilt(scale)]
-        self.head = nn.ModuleDict(
-            {pair: ReconstructionHead(D_h, self.nodes_of[pair[1]]) for pair in rebuilt})
+        self.head = nn.ModuleDict({
+            source + target: ReconstructionHead(D_h, self.nodes_of[target])
+            for source, target in self.pairs if source == target or not same_scale
+        })
         self.initialise(generator or torch.Generator().manual_seed(0))
 
     @torch.no_grad()
@@ -128,24 +133,11 @@ class SMSGE(nn.Module):
     @property
     def arguments(self) -> dict:
         """What the constructor needs to build this model again, for checkpoints."""
-        names = ("fusion_lambda", "struct_only", "loss", "pred_margin", "reverse")
-        options = {name: getattr(self, name) for name in names}
-        # Of the ablation only what is used: earlier checkpoints have neither.
-        options |= {name: True for name in ("embedding_only", "same_scale") if getattr(self, name)}
-        return self._sizes | {"scales": "".join(self.scales)} | options
+        return self._arguments | {"fusion_lambda": self.fusion_lambda}
 
     def coarser(self, scale: str) -> list[str]:
         """The scale itself and those coarser than it."""
         return self.scales[self.scales.index(scale):]
-
-    def rebuilt(self, scale: str) -> list[str]:
-        """The scales that are rebuilt from the states of a scale (cross-scale inference)."""
-        return [scale] if self.same_scale else self.coarser(scale)
-
-    @property
-    def pairs(self) -> list[str]:
-        """Every scale with itself and each coarser one."""
-        return [scale + other for scale in self.scales for other in self.coarser(scale)]
 
     def reads(self, scale: str) -> list[str]:
         """The scales whose structural features the nodes, and the loss, of a scale depend on."""
@@ -167,7 +159,7 @@ class SMSGE(nn.Module):
     def collaborate(self, scale: str, H: Graphs) -> Tensor:
         """Fused features of a scale, F_s = H_s + lambda sum_r A_sr H_r W_sr, (B, f, n, hidden)."""
         fused = H[scale]
-        for r in [] if self.struct_only else self.reads(scale):
+        for r in [] if self.struct_only else self.coarser(scale):
             collaborated = relation(H[scale], H[r]) @ (H[r] @ self.relation[scale + r])
             fused = fused + self.fusion_lambda * collaborated
         return fused
@@ -246,12 +238,11 @@ class SMSGE(nn.Module):
         weights = tree.passes.to(h)  # (M, N), of each node in each subset's loss
         weights = weights / (2 if self.loss == "l2" else weights.sum(dim=1, keepdim=True))
         terms: dict[str, dict[str, Tensor]] = {scale: {} for scale in self.scales}
-        for source, states in zip(self.scales, h, strict=True):
-            for target in self.rebuilt(source):
-                error = self.head[source + target](states) - skeletons[target]
-                error = error.abs() if self.loss == "l1" else error.square()
-                mean_or_sum = error.sum if self.loss == "l2" else error.mean
-                terms[source][target] = weights @ mean_or_sum(dim=(1, 2))
+        for (source, target), head in self.head.items():
+            error = head(h[self.scales.index(source)]) - skeletons[target]
+            error = error.abs() if self.loss == "l1" else error.square()
+            mean_or_sum = error.sum if self.loss == "l2" else error.mean
+            terms[source][target] = weights @ mean_or_sum(dim=(1, 2))
         return terms
 
     @classmethod

@@ -19,6 +19,7 @@ from models.simmc import mean_of_clusters
 
 BATCH = 24_576  # frames described at a time
 LARGEST = 10.0  # standard deviations; beyond them lies a lost joint, not a person
+RIDGE = 0.01  # of linear discriminants: bounds the weight of what hardly varies within a class
 SMALLEST = 1e-6  # deviation of a number that does not vary, in the unit of the skeletons
 
 
@@ -104,16 +105,15 @@ class WindowStatistics(nn.Module):
         return torch.cat(describe_windows(skeletons, self.reference)[:self.parts], dim=1)
 
 
-def discriminants(within: Tensor, between: Tensor, r: float, count: int) -> Tensor:
+def discriminants(within: Tensor, between: Tensor, count: int) -> Tensor:
     """Directions of linear discriminant analysis, (d, count), by the covariances (d, d).
 
     Directions v with B v = lambda (W + r I) v and the largest lambda, v' (W + r I) v = 1, where W
     is the covariance within classes, B that of their means, both of samples standardised by W + B.
-    r bounds the weight of what hardly varies within a class.
     """
     scale = (within + between).diagonal().sqrt().clamp(min=SMALLEST)
     within, between = (c / scale / scale[:, None] for c in (within, between))
-    noise = within + r * torch.eye(len(scale), dtype=within.dtype, device=within.device)
+    noise = within + RIDGE * torch.eye(len(scale), dtype=within.dtype, device=within.device)
     inverse = torch.linalg.inv(torch.linalg.cholesky(noise))  # inverse noise inverse' = I
     _, vectors = torch.linalg.eigh(inverse @ between @ inverse.T)  # lambda ascending
     return (inverse.T @ vectors[:, -count:].flip(1)) / scale[:, None]
@@ -123,10 +123,9 @@ class WindowLDA(nn.Module):
     """Linear discriminant analysis in which every window is a class and its frames the samples:
     what changes within a window is not the person.
     """
-    def __init__(self, joints: int, directions: int = 80, r: float = 0.01,
-                 reference: Tensor | None = None):
+    def __init__(self, joints: int, directions: int = 80, reference: Tensor | None = None):
         super().__init__()
-        d, self.r, self.reference = frame_size(joints), r, reference
+        d, self.reference = frame_size(joints), reference
         self.register_buffer("mean", torch.zeros(d))
         self.register_buffer("directions", torch.zeros(d, min(directions, d)))
 
@@ -142,7 +141,7 @@ class WindowLDA(nn.Module):
             spread = (frames - frames.mean(dim=1, keepdim=True)).flatten(0, 1)
             within += (spread.T @ spread).double()
         within /= skeletons.shape[0] * skeletons.shape[1]
-        self.directions.copy_(discriminants(within, between, self.r, self.directions.shape[1]))
+        self.directions.copy_(discriminants(within, between, self.directions.shape[1]))
         return self
 
     @torch.no_grad()
@@ -157,9 +156,9 @@ class RecordingLDA(nn.Module):
 
     Fewer directions than window LDA's 80: there are fewer recordings than windows.
     """
-    def __init__(self, joints: int, directions: int = 40, r: float = 0.01):
+    def __init__(self, joints: int, directions: int = 40):
         super().__init__()
-        self.r, self.statistics = r, WindowStatistics(joints)
+        self.statistics = WindowStatistics(joints)
         self.register_buffer("directions", torch.zeros(2 * frame_size(joints), directions))
 
     @torch.no_grad()
@@ -170,7 +169,7 @@ class RecordingLDA(nn.Module):
         spread = (windows - means).double()
         between = torch.cov(means.double().T, correction=0)
         within = spread.T @ spread / len(windows)
-        self.directions.copy_(discriminants(within, between, self.r, self.directions.shape[1]))
+        self.directions.copy_(discriminants(within, between, self.directions.shape[1]))
         return self
 
     @torch.no_grad()

@@ -63,9 +63,11 @@ def encode(features, k1: int, k2: int, rank: Tensor | None) -> csr_array:
     x, rank = features.cpu().contiguous().numpy(), rank.cpu().contiguous().numpy()
     size, k1 = rank.shape
     half = min(round(k1 / 2) + 1, k1)
-    half_lists = jaccard_loops.half_lists(rank, half)
-    most = np.full(size, k1 * (half + 1))
-    v = _sparse_rows(jaccard_loops.reciprocal_rows, (rank, *half_lists, x), most)
+    first = rank[:, :half]
+    mutual = (first[first] == np.arange(size)[:, None, None]).any(axis=2)  # (N, half): in R_half
+    members = np.take_along_axis(first, np.argsort(~mutual, axis=1, kind="stable"), axis=1)
+    inputs, most = (rank, mutual.sum(axis=1), members, x), np.full(size, k1 * (half + 1))
+    v = _sparse_rows(jaccard_loops.reciprocal_rows, inputs, most)
     if k2 == 1:
         return v
     near = rank[:, :k2]

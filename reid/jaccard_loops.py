@@ -32,25 +32,10 @@ event.register("numba:compile", NOTICE)
 
 
 @numba.njit(nogil=True, cache=True)
-def half_lists(rank, half):
-    """R_half: how many of the first `half` neighbours of a row name it among theirs, and which."""
-    count = np.zeros(len(rank), dtype=np.int64)
-    members = np.empty((len(rank), half), dtype=np.int64)
-    for row in range(len(rank)):
-        for p in range(half):
-            c = rank[row, p]
-            for q in range(half):
-                if rank[c, q] == row:
-                    members[row, count[row]] = c
-                    count[row] += 1
-                    break
-    return count, members
-
-
-@numba.njit(nogil=True, cache=True)
 def reciprocal_rows(start, stop, rank, half_count, half, features, count, column, value):
     """Rows of V before query expansion: softmax weights on the expanded reciprocal neighbours R*,
-    columns ascending, without zeros. rank: (N, k1); half_count, half: from half_lists.
+    columns ascending, without zeros. rank: (N, k1). half_count (N,), half (N, ...): of each row how
+    many members R_half has, and which.
     """
     k1 = rank.shape[1]
     reciprocal = np.full(len(rank), -1, dtype=np.int64)  # row whose R holds the column

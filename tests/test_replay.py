@@ -18,7 +18,7 @@ from engine import evaluation
 from engine.encoding import encode_set
 from engine.optimizer import TFAdam
 from engine.settings import SimMCSettings
-from models.simmc import SimMC
+from models.simmc import SimMC, draw_masks
 from reid import cluster_quality
 from reid.jaccard import cluster
 
@@ -53,7 +53,8 @@ def replay(root, seed: int, epochs: int) -> tuple[list[dict], list[dict]]:
     skeletons = torch.from_numpy(sets.train.skeletons)
     rows = []
     for _ in range(epochs):
-        masks = train_simmc.draw_batch_masks(rng, len(skeletons), 6, SETTINGS)
+        batches = -(-len(skeletons) // SETTINGS.batch_size)
+        masks = torch.from_numpy(draw_masks(rng, 6, (2, 2) * batches)).unflatten(0, (batches, 2))
         whole, first, second = train_simmc.encode_masked(model, skeletons, masks, SETTINGS)
         features = [encode_set(model, part.skeletons) for part in (sets.probe, sets.gallery)]
         row = evaluation.score(sets, *features, "released")
