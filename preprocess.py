@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common.command_line import script_parser
 from common.errors import InputError, collected, raise_collected, run_command
-from common.numbers import seed_number
+from common.numbers import positive_int, seed_number
 from data.datasets import DATASETS, Dataset, get
 from data.prepare import report_floor, warn_duplicates, warn_short, write
 from data.raw.formats import arrange, find, raw_of
@@ -34,7 +34,7 @@ def wanted_lengths(words: list[str]) -> list[int] | None:
 
 
 def preprocess(dataset: Dataset, folder: Path, lengths: list[int] | None, out: Path, seed: int,
-               joint_order: str, split: str = "recordings") -> None:
+               joint_order: str, split: str = "recordings", stride: int | None = None) -> None:
     """Read one raw data set once and write it at every length; InputError once all else is done."""
     simulated = any((place / MARKER).exists() for place in (folder, folder.parent))
     name = dataset.name
@@ -50,6 +50,7 @@ def preprocess(dataset: Dataset, folder: Path, lengths: list[int] | None, out: P
     report_floor(name, recordings)
     warn_duplicates(dataset, arrangements[0])
     settings = {"simulated": simulated, "seed": seed, "joint_order": joint_order, "split": split}
+    settings |= {"stride": stride} if stride else {}
     errors: list[InputError] = []
     for length in lengths or sorted({length for each in arrangements for length in each.lengths}):
         warn_short(dataset, arrangements[0], length)
@@ -74,6 +75,8 @@ def main() -> None:
     option("--joint_order", choices=JOINT_ORDERS, default="kinect", help="order of KGBD's joints")
     option("--split", choices=["recordings", "windows"], default="recordings",
            help="windows: at random, which measures no recognition (default: whole recordings)")
+    option("--stride", type=positive_int, metavar="N",
+           help="frames from one window to the next, of all windows (default: as published)")
     args = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s")
     datasets = list(DATASETS.values()) if args.dataset == "all" else [get(args.dataset)]
@@ -92,7 +95,8 @@ def main() -> None:
     errors: list[InputError] = []
     for dataset, folder in folders:
         with collected(errors):
-            preprocess(dataset, folder, lengths, args.out, args.seed, args.joint_order, args.split)
+            preprocess(dataset, folder, lengths, args.out, args.seed, args.joint_order, args.split,
+                       args.stride)
     raise_collected(errors)
 
 

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,17 @@ from data.layouts import AXES, Part, layouts
 from data.raw.formats import raw_of
 from data.raw.recordings import Recording
 from data.raw.splits import TRAIN, Arrangement
-from data.windows import back_to_back, cut_windows
+from data.windows import at_stride, back_to_back, cut_windows
 
 log = logging.getLogger(__name__)
 
 
-def split_windows(dataset: Dataset, arrangement: Arrangement, length: int) -> dict[str, Sequences]:
-    """Every split's windows of `length` frames, in float64. InputError for a split without any."""
+def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
+                  stride: int | None = None) -> dict[str, Sequences]:
+    """Every split's windows of `length` frames, in float64. InputError for a split without any.
+
+    stride: frames from one window of a recording to the next; None: as published.
+    """
     raw, windows = raw_of(dataset), {}
     for split in arrangement.names:
         first, last = raw.cut(split)
@@ -40,6 +45,7 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int) -> di
                 f"{len(arrangement.of(split))}; choose a smaller length or add recordings")
         numbers, persons, frames = zip(*pieces, strict=True)
         starts = raw.starts if split == TRAIN else back_to_back
+        starts = partial(at_stride, stride) if stride else starts
         cut = cut_windows(frames, persons, length, starts)
         windows[split] = replace(cut, recordings=np.array(numbers)[cut.recordings])
     return windows
@@ -101,12 +107,12 @@ def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
     """Write one data set at one length below `out`; its folder and the number of windows by split.
 
     settings: plain values that go into split.json as they are: seed, joint order, split ("windows":
-    those of all recordings are drawn; a recording's split is then that before the draw).
+    those of all recordings are drawn; a recording's split is then that before the draw), stride.
     InputError for a split without windows, a folder whose data this program did not write, and
     where writing fails; what was there before is replaced only once everything is written.
     """
     layout = layouts(dataset, length, out, arrangement.view)[raw_of(dataset).layout]
-    windows = split_windows(dataset, arrangement, length)
+    windows = split_windows(dataset, arrangement, length, settings.get("stride"))
     if settings["split"] == "windows":
         windows = draw_windows(windows, settings["seed"])
     counts = {split: len(own) for split, own in windows.items()}

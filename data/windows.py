@@ -10,14 +10,19 @@ from data.files import Sequences
 Starts = Callable[[int, int], list[np.ndarray]]
 
 
+def at_stride(stride: int, frames: int, length: int) -> list[np.ndarray]:
+    """One pass: windows from frame 0 on, `stride` frames from one to the next, the tail dropped."""
+    return [np.arange(0, frames - length + 1, stride)]
+
+
 def back_to_back(frames: int, length: int) -> list[np.ndarray]:
-    """One pass: windows end to end from frame 0, the tail dropped."""
-    return [np.arange(0, frames - length + 1, length)]
+    """One pass: windows end to end from frame 0."""
+    return at_stride(length, frames, length)
 
 
 def half_overlapping(frames: int, length: int) -> list[np.ndarray]:
     """One pass: windows with stride length // 2 from frame 0."""
-    return [np.arange(0, frames - length + 1, max(length // 2, 1))]
+    return at_stride(max(length // 2, 1), frames, length)
 
 
 def every_shift(frames: int, length: int) -> list[np.ndarray]:

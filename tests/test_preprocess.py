@@ -14,6 +14,7 @@ from raw_data import random_kgbd, read_part, read_split, run, write_casia_b, wri
 
 import data
 from data.datasets import DATASETS
+from data.files import provenance
 from data.prepare import split_windows, staged
 from data.raw.formats import RAW, arrange, find
 from data.raw.splits import TRAIN, Arrangement
@@ -109,7 +110,7 @@ def test_every_published_length(released_trees, tmp_path):
     assert all(split == splits[0] for split in splits)
 
 
-def slow_windows(recordings, labels, length, shifts, stride):
+def slow_windows(recordings, labels, length, shifts, stride, joints=20):
     """The windows and labels by loops: for shift, for recording, for window."""
     windows, window_labels = [], []
     for shift in shifts:
@@ -119,7 +120,7 @@ def slow_windows(recordings, labels, length, shifts, stride):
                 windows.append([frames[start + i] for i in range(length)])
                 window_labels.append(label)
                 start += stride
-    return np.array(windows).reshape(-1, length, 20, 3), np.array(window_labels)
+    return np.array(windows).reshape(-1, length, joints, 3), np.array(window_labels)
 
 
 @pytest.mark.parametrize("length", [2, 3, 4, 6, 7, 12])
@@ -172,6 +173,26 @@ def test_windows_drawn_at_random(released_trees, ours, tmp_path):
         assert [rows[number]["person"] for number in own.recordings] == own.labels.tolist()
         assert len({rows[number]["split"] for number in own.recordings}) == 3
     assert windows[0] == windows[1]
+
+
+@pytest.mark.parametrize(("dataset", "stride"), [("KS20", 2), ("KGBD", 9)])
+def test_a_stride_is_that_of_all_windows(released_trees, tmp_path, dataset, stride):
+    words = (6, "--raw", released_trees, "--dataset", dataset, "--stride", stride, "--out")
+    run(*words, tmp_path)
+    folder = tmp_path / dataset / "6"
+    note = read_split(folder)
+    assert note["stride"] == stride == provenance(dataset, 6, tmp_path)["stride"]
+    found = data.load(dataset, "probe", 6, tmp_path, balance=False, shuffle=False, centred=False)
+    recordings = RAW[dataset].read(find(DATASETS[dataset], released_trees), "kinect")
+    for split, part in (("train", found.train), ("gallery", found.gallery), ("probe", found.probe)):
+        own = [each for each in recordings if note["recordings"][each.name]["split"] == split]
+        ends = RAW[dataset].cut(split)
+        pieces = [piece for each in own for piece in each.sequences(*ends)]
+        expected, _ = slow_windows(pieces, [0] * len(pieces), 6, [0], stride,
+                                   part.skeletons.shape[2])
+        assert np.array_equal(part.skeletons, expected.astype(np.float32))
+    run(*words, tmp_path / "drawn", "--split", "windows")
+    assert read_split(tmp_path / "drawn" / dataset / "6")["windows"] == note["windows"]
 
 
 def test_a_floor_that_tells_persons_is_said(tmp_path, capsys, caplog):
