@@ -88,7 +88,7 @@ def train_encoder(run: Run, options: SMSGEOptions, model: SMSGE, skeletons: Tens
     graphs = model.graphs(skeletons)  # by scale, (N, f, nodes, 3)
     step = JointStep(model, settings.lr)
     fixed = draw(rng, f, settings) if settings.subsets == "fixed" else None
-    parts = {"model": model, "step": step, "rng": rng}
+    parts = {"model": model, "rng": rng, **step.optimisers}
     epoch = run.resume(parts, (*recognition_training.CHANGEABLE, *RECOGNISER))
     with Timer(settings.pre_epochs, epoch, options.quiet, skeletons.device) as timer:
         while epoch < settings.pre_epochs:

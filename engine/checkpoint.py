@@ -23,9 +23,7 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def load(path: Path, method: str | None = None) -> dict[str, Any]:
-    """Read a checkpoint that this project wrote, onto the CPU. InputError if the file is missing,
-    damaged, no checkpoint of this project, or not of the method.
-    """
+    """Read a checkpoint, onto the CPU. InputError if missing, damaged, not ours or the method's."""
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}; train first, or name another place")
     try:

@@ -61,9 +61,7 @@ def settings_of(name: str, epochs: int | None = None) -> Settings:
 
 def recognise(name: str, sets: Recognition, settings: Settings, seed: int, device: torch.device,
               quiet: bool) -> Figures:
-    """Train a classifier and score it on every test, as of reid.recognition.evaluate. InputError
-    for descriptors that are not defined for the data's joints.
-    """
+    """Train it and score every test. InputError for descriptors not defined for the joints."""
     log.info(f"{name}: training on {len(sets.train)} sequences of {len(sets.persons)} persons")
     if isinstance(settings, LSTM):
         return _train_lstm(sets, settings, seed, device, quiet)
@@ -80,8 +78,7 @@ def recognise(name: str, sets: Recognition, settings: Settings, seed: int, devic
     figures = {}
     for test_name, test in sets.tests.items():
         shares = np.zeros((len(test), len(sets.persons)))
-        # A person may have no training sequence.
-        shares[:, model.classes_] = model.predict_proba(describe(test.skeletons))
+        shares[:, model.classes_] = model.predict_proba(describe(test.skeletons))  # of the trained
         # A hundredth is spread evenly: a person without a vote is improbable, not impossible.
         row = evaluate(np.log(0.99 * shares + 0.01 / len(sets.persons)), test.labels)
         figures[test_name] = {"best": row, "last": row}

@@ -102,9 +102,7 @@ def count_operations(work: Callable[[], Any]) -> int:
 
 def log_sizes(options: TrainingOptions, encoder: nn.Module, sizes: Mapping[str, int],
               sequences: np.ndarray) -> None:
-    """Log the sizes of the sets and the encoder; with --model_size also the operations for one of
-    the sequences (N, f, J, 3) or (N, f, d).
-    """
+    """Log the sizes; with --model_size also FLOPs for one of the sequences (N, f, J, 3 or d)."""
     words = "  ".join(f"{name} {size}" for name, size in sizes.items())
     words += f" sequences  {count_parameters(encoder):,} parameters"
     if options.model_size:
@@ -121,10 +119,8 @@ def is_centred(options: Any) -> bool:
 def load_model(path: Path, skeleton: Skeleton, length: int, device: torch.device,
                source: Any = None,
                content: dict[str, Any] | None = None) -> tuple[nn.Module, dict[str, Any]]:
-    """The model of a checkpoint and the checkpoint's content, which may have been read already.
-
-    source: the engine.features.Source that the model reads, if not skeletons. Raises InputError for
-    a damaged file, another source, skeleton or number of frames.
+    """A checkpoint's model and its content (if that is not read already), on features of a source
+    (features.Source) or skeletons. InputError for others than it was trained on, or a damaged file.
     """
     content = content or checkpoint.load(path)
     name = content["method"].rpartition(" + ")[2]  # "AGE + SimMC" is a SimMC
@@ -151,7 +147,7 @@ def load_model(path: Path, skeleton: Skeleton, length: int, device: torch.device
 
 
 def _check_source(path: Path, content: Mapping[str, Any], source: Any) -> None:
-    """Raises InputError unless a checkpoint was trained on frame features of this source."""
+    """InputError unless a checkpoint was trained on frame features of this source."""
     trained = content.get("source")
     if trained is None or source is None:
         words = "skeletons" if trained is None else f"frame features of {trained}"

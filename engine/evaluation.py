@@ -82,10 +82,8 @@ def tested_batches(labels: np.ndarray, batch_size: int, rows: int) -> np.ndarray
 
 
 def score(sets: Retrieval, probe_features, gallery_features, protocol: str) -> dict[str, Any]:
-    """Retrieval figures of features (N, d) of a data set's probe and gallery.
-
-    Where the recordings are known, also recording_top1 ... recording_mAP: of whole recordings, each
-    with the mean feature of its windows. Not in the released protocol, which cuts recordings short.
+    """Retrieval figures of features (N, d); where recordings are known (and not cut, as released)
+    also recording_top1 ... recording_mAP, of whole ones with the mean feature of their windows.
     """
     same, full = sets.same_set, protocol == "full"
     probe, gallery = (probe_features, sets.probe.labels), (gallery_features, sets.gallery.labels)
@@ -137,9 +135,8 @@ def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any
         knows = "tracklets"
         training.append(known_classes(sets, KnownClasses(tracklets=True)))
     fitted = FITTED[name](len(sets.skeleton)).fit(*map(torch.from_numpy, training))
-    return {
-        **score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol), "knows": knows
-    }
+    figures = score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol)
+    return figures | {"knows": knows}
 
 
 def baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:

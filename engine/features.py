@@ -1,6 +1,5 @@
-"""Feature files, and frame features of another model in place of coordinates (--source): of a
-trained encoder (AGE, SM-SGE, a checkpoint FILE.pt), or of FILE.train.npz, FILE.probe.npz and
-FILE.gallery.npz, feature files of any model in the order of the data files.
+"""Feature files, and frame features in place of coordinates (--source): of a trained encoder (AGE,
+SM-SGE, FILE.pt), or FILE.train.npz, FILE.probe.npz, FILE.gallery.npz in the data files' order.
 """
 
 import hashlib
@@ -178,9 +177,7 @@ def _source_of_files(path: Path, options: TrainingOptions) -> Source:
 def load(options: TrainingOptions, settings: Any, source: Source | None = None,
          rng: np.random.RandomState | None = None) -> Retrieval:
     """The data set of a command line, with frame features (N, f, d) for skeletons if from a source.
-
-    rng: the stream from which the order of the training set is drawn, the same for skeletons and
-    features; without one there is no training set.
+    rng: draws the order of the training set; without one there is none.
     """
     size, centred = settings.batch_size, source.centred if source else is_centred(settings)
     sets = evaluation.load_in_order(options, centred, train=rng is not None)

@@ -8,8 +8,6 @@ the structural features, one backward pass down to them gives every other gradie
 loss asks of them; and one optimiser does for the rest what four would.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -59,10 +57,3 @@ class JointStep:
             gradients[scale] = torch.autograd.grad(features, self.structure[scale], asked,
                                                    retain_graph=True)
         return {scale: loss.detach() for scale, loss in losses.items()}, gradients
-
-    def state_dict(self) -> dict:
-        return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
-
-    def load_state_dict(self, state: Mapping[str, dict]) -> None:
-        for name, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(state[name])

@@ -30,9 +30,7 @@ class TFAdam(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self) -> None:
-        """One update of every parameter that has a gradient; at every step these must be the same
-        (ValueError), as a group has one step count.
-        """
+        """One update. ValueError if other parameters have a gradient than at the step before."""
         for group in self.param_groups:
             parameters = group["params"]
             if group["steps"] and any((p.grad is None) == (p in self.state) for p in parameters):
@@ -47,9 +45,7 @@ class TFAdam(torch.optim.Adam):
 
 
 def train_batch(model: nn.Module, optimizer: TFAdam, inputs: Tensor, labels: Tensor) -> Tensor:
-    """One step on the mean cross entropy of a network's scores, on B inputs and classes (B,).
-    Returns the loss before the step, detached.
-    """
+    """One step on the mean cross entropy of B inputs with classes (B,); returns the loss before."""
     loss = cross_entropy(model(inputs), labels)
     optimizer.zero_grad()
     loss.backward()

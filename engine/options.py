@@ -150,9 +150,8 @@ Options = TypeVar("Options", bound=TrainingOptions)
 
 
 def parse_training(doc: str, method: str, declared: type[Options]) -> Options:
-    """The options of a training script: those declared, and the settings of its method, of which
-    --help shows the published ones of the data set that is named. InputError for options that do
-    not go together, or that the data set does not have.
+    """The options of a training script, with its method's settings (in --help those published for
+    the --dataset). InputError for options that do not go together, or not with the data set.
     """
     early = script_parser("", add_help=False, allow_abbrev=False)  # decides what is published
     early.add_argument("--dataset", type=datasets.get)

@@ -27,10 +27,7 @@ SAVE_SECONDS = 30  # between two states of the encoders, 70 MB each
 
 def run_phases(method: str, options: PhaseOptions, variant: str, phase: str,
                train: Callable[[Run, PhaseOptions, torch.device], None]) -> None:
-    """Train, or score the saved best models; then write features if wanted.
-
-    variant: names the folder. phase: the recogniser's.
-    """
+    """Train or evaluate; write features. variant: names the folder. phase: the recogniser's."""
     view = "" if options.view is None else f"view_{options.view}_"
     transfer = "_transfer" if options.encoder else ""
     task = "_retrieval" if options.task == "retrieval" else ""
@@ -66,8 +63,8 @@ def describe(options: PhaseOptions, model: nn.Module, order: np.ndarray,
 
 
 def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int:
-    """Put the weights of the phase `run`, or of an `other` checkpoint of any data, into a model.
-    Returns their epoch. InputError if there are none, or they are not the run's or the model's.
+    """Put the weights of the phase `run`, or of an `other` checkpoint, into a model. Returns their
+    epoch. InputError if there are none, or they are not the run's or the model's.
     """
     path = other or run.path("best.pt")
     content = checkpoint.load(path, run.method)
@@ -100,9 +97,7 @@ def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) 
 
 def score_retrieval(run: Run, model: nn.Module, epoch: int,
                     untrained: nn.Module | None) -> dict[str, Any]:
-    """Retrieval figures of the encoders of an epoch as JSON content; printed as a table, beside
-    those of untrained ones and descriptors if wanted. Data without a gallery give {}.
-    """
+    """Print retrieval figures, beside untrained ones if any; JSON content, {} without gallery."""
     options, row, protocol = run.options, run.options.dataset, run.options.protocol
     if options.view is not None:
         return {}
@@ -130,10 +125,7 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int,
 
 def report(run: Run, model: nn.Module, epoch: int, figures: dict[str, Any],
            untrained: nn.Module | None = None, content: dict[str, Any] | None = None) -> None:
-    """Print and write the figures of a run: of encoders up to an epoch, and their recogniser.
-
-    figures: of recognition, by test, or none. content: what else the results say.
-    """
+    """Print and write retrieval figures, and those of recognition by test. content: what else."""
     encoder, probe = run.options.encoder, run.options.probe
     content = (content or {}) | ({"encoder": str(encoder)} if encoder else {})
     if figures:

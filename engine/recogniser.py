@@ -66,8 +66,8 @@ def rows_of_tests(model: nn.Module, tests: Mapping[str, Sequences], settings: An
 
 def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: str,
                 content: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
-    """Figures of a saved recogniser on each test set, with its epoch and step. InputError for a
-    damaged file, a model of other data, or test persons that it was not trained on.
+    """Figures of a saved recogniser by test, with its epoch and step. InputError for a damaged
+    file, a model of other data, or test persons that it was not trained on.
     """
     model, content = load_model(path, sets.skeleton, sets.length, device, content=content)
     if "recogniser" not in content:

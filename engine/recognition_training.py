@@ -40,8 +40,8 @@ class Rules:
 class BestNetworks:
     """The test sets, and the best network of each: weights, figures with epoch and step.
 
-    patience: epochs that end training if in them no test had a Rank-1 as high as the highest
-    before, or a loss as low as the lowest; None: never.
+    patience: epochs that end training if none has, on any test, a Rank-1 as high as the highest
+    before or a loss as low as the lowest; None: never.
     """
     def __init__(self, sets: Mapping[str, Rows], rules: Rules, patience: int | None):
         self.sets, self.rules = sets, rules
@@ -93,12 +93,11 @@ class BestNetworks:
 def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray, training: Rows,
           order: np.ndarray, test_sets: Mapping[str, Rows],
           rules: Rules) -> dict[str, dict[str, dict[str, Any]]]:
-    """Train the network by TensorFlow's Adam on the mean cross entropy of its scores; keep the best
-    one of every test, and the last.
+    """Train the network on the cross entropy of its scores; keep the best of every test, and the
+    last. Returns for each test the figures "best" and "last". InputError if there is no batch.
 
     run: the phase. encoder: saved with the network. persons: the data files' label of each class.
-    order: row numbers of `training`, as every epoch takes its batches. Returns for each test the
-    figures "best" and "last" with epoch and step. Raises InputError if there is no batch.
+    order: row numbers of `training`, as every epoch takes its batches.
     """
     device, settings = training.rows.device, run.settings
     whole, epochs = run.options.protocol == "released", settings.recognition_epochs

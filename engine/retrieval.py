@@ -20,14 +20,12 @@ from engine.settings import KnownClasses
 
 
 def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., None]) -> None:
-    """Train, or score the saved best model; then write its features if wanted. A probe's name with
-    a dot (CASIA_B) becomes a prefix of the file names, as published.
-    """
+    """Train, or score the saved best model; then write its features if wanted."""
     source = features.find_source(options.source, options, pick_device(options.device))
     known = isinstance(options.settings, KnownClasses)
     named = options.settings.folder(method) if known else method
     data, probe = options.dataset.name, options.probe
-    if source is None:
+    if source is None:  # names with a dot (CASIA_B) are a prefix of file names, as published
         below, prefix = ("", f"{probe}_") if "." in probe else (probe, "")
         folder = options.out / ("" if named == method else named) / data / below
         run = Run(method, options, folder, prefix)

@@ -65,9 +65,7 @@ class Run:
                 f"seed {o.seed}, {o.protocol} protocol{knows}")
 
     def open(self) -> None:
-        """Begin to write. Raises InputError if another process is at work in the folder, or there
-        is nothing to --resume.
-        """
+        """Begin to write. InputError if another process writes there, or --resume finds nothing."""
         if self.options.resume and not any(self.folder.rglob(f"{self.prefix}last.pt")):
             raise InputError(f"no checkpoint at {self.path('last.pt')}: leave out --resume")
         self.lock = hold(self.path("run.lock"))
@@ -103,9 +101,7 @@ class Run:
         return run
 
     def phase(self, name: str) -> "Run":
-        """A phase of this run, with files and a history of its own in a subfolder. Its checkpoints
-        name the task instead of the probe, which does not enter it.
-        """
+        """A phase in a subfolder. Its checkpoints name the task and not the probe: it has none."""
         phase = copy.copy(self)
         phase.folder, phase.history = self.folder / name, []
         identity = {key: value for key, value in self.identity.items() if key != "probe"}
@@ -135,8 +131,7 @@ class Run:
 
     def resume(self, parts: Mapping[str, Any], changeable: Collection[str] = ("patience",)) -> int:
         """The epoch to begin with: 0, or with --resume that of last.pt, whose state `parts` get.
-
-        Raises InputError if there is none, or of other settings than the changeable ones.
+        InputError if there is none, or of other settings than the changeable ones.
         """
         self.parts = parts
         if not self.options.resume:
@@ -170,11 +165,10 @@ class Run:
         if files:
             log.info(f"{self.folder}: the files of an earlier run are named *.earlier from now on")
 
-    def end_epoch(self, epoch: int, figures: Mapping[str, Any], losses: Mapping[str, float],
-                  line: str, seconds: Mapping[str,
-                                              float], clusters: Sequence[np.ndarray] = ()) -> None:
-        """Log an epoch, its figures as `line`, and add it to history.csv. InputError if a loss is
-        not finite: what is saved is then the state before. clusters: labels (N,), -1 for noise.
+    def end_epoch(self, epoch: int, figures: Mapping, losses: Mapping[str, float], line: str,
+                  seconds: Mapping[str, float], clusters: Sequence[np.ndarray] = ()) -> None:
+        """Log an epoch, its figures as `line`, and add it to history.csv. InputError for a loss
+        that is not finite. clusters: labels (N,), -1 for noise.
         """
         total = {"total": losses["total"]} if "total" in losses else losses
         shown = "  ".join(filter(None, [line, *(f"{n} {x:.4g}" for n, x in total.items())]))
@@ -197,11 +191,8 @@ class Run:
 
             self.writer = SummaryWriter(self.path("tensorboard"), purge_step=epoch)
         optimizers = {name: getattr(part, "optimizer", part) for name, part in self.parts.items()}
-        rates = {
-            n: part.param_groups[0]["lr"] for n, part in optimizers.items()
-            if hasattr(part, "param_groups")
-        }
-        scalars["rates"] = rates or {"lr": self.settings.lr}
+        optimizers = {n: part for n, part in optimizers.items() if hasattr(part, "param_groups")}
+        scalars["rates"] = {n: part.param_groups[0]["lr"] for n, part in optimizers.items()}
         for group, values in scalars.items():
             for name, value in values.items():
                 self.writer.add_scalar(f"{group}/{name}", value, epoch)

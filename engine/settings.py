@@ -197,10 +197,7 @@ RELEASED: Table = {
 
 def choose(method: str, protocol: str, dataset: str | None, probe: str | None,
            options: Mapping[str, Any]) -> Any:
-    """The settings of one run of a method: an instance of its class in SETTINGS.
-
-    options: values of the command line by name; names that are no settings are ignored.
-    """
+    """The settings of a run. options: of the command line by name; names of others are ignored."""
     values: dict[str, Any] = {}
     for table in (PUBLISHED, RELEASED) if protocol == "released" else (PUBLISHED,):
         for key in ((method,), (method, dataset), (method, dataset, probe)):

@@ -100,7 +100,8 @@ def test_joint_step_goes_on_from_its_state():
     step(graphs, subsets)
     two = copy.deepcopy(one)
     again = JointStep(two, 1e-3)
-    again.load_state_dict(copy.deepcopy(step.state_dict()))
+    for scale, optimiser in again.optimisers.items():
+        optimiser.load_state_dict(copy.deepcopy(step.optimisers[scale].state_dict()))
     step(graphs, subsets), again(graphs, subsets)
     for ours, theirs in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(ours, theirs)
