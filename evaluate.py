@@ -30,8 +30,7 @@ from common.log import start_log
 from data import datasets
 from data.files import provenance
 from data.loader import LOST, warn_of_lost
-from engine import checkpoint, classifiers, evaluation, features, recogniser, results
-from engine import recognition_training as training
+from engine import checkpoint, classifiers, evaluation, features, recognition, results
 from engine.encoding import is_centred, load_model
 from engine.evaluation import FITTED
 from engine.settings import SimMCSettings, settings_of
@@ -61,7 +60,7 @@ def main() -> None:
         origin = {"data": provenance(*where)}
         corner = options.dataset.name + " simulated" * origin["data"]["simulated"]
     if "tests" in figures:
-        print(training.table(figures["tests"], name, corner))
+        print(recognition.table(figures["tests"], name, corner))
     else:
         print(results.retrieval_table([(name, figures)], corner))
     if options.export:
@@ -98,14 +97,14 @@ def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Score
     options = replace(options, view=saved["view"], length=length)
     device = pick_device(options.device)
     if "model" in saved:
-        sets = recogniser.load(options, is_centred(settings_of(saved)))
-        test = recogniser.pick_test(options.probe, sets.tests, part["test"])
+        sets = recognition.load(options, is_centred(settings_of(saved)))
+        test = recognition.pick_test(options.probe, sets.tests, part["test"])
         if part["persons"] is None:
             convert.name_persons(saved, path, sets.persons)
-        figures = recogniser.score_saved(path, sets, device, options.protocol, saved)
+        figures = recognition.score_saved(path, sets, device, options.protocol, saved)
     else:  # AGE's published recogniser without its encoders
         figures = convert.score_rows(saved, path, options.protocol, device)
-        test = recogniser.pick_test(options.probe, figures, part["test"])
+        test = recognition.pick_test(options.probe, figures, part["test"])
     return replace(options, probe=test), saved["method"], {**figures[test], "tests": figures}
 
 
@@ -114,12 +113,12 @@ def train_classifier(options: EvaluationOptions, saved: dict[str, Any]) -> Score
     row, name = options.dataset, options.recognise
     default = row.default_length if options.view is None else row.view_length
     options = replace(options, length=options.length or default)
-    sets = recogniser.load(options)
-    options = replace(options, probe=recogniser.pick_test(options.probe, sets.tests))
+    sets = recognition.load(options)
+    options = replace(options, probe=recognition.pick_test(options.probe, sets.tests))
     settings = classifiers.settings_of(name, options.epochs)
     device = pick_device(options.device)
     figures = classifiers.recognise(name, sets, settings, options.seed, device, options.quiet)
-    summary = training.summary(figures, options.probe)
+    summary = recognition.summary(figures, options.probe)
     return options, name, {**summary, "settings": vars(settings)}
 
 

@@ -30,11 +30,10 @@ from torch import Tensor
 from common.errors import InputError
 from data import Recognition
 from data.sampling import training_order
-from engine import evaluation, pretraining, recognition_training
+from engine import evaluation, pretraining, recognition
 from engine.encoding import encode_rows
 from engine.epochs import Timer
 from engine.optimizer import TFAdam
-from engine.recogniser import Recogniser, Rows, rows_of_tests
 from engine.run import Run
 from engine.settings import AGESettings
 from models.age import AGE, AXES, CLIP, mean_alignment, near_target, stops
@@ -63,7 +62,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     size, released, N = settings.batch_size, options.protocol == "released", len(skeletons)
     first = order[order < N - -(-N // 3)] if settings.two_thirds else order  # of the files
-    batches = recognition_training.split_batches(first, size, released, "sequences", device)
+    batches = recognition.split_batches(first, size, released, "sequences", device)
     generator = torch.Generator().manual_seed(options.seed)
     model = AGE(len(options.dataset.skeleton), settings.hidden, settings.decoder_input,
                 settings.target, released, settings.attention, generator).to(device)
@@ -94,7 +93,7 @@ def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tenso
     validation = Validation()
     parts = {"model": model, "validation": validation}
     parts |= {f"optimizer_{axis}": optimizer for axis, optimizer in optimizers.items()}
-    epoch = run.resume(parts, (*recognition_training.CHANGEABLE, "manner", "feature"))
+    epoch = run.resume(parts, (*recognition.CHANGEABLE, "manner", "feature"))
     with Timer(settings.pre_epochs, epoch, options.quiet, skeletons.device) as timer:
         while epoch < settings.pre_epochs and validation.running:
             steps = defaultdict(list)
@@ -164,14 +163,13 @@ def train_recogniser(run: Run, options: PhaseOptions, model: AGE, sets: Recognit
         order = evaluation.padded_batches(sets.train.labels, settings.batch_size)
     numbers = rng.permutation((order[:, None] * R + np.arange(R)).ravel())  # rows, permuted once
     labels = torch.from_numpy(sets.train.labels).to(rows.device).repeat_interleave(R)
-    training = Rows(rows.flatten(0, 1)[:, None], labels)  # (N R, 1, d)
-    tests = rows_of_tests(model, sets.tests, settings, protocol)
-    persons = sets.persons
-    recogniser = Recogniser(rows.shape[2], len(persons), settings.hidden, "mean", generator)
-    rules = recognition_training.Rules(settings.lr, test_every=TEST_EVERY, ties=True)
+    training = recognition.Rows(rows.flatten(0, 1)[:, None], labels)  # (N R, 1, d)
+    tests = recognition.rows_of_tests(model, sets.tests, settings, protocol)
+    width, persons = rows.shape[2], sets.persons
+    recogniser = recognition.Recogniser(width, len(persons), settings.hidden, "mean", generator)
+    rules = recognition.Rules(settings.lr, test_every=TEST_EVERY, ties=True)
     phase = run.phase(recogniser_name(settings))
-    return recognition_training.train(phase, model, recogniser, persons, training, numbers, tests,
-                                      rules)
+    return recognition.train(phase, model, recogniser, persons, training, numbers, tests, rules)
 
 
 def recogniser_name(settings: AGESettings) -> str:

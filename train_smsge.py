@@ -27,11 +27,10 @@ from torch import Tensor
 
 from data import Recognition
 from data.sampling import draw_subsets, training_order
-from engine import pretraining, recognition_training
+from engine import pretraining, recognition
 from engine.encoding import encode_rows
 from engine.epochs import Timer
 from engine.joint_step import JointStep
-from engine.recogniser import Recogniser, Rows, rows_of_tests
 from engine.run import Run, mean_losses
 from engine.settings import SMSGESettings
 from models.smsge import SMSGE
@@ -57,7 +56,7 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     # Permuted once; as released (docs/5-fidelity.md, kgbd-resampled) not.
     order = training_order(sets.train.labels, size, rng, balance, shuffle=not released)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
-    batches = recognition_training.split_batches(order, size, released, "sequences", device)
+    batches = recognition.split_batches(order, size, released, "sequences", device)
     generator = torch.Generator().manual_seed(options.seed)
     names = ("scales", "n_hood", "global_att", "fusion_lambda", "struct_only", "embedding_only",
              "same_scale", "loss", "pred_margin", "reverse")
@@ -89,7 +88,7 @@ def train_encoder(run: Run, options: SMSGEOptions, model: SMSGE, skeletons: Tens
     step = JointStep(model, settings.lr)
     fixed = draw(rng, f, settings) if settings.subsets == "fixed" else None
     parts = {"model": model, "rng": rng, **step.optimisers}
-    epoch = run.resume(parts, (*recognition_training.CHANGEABLE, *RECOGNISER))
+    epoch = run.resume(parts, (*recognition.CHANGEABLE, *RECOGNISER))
     with Timer(settings.pre_epochs, epoch, options.quiet, skeletons.device) as timer:
         while epoch < settings.pre_epochs:
             steps = []
@@ -117,15 +116,14 @@ def train_recogniser(run: Run, options: SMSGEOptions, model: SMSGE, sets: Recogn
     """Train the recognition network on the states of `order`. Returns best and last by test."""
     settings = options.settings
     rows = encode_rows(model, sets.train.skeletons, settings)  # (N, prefixes, 4 D_h), once
-    tests = rows_of_tests(model, sets.tests, settings, options.protocol)
+    tests = recognition.rows_of_tests(model, sets.tests, settings, options.protocol)
     width, combine = rows.shape[2], "last" if settings.last_pre else "sum"
-    recogniser = Recogniser(width, len(sets.persons), width, combine, generator)
-    training = Rows(rows, torch.from_numpy(sets.train.labels).to(rows.device))
-    rules = recognition_training.Rules(settings.recognition_lr, best_from=settings.best_from,
-                                       save=bool(options.save_flag))
+    recogniser = recognition.Recogniser(width, len(sets.persons), width, combine, generator)
+    training = recognition.Rows(rows, torch.from_numpy(sets.train.labels).to(rows.device))
+    rules = recognition.Rules(settings.recognition_lr, best_from=settings.best_from,
+                              save=bool(options.save_flag))
     phase = run.phase(f"recogniser_{options.probe}")
-    return recognition_training.train(phase, model, recogniser, sets.persons, training, order,
-                                      tests, rules)
+    return recognition.train(phase, model, recogniser, sets.persons, training, order, tests, rules)
 
 
 if __name__ == "__main__":

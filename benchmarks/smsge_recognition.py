@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.harness import Options, Report, alternate, compare, timed
 from engine.optimizer import TFAdam, train_batch
-from engine.recogniser import Recogniser
+from engine.recognition import Recogniser
 from engine.settings import choose
 from models.smsge import SMSGE
 from tests.reference.smsge import states as plain_states

@@ -15,10 +15,9 @@ from torch import nn
 from common.errors import InputError
 from common.log import log
 from data import Recognition, Retrieval, Sequences
-from engine import checkpoint, evaluation, features, recogniser, results
+from engine import checkpoint, evaluation, features, recognition, results
 from engine.encoding import is_centred, load_model, log_sizes
 from engine.options import PhaseOptions
-from engine.recognition_training import summary, table
 from engine.run import Run, execute
 from engine.settings import settings_of
 
@@ -42,7 +41,7 @@ def load(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
         sets = evaluation.load_in_order(options, is_centred(settings))
         evaluation.cut(replace(sets, train=None), settings.batch_size, options.protocol)
         return sets
-    sets = recogniser.load(options, is_centred(settings))
+    sets = recognition.load(options, is_centred(settings))
     if options.protocol == "released":
         for test in sets.tests.values():
             evaluation.released_test(settings, test.labels, options.length)
@@ -90,7 +89,7 @@ def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) 
         sets = load(run.options, run.settings)
         for name, test in tests_of(options.probe, sets).items():
             best, own = folder.path(f"best_{name}.pt"), replace(sets, tests={name: test})
-            figures |= recogniser.score_saved(best, own, device, options.protocol)
+            figures |= recognition.score_saved(best, own, device, options.protocol)
     model, saved = load_model(path, row.skeleton, options.length, device)
     report(run, model, saved["epoch"], figures)
 
@@ -129,8 +128,8 @@ def report(run: Run, model: nn.Module, epoch: int, figures: dict[str, Any],
     encoder, probe = run.options.encoder, run.options.probe
     content = (content or {}) | ({"encoder": str(encoder)} if encoder else {})
     if figures:
-        content |= summary(figures, probe if probe in figures else next(iter(figures)))
-        print(f"{run.title}\n" + table(figures, run.method))
+        content |= recognition.summary(figures, probe if probe in figures else next(iter(figures)))
+        print(f"{run.title}\n" + recognition.table(figures, run.method))
     retrieval = score_retrieval(run, model, epoch, untrained)
     run.write_results(content | ({"retrieval": retrieval} if figures else retrieval))
 

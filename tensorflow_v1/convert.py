@@ -24,7 +24,7 @@ from data import datasets
 from engine import checkpoint, settings
 from engine.encoding import METHODS
 from engine.options import PublishedOptions, refuse_options
-from engine.recogniser import Recogniser
+from engine.recognition import Recogniser
 from models.age import AXES
 from models.recognition import RecognitionNetwork
 from reid.recognition import evaluate

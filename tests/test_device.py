@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from data.sampling import draw_subsets
 from engine.joint_step import JointStep
 from engine.optimizer import train_batch
-from engine.recogniser import Recogniser
+from engine.recognition import Recogniser
 from models.age import AGE
 from models.smsge import SMSGE
 

@@ -9,11 +9,10 @@ from torch.nn.functional import cross_entropy
 
 from common.errors import InputError
 from data import datasets
-from engine import recognition_training
+from engine import recognition
 from engine.optimizer import TFAdam
 from engine.options import TrainingOptions
-from engine.recogniser import Recogniser, Rows
-from engine.recognition_training import BestNetworks, Rules, train
+from engine.recognition import BestNetworks, Recogniser, Rows, Rules, train
 from engine.run import Run
 from engine.settings import AGESettings
 
@@ -153,7 +152,7 @@ def test_early_stop_of_a_released_run(golden, monkeypatch):
     """
     with np.load(golden("smsge_curve.npz")) as file:
         correct, losses = file["correct"].tolist(), iter(file["loss"])  # of 192 sequences
-    monkeypatch.setattr(recognition_training, "cross_entropy", lambda *_: next(losses))
+    monkeypatch.setattr(recognition, "cross_entropy", lambda *_: next(losses))
     assert scripted(correct, [1.0] * 238, N=192, patience=30) == (238, 206)
 
 
