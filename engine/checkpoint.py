@@ -73,9 +73,8 @@ def state_of(part: Any) -> Any:
     """Tensors and plain values of a model, an optimiser or a RandomState, for `restore`."""
     if not isinstance(part, np.random.RandomState):
         return part.state_dict()
-    _, keys, position, has_gauss, gauss = part.get_state()
-    keys = torch.from_numpy(keys.astype(np.int64))
-    return {"keys": keys, "position": position, "gauss": [has_gauss, gauss]}
+    _, keys, position, *gauss = part.get_state()
+    return {"keys": torch.from_numpy(keys.astype(np.int64)), "position": position, "gauss": gauss}
 
 
 def restore(part: Any, state: Any) -> None:

@@ -245,7 +245,7 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
 def _resume(run: Run, encoder: nn.Module, parts: Mapping[str, Any]) -> int:
     """The epoch to begin with; 0 if the work that is saved is on features of another encoder."""
     run.identity["encoder_digest"] = checkpoint.weights_digest(encoder)
-    path = run.path("last.pt")
+    run.parts, path = parts, run.path("last.pt")
     if run.options.resume and path.is_file():
         if checkpoint.load(path).get("encoder_digest") == run.identity["encoder_digest"]:
             return run.resume(parts, CHANGEABLE)
