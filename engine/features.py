@@ -51,18 +51,12 @@ def encode(model: nn.Module, sequences: Sequences) -> Features:
     return Features(whole.cpu().numpy(), sequences.labels, frames.cpu().numpy())
 
 
-def write(path: Path, features: Features) -> None:
-    """Write one feature file, whole or not at all. Raises InputError if it cannot be."""
-    arrays = {name: array for name, array in vars(features).items() if array is not None}
-    arrays = {name: array.astype(TYPES[name]) for name, array in arrays.items()}
-    write_whole(path, lambda file: np.savez(file, **arrays))
-
-
 def write_features(path: Path, model: nn.Module, sets: Mapping[str, Sequences]) -> None:
-    """Write the sequence and frame features of some sets, a file each."""
+    """Write the features of some sets, a file each, whole or not at all (InputError)."""
     for part, sequences in sets.items():
-        write(part_path(path, part), encode(model, sequences))
-        log.info(f"wrote {part_path(path, part)}")
+        file = part_path(path, part)
+        write_whole(file, partial(np.savez, **vars(encode(model, sequences))))
+        log.info(f"wrote {file}")
 
 
 def read(path: Path) -> Features:

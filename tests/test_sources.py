@@ -113,7 +113,7 @@ def test_the_same_rows_are_resampled(encoder, train, tmp_path, monkeypatch):
         labels = getattr(stored, part).labels
         frames = np.zeros((len(labels), 6, 2), dtype=np.float32)
         frames[..., 0], frames[..., 1] = labels[:, None], np.arange(len(labels))[:, None]
-        features.write(tmp_path / f"n.{part}.npz", features.Features(frames[:, 0], labels, frames))
+        np.savez(tmp_path / f"n.{part}.npz", features=frames[:, 0], labels=labels, frames=frames)
     seen = []
     load = features.load
     monkeypatch.setattr(features, "load", lambda *args: seen.append(load(*args)) or seen[-1])
