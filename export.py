@@ -8,7 +8,7 @@ file is left in its place if the features of random windows are those of PyTorch
 what it was made of. It needs `pip install onnx onnxruntime`.
 """
 
-from common.errors import run_command
+from common.errors import InputError, run_command
 from engine.options import parse_export
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
 from common.files import write_whole
 from engine.encoding import method_of
 from skeleton_reid import Encoder, load

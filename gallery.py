@@ -14,7 +14,7 @@ that: for recordings that are not enrolled, the distance to their own person is 
 nearest other person an impostor's.
 """
 
-from common.errors import run_command
+from common.errors import InputError, run_command
 from engine.options import GalleryOptions, parse_gallery
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
@@ -29,7 +29,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import data
-from common.errors import InputError
 from common.files import hold, write_whole
 from reid.open_set import error_rates
 from skeleton_reid import Encoder, Gallery, load
@@ -68,9 +67,8 @@ def main() -> None:
 
 def recordings(encoder: Encoder, options: GalleryOptions,
                part: str) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Title, person and window features (N, d) of every recording that is named.
-
-    part: gallery or probe, of a data set. InputError for what holds no recordings.
+    """Title, person and window features (N, d) of every recording that is named; of a data set in
+    this part, gallery or probe. InputError for what holds no recordings.
     """
     dataset = options.dataset
     if bool(options.files) == bool(dataset):
@@ -98,10 +96,8 @@ def recordings(encoder: Encoder, options: GalleryOptions,
 
 
 def identify(people: Gallery, options: GalleryOptions) -> None:
-    """Print who each recording is; for a data set also how often that is right.
-
-    FRR is the share of the enrolled persons' recordings that are rejected, FAR that of the other
-    persons' that are misnamed.
+    """Print who each recording is; for a data set also how often that is right: the enrolled
+    persons' share that is rejected (FRR), the others' that is misnamed (FAR).
     """
     tallies = {"enrolled": Counter(), "other": Counter()}
     for title, person, windows in recordings(people.encoder, options, "probe"):

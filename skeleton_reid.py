@@ -47,8 +47,7 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
     """
     named = [name for name in datasets.DATASETS if name in str(path)]
     dataset = published.get("dataset", named[0] if len(named) == 1 else None)
-    row = None if dataset is None else datasets.get(dataset)
-    options = PublishedOptions(**published | {"dataset": row})
+    options = PublishedOptions(**published | {"dataset": dataset and datasets.get(dataset)})
     file, content = open_checkpoint(Path(path), options)
     skeleton, length = datasets.restore(content).skeleton, content["length"]
     model, _ = load_model(file, skeleton, length, pick_device(device), content=content)

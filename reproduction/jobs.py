@@ -1,7 +1,5 @@
-"""Runs of the experiments: what is done, what is missing, and how a run is made and kept.
-
-A run has a record, <name>.json in its folder: its key, seconds and machine, and once it is done the
-script's result. It counts as done if the key is the one wanted.
+"""Runs of the experiments: what is done, what is missing, and how a run is made and kept: in a
+record, <name>.json in its folder, with key, seconds, machine and, once done, the script's result.
 """
 
 import json
@@ -55,10 +53,10 @@ class Runs:
     def key(self, job: Job) -> Record:
         """What decides a run's figures: command, cap of epochs, data, and those of its encoders."""
         row, column = job.row, job.column
-        epochs, needs = self.epochs if row.trained else None, [self.key(each) for each in job.needs]
-        data = provenance(column.dataset, column.length, self.data, column.view)
-        key = {"script": row.script, "words": self._words(job), "epochs": epochs, "data": data}
-        return key | ({"needs": needs} if needs else {})
+        key = {"script": row.script, "words": self._words(job)}
+        key["epochs"] = self.epochs if row.trained else None
+        key["data"] = provenance(column.dataset, column.length, self.data, column.view)
+        return key | ({"needs": [self.key(each) for each in job.needs]} if job.needs else {})
 
     def record(self, job: Job) -> Record | None:
         """The record of a run that is done; None if it is not."""
@@ -185,9 +183,9 @@ def _call(words: list[str], quiet: bool) -> None:
         raise
     if child.returncode in (130, -signal.SIGINT):
         raise KeyboardInterrupt
-    lines = [line for line in errors.splitlines() if line.strip()]
+    lines = list(filter(str.strip, errors.splitlines()))
     if child.returncode:
-        reason = lines[-1] if lines else f"exit code {child.returncode}"
+        reason = [f"exit code {child.returncode}", *lines][-1]
         raise InputError(reason.removeprefix("error: "))
     print(*lines, sep="\n", end="\n" * bool(lines), file=sys.stderr)  # warnings
 

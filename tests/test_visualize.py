@@ -17,7 +17,7 @@ from PIL import Image
 from common.errors import InputError
 from data.skeleton import adjacency
 from reid import cluster_quality, ranking
-from tools import figures, skeletons
+from tools import figures
 from tools.report import tables
 from tools.runs import SavedRun, labels
 
@@ -134,7 +134,7 @@ def test_the_page_in_a_browser(report, tmp_path):
 
 @pytest.mark.parametrize(
     "draw",
-    [figures.training, figures.cmc, figures.tsne, skeletons.ranked_lists, skeletons.worst_probes])
+    [figures.training, figures.cmc, figures.tsne, figures.ranked_lists, figures.worst_probes])
 def test_every_title_says_that_data_are_simulated(runs, draw):
     own = changed(runs["SimMC"], data={"simulated": True})
     title = draw({"SimMC": own}).get_suptitle()
@@ -160,7 +160,7 @@ def test_ranks_are_those_of_the_results(runs, method):
 def test_ranked_lists_are_the_nearest(runs):
     """Persons, distances and colours against all distances at once."""
     encoded = runs["SimMC"].encoded
-    (place,) = skeletons.ranked_lists({"SimMC": runs["SimMC"]}).axes
+    (place,) = figures.ranked_lists({"SimMC": runs["SimMC"]}).axes
     texts = iter([(text.get_text(), text.get_color()) for text in place.texts])
     distances = torch.cdist(encoded.probe.double(), encoded.gallery.double()).numpy()
     persons = encoded.sets.gallery.labels
@@ -173,20 +173,20 @@ def test_ranked_lists_are_the_nearest(runs):
             said, color = next(texts)
             assert said.startswith(f"{'✓' if right else '✗'} person {persons[other]}\ndistance ")
             assert float(said.split()[-1]) == pytest.approx(distances[number, other], rel=0.01)
-            assert color == (skeletons.RIGHT if right else skeletons.WRONG)
+            assert color == (figures.RIGHT if right else figures.WRONG)
     assert next(texts, None) is None
 
 
 def test_worst_probes_are_those_found_last(runs):
     ranks = runs["SimMC"].encoded.ranks
-    (place,) = skeletons.worst_probes({"SimMC": runs["SimMC"]}).axes
+    (place,) = figures.worst_probes({"SimMC": runs["SimMC"]}).axes
     said = [text.get_text() for text in place.texts[::11]]
     assert [int(each.split()[-1]) for each in said] == sorted(ranks.astype(int))[:-5:-1]
 
 
 def test_walk_has_every_frame_of_a_person(runs):
     """8 windows of 6 frames, 24 bones from two sides."""
-    drawn = skeletons.walk({"SimMC": runs["SimMC"]})
+    drawn = figures.walk({"SimMC": runs["SimMC"]})
     (values,) = re.findall(r'values="([^"]*)"', drawn)
     poses = values.split(";")
     assert len(poses) == 48 and all(pose.count("M") == 48 for pose in poses)
@@ -195,13 +195,13 @@ def test_walk_has_every_frame_of_a_person(runs):
 
 @pytest.mark.parametrize("joints", [14, 20, 25])
 def test_bones(joints):
-    found = {tuple(bone) for bone in skeletons.bones(joints)}
+    found = {tuple(bone) for bone in figures.bones(joints)}
     matrix = adjacency("J", joints)
     assert len(found) == joints - 1 and all(matrix[i, j] and i < j for i, j in found)
 
 
 def test_relations_are_the_darker_the_stronger(runs):
-    figure = skeletons.relations({"SM-SGE": runs["SM-SGE"]})
+    figure = figures.relations({"SM-SGE": runs["SM-SGE"]})
     titles = [place.get_title() for place in figure.axes if place.get_title()]
     assert len(titles) == 4 + 10 and titles[:2] == [
         "structural, I from I", "collaborative, I from I"
@@ -209,7 +209,7 @@ def test_relations_are_the_darker_the_stronger(runs):
     nodes = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [2, 1]])
     weights = np.array([[6, 2, 1, 3, 0.5], [0, 1, 0, 0, 0], [4, 1, 5, 0, 2]])
     place = figure.add_subplot()
-    skeletons.draw_relation(place, nodes[:3], nodes, weights, "black")
+    figures.draw_relation(place, nodes[:3], nodes, weights, "black")
     expected = np.array([[0, 2, 1, 3, 0], [0, 0, 0, 0, 0], [4, 1, 0, 0, 2]]) / 4
     np.testing.assert_allclose(place.collections[0].get_alpha(), expected.ravel())
 

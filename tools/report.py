@@ -19,14 +19,14 @@ from common.errors import InputError
 from common.files import write_whole
 from engine.options import BASELINES
 from engine.results import RETRIEVAL, write_text
-from tools import figures, skeletons
+from tools import figures
 from tools.figures import Runs
 from tools.runs import SavedRun, labels
 
 # A file is named like its function, whose docstring says what the figure shows.
-TOGETHER = (figures.training, figures.cmc, figures.attention, skeletons.walk)
-EACH = (figures.tsne, skeletons.ranked_lists, skeletons.worst_probes, skeletons.relations)
-METHODS = {figures.attention: "AGE", skeletons.relations: "SM-SGE"}  # that alone have it
+TOGETHER = (figures.training, figures.cmc, figures.attention, figures.walk)
+EACH = (figures.tsne, figures.ranked_lists, figures.worst_probes, figures.relations)
+METHODS = {figures.attention: "AGE", figures.relations: "SM-SGE"}  # that alone have it
 RECOGNITION = {"rank1": "Rank-1", "nAUC_roc": "nAUC", "nAUC_cmc": "nAUC CMC"}
 COLUMNS = {"Retrieval": RETRIEVAL, "Recognition": RECOGNITION}
 STAGES = ("untrained", "best", "last")
@@ -63,9 +63,7 @@ def write(folders: Sequence[SavedRun], out: Path) -> Path:
 
 
 def show(draw: Callable[[Runs], Figure | str], runs: Runs, out: Path, name: str) -> str:
-    """Draw a figure, or an SVG, into a file of this name and give it as HTML; or a sentence that
-    says what the runs lack for it.
-    """
+    """A figure, or an SVG, as HTML, also in a file of this name; or what the runs lack for it."""
     try:
         drawn = draw(runs)
     except InputError as error:

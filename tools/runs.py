@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
@@ -24,8 +24,7 @@ IDENTITY = ("dataset", "probe", "length", "protocol", "seed")
 HEADER = ("method", *IDENTITY, "settings", "data")
 
 
-@dataclass(frozen=True)
-class Encoded:
+class Encoded(NamedTuple):
     """Probes and gallery of a run as its model sees them, in the order of the files."""
 
     model: nn.Module
