@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -121,10 +120,10 @@ def _words(values: Mapping[str, Any]) -> str:
 
 def _numbers(values: Sequence[float] | None, spread: Any = None, sign: str = "") -> str:
     """66.4/80.7, or with a spread 66.4±0.3/80.7±0.1; a dash where there are none."""
-    values, spread = values or [], spread or []
-    texts = zip_longest((f"{x:{sign}.1f}" for x in values), (f"±{x:.1f}" for x in spread),
-                        fillvalue="")
-    return "/".join(map("".join, texts)) or "-"
+    texts = [f"{x:{sign}.1f}" for x in values or ()]
+    if spread:
+        texts = [f"{text}±{x:.1f}" for text, x in zip(texts, spread, strict=True)]
+    return "/".join(texts) or "-"
 
 
 def as_rows(entries: Sequence[Entry]) -> list[dict[str, Any]]:

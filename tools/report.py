@@ -85,9 +85,8 @@ def tables(runs: Runs) -> str:
     rows: dict[str, dict[tuple[str, str], list]] = {kind: defaultdict(list) for kind in COLUMNS}
     for group, run in zip(labels([*runs.values()], ["seed"]), runs.values(), strict=True):
         retrieval = run.content.get("retrieval", run.content)
-        for name in BASELINES:  # the same in every run
-            row = retrieval.get("baselines", {}).get(name, {})
-            if "top1" in row:  # else the data's joints do not allow it
+        for name, row in retrieval.get("baselines", {}).items():  # the same in every run
+            if name in BASELINES and "top1" in row:  # else the data's joints do not allow it
                 rows["Retrieval"][run.data_title, name] = [row]
         tests = run.content.get("tests", {}).items()
         parts = [("Recognition", f"{group}, {test}", part) for test, part in tests]
