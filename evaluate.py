@@ -11,7 +11,7 @@ A checkpoint names its data set, probe and length. --json FILE writes the figure
 [0, 1] there, percent in the printed table.
 """
 
-from common.errors import run_command
+from common.errors import InputError, run_command
 from engine.options import BASELINES, EvaluationOptions, parse_evaluation
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
@@ -25,14 +25,12 @@ import numpy as np
 import torch
 
 from common.command_line import pick_device
-from common.errors import InputError
 from common.log import start_log
 from data import datasets
 from data.files import provenance
 from data.loader import LOST, warn_of_lost
 from engine import checkpoint, classifiers, evaluation, features, recognition, results
 from engine.encoding import is_centred, load_model
-from engine.evaluation import FITTED
 from engine.settings import SimMCSettings, settings_of
 from models.simmc import SimMC
 from reid import ranking
@@ -131,7 +129,7 @@ def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     settings = settings_of(saved) if saved else SimMCSettings()
     size = options.batch_size or settings.batch_size
     source = features.find_source(options.source or saved.get("source_file"), options, device)
-    if options.features in (*FITTED, "session"):
+    if options.features in (*evaluation.FITTED, "session"):
         sets = evaluation.load_in_order(options, centred=options.features != "session")
         sets = evaluation.cut(sets, size, options.protocol)
     else:

@@ -12,14 +12,13 @@ Data come from preprocess.py; a run's files lie in <out>/AGE/<dataset>/<attentio
 (docs/2-training.md). --task retrieval trains on the training split alone.
 """
 
-from common.errors import run_command
+from common.errors import InputError, run_command
 from engine.options import PhaseOptions, parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "AGE", PhaseOptions))
 
 import copy
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +26,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.errors import InputError
 from data import Recognition
 from data.sampling import training_order
 from engine import evaluation, pretraining, recognition
@@ -73,7 +71,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     run.open()
     pretraining.describe(options, model, order, sets)
     if not options.encoder:
-        epoch = train_encoders(phase, options, model, skeletons, batches)
+        epoch = train_encoders(phase, model, skeletons, batches)
     test = next(iter(pretraining.tests_of(options.probe, sets).values()))
     content, figures = {}, {}
     if settings.attention != "none":
@@ -81,22 +79,21 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
         near = near_target(mean, model.target)
         content["attention"] = {"near_target": near.tolist(), "alignment": mean.tolist()}
     if options.task == "recognition":
-        figures = train_recogniser(run, options, model, sets, order, rng, generator)
+        figures = train_recogniser(run, model, sets, order, rng, generator)
     pretraining.report(run, model, epoch, figures, untrained, content)
 
 
-def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tensor,
-                   batches: list[Tensor]) -> int:
+def train_encoders(run: Run, model: AGE, skeletons: Tensor, batches: list[Tensor]) -> int:
     """Rebuild the sequences (N, f, J, 3) of fixed batches. Returns the last weights' epoch."""
-    settings = options.settings
+    settings = run.settings
     optimizers = {axis: TFAdam(own.parameters(), settings.lr) for axis, own in model.axes.items()}
     validation = Validation()
     parts = {"model": model, "validation": validation}
     parts |= {f"optimizer_{axis}": optimizer for axis, optimizer in optimizers.items()}
     epoch = run.resume(parts, (*recognition.CHANGEABLE, "manner", "feature"))
-    with Timer(settings.pre_epochs, epoch, options.quiet, skeletons.device) as timer:
+    with Timer(settings.pre_epochs, epoch, run.options.quiet, skeletons.device) as timer:
         while epoch < settings.pre_epochs and validation.running:
-            steps = defaultdict(list)
+            steps = []
             with timer("learn"):
                 for number, batch in enumerate(batches):
                     losses = model.losses(skeletons[batch])
@@ -105,23 +102,22 @@ def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tenso
                     torch.nn.utils.clip_grad_value_(model.parameters(), CLIP)
                     for axis in validation.running:
                         optimizers[axis].step()
-                    for name, loss in losses.items():
-                        steps[name].append(loss.detach())
+                    steps.append({name: loss.detach() for name, loss in losses.items()})
                     if number % VALIDATE_EVERY == 0:
                         validation.update(model, skeletons[batches[0]])
                     if not validation.running:
                         break
             epoch += 1
-            means = {name: torch.stack(each).mean(dim=0) for name, each in steps.items()}  # (3,)
+            means = {n: torch.stack([step[n] for step in steps]).mean(dim=0)
+                     for n in losses}  # (3,)
             losses, line = {name: mean.sum().item() for name, mean in means.items()}, ""
             if model.attention != "none":
                 alignment = mean_alignment(model, skeletons[batches[0]])
                 means["near"] = near_target(alignment, model.target)
                 line = "near " + " ".join(f"{share:.3f}" for share in means["near"])
-            row = {
-                f"{name}_{axis}": value.item() for name, mean in means.items()
-                for axis, value in zip(AXES, mean, strict=True)
-            }
+            row = {}
+            for name, mean in means.items():
+                row |= {f"{name}_{axis}": x for axis, x in zip(AXES, mean.tolist(), strict=True)}
             run.end_epoch(epoch, row, losses, line, timer.end_epoch(epoch))
             done = epoch == settings.pre_epochs or not validation.running
             run.save_last(epoch, parts, seconds=0 if done else pretraining.SAVE_SECONDS)
@@ -130,9 +126,7 @@ def train_encoders(run: Run, options: PhaseOptions, model: AGE, skeletons: Tenso
 
 
 class Validation:
-    """Reconstruction losses of the first batch, by axis, and the axes that the released rule lets
-    train on.
-    """
+    """Reconstruction losses of the first batch by axis, and the axes that have not stopped."""
     def __init__(self):
         self.load_state_dict({"losses": {axis: [] for axis in AXES}, "stopped": ()})
 
@@ -152,11 +146,10 @@ class Validation:
         self.losses, self.running = state["losses"], set(AXES).difference(state["stopped"])
 
 
-def train_recogniser(run: Run, options: PhaseOptions, model: AGE, sets: Recognition,
-                     order: np.ndarray, rng: np.random.RandomState,
-                     generator: torch.Generator) -> dict[str, dict[str, Any]]:
+def train_recogniser(run: Run, model: AGE, sets: Recognition, order: np.ndarray,
+                     rng: np.random.RandomState, generator: torch.Generator) -> dict[str, Any]:
     """Train the recognition network on the encodings of `order`. Returns best and last by test."""
-    settings, protocol = options.settings, options.protocol
+    settings, protocol = run.settings, run.options.protocol
     rows = encode_rows(model, sets.train.skeletons, settings)  # (N, f or 1, d)
     R = rows.shape[1]
     if protocol == "released":

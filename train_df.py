@@ -10,7 +10,7 @@ The encoders are those of --task retrieval; a run's files lie in <out>/<source>+
 (docs/2-training.md).
 """
 
-from common.errors import run_command
+from common.errors import InputError, run_command
 from engine.options import RetrievalOptions, parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
@@ -19,11 +19,9 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
 import numpy as np
 import torch
 
-from common.errors import InputError
 from engine import features, results
 from engine.epochs import EarlyStopping, Timer
 from engine.evaluation import score_encoder
-from engine.features import Source
 from engine.optimizer import TFAdam, train_batch
 from engine.retrieval import describe, report, run_retrieval, stop_reason
 from engine.run import Run
@@ -37,7 +35,8 @@ def main() -> None:
     run_retrieval("DF", options, train)
 
 
-def train(run: Run, options: RetrievalOptions, device: torch.device, source: Source) -> None:
+def train(run: Run, options: RetrievalOptions, device: torch.device,
+          source: features.Source) -> None:
     """Evaluate and learn, until the best top-1 is `patience` epochs old."""
     settings = options.settings
     sets = features.load(options, settings, source, np.random.RandomState(options.seed))

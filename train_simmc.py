@@ -10,28 +10,22 @@
 Data come from preprocess.py; a run's files lie in <out>/<dataset>/<probe>/ (docs/2-training.md).
 """
 
-from common.errors import run_command
+from common.errors import InputError, run_command
 from engine.options import SimMCOptions, parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "SimMC", SimMCOptions))
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from common.errors import InputError
 from engine import features, results
 from engine.epochs import EarlyStopping, Timer
 from engine.evaluation import known_classes, score_encoder
-from engine.features import Source
 from engine.optimizer import TFAdam, one_thread
 from engine.retrieval import describe, report, run_retrieval, stop_reason
 from engine.run import Run, mean_losses
-from engine.settings import SimMCSettings
 from models.simmc import SimMC, draw_masks, masked_mean, mean_of_clusters
 from reid import cluster_quality
 from reid.jaccard import cluster
@@ -44,7 +38,8 @@ def main() -> None:
     run_retrieval("SimMC", options, train)
 
 
-def train(run: Run, options: SimMCOptions, device: torch.device, source: Source | None) -> None:
+def train(run: Run, options: SimMCOptions, device: torch.device,
+          source: features.Source | None) -> None:
     """Encode, evaluate, cluster, learn, until the best top-1 is `patience` epochs old (Section 3).
 
     source: where frame features come from, which the encoder is given in place of skeletons.
@@ -57,7 +52,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
     draw_masks(np.random.RandomState(0), sets.length, dropped)  # refuses what leaves no frame
     run.open()
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3) or (N, f, d)
-    batches = -(-len(skeletons) // settings.batch_size)
+    size, batches = settings.batch_size, -(-len(skeletons) // settings.batch_size)
     generator = torch.Generator().manual_seed(options.seed)
     model = SimMC(skeletons[0, 0].numel(), settings.H, settings.D, generator).to(device)
     optimizer = TFAdam(model.parameters(), settings.lr)
@@ -70,26 +65,30 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
             with timer("encode"):
                 masks = draw_masks(rng, sets.length, dropped * batches)  # two for every batch
                 masks = torch.from_numpy(masks).to(device).unflatten(0, (batches, 2))
-                whole, *views = encode_masked(model, skeletons, masks, settings)  # (N, H) each
+                whole, *views = encode_masked(model, skeletons, masks, size)  # (N, H) each
             with timer("evaluate"):
                 figures = score_encoder(model, sets, options.protocol)
+                line = results.retrieval_line(figures)
             if best.update(epoch, figures) and options.save_model:
                 run.save_best(model, epoch, figures)
             row, losses, labels = dict(figures), {}, []
             reason = stop_reason(epoch, options.epochs, best)
             if reason is None:
                 with timer("cluster"):
-                    labels = [classes] * 2 if classes is not None else [
-                        cluster(v, settings.eps, settings.min_samples) for v in views
-                    ]
-                    row |= cluster_quality.figures(labels, whole, sets.train.labels,
-                                                   tight=bool(options.save_flag))
+                    labels = [classes, classes]
+                    if classes is None:
+                        labels = [cluster(v, settings.eps, settings.min_samples) for v in views]
+                    quality = labels, whole, sets.train.labels
+                    row |= cluster_quality.figures(*quality, tight=bool(options.save_flag))
+                    line += "  clusters {clusters_1}/{clusters_2}  outliers {outliers}".format(
+                        **row)
+                    line += "  AMI {AMI_1:.3f}/{AMI_2:.3f}".format(**row)
                 if row["outliers"] == len(skeletons):
                     reason = f"no clusters: {row['outliers']} of {len(skeletons)} are noise"
             if reason is None:
                 with timer("learn"):
                     losses = learn(model, optimizer, skeletons, masks, views, labels, options)
-            run.end_epoch(epoch, row, losses, epoch_line(row), timer.end_epoch(epoch), labels)
+            run.end_epoch(epoch, row, losses, line, timer.end_epoch(epoch), labels)
             if reason is not None:
                 break
             epoch += 1
@@ -103,20 +102,18 @@ def train(run: Run, options: SimMCOptions, device: torch.device, source: Source 
 
 @one_thread()
 @torch.no_grad()
-def encode_masked(model: SimMC, skeletons: Tensor, masks: Tensor,
-                  settings: SimMCSettings) -> list[Tensor]:
+def encode_masked(model: SimMC, skeletons: Tensor, masks: Tensor, size: int) -> list[Tensor]:
     """Features of the whole sequences and under either mask of their batch: three (N, H)."""
     batches = []
-    for batch, pair in zip(skeletons.split(settings.batch_size), masks, strict=True):
+    for batch, pair in zip(skeletons.split(size), masks, strict=True):
         frames = model.encode(batch)  # (B, f, H)
         batches.append((frames.mean(dim=1), *(masked_mean(frames, mask) for mask in pair)))
     return [torch.cat(parts) for parts in zip(*batches, strict=True)]
 
 
 @one_thread()
-def learn(model: SimMC, optimizer: TFAdam, skeletons: Tensor, masks: Tensor,
-          views: Sequence[Tensor], labels: Sequence[np.ndarray],
-          options: SimMCOptions) -> dict[str, float]:
+def learn(model: SimMC, optimizer: TFAdam, skeletons: Tensor, masks: Tensor, views: list[Tensor],
+          labels: list[np.ndarray], options: SimMCOptions) -> dict[str, float]:
     """One Adam step a batch, over the sequences that are noise in neither clustering, in order.
 
     views: two (N, H), features under either mask; labels: two (N,). A batch has the masks that its
@@ -139,15 +136,6 @@ def learn(model: SimMC, optimizer: TFAdam, skeletons: Tensor, masks: Tensor,
         optimizer.step()
         batches.append({name: loss.detach() for name, loss in losses.items()})
     return mean_losses(batches)
-
-
-def epoch_line(row: dict[str, Any]) -> str:
-    """The figures of an epoch, for the log."""
-    line = results.retrieval_line(row)
-    if "outliers" in row:
-        line += f"  clusters {row['clusters_1']}/{row['clusters_2']}  outliers {row['outliers']}"
-        line += f"  AMI {row['AMI_1']:.3f}/{row['AMI_2']:.3f}"
-    return line
 
 
 if __name__ == "__main__":

@@ -35,9 +35,6 @@ from engine.run import Run, mean_losses
 from engine.settings import SMSGESettings
 from models.smsge import SMSGE
 
-# Settings of the recogniser: a run of the encoder can be gone on with under others.
-RECOGNISER = ("prefixes", "last_pre", "recognition_lr", "best_from")
-
 
 def main() -> None:
     options = parse_training(__doc__, "SM-SGE", SMSGEOptions)
@@ -71,25 +68,27 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     run.open()
     pretraining.describe(options, model, order, sets)
     if not is_given:
-        epoch = train_encoder(phase, options, model, skeletons, batches, rng)
+        epoch = train_encoder(phase, model, skeletons, batches, rng)
     figures = {}
     if options.task == "recognition":
-        figures = train_recogniser(run, options, model, sets, order, generator)
+        figures = train_recogniser(run, model, sets, order, generator)
     pretraining.report(run, model, epoch, figures, untrained)
 
 
-def train_encoder(run: Run, options: SMSGEOptions, model: SMSGE, skeletons: Tensor,
-                  batches: list[Tensor], rng: np.random.RandomState) -> int:
+def train_encoder(run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tensor],
+                  rng: np.random.RandomState) -> int:
     """Rebuild the graphs of the sequences (N, f, J, 3) of fixed batches from frame subsets, drawn
     from rng. Returns the last weights' epoch.
     """
-    settings, f = options.settings, skeletons.shape[1]
+    settings, f = run.settings, skeletons.shape[1]
     graphs = model.graphs(skeletons)  # by scale, (N, f, nodes, 3)
     step = JointStep(model, settings.lr)
     fixed = draw(rng, f, settings) if settings.subsets == "fixed" else None
     parts = {"model": model, "rng": rng, **step.optimisers}
-    epoch = run.resume(parts, (*recognition.CHANGEABLE, *RECOGNISER))
-    with Timer(settings.pre_epochs, epoch, options.quiet, skeletons.device) as timer:
+    # The recogniser's settings, under which an encoder can be gone on with.
+    others = ("prefixes", "last_pre", "recognition_lr", "best_from")
+    epoch = run.resume(parts, (*recognition.CHANGEABLE, *others))
+    with Timer(settings.pre_epochs, epoch, run.options.quiet, skeletons.device) as timer:
         while epoch < settings.pre_epochs:
             steps = []
             with timer("learn"):
@@ -111,10 +110,10 @@ def draw(rng: np.random.RandomState, f: int, settings: SMSGESettings) -> list[np
     return draw_subsets(rng, f, **{name: getattr(settings, name) for name in names})
 
 
-def train_recogniser(run: Run, options: SMSGEOptions, model: SMSGE, sets: Recognition,
-                     order: np.ndarray, generator: torch.Generator) -> dict[str, dict[str, Any]]:
+def train_recogniser(run: Run, model: SMSGE, sets: Recognition, order: np.ndarray,
+                     generator: torch.Generator) -> dict[str, dict[str, Any]]:
     """Train the recognition network on the states of `order`. Returns best and last by test."""
-    settings = options.settings
+    settings, options = run.settings, run.options
     rows = encode_rows(model, sets.train.skeletons, settings)  # (N, prefixes, 4 D_h), once
     tests = recognition.rows_of_tests(model, sets.tests, settings, options.protocol)
     width, combine = rows.shape[2], "last" if settings.last_pre else "sum"

@@ -13,7 +13,7 @@ round those that are each other's nearest are joined. Persons' labels enter no p
 A run's files lie in <out>/statistics/<dataset>/<probe>/ (statistics-tracklets/ with --tracklets).
 """
 
-from common.errors import run_command
+from common.errors import InputError, run_command
 from engine.options import TrainingOptions, parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
@@ -27,7 +27,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.errors import InputError
 from engine import evaluation, results
 from engine.epochs import EarlyStopping, Timer
 from engine.retrieval import describe, evaluate, report, write_features
@@ -86,13 +85,14 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     last = min(settings.rounds * settings.round_epochs, options.epochs or math.inf)
     with Timer(last, epoch, options.quiet, device) as timer:
         while True:
-            row, losses, clusters = {}, {}, []
+            row, losses, line, clusters = {}, {}, "", []
             begins = epoch % settings.round_epochs == 0
             reason = f"{epoch} epochs done" if epoch >= last else None
             if begins or reason:
                 with timer("evaluate"):
                     figures = evaluation.score_encoder(model, sets, options.protocol)
                 row |= figures
+                line = results.retrieval_line(figures)
                 # A run that is resumed within a round has not kept figures from there.
                 if (begins or not best.figures) and best.update(epoch, figures):
                     run.save_best(model, epoch, figures)
@@ -102,14 +102,15 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
                     clusters = [labels.cpu().numpy()]
                     quality = clusters, vectors, sets.train.labels
                     row |= cluster_quality.figures(*quality, tight=False)
+                    line += "  clusters {clusters_1}  noise {noise_1}  AMI {AMI_1:.3f}".format(
+                        **row)
                 current.begin(labels, vectors)
                 if len(vectors) < 2:
                     reason = f"{len(vectors)} clusters at epoch {epoch}"
             if not reason:
                 with timer("learn"):
                     losses["loss"] = learn(current, windows, epoch, options.seed)
-            seconds = timer.end_epoch(epoch)
-            run.end_epoch(epoch, row, losses, epoch_line(row), seconds, clusters)
+            run.end_epoch(epoch, row, losses, line, timer.end_epoch(epoch), clusters)
             if reason:
                 break
             epoch += 1
@@ -171,14 +172,6 @@ def learn(current: Round, windows: Tensor, epoch: int, seed: int) -> float:
 def learning_rate(step: int, steps: int, lr: float) -> float:
     """The rate of a step of a round: linear warm-up over a tenth of it times a cosine to 0."""
     return lr * min(1.0, (step + 1) / (0.1 * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
-
-
-def epoch_line(row: dict[str, Any]) -> str:
-    """The figures of an epoch, for the log."""
-    line = results.retrieval_line(row) if "top1" in row else ""
-    if "AMI_1" in row:
-        line += f"  clusters {row['clusters_1']}  noise {row['noise_1']}  AMI {row['AMI_1']:.3f}"
-    return line
 
 
 if __name__ == "__main__":

@@ -30,8 +30,7 @@ class _Parser(argparse.ArgumentParser):
 def option(default: Any, text: str, *names: str, **words: Any) -> Any:
     """A field of a dataclass that is also an option of the command line, by the field's name.
 
-    text: one line of help, to which the default is added. names: further names. words: as of
-    argparse's add_argument.
+    text: a line of help; the default is added. names: further ones. words: as of add_argument.
     """
     return field(default=default, metadata={"text": text, "names": names, "words": words})
 

@@ -59,8 +59,7 @@ def read_arrays(path: Path, names: Collection[str], kind: str,
                 made_by: str) -> dict[str, np.ndarray]:
     """The arrays of these names, as far as they are there, of an .npz archive without pickles.
 
-    Raises InputError if it is missing, damaged or pickled; kind, made_by: what it should be, and
-    what makes it.
+    InputError if it is missing, damaged or pickled. kind: what it is. made_by: what makes it.
     """
     if not path.is_file():
         raise InputError(f"no {kind} at {path}; {made_by}")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from models.published import lstm_cell, pick, tensor
+from models.published import fill, lstm_cell, pick
 
 AXES = ("x", "y", "z")
 # Of decoder_input, target, attention.
@@ -162,8 +162,7 @@ class AGE(nn.Module):
             names[f"copies.{copy}"] = copy if f"x/{copy}" in variables else PUBLISHED[source]
         for axis, own in model.axes.items():
             for parameter, value in own.named_parameters():
-                array = pick(variables, f"{axis}/{names[parameter]}", value.shape[::-1])
-                value.data.copy_(tensor(array.T))
+                fill(value, variables, f"{axis}/{names[parameter]}")
         return model
 
     def state_dict(self, *args, **kwargs) -> dict[str, Tensor]:

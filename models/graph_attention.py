@@ -31,8 +31,7 @@ class Embedding(nn.Linear):
 class GraphAttention(nn.Module):
     """Node positions (B, f, n, 3) -> structural features (B, f, n, hidden), with `heads` heads.
 
-    bias (n, n): 0 between neighbours, -1e9 elsewhere (data.skeleton.bias). Weights are 0 until
-    `initialise`.
+    bias (n, n): 0 between neighbours, else -1e9 (data.skeleton.bias). Weights: 0 at first.
     """
     def __init__(self, bias: np.ndarray, heads: int, hidden: int):
         super().__init__()

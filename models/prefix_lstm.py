@@ -22,17 +22,12 @@ from models.published import lstm_cell
 
 
 class PrefixTree(NamedTuple):
-    """The distinct beginnings of M frame subsets, one node each, shorter ones first.
+    """The distinct beginnings of M frame subsets, one node each, shorter ones first."""
 
-    frames (N,): the frame that a node reads. sizes: the number of nodes of each depth. parents: for
-    each depth after the first, the parents of its nodes, numbered within their depth. passes (M, N)
-    bool: the nodes that a subset passes.
-    """
-
-    frames: Tensor
-    sizes: list[int]
-    parents: list[Tensor]
-    passes: Tensor
+    frames: Tensor  # (N,), the frame that a node reads
+    sizes: list[int]  # the number of nodes of each depth
+    parents: list[Tensor]  # of the nodes of each depth after the first, numbered within their depth
+    passes: Tensor  # (M, N) bool: the nodes that a subset passes
 
 
 def prefix_tree(subsets: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> PrefixTree:

@@ -25,22 +25,16 @@ def lstm_cell(gates: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
 
 
 def pick(variables: Mapping[str, np.ndarray], name: str,
-         shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """The named variable. InputError where it is missing or has another shape than `shape`."""
+         shape: tuple[int, ...] | None = None) -> Tensor:
+    """The named variable, float32. InputError where it is missing or not of the shape `shape`."""
     if name not in variables:
         raise InputError(f"no variable {name!r}: not a checkpoint of this model?")
     array = variables[name]
     if shape is not None and array.shape != tuple(shape):
         raise InputError(f"variable {name!r}: expected shape {tuple(shape)}, found {array.shape}")
-    return array
-
-
-def tensor(array: np.ndarray) -> Tensor:
-    """A float32 copy of an array."""
     return torch.tensor(np.asarray(array), dtype=torch.float32)
 
 
-def set_linear(layer: nn.Linear, variables: Mapping[str, np.ndarray], kernel: str, bias: str):
-    """Fill a linear layer from a named kernel (inputs, outputs) and bias (outputs,)."""
-    layer.weight.data.copy_(tensor(pick(variables, kernel, layer.weight.shape[::-1])).T)
-    layer.bias.data.copy_(tensor(pick(variables, bias, layer.bias.shape)))
+def fill(parameter: nn.Parameter, variables: Mapping[str, np.ndarray], name: str) -> None:
+    """Copy the named variable, a kernel (inputs, outputs) or bias (outputs,), into a parameter."""
+    parameter.data.copy_(pick(variables, name, parameter.shape[::-1]).t())

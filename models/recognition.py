@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from models.published import set_linear
+from models.published import fill
 
 # Kernel and bias of both layers in the published checkpoints. A finished SM-SGE also holds the
 # unused recogniser of its pre-training graph, Variable to _3: Variable_4 to _7 go first.
@@ -46,8 +46,8 @@ class RecognitionNetwork(nn.Module):
             raise InputError(f"no recognition network {PUBLISHED[2]} or {_SMSGE}..., found {found}")
         kernel, persons = variables[names[0]], variables[names[2]].shape[-1]
         network = cls(len(kernel), persons, kernel.shape[-1])
-        set_linear(network.hidden, variables, *names[:2])
-        set_linear(network.output, variables, *names[2:])
+        for parameter, name in zip(network.parameters(), names, strict=True):
+            fill(parameter, variables, name)
         return network
 
     def forward(self, features: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from common.errors import InputError
-from models.published import set_linear
+from models.published import fill
 
 
 class SimMC(nn.Module):
@@ -57,16 +57,16 @@ class SimMC(nn.Module):
         arrays = {match[1]: array for match, array in matches if match}
         depth = sum(name.endswith("kernel") for name in arrays)
         dense = ["dense" if n == 0 else f"dense_{n}" for n in range(depth)]
-        names = [(f"{name}/kernel", f"{name}/bias") for name in dense]
-        names += [("Variable", "Variable_1")]  # the predictor
-        if depth < 2 or any(name not in arrays for pair in names for name in pair):
+        names = [f"{name}/{part}" for name in dense for part in ("kernel", "bias")]
+        names += ["Variable", "Variable_1"]  # the predictor
+        if depth < 2 or any(name not in arrays for name in names):
             raise InputError(
                 "expected SimMC's variables (dense/kernel, dense/bias, dense_1/..., Variable, "
                 f"Variable_1), found {', '.join(sorted(variables)[:8]) or 'none'}")
         inputs, H = arrays["dense/kernel"].shape
         model = cls(inputs, H, depth - 1)
-        for layer, (kernel, bias) in zip((*model.encoder, model.predictor), names, strict=True):
-            set_linear(layer, arrays, kernel, bias)
+        for parameter, name in zip(model.parameters(), names, strict=True):
+            fill(parameter, arrays, name)
         return model
 
     def encode(self, skeletons: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from data.skeleton import bias as attention_bias
 from data.skeleton import scales as node_positions
 from models.graph_attention import Embedding, GraphAttention
 from models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
-from models.published import pick, tensor
+from models.published import pick
 
 SCALES = "IJPB"
 LOSSES = ("l1", "l2", "MSE")
@@ -113,10 +113,9 @@ class SMSGE(nn.Module):
         self.relation = nn.ParameterDict(
             {pair: torch.zeros(hidden, hidden) for pair in self.pairs if not struct_only})
         self.dynamics = PrefixLSTM([n * hidden for n in self.nodes_of.values()], D_h)
-        self.head = nn.ModuleDict({
-            source + target: ReconstructionHead(D_h, self.nodes_of[target])
-            for source, target in self.pairs if source == target or not same_scale
-        })
+        rebuilt = [pair for pair in self.pairs if pair[0] == pair[1] or not same_scale]
+        self.head = nn.ModuleDict(
+            {pair: ReconstructionHead(D_h, self.nodes_of[pair[1]]) for pair in rebuilt})
         self.initialise(generator or torch.Generator().manual_seed(0))
 
     @torch.no_grad()
@@ -231,10 +230,8 @@ class SMSGE(nn.Module):
                 f" but the sequences have frames 0 to {length - 1}")
         tree = prefix_tree(subsets, device)
         h = self.encode({scale: self.collaborate(scale, H[scale]) for scale in self.scales}, tree)
-        skeletons = {  # those to rebuild at every node of the tree, (N, B, n * 3)
-            scale: graphs[scale].flatten(2).transpose(0, 1)[tree.frames + self.pred_margin]
-            for scale in self.scales
-        }
+        frames = tree.frames + self.pred_margin  # to rebuild at the nodes: (N, B, n * 3) by scale
+        skeletons = {s: graphs[s].flatten(2).transpose(0, 1)[frames] for s in self.scales}
         weights = tree.passes.to(h)  # (M, N), of each node in each subset's loss
         weights = weights / (2 if self.loss == "l2" else weights.sum(dim=1, keepdim=True))
         terms: dict[str, dict[str, Tensor]] = {scale: {} for scale in self.scales}
@@ -257,7 +254,7 @@ class SMSGE(nn.Module):
         heads = max(1, len(biases) // len(SCALES))
         model = cls(width // 3, D_h, heads=heads, hidden=hidden, **options)
         for name, parts in model._published():
-            array = tensor(pick(variables, name)).flatten()
+            array = pick(variables, name).flatten()
             sizes = [part.numel() for part in parts]
             if len(array) != sum(sizes):
                 raise InputError(

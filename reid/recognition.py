@@ -50,8 +50,7 @@ def _roc_area(scores: np.ndarray, own: np.ndarray) -> float:
     return float((ranks.sum() - N * (N + 1) / 2) / (N * N * (C - 1)))
 
 
-def _checked(scores: np.ndarray | Tensor,
-             labels: np.ndarray | Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _checked(scores, labels) -> tuple[np.ndarray, np.ndarray]:
     """Scores as float64 and labels as integers in main memory, or InputError."""
     scores, labels = (torch.as_tensor(a).detach().cpu().numpy() for a in (scores, labels))
     if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:

@@ -53,10 +53,8 @@ OF_EVALUATION = ("prefixes", "last_pre", "centred")  # the others are options of
 
 
 def open_checkpoint(path: Path, options: PublishedOptions) -> tuple[Path, dict[str, Any]]:
-    """The path (of a published one the prefix) and content of a checkpoint, ours or published.
-
-    path: of a published one its prefix, such as best.ckpt, one of its files, its folder, or AGE's
-    encoders without _x, _y, _z.
+    """The path and content of a checkpoint, ours or published. Of a published one `path` is the
+    prefix, such as best.ckpt, a file, its folder, or AGE's encoders without _x, _y, _z.
     """
     prefix = bundle.find(path) or bundle.find(path.with_name(f"{path.name}_x"))
     if prefix is None:
@@ -107,10 +105,8 @@ def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
 
 def read_variables(prefix: Path) -> tuple[str, dict[str, np.ndarray]]:
     """The kind of a checkpoint and its variables but for the optimiser's, or InputError."""
-    entries = {
-        name: entry for name, entry in bundle.load(prefix).items()
-        if entry.dtype is not None and not OPTIMISER.fullmatch(name)
-    }
+    entries = bundle.load(prefix)
+    entries = {n: e for n, e in entries.items() if e.dtype and not OPTIMISER.fullmatch(n)}
     kind = detect(entries)
     if kind is None:
         names = ", ".join(f"{name} {list(entry.shape)}" for name, entry in entries.items())

@@ -55,7 +55,7 @@ def replay(root, seed: int, epochs: int) -> tuple[list[dict], list[dict]]:
     for _ in range(epochs):
         batches = -(-len(skeletons) // SETTINGS.batch_size)
         masks = torch.from_numpy(draw_masks(rng, 6, (2, 2) * batches)).unflatten(0, (batches, 2))
-        whole, first, second = train_simmc.encode_masked(model, skeletons, masks, SETTINGS)
+        whole, first, second = train_simmc.encode_masked(model, skeletons, masks, 80)
         features = [encode_set(model, part.skeletons) for part in (sets.probe, sets.gallery)]
         row = evaluation.score(sets, *features, "released")
         labels = [cluster(v, 0.8, 2) for v in (first, second)]
