@@ -43,9 +43,8 @@ def add_options(parser, declared: type, title: str = "", defaults: Any = None,
                 first: Collection[str] = ()) -> None:
     """Add the options that a dataclass declares, in a group for it and for each class it extends.
 
-    title: of the group, by default the first line of the class's docstring. defaults: an instance
-    with the values that --help shows. first: options that stand before all groups. What is not on
-    the command line is absent after parsing.
+    title: by default the first line of the class's docstring. defaults: an instance for --help.
+    first: options before all groups. What the command line lacks is absent after parsing.
     """
     for kind in reversed(declared.__mro__[:-1]):
         group = parser.add_argument_group(title or kind.__doc__.partition("\n")[0].rstrip("."))

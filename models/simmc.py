@@ -28,8 +28,7 @@ from models.published import fill
 class SimMC(nn.Module):
     """Frame encoder (an MLP) and MIC predictor.
 
-    inputs: numbers in a frame, J * 3, or d of another model's features. H: feature size. D: hidden
-    layers. generator: draws the initial weights.
+    inputs: numbers in a frame, J * 3 or another model's d. H: feature size. D: hidden layers.
     """
     def __init__(self, inputs: int, H: int = 256, D: int = 1,
                  generator: torch.Generator | None = None):
@@ -104,7 +103,6 @@ def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
 
 def prototype_contrast(v: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
     """MPC: cross entropy of softmax(cos(v, c) / t) with the cluster labels; 0 if every label is 0.
-
     v: (B, H). labels: (B,). prototypes c: (K, H), constants.
     """
     logits = _normalise(v) @ _normalise(prototypes.detach()).T / temperature  # (B, K)
@@ -124,8 +122,7 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 
 def draw_masks(rng: np.random.RandomState, f: int, dropped: Sequence[int]) -> np.ndarray:
     """Masks (len(dropped), f) bool, each of which keeps f - x random frames, x from dropped.
-
-    Raises InputError unless each keeps 1 to f frames.
+    InputError unless that is 1 to f.
     """
     masks = np.zeros((len(dropped), f), dtype=bool)
     for mask, x in zip(masks, dropped, strict=True):

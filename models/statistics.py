@@ -120,9 +120,7 @@ def discriminants(within: Tensor, between: Tensor, count: int) -> Tensor:
 
 
 class WindowLDA(nn.Module):
-    """Linear discriminant analysis in which every window is a class and its frames the samples:
-    what changes within a window is not the person.
-    """
+    """Linear discriminants with every window a class: what changes within it is not the person."""
     def __init__(self, joints: int, directions: int = 80, reference: Tensor | None = None):
         super().__init__()
         d, self.reference = frame_size(joints), reference

@@ -34,8 +34,7 @@ event.register("numba:compile", NOTICE)
 @numba.njit(nogil=True, cache=True)
 def reciprocal_rows(start, stop, rank, half_count, half, features, count, column, value):
     """Rows of V before query expansion: softmax weights on the expanded reciprocal neighbours R*,
-    columns ascending, without zeros. rank: (N, k1). half_count (N,), half (N, ...): of each row how
-    many members R_half has, and which.
+    columns ascending, no zeros. rank: (N, k1). half_count (N,), half: members of each R_half.
     """
     k1 = rank.shape[1]
     reciprocal = np.full(len(rank), -1, dtype=np.int64)  # row whose R holds the column

@@ -116,8 +116,7 @@ def _rank(d: Tensor, ranked: Tensor, columns: Tensor,
 
     d: (R, G) distances, infinite where a pair is left out; ranked: its rows sorted; columns: (M,)
     the matches. AP = mean over matches p of |{matches: d <= d_p}| / |{all: d <= d_p}|, which is
-    scikit-learn's with score -d. skip_first: whatever ranks first is passed over for the rank, as
-    released for one set.
+    scikit-learn's with score -d. skip_first: as released, the rank passes over what ranks first.
     """
     matches, order = torch.sort(d[:, columns], dim=1, stable=True)  # (R, M)
     nearer = torch.searchsorted(ranked, matches, right=True)  # |{all: d <= d_p}|

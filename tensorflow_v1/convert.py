@@ -71,8 +71,8 @@ def open_checkpoint(path: Path, options: PublishedOptions) -> tuple[Path, dict[s
 def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
     """The content of a published checkpoint as engine.checkpoint.load would give it.
 
-    Nothing tells its epoch, which is None, nor the "persons" of a recogniser (name_persons). An AGE
-    recogniser without encoders has no "model". Raises InputError for damaged and other files.
+    Its epoch, and the "persons" of a recogniser (name_persons), are None. An AGE recogniser without
+    encoders has no "model". Raises InputError for damaged and other files.
     """
     kind, variables = read_variables(prefix)
     method, row = kind.removesuffix(" recogniser"), options.dataset
@@ -142,8 +142,7 @@ def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
                  values: dict[str, Any]) -> dict[str, Any]:
     """The encoder in the content of a checkpoint; its sizes go into `values`, the settings.
 
-    path: of AGE's encoders: a checkpoint or the folder of any axis, or the folders without _x, _y,
-    _z at their end. Raises InputError if an axis is missing.
+    path: a checkpoint or the folder of any of AGE's axes, or the folders without _x, _y, _z.
     """
     if method == "AGE":
         prefix = bundle.find(path)
@@ -185,8 +184,7 @@ def score_rows(content: Mapping[str, Any], prefix: Path, protocol: str,
     """Figures of AGE's recogniser on the feature rows kept beside it, by test split (the authors'
     evaluate.py): val_*.npy are of the first, val_2_*.npy of the second.
 
-    Full: every sequence. Released: those in whole batches of rows. Raises InputError if there are
-    no rows, or they are not this recogniser's.
+    Full: every sequence. Released: those in whole batches. InputError for no rows or others.
     """
     arguments, settings = content["recogniser"]["arguments"], content["settings"]
     recogniser = Recogniser(**arguments).to(device)
