@@ -1,6 +1,7 @@
 """examples/own_data from its files to figures: what docs/9-own-data.md says to type runs."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -72,3 +73,22 @@ def test_baselines_and_recognition(walkers):
     result = results_of("evaluate", "--recognise", "LSTM", "--epochs", 1,
                         *words(walkers, "coco_walkers"))
     assert result["kind"] == "recognition"
+
+
+def test_eight_are_recognised_and_four_are_nobody(walkers, capsys):
+    """Enrolled by one recording each, with a threshold calibrated on the others of the gallery."""
+    where, out = words(walkers, "coco_walkers")[:-1], walkers / "people"
+    run("train_statistics", *where, "--out", out, "--tracklets", "--H", 128, "--quiet")
+    people = walkers / "people.gallery"
+    model = out / "statistics-tracklets" / "coco_walkers" / "probe" / "best.pt"
+    first = ("--checkpoint", model, "--persons", 8, "--recordings", 1)
+    assert run("gallery", "add", people, *where, *first) == 0
+    assert run("gallery", "calibrate", people, *where, "--far", 0.1) == 0
+    capsys.readouterr()
+    assert run("gallery", "identify", people, *where) == 0
+    printed = capsys.readouterr().out
+    enrolled, others = re.findall(
+        r"(\d+) recordings: identified ([\d.]+)%, misnamed ([\d.]+)%, rejected ([\d.]+)%", printed)
+    assert int(enrolled[0]) == 8 and float(enrolled[1]) >= 75 and float(enrolled[2]) == 0
+    assert int(others[0]) == 4 and float(others[3]) >= 75
+    assert printed.count(": nobody; nearest") >= 3
