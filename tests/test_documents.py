@@ -40,8 +40,8 @@ def stop(*_, **__):
 
 def commands(text: str) -> Iterator[list[str]]:
     """The words of every command in a document, one a line of a block or a code span."""
-    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = [line for kind, block in blocks if not kind for line in block.splitlines()]
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
     for line in (*lines, *spans):
         if re.match(r"(python|make) (?!.*…)", line):

@@ -53,7 +53,7 @@ def _read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> np.ndarray:
             raise InputError(f"{path}, line 1: column {expected_one(name, spelled.values())}")
         names.append(spelled[_letters(name)])
     values = [
-        to_numbers([row[name].strip() or "nan" for name in names], path, rows.line_num)
+        to_numbers([row[name].strip() or "nan" for name in names], path, rows.line_num, names)
         for row in rows
     ]
     return np.array(values).reshape(len(values), len(skeleton), -1)

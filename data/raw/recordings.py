@@ -69,13 +69,18 @@ def read_numbers(lines: Sequence[str], path: Path, form: str, *widths: int) -> n
     return np.array(rows)
 
 
-def to_numbers(fields: Sequence[str], path: Path, line: int) -> list[float]:
-    """The fields of a line as floats. InputError, with file and line, for anything else."""
+def to_numbers(fields: Sequence[str], path: Path, line: int,
+               columns: Sequence[str] = ()) -> list[float]:
+    """The fields of a line, in columns that may have names, as floats. InputError, with the place,
+    for anything else.
+    """
     try:
         return [float(field) for field in fields]
     except ValueError as error:
         found = str(error).partition(": ")[2].strip("'")
-        raise broken(path, "numbers", found, place=f"line {line}") from None
+        own = (f", column {name}" for name, field in zip(columns, fields, strict=False)
+               if field == found)
+        raise broken(path, "numbers", found, place=f"line {line}{next(own, '')}") from None
 
 
 def read_joint_lines(path: Path, joints: int, form: str, more: bool = False) -> np.ndarray:
