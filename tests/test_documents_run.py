@@ -2,7 +2,6 @@
 simulated data: `RAW`, `FILE.npz`, `anna/*.npy` and so on are there under these names.
 """
 
-import glob
 import shutil
 from pathlib import Path
 
@@ -88,6 +87,11 @@ def make_inputs() -> None:
     shutil.copytree("ReID_Models/statistics", ".demo/ReID_Models/statistics")
 
 
+def matching(word: str) -> list[str]:
+    """The files that a word with * names, as a shell does; or the word."""
+    return sorted(map(str, Path().glob(word))) if "*" in word else [word]
+
+
 @pytest.mark.slow
 def test_commands_run(place, capfd):
     assert run("preprocess", "all", "--raw", "RAW") == 0
@@ -96,7 +100,7 @@ def test_commands_run(place, capfd):
         if number == 2:
             make_inputs()
         for line in (line for line in of_documents() if late(line) == number):
-            words = [name for word in line.split() for name in sorted(glob.glob(word)) or [word]]
+            words = [name for word in line.split() for name in matching(word)]
             script = words.pop(0)
             script = words.pop(0) if script == "-m" else script
             words += next((more.split() for name, more in SMALL.items() if name in line), [])

@@ -269,7 +269,7 @@ def test_two_recordings_of_one_name(own, tmp_path, capsys):
     ("old", "new", "message"),
     [("head_y", "heed_y", "line 1: column unknown 'head_y'; did you mean 'heed_y'?"),
      ("\n0.", "\nzero.", "column hip_x: expected numbers, found 'zero."),
-     (None, "1,2,3\n", "line 17, column left foot_x: expected numbers, found 'nothing'")])
+     (None, "1,2,3\n", "line 17, column head_x: expected numbers, found 'nothing'")])
 def test_wrong_files(own, tmp_path, capsys, old, new, message):
     write_persons(tmp_path)
     path = tmp_path / "raw" / "p1" / "w2.csv"
