@@ -6,12 +6,13 @@
     python gallery.py list people.gallery
     python gallery.py remove people.gallery --name anna
 
-A recording is FILE.npy (T, J, 3) of the person --name, or else named like its folder. Or recordings
-are those of a preprocessed --dataset, named by their labels: its gallery to add and to calibrate,
-its probes to identify. A recording is compared by the mean feature of its windows with every one
-that is enrolled; the nearest names the person, unless it is beyond the threshold. calibrate sets
-that: for recordings that are not enrolled, the distance to their own person is genuine, that to the
-nearest other person an impostor's.
+A recording is FILE.npy (T, J, 3) of the person --name, or else named like its folder; files of your
+own format need the --dataset my_data.yaml that describes them. Without files, recordings are those
+of a preprocessed --dataset, named by their labels: its gallery to add and to calibrate, its probes
+to identify. A recording is compared by the mean feature of its windows with every one that is
+enrolled; the nearest names the person, unless it is beyond the threshold. calibrate sets that: for
+recordings that are not enrolled, the distance to their own person is genuine, that to the nearest
+other person an impostor's.
 """
 
 from common.errors import InputError, run_command
@@ -30,6 +31,7 @@ from matplotlib.figure import Figure
 
 import data
 from common.files import hold, write_whole
+from data.raw.own import read_recording
 from reid.open_set import error_rates
 from skeleton_reid import Encoder, Gallery, load
 
@@ -71,15 +73,21 @@ def recordings(encoder: Encoder, options: GalleryOptions,
     this part, gallery or probe. InputError for what holds no recordings.
     """
     dataset = options.dataset
-    if bool(options.files) == bool(dataset):
-        raise InputError("expected recordings: either files or --dataset")
+    if not (options.files or dataset) or (options.files and dataset and dataset.source is None):
+        raise InputError("expected recordings: files (those of your own format with the --dataset "
+                         "FILE.yaml that describes them), or a --dataset")
     for path in options.files:
         try:
-            windows = encoder.windows(np.load(path, allow_pickle=False))
+            if dataset is None:
+                pieces = [np.load(path, allow_pickle=False)]
+            else:
+                pieces = read_recording(path, dataset).sequences()
+                pieces = [own for own in pieces if len(own) >= encoder.length] or pieces[:1]
+            windows = np.concatenate([encoder.windows(own) for own in pieces])
         except (OSError, ValueError, EOFError, InputError) as error:
             raise InputError(f"{path}: expected a recording (T, J, 3): {error}") from error
         yield str(path), options.name or path.absolute().parent.name, windows
-    if not dataset:
+    if options.files:
         return
     where = dataset, options.probe or next(iter(dataset.gallery_of)), encoder.length, options.data
     windows = getattr(data.load(*where, train=False, centred=False), part)
@@ -108,7 +116,7 @@ def identify(people: Gallery, options: GalleryOptions) -> None:
         named = "identified" if answer == person else "misnamed"
         tally = tallies["enrolled" if person in people.names else "other"]
         tally["rejected" if answer is None else named] += 1
-    for kind, tally in tallies.items() if options.dataset else ():
+    for kind, tally in tallies.items() if not options.files else ():
         shares = {name: tally[name] / max(1, tally.total()) for name in OUTCOMES}
         words = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
         print(f"{kind} persons, {tally.total()} recordings: {words}")

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import results_of, run
+from commands import error_of, results_of, run
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "own_data"
 SMALL = {
@@ -92,3 +92,13 @@ def test_eight_are_recognised_and_four_are_nobody(walkers, capsys):
     assert int(enrolled[0]) == 8 and float(enrolled[1]) >= 75 and float(enrolled[2]) == 0
     assert int(others[0]) == 4 and float(others[3]) >= 75
     assert printed.count(": nobody; nearest") >= 3
+    # The same recordings, from their own files: a fifth walk of nobody's needs no preprocessing.
+    dataset = ("--dataset", walkers / "coco_walkers.yaml")
+    files = [walkers / "coco" / f"person{number:02d}" / "walk1.csv" for number in (0, 11)]
+    assert run("gallery", "identify", people, *files, *dataset) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert "; nearest 0 " in first and ": nobody; " in last
+    files[0].write_text(files[0].read_text().split("\n", 4)[0])
+    assert "expected" in error_of(capsys, "gallery", "identify", people, files[0], *dataset)
+    assert "FILE.yaml that describes them" in error_of(capsys, "gallery", "identify", people,
+                                                       files[1], "--dataset", "KS20")

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +53,22 @@ def read_own(dataset: Dataset, root: Path, joint_order: str) -> list[Recording]:
                              f"after {twin.path}; give them names of their own")
         if entry.split not in ("", *DRAWN):
             raise InputError(f"{entry.place}: split: {expected_one(entry.split, DRAWN)}")
-        poses = read_poses(entry.path, source, dataset.skeleton)
-        if entry.frames not in ("", str(len(poses))):
+        recording = read_recording(entry.path, dataset)
+        if entry.frames not in ("", str(len(recording.frames))):
             raise InputError(f"{entry.place}: expected {entry.frames} frames in {entry.path}, "
-                             f"found {len(poses)}")
-        frames, lost = repair(poses, source)
-        axes, signs = turned(source.up)
-        frames = frames[..., axes] * signs * METRES.get(source.unit, source.unit)
+                             f"found {len(recording.frames)}")
         name, person = os.path.relpath(entry.path, root), persons.index(entry.person)
-        recordings.append(Recording(name, person, entry.split, frames, lost=lost))
+        recordings.append(replace(recording, name=name, person=person, group=entry.split))
     return recordings
+
+
+def read_recording(path: Path, dataset: Dataset) -> Recording:
+    """One file as the data set describes its files, of nobody yet: in metres, y up, repaired."""
+    source = dataset.source
+    frames, lost = repair(read_poses(path, source, dataset.skeleton), source)
+    axes, signs = turned(source.up)
+    frames = frames[..., axes] * signs * METRES.get(source.unit, source.unit)
+    return Recording(str(path), -1, "", frames, lost=lost)
 
 
 def _of_pattern(source: OwnData, root: Path) -> Iterator[Entry]:
