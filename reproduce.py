@@ -3,6 +3,7 @@
     python reproduce.py                                        every table, all data, one seed
     python reproduce.py --tables retrieval --datasets KGBD --seeds 3
     python reproduce.py --list --tables recognition            what would run, and what is missing
+    python reproduce.py --jobs 4                               four runs at once; see also --slurm
     python reproduce.py --quick                                a small version on simulated data
 
 A run that is done is not made again unless its command or its data have changed; an interrupted one
@@ -12,18 +13,16 @@ does not stop the others; if any has, the exit code is 2 at the end.
 
 import argparse
 from collections.abc import Collection
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from common.command_line import pick_device, script_parser
 from common.errors import InputError, run_command
-from common.files import hold
 from common.numbers import positive_int
 from data import datasets
 from preprocess import preprocess
 from reproduction.experiments import COLUMNS, METHODS, jobs, plan
-from reproduction.jobs import FAILED, Runs, make_all, make_data, overview
+from reproduction.jobs import FAILED, Runs, make_all, make_data, overview, slurm
 from reproduction.tables import write_all
 
 SIZES = "sizes"  # the table that needs neither data nor runs
@@ -33,22 +32,16 @@ KNOWN = {"tables": (*COLUMNS, SIZES), "datasets": tuple(datasets.DATASETS), "met
 def main() -> None:
     args = parse_arguments()
     out = args.out or Path("results/quick" if args.quick else "results")
-    with ExitStack() as at_end:
-        if not args.list:
-            pick_device(args.device)  # refuses one that is not there before every run would
-            at_end.callback(hold(out / "reproduce.lock").release)
-        reproduce(args, out)
-
-
-def reproduce(args: argparse.Namespace, out: Path) -> None:
-    """Make what is missing and write the tables, or with --list say what that would be."""
+    if not args.list and not args.slurm:
+        pick_device(args.device)  # refuses one that is not there before every run would
     tables = [table for table in args.tables if table != SIZES]
     cells = plan(tables, args.datasets, args.methods, args.seeds, thin=args.quick)
     if tables and not cells:
         raise InputError("no table has a row and a column for these methods and data sets")
     data = args.data or (out / "Datasets" if args.quick else Path("Datasets"))
     epochs = args.epochs or (1 if args.quick else None)
-    runs = Runs(data, out / "runs", args.device, epochs, args.quiet or args.quick, args.quick)
+    quiet = args.quiet or args.quick or args.jobs > 1
+    runs = Runs(data, out / "runs", args.device, epochs, quiet, args.quick, args.jobs)
     if args.quick:
         make_data(cells, out / "raw", data, preprocess)
     work = jobs(cells)
@@ -61,7 +54,8 @@ def reproduce(args: argparse.Namespace, out: Path) -> None:
 
         sizes.write(out)
     write_all(out, cells, outcomes)
-    make_all(work, runs, outcomes, lambda: write_all(out, cells, outcomes))
+    begin = slurm(args.slurm, runs) if args.slurm else runs.begin
+    make_all(work, runs, outcomes, begin, lambda: write_all(out, cells, outcomes))
     print("wrote " + ", ".join(str(out / f"{table}.md") for table in args.tables))
     if failed := [reason for reason in map(str, outcomes.values()) if reason.startswith(FAILED)]:
         first = failed[0].removeprefix(FAILED)
@@ -89,6 +83,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder that preprocess.py wrote (Datasets)")
     parser.add_argument("--out", type=Path, help="folder of tables and runs (results)")
     parser.add_argument("--epochs", help="at most; the tables say so", **number)
+    parser.add_argument("--jobs", default=1, help="runs at once, which share the cores (1)",
+                        **number)
+    parser.add_argument("--slurm", metavar="PARTITION[,OPTION=VALUE,...]",
+                        help="each run is a job of Slurm; options of sbatch (docs/13-scale.md)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     parser.add_argument("--quiet", action="store_true", help="no output of the runs")
     args = parser.parse_args()

@@ -8,14 +8,18 @@ import platform
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from subprocess import DEVNULL, Popen
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from common.errors import InputError
 from data import datasets
@@ -49,6 +53,7 @@ class Runs:
     epochs: int | None = None  # a cap for every run
     quiet: bool = False
     small: bool = False  # tiny networks
+    at_once: int = 1  # runs, among which the threads are divided
 
     def key(self, job: Job) -> Record:
         """What decides a run's figures: command, cap of epochs, data, and those of its encoders."""
@@ -74,8 +79,14 @@ class Runs:
             return f"{error}; the real data: {RAW[row.name].source}, their terms: docs/1-data.md"
         return None
 
-    def make(self, job: Job) -> Record:
-        """Run a job, or go on with it, and keep its record; InputError if the script fails."""
+    def make(self, job: Job) -> "Record | str":
+        """Run a job to its end: its record, or why it failed."""
+        return self.begin(job).result()
+
+    def begin(self, job: Job) -> "Attempt":
+        """Run a job, or go on with it, in a process of its own."""
+        import torch  # here, so that --list starts at once
+
         begun, key = self._read(job), self.key(job)
         resume = begun.get("key") == key
         if not resume and all(needed.folder != job.folder for needed in job.needs):
@@ -84,13 +95,12 @@ class Runs:
         record["made_by"] = {"machine": machine(), "device": self.device}
         start = time.time() - record["seconds"]
         write_json(self._file(job), record)
-        try:
-            _call(self.command(job, resume), self.quiet)
-            record["result"] = json.loads(self._file(job, ".result.json").read_text())
-        finally:
-            record["seconds"] = round(time.time() - start, 1)
-            write_json(self._file(job), record)
-        return record
+        threads = str(torch.get_num_threads() // self.at_once or 1)
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
+        with self._file(job, ".errors.txt").open("w") as errors:
+            child = Popen(self.command(job, resume), env=environment, stderr=errors,
+                          stdout=DEVNULL if self.quiet else None)
+        return Attempt(child, self._file(job), record, start)
 
     def command(self, job: Job, resume: bool = False) -> list[str]:
         """The command line of a job. resume: go on, if there are files to go on from."""
@@ -121,22 +131,113 @@ class Runs:
             return {}
 
 
-def make_all(work: Collection[Job], runs: Runs, outcomes: Outcomes,
-             after_each: Callable[[], None]) -> None:
-    """Make the runs that have no outcome yet: their records, or why they failed."""
-    left = [job for job in work if outcomes[job.path] is None]
-    for number, job in enumerate(left, start=1):
-        title = f"{job.table}, {job.row.name}, {job.column.name}, seed {job.seed}"
-        print(f"[{number}/{len(left)}] {title}", flush=True)
+@dataclass(frozen=True)
+class Attempt:
+    """A run under way. `done`, `cancel` and `result` are those of a job of submitit."""
+
+    child: Popen
+    file: Path  # of the record
+    record: Record
+    start: float  # of the clock, earlier by the seconds that were spent before
+
+    def done(self) -> bool:
+        return self.child.poll() is not None
+
+    def cancel(self) -> None:
+        """Interrupt it, and wait until it has saved its state."""
+        self.child.send_signal(signal.SIGINT)
+        with suppress(KeyboardInterrupt):
+            self.result()
+
+    def result(self) -> Record | str:
+        """The record when the run has ended, or why it failed."""
         try:
-            for needed in job.needs:
-                if isinstance(reason := outcomes[needed.path], str):
-                    raise InputError(f"it needs the encoder of another run: {reason}")
-            outcomes[job.path] = runs.make(job)
-        except InputError as error:
-            outcomes[job.path] = f"{FAILED}{error}"
-            print(f"    {FAILED}{error}", flush=True)
-        after_each()
+            if (code := self.child.wait()) in (130, -signal.SIGINT):
+                raise KeyboardInterrupt
+            errors = self.file.with_suffix(".errors.txt").read_text().splitlines()
+            lines = list(filter(str.strip, errors))
+            if code:
+                return FAILED + [f"exit code {code}", *lines][-1].removeprefix("error: ")
+            print(*lines, sep="\n", end="\n" * bool(lines), file=sys.stderr)  # warnings
+            self.record["result"] = json.loads(self.file.with_suffix(".result.json").read_text())
+            return self.record
+        finally:
+            self.record["seconds"] = round(time.time() - self.start, 1)
+            write_json(self.file, self.record)
+
+
+def make_all(work: Collection[Job], runs: Runs, outcomes: Outcomes, begin: Callable[[Job], Any],
+             after_each: Callable[[], None]) -> None:
+    """Make the runs that have no outcome yet: their records, or why they failed.
+
+    begin: of Runs, or one that submits to Slurm. A lock keeps runs of one folder apart, also from
+    those of another process; what that has made counts.
+    """
+    left = [job for job in work if outcomes[job.path] is None]
+    total, running, waits = len(left), [], False
+    try:
+        while left or running:
+            for job in left[:]:
+                lock = FileLock(runs.folder / f"{job.folder}.lock")
+                if len(running) < runs.at_once and all(outcomes[each.path] for each in job.needs):
+                    with suppress(Timeout):
+                        lock.acquire(timeout=0)
+                        left.remove(job)
+                        print(f"[{total - len(left)}/{total}] {job.path}", flush=True)
+                        running.append((job, _known(job, runs, outcomes) or begin(job), lock))
+            if left and not running and not waits:
+                print(f"waiting for another process, which is at {left[0].path}", flush=True)
+                waits = True
+            time.sleep(0.1)
+            for job, attempt, lock in [each for each in running if each[1].done()]:
+                running.remove((job, attempt, lock))
+                try:
+                    outcome = attempt.result()
+                except RuntimeError as error:  # Slurm ended it: no time or memory was left
+                    outcome = FAILED + " ".join(str(error).splitlines()[:2])
+                outcomes[job.path] = outcome
+                lock.release()
+                print(f"    {job.path}: {outcome if isinstance(outcome, str) else 'done'}",
+                      flush=True)
+                after_each()
+    except BaseException:
+        for _, attempt, _ in running:
+            attempt.cancel()
+        raise
+
+
+def _known(job: Job, runs: Runs, outcomes: Outcomes) -> Future | None:
+    """What need not be tried: the record of another process, or the failure of what it needs."""
+    reasons = [own for each in job.needs if isinstance(own := outcomes[each.path], str)]
+    failed = [f"{FAILED}it needs the encoder of another run: {reason}" for reason in reasons]
+    known: Future = Future()
+    known.set_result(failed[0] if failed else runs.record(job))
+    return known if known.result() else None
+
+
+def slurm(options: str, runs: Runs) -> Callable[[Job], Any]:
+    """What submits a run to Slurm, by submitit; InputError if there is none. options: the partition
+    and, after commas, options of sbatch as NAME=VALUE.
+    """
+    try:
+        from submitit import SlurmExecutor  # an extra
+
+        executor = SlurmExecutor(runs.folder / "slurm")
+    except (ImportError, RuntimeError) as error:
+        raise InputError(
+            f"--slurm needs Slurm and submitit (pip install submitit): {error}") from error
+    partition, *others = options.split(",")
+    more = {"time": "1-0"} | dict(option.partition("=")[::2] for option in others)
+    setup = [f"export PYTHONPATH='{PROJECT}'"]
+    executor.update_parameters(partition=partition, setup=setup, additional_parameters=more)
+
+    def submit(job: Job) -> Any:
+        try:
+            return executor.submit(replace(runs, at_once=1).make, job)
+        except RuntimeError as error:
+            raise InputError(f"--slurm {options}: {error}") from error
+
+    return submit
 
 
 def make_data(cells: Collection[Cell], raw: Path, data: Path, preprocess: Callable) -> None:
@@ -144,11 +245,12 @@ def make_data(cells: Collection[Cell], raw: Path, data: Path, preprocess: Callab
     for name in dict.fromkeys(cell.column.dataset for cell in cells):
         lengths = sorted({cell.column.length for cell in cells if cell.column.dataset == name})
         done = data / f".{name}.{'.'.join(map(str, lengths))}.done"
-        if not done.is_file():
-            simulate(name, raw, *SIMULATED[name])
-            dataset = datasets.get(name)
-            preprocess(dataset, find(dataset, raw), lengths, data, 0, "kinect")
-            done.touch()
+        with FileLock(data.with_name("data.lock")):  # another process may be at it
+            if not done.is_file():
+                simulate(name, raw, *SIMULATED[name])
+                dataset = datasets.get(name)
+                preprocess(dataset, find(dataset, raw), lengths, data, 0, "kinect")
+                done.touch()
 
 
 def overview(tables: Collection[str], work: Collection[Job], outcomes: Outcomes) -> list[str]:
@@ -171,29 +273,10 @@ def shorten(reason: str) -> str:
     return reason.partition(": looked in")[0]
 
 
-def _call(words: list[str], quiet: bool) -> None:
-    """Run a command to its end; an interruption waits until it has saved its state."""
-    silent = subprocess.DEVNULL if quiet else None
-    child = subprocess.Popen(words, stdout=silent, stderr=subprocess.PIPE, text=True)
-    try:
-        _, errors = child.communicate()
-    except KeyboardInterrupt:
-        child.send_signal(signal.SIGINT)
-        child.communicate()
-        raise
-    if child.returncode in (130, -signal.SIGINT):
-        raise KeyboardInterrupt
-    lines = list(filter(str.strip, errors.splitlines()))
-    if child.returncode:
-        reason = [f"exit code {child.returncode}", *lines][-1]
-        raise InputError(reason.removeprefix("error: "))
-    print(*lines, sep="\n", end="\n" * bool(lines), file=sys.stderr)  # warnings
-
-
 @cache
 def machine() -> str:
     """Processor and number of them, GPU if there is one, and PyTorch's version."""
-    import torch  # here, so that --list starts at once
+    import torch
 
     info = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.*)", info.read_text() if info.is_file() else "")

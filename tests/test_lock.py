@@ -104,15 +104,3 @@ def test_probes_that_share_a_folder_do_not_wait_for_each_other(tmp_path):
         run = Run("SimMC", replace(options, probe="cl.nm"), folder, "cl.nm_")
         run.open()
         run.lock.release()
-
-
-def test_reproduce_is_refused_in_a_folder_in_use_and_its_list_is_not(tmp_path, capsys):
-    words = ("--out", tmp_path / "out", "--data", tmp_path, "--tables", "retrieval", "--methods",
-             "D-13")
-    with other_process(tmp_path / "out" / "reproduce.lock"):
-        error = error_of(capsys, "reproduce", *words)
-        assert "another process is at work" in error
-        assert str(tmp_path / "out") in error
-        assert run("reproduce", *words, "--list") == 0
-    assert run("reproduce", *words) == 0
-    assert (tmp_path / "out" / "retrieval.md").is_file()

@@ -1,20 +1,23 @@
 """reproduce.py: what is run, skipped, gone on with, and how failures and interruptions end."""
 
 import json
+import pickle
 import runpy
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
 from commands import error_of, run
 from filelock import FileLock
 
-from common.errors import InputError
 from data import datasets
 from reproduction import jobs as execution
 from reproduction.experiments import COLUMNS, METHODS, ROWS, Job, jobs, plan
@@ -62,15 +65,18 @@ def in_process(monkeypatch):
     """Scripts run in this process; a list of their command lines."""
     calls = []
 
-    def call(words: list[str], quiet: bool) -> None:
-        calls.append(words[1:])
-        code = run(Path(words[1]).stem, *words[2:])
-        if code == 130:
-            raise KeyboardInterrupt
-        if code:
-            raise InputError(f"exit code {code}")
+    class Child:
+        """A process that has ended."""
+        def __init__(self, words: list[str], **_):
+            calls.append(words[1:])
+            self.code = run(Path(words[1]).stem, *words[2:])
 
-    monkeypatch.setattr(execution, "_call", call)
+        def poll(self) -> int:
+            return self.code
+
+        wait = poll
+
+    monkeypatch.setattr(execution, "Popen", Child)
     return calls
 
 
@@ -90,14 +96,15 @@ def test_a_run_is_kept_and_made_again_only_if_it_would_differ(runs, in_process):
 def test_an_interrupted_run_goes_on_to_the_same_figures(runs, in_process, monkeypatch, tmp_path):
     job, three = simmc(), replace(runs, epochs=3)
     whole = replace(three, folder=tmp_path / "whole").make(job)
-    call = execution._call
+    child = execution.Popen
 
-    def stop_after_two(words: list[str], quiet: bool) -> None:
-        call([word if word != "3" else "2" for word in words], quiet)
-        raise KeyboardInterrupt
+    def stop_after_two(words: list[str], **options):
+        stopped = child([word if word != "3" else "2" for word in words], **options)
+        stopped.code = 130
+        return stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr(execution, "_call", stop_after_two)
+        patch.setattr(execution, "Popen", stop_after_two)
         with pytest.raises(KeyboardInterrupt):
             three.make(job)
     assert three.record(job) is None
@@ -155,13 +162,105 @@ def test_the_list_of_every_table_fits_a_screen(tmp_path, capsys):
     assert len(lines) <= 24 and max(map(len, lines)) <= 100
 
 
-def test_reproduce_is_refused_in_a_folder_in_use_and_its_list_is_not(tmp_path, capsys):
-    words = ("--out", tmp_path, "--data", tmp_path, "--tables", "retrieval", "--methods", "D-13")
-    with FileLock(tmp_path / "reproduce.lock"):
-        assert f"another process is at work in {tmp_path}" in error_of(capsys, "reproduce", *words)
-        assert run("reproduce", *words, "--list") == 0
+SCRIPT = """
+import json, os, pathlib, sys, time
+place = pathlib.Path(sys.argv[sys.argv.index("--json") + 1])
+place.with_suffix(".begun").write_text(os.environ["OMP_NUM_THREADS"])
+try:
+    for _ in range({tenths}):
+        time.sleep(0.1)
+except KeyboardInterrupt:
+    place.with_suffix(".saved").touch()
+    sys.exit(130)
+if "{fails}" in sys.argv:
+    sys.exit("error: it cannot be")
+place.write_text(json.dumps(dict(best=dict(top1=0.5, top5=0.5, top10=0.5, mAP=0.5))))
+"""
+FOUR = ("--tables", "retrieval", "--datasets", "IAS", "--methods", "D-13,D-16", "--quiet")
+
+
+def scripts(folder: Path, tenths: int = 3, fails: str = "-") -> Path:
+    """A project whose evaluate.py takes tenths of a second, and fails where a word is `fails`."""
+    folder.mkdir(exist_ok=True)
+    (folder / "evaluate.py").write_text(SCRIPT.format(tenths=tenths, fails=fails))
+    return folder
+
+
+def test_runs_at_once(runs, tmp_path, monkeypatch, capsys):
+    """Two start before one ends, threads are divided, a failure does not stop the others."""
+    monkeypatch.setattr(execution, "PROJECT", scripts(tmp_path / "project", fails="D-16"))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 6)
+    words = (*FOUR, "--data", runs.data, "--out", tmp_path / "out", "--jobs", 2)
+    assert run("reproduce", *words) == 2
+    printed, said = capsys.readouterr()
+    starts = [line[:5] for line in printed.splitlines() if line.startswith(("[", "   "))]
+    assert starts[:2] == ["[1/4]", "[2/4]"] and starts[-1] == "    r" and len(starts) == 8
+    assert "retrieval/D-16/IAS-A/seed0/IAS-A: failed: it cannot be" in printed
+    assert said.splitlines()[-1].endswith("2 of 4 runs failed, the first with: it cannot be")
+    begun = list((tmp_path / "out").rglob("*.begun"))
+    assert [path.read_text() for path in begun] == ["3"] * 4
+    rows = json.loads((tmp_path / "out" / "retrieval.json").read_text())["entries"]
+    assert [bool(row["best"]) for row in rows] == [True, True, False, False]
+
+
+def command(out: Path, data: Path, project: Path, *words: object) -> list[str]:
+    """reproduce.py with the scripts of another folder, in a process of its own."""
+    parent = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+              f"sys.path.insert(0, {str(execution.PROJECT)!r})\n"
+              "import pathlib, reproduce; from common.errors import run_command\n"
+              f"from reproduction import jobs; jobs.PROJECT = pathlib.Path({str(project)!r})\n"
+              "run_command(reproduce.main, go_on='go on')\n")
+    return [
+        sys.executable, "-c", parent, *FOUR, "--out",
+        str(out), "--data",
+        str(data), *map(str, words)
+    ]
+
+
+def test_an_interruption_lets_every_run_save_its_state(runs, tmp_path):
+    """Only reproduce.py is interrupted: it passes that on, and waits."""
+    out, begun, saved = tmp_path / "out", [], []
+    words = command(out, runs.data, scripts(tmp_path / "project", tenths=600), "--jobs", 3)
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    while len(begun) < 3:
+        assert process.poll() is None
+        time.sleep(0.05)
+        begun = list(out.rglob("*.begun"))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    saved = list(out.rglob("*.saved"))
+    assert process.returncode == 130 and len(saved) == len(begun) == 3
+    assert errors == "interrupted; what was saved is whole: go on\n"
+    spent = [json.loads(path.with_suffix("").with_suffix(".json").read_text()) for path in saved]
+    assert all(record["seconds"] > 0 and "result" not in record for record in spent)
+
+
+def test_two_processes_in_a_folder_divide_the_runs(runs, tmp_path):
+    """Each run is made once, and both have the whole table."""
+    words = command(tmp_path / "out", runs.data, scripts(tmp_path / "project", tenths=5))
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = [process.communicate(timeout=100)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    rows = json.loads((tmp_path / "out" / "retrieval.json").read_text())["entries"]
+    assert all(row["best"] for row in rows) and len(rows) == 4
+    assert sum(own.count(": done\n") for own in printed) == 8
+
+
+def test_a_run_that_another_process_is_at_is_waited_for(runs, in_process, tmp_path, capsys):
+    """It is gone on with when the other process ends, whatever that left."""
+    words = (*FOUR, "--data", runs.data, "--out", tmp_path)
+    lock = FileLock(tmp_path / "runs/retrieval/D-16/IAS-B/seed0.lock", thread_local=False)
+    lock.acquire()
+    Timer(2, lock.release).start()
+    assert run("reproduce", *words, "--list") == 0
     assert run("reproduce", *words) == 0
-    assert (tmp_path / "retrieval.md").is_file()
+    lines = capsys.readouterr().out.splitlines()
+    starts = [line for line in lines if line.startswith(("[", "waiting"))]
+    assert starts[3:] == [
+        "waiting for another process, which is at retrieval/D-16/IAS-B/seed0/IAS-B",
+        "[4/4] retrieval/D-16/IAS-B/seed0/IAS-B"
+    ]
+    assert len(in_process) == 4
 
 
 def test_a_failure_is_listed_and_the_others_go_on(runs, in_process, tmp_path, capsys):
@@ -182,7 +281,7 @@ def test_an_interruption_says_how_to_go_on(runs, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Runs, "make", stop)
+    monkeypatch.setattr(Runs, "begin", stop)
     words = ("--tables", "retrieval", "--datasets", "IAS", "--methods", "D-13")
     where = ("--data", runs.data, "--out", tmp_path / "out")
     monkeypatch.setattr(sys, "argv", ["reproduce.py", *map(str, words + where)])
@@ -194,18 +293,72 @@ def test_an_interruption_says_how_to_go_on(runs, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "out" / "retrieval.md").is_file()
 
 
-def test_end_of_a_script(capfd):
-    python = [sys.executable, "-c"]
-    execution._call([*python, "import sys; print('warning: w', file=sys.stderr)"], quiet=True)
-    assert capfd.readouterr().err == "warning: w\n"
-    with pytest.raises(InputError, match="no data"):
-        execution._call(
-            [*python, "import sys; print('error: no data', file=sys.stderr); sys.exit(2)"],
-            quiet=True)
-    with pytest.raises(InputError, match="ZeroDivisionError: division by zero"):
-        execution._call([*python, "1 / 0"], quiet=True)
+def test_end_of_a_script(runs, monkeypatch, capfd):
+    def end(script: str) -> dict | str:
+        words = [sys.executable, "-c", f"import sys; {script}"]
+        monkeypatch.setattr(Runs, "command", lambda *_: words)
+        return runs.make(job_of("retrieval", "D-13", "IAS-A"))
+
+    result = str(runs._file(job_of("retrieval", "D-13", "IAS-A"), ".result.json"))
+    record = end(f"print('warning: w', file=sys.stderr); open({result!r}, 'w').write('[1]')")
+    assert record["result"] == [1] and capfd.readouterr().err == "warning: w\n"
+    assert end("sys.exit('error: no data')") == "failed: no data"
+    assert end("1 / 0") == "failed: ZeroDivisionError: division by zero"
+    assert end("sys.exit(7)") == "failed: exit code 7"
     with pytest.raises(KeyboardInterrupt):
-        execution._call([*python, "import sys; sys.exit(130)"], quiet=True)
+        end("sys.exit(130)")
+
+
+def test_slurm(runs, in_process, tmp_path, monkeypatch, capsys):
+    """What is pickled for submitit makes the same records; options go to sbatch as they are."""
+    submitit = pytest.importorskip("submitit")
+    words = (*FOUR, "--data", runs.data, "--out", tmp_path, "--slurm", "gpu,gpus=1,time=60")
+    error = error_of(capsys, "reproduce", *words)
+    assert "--slurm needs Slurm and submitit" in error and "srun" in error
+    given = {}
+
+    class Executor(ThreadPoolExecutor):
+        """Jobs in a thread; the third is killed, the fourth is not taken."""
+        def __init__(self, folder: Path):
+            super().__init__(1)
+
+        def update_parameters(self, **words) -> None:
+            given.update(words)
+
+        def submit(self, make, job: Job) -> Future:
+            call = pickle.loads(pickle.dumps(partial(make, job)))
+            if job.path == Path("retrieval/D-16/IAS-B/seed0/IAS-B"):
+                raise submitit.core.utils.FailedJobError("sbatch: error: no such partition")
+            return super().submit(kill if job.row.name == "D-16" else call)
+
+    def kill() -> None:
+        raise submitit.core.utils.UncompletedJobError("Job 7\nhas no output (TIMEOUT)\nlog")
+
+    monkeypatch.setattr(submitit, "SlurmExecutor", Executor)
+    assert "no such partition" in error_of(capsys, "reproduce", *words)
+    assert given["partition"] == "gpu"
+    assert given["additional_parameters"] == {"time": "60", "gpus": "1"}
+    rows = json.loads((tmp_path / "retrieval.json").read_text())["entries"]
+    assert [bool(row["best"]) for row in rows] == [True, True, False, False]
+    assert rows[2]["missing"] == "failed: Job 7 has no output (TIMEOUT)"
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert "pip install submitit" in error_of(capsys, "reproduce", *words)
+
+
+@pytest.mark.slow
+def test_jobs_of_submitit(runs, tmp_path, monkeypatch):
+    """Its executor for one machine takes the same functions as that for Slurm."""
+    submitit = pytest.importorskip("submitit")
+
+    class Executor(submitit.LocalExecutor):
+        def update_parameters(self, **words) -> None:
+            super().update_parameters(setup=words["setup"])
+
+    monkeypatch.setattr(submitit, "SlurmExecutor", Executor)
+    words = (*FOUR, "--data", runs.data, "--out", tmp_path, "--slurm", "cpu", "--jobs", 2)
+    assert run("reproduce", *words) == 0
+    rows = json.loads((tmp_path / "retrieval.json").read_text())["entries"]
+    assert len(rows) == 4 and all(row["best"] for row in rows)
 
 
 def test_wrong_use(capsys):
@@ -215,26 +368,3 @@ def test_wrong_use(capsys):
     assert "--data: expected a folder that preprocess.py wrote, found no nowhere" in said
     assert "no table has" in error_of(capsys, "reproduce", "--tables", "matching", "--datasets",
                                       "KS20")
-
-
-def test_an_interruption_lets_the_script_save_its_state(tmp_path):
-    """Only reproduce.py is interrupted: it passes that on, and waits."""
-    script = tmp_path / "script.py"
-    script.write_text("import pathlib, sys, time\n"
-                      "try:\n    pathlib.Path('begun').touch()\n    time.sleep(60)\n"
-                      "except KeyboardInterrupt:\n    time.sleep(0.2)\n"
-                      "    pathlib.Path('saved').touch()\n    sys.exit(130)\n")
-    parent = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-              f"sys.path.insert(0, {str(execution.PROJECT)!r})\n"
-              "from common.errors import run_command; from reproduction.jobs import _call\n"
-              f"run_command(lambda: _call([sys.executable, {str(script)!r}], quiet=True))\n")
-    process = subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, stderr=subprocess.PIPE,
-                               text=True)
-    while not (tmp_path / "begun").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert (tmp_path / "saved").exists()
-    assert errors.startswith("interrupted; what was saved is whole")
