@@ -49,6 +49,7 @@ def main() -> None:
         encoder = load(options.checkpoint) if options.checkpoint else None
         is_new = options.command == "add" and encoder and not file.exists()
         people = Gallery(encoder) if is_new else Gallery.load(file, encoder)
+        people.search = options.search
         match options.command:
             case "add":  # all of the recordings, or none if one is bad
                 for _, name, windows in recordings(people.encoder, options, "gallery"):

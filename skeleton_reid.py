@@ -123,6 +123,7 @@ class Gallery:
     def __init__(self, encoder: Encoder, threshold: float = math.inf):
         self.encoder = encoder
         self.threshold = threshold  # distance beyond which a recording is nobody's
+        self.search = "torch"  # of the nearest; or "faiss", which gives the same answers
         self.names: list[str] = []  # of the enrolled recordings
         self.features = np.empty((0, encoder.size), dtype=np.float32)  # (recordings, d)
 
@@ -161,7 +162,7 @@ class Gallery:
         if not self.names:
             raise InputError("nobody is enrolled: add recordings to the gallery first")
         most = max(Counter(self.names).values())  # recordings of a person
-        found = nearest_rows(windows.mean(axis=0), self.features, count * most)
+        found = nearest_rows(windows.mean(axis=0), self.features, count * most, self.search)
         best: dict[str, tuple[int, float]] = {}
         for number, distance in zip(*found, strict=True):
             if len(best) < count:

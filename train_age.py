@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common import processes
 from data import Recognition
 from data.sampling import training_order
 from engine import evaluation, pretraining, recognition
@@ -96,13 +97,15 @@ def train_encoders(run: Run, model: AGE, skeletons: Tensor, batches: list[Tensor
             steps = []
             with timer("learn"):
                 for number, batch in enumerate(batches):
-                    losses = model.losses(skeletons[batch])
+                    own, weight = processes.part(len(batch))
+                    losses = model.losses(skeletons[batch[own]], batch=len(batch))
                     model.zero_grad()
                     losses["total"].sum().backward()
+                    losses = processes.average_gradients(losses, model.parameters(), weight)
                     torch.nn.utils.clip_grad_value_(model.parameters(), CLIP)
                     for axis in validation.running:
                         optimizers[axis].step()
-                    steps.append({name: loss.detach() for name, loss in losses.items()})
+                    steps.append(losses)
                     if number % VALIDATE_EVERY == 0:
                         validation.update(model, skeletons[batches[0]])
                     if not validation.running:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common import processes
 from engine import features, results
 from engine.epochs import EarlyStopping, Timer
 from engine.evaluation import known_classes, score_encoder
@@ -75,9 +76,9 @@ def train(run: Run, options: SimMCOptions, device: torch.device,
             reason = stop_reason(epoch, options.epochs, best)
             if reason is None:
                 with timer("cluster"):
-                    labels = [classes, classes]
+                    labels, how = [classes, classes], (settings.eps, settings.min_samples)
                     if classes is None:
-                        labels = [cluster(v, settings.eps, settings.min_samples) for v in views]
+                        labels = [cluster(v, *how, search=options.search) for v in views]
                     quality = labels, whole, sets.train.labels
                     row |= cluster_quality.figures(*quality, tight=bool(options.save_flag))
                     line += "  clusters {clusters_1}/{clusters_2}  outliers {outliers}".format(
@@ -104,11 +105,11 @@ def train(run: Run, options: SimMCOptions, device: torch.device,
 @torch.no_grad()
 def encode_masked(model: SimMC, skeletons: Tensor, masks: Tensor, size: int) -> list[Tensor]:
     """Features of the whole sequences and under either mask of their batch: three (N, H)."""
-    batches = []
-    for batch, pair in zip(skeletons.split(size), masks, strict=True):
+    def encode(batch: Tensor, pair: Tensor) -> tuple[Tensor, ...]:
         frames = model.encode(batch)  # (B, f, H)
-        batches.append((frames.mean(dim=1), *(masked_mean(frames, mask) for mask in pair)))
-    return [torch.cat(parts) for parts in zip(*batches, strict=True)]
+        return frames.mean(dim=1), *(masked_mean(frames, mask) for mask in pair)
+
+    return processes.divided(encode, skeletons.split(size), masks)
 
 
 @one_thread()
@@ -129,12 +130,13 @@ def learn(model: SimMC, optimizer: TFAdam, skeletons: Tensor, masks: Tensor, vie
         raise InputError("noise leaves less than a batch to learn from; try a larger --eps")
     batches = []
     for batch, mask in zip(kept.split(size), masks, strict=False):
-        losses = model.losses(skeletons[batch], mask, y[:, batch], prototypes, settings.t,
-                              settings.mask_lambda)
+        own, weight = processes.part(len(batch))
+        losses = model.losses(skeletons[batch[own]], mask, y[:, batch[own]], prototypes, settings.t,
+                              settings.mask_lambda, y[:, batch].any(dim=1))
         optimizer.zero_grad()
         losses["total"].backward()
+        batches.append(processes.average_gradients(losses, model.parameters(), weight))
         optimizer.step()
-        batches.append({name: loss.detach() for name, loss in losses.items()})
     return mean_losses(batches)
 
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from common import processes
 from engine import evaluation, results
 from engine.epochs import EarlyStopping, Timer
 from engine.retrieval import describe, evaluate, report, write_features
@@ -98,7 +99,7 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
                     run.save_best(model, epoch, figures)
             if begins and not reason:
                 with timer("cluster"):
-                    labels, vectors = label(model, windows, skeletons, classes, epoch, settings)
+                    labels, vectors = label(model, windows, skeletons, classes, epoch, options)
                     clusters = [labels.cpu().numpy()]
                     quality = clusters, vectors, sets.train.labels
                     row |= cluster_quality.figures(*quality, tight=False)
@@ -122,20 +123,21 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
 
 @torch.no_grad()
 def label(model: Statistics, windows: Tensor, skeletons: Tensor, classes: np.ndarray | None,
-          epoch: int, settings: StatisticsSettings) -> tuple[Tensor, Tensor]:
+          epoch: int, options: TrainingOptions) -> tuple[Tensor, Tensor]:
     """Labels (N,) of a round, -1 for noise, and its first class vectors (K, D_out).
 
     windows: (N, 2 d). skeletons: (N, f, J, 3). classes: (N,), where they are known. The vectors are
     drawn in the first round, later the means of the learned features.
     """
+    settings = options.settings
     if epoch > 0:
         model.eval()
-        features = torch.cat([model(batch) for batch in windows.split(4096)])  # (N, D_out)
+        features, = processes.divided(lambda x: (model(x),), windows.split(4096))  # (N, D_out)
     elif classes is None:
         lda = WindowLDA(skeletons.shape[2], reference=model.statistics.reference)
         features = lda.to(skeletons.device).fit(skeletons)(skeletons)  # (N, 80)
     if classes is None:
-        classes = cluster(features, settings.eps, settings.min_samples)
+        classes = cluster(features, settings.eps, settings.min_samples, search=options.search)
     labels = torch.from_numpy(classes).to(windows.device)
     if epoch == 0:
         return labels, functional.normalize(torch.randn(int(labels.max()) + 1, settings.D_out))

@@ -15,6 +15,8 @@
     epoch          an epoch of train_simmc.py on KGBD, by stage
     preprocess     preprocess.py on KGBD, and its reader against a plain one
     gallery        identification among 10,000 persons
+    processes      two processes of torchrun against one: clustering, ranking, training
+    million        memory of clustering 100,000 features (--full: 1,000,000); faiss against torch
 
 Times are shown as wall and CPU seconds and compared as ratios within one run. The numbers are also
 written to results/benchmarks/<name>.json (with --quick: <name>.quick.json).
@@ -36,7 +38,7 @@ from data.raw.formats import find
 
 LENGTH = 6  # frames in the sequences of KGBD that are timed
 NAMES = ("jaccard", "jaccard_large", "ranking", "age_step", "smsge_step", "smsge_recognition",
-         "epoch", "preprocess", "gallery")
+         "epoch", "preprocess", "gallery", "processes", "million")
 
 
 def main() -> None:

@@ -13,8 +13,9 @@ import torch
 from benchmarks import inputs
 from benchmarks.harness import Options, Report, in_new_process, peak_mib, resident_mib, timed
 from benchmarks.jaccard import EPS, MIN_SAMPLES, describe
+from benchmarks.million import bare_product
 from reid.jaccard import cluster
-from reid.neighbours import BLOCK_BYTES, nearest_neighbours
+from reid.neighbours import nearest_neighbours
 
 
 def run(options: Options) -> Report:
@@ -51,9 +52,3 @@ def measure(file: Path | None, size: int) -> dict[str, Any]:
         "product share": product.wall / total, "imported MiB": imported, "peak MiB": peak,
         "source": source, "density": describe(features, rank, labels)
     }
-
-
-def bare_product(features: torch.Tensor) -> None:
-    """The matrix product of the search, in the same blocks, its results dropped."""
-    for block in features.split(max(1, BLOCK_BYTES // (4 * len(features)))):
-        block @ features.T

@@ -9,6 +9,7 @@ from inspect import get_annotations
 from pathlib import Path
 from typing import Any
 
+from common import processes
 from common.errors import InputError
 
 
@@ -78,14 +79,18 @@ def device_name(text: str) -> str:
 
 
 def pick_device(name: str) -> Any:
-    """The torch.device of --device: auto, cpu, cuda or cuda:N. InputError if it is not there."""
+    """The torch.device of --device (under torchrun cuda is the process's own) or InputError."""
     import torch  # here, so that scripts without a model start at once
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d\d?)?", name):
         raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N")
+    if name == "cuda" and processes.count() > 1:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     device, count = torch.device(name), torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise InputError(f"device {name} asked for, {count} CUDA devices found; use --device cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     return device

@@ -3,9 +3,13 @@
 import io
 import os
 import re
+import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from common import processes
 
 READER_GONE = 141  # the exit code that a shell shows of `...` in `... | head`
 LACKS_MEMORY = "(out of|allocate|enough) memory"
@@ -39,12 +43,18 @@ def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        main()
-        sys.stdout.flush()
+        with processes.first_speaks():
+            main()
+            sys.stdout.flush()
     except InputError as error:
         _refuse(str(error))
+    except processes.ProcessEndedError:
+        if processes.number() < 2:  # one of the first two is left to say so
+            print(f"error: another process of the run ended: {go_on}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
-        print(f"interrupted; what was saved is whole: {go_on}", file=sys.stderr)
+        if processes.number() == 0:
+            print(f"interrupted; what was saved is whole: {go_on}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -60,5 +70,9 @@ def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or 
 
 
 def _refuse(message: str) -> None:
+    if processes.number() > 0:
+        # What all processes meet the first one says, and torchrun ends the others in this time.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(10)
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)

@@ -12,6 +12,7 @@ from zipfile import is_zipfile
 import numpy as np
 from filelock import FileLock, Timeout
 
+from common import processes
 from common.errors import InputError
 
 
@@ -37,8 +38,11 @@ def staging_folder(target: Path, prefix: str) -> Iterator[Path]:
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Let `write` fill a file that takes its place when it lies complete on the disk. If that fails
-    (disk full, no permission) an earlier file is untouched, and InputError raised.
+    (disk full, no permission) an earlier file is untouched, and InputError raised. Only the
+    first process writes.
     """
+    if processes.number() > 0:
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,9 +80,12 @@ def read_arrays(path: Path, names: Collection[str], kind: str,
 
 def hold(path: Path) -> FileLock:
     """Keep other processes out of a folder until the returned lock on the file `path` is released,
-    or this process ends. InputError if another one holds it, or the file cannot be written.
+    or this process ends. InputError if another one holds it, or the file cannot be written. Of
+    processes of one command the first one holds it.
     """
     lock = FileLock(path)
+    if processes.number() > 0:
+        return lock
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from common import processes
+
 log = logging.getLogger("reid")
 
 
@@ -39,7 +41,9 @@ def start_log(quiet: bool) -> None:
 
 
 def log_to(file: Path) -> None:
-    """Send the log to the end of a file, too. Raises OSError if it cannot be written."""
+    """Send the first process's log to the end of a file, too; OSError if it cannot be written."""
+    if processes.number() > 0:
+        return
     handler = _File(file, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)

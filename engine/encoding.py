@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from common import processes
 from common.errors import InputError
 from common.log import log
 from data.skeleton import Skeleton
@@ -85,7 +86,7 @@ def _encode(model: nn.Module, skeletons: np.ndarray, encode: Encode) -> Tensor:
     model.eval()  # no dropout, and the running statistics of batch norm
     device, frames = next(model.parameters()).device, method_of(model).batch
     batches = torch.from_numpy(skeletons).split(max(1, frames // skeletons.shape[1]))
-    return torch.cat([encode(model, batch.to(device)) for batch in batches])
+    return processes.divided(lambda batch: (encode(model, batch.to(device)),), batches)[0]
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -11,6 +11,7 @@ loss asks of them; and one optimiser does for the rest what four would.
 import torch
 from torch import Tensor, nn
 
+from common import processes
 from engine.optimizer import TFAdam
 from models.smsge import SMSGE, Graphs, Subsets
 
@@ -25,17 +26,22 @@ class JointStep:
             for scale in model.scales
         }
         # Of a weight that stacks the scales, each loss reaches its own slice: one Adam serves all.
-        rest = [p for name, p in model.named_parameters() if not name.startswith("structure.")]
-        groups = {"rest": rest, **self.structure}
+        self.rest = [p for name, p in model.named_parameters() if "structure." not in name]
+        groups = {"rest": self.rest, **self.structure}
         self.optimisers = {name: TFAdam(parameters, lr) for name, parameters in groups.items()}
 
     def __call__(self, graphs: Graphs, subsets: Subsets) -> dict[str, Tensor]:
         """Train on one batch, as of SMSGE.losses; returns the losses before the step, detached."""
-        losses, gradients = self.gradients(graphs, subsets)
+        own, weight = processes.part(len(next(iter(graphs.values()))))
+        if self.model.loss == "l2":  # a sum over the sequences
+            weight = float(weight > 0)
+        losses, gradients = self.gradients({scale: x[own] for scale, x in graphs.items()}, subsets)
+        losses = processes.average_gradients(losses, self.rest, weight)
         self.optimisers["rest"].step()
         for scale, parameters in self.structure.items():
             for parameter, gradient in zip(parameters, gradients[scale], strict=True):
                 parameter.grad = gradient
+            processes.average_gradients({}, parameters, weight)
             self.optimisers[scale].step()
         return losses
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from common import processes
+
 EPSILON = 1e-8
 
 
@@ -46,11 +48,13 @@ class TFAdam(torch.optim.Adam):
 
 def train_batch(model: nn.Module, optimizer: TFAdam, inputs: Tensor, labels: Tensor) -> Tensor:
     """One step on the mean cross entropy of B inputs with classes (B,); returns the loss before."""
-    loss = cross_entropy(model(inputs), labels)
+    own, weight = processes.part(len(inputs))
+    loss = cross_entropy(model(inputs[own]), labels[own])
     optimizer.zero_grad()
     loss.backward()
+    losses = processes.average_gradients({"loss": loss}, model.parameters(), weight)
     optimizer.step()
-    return loss.detach()
+    return losses["loss"]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from engine.settings import PROTOCOLS, SETTINGS, choose
 
 BASELINES = (*DESCRIPTORS, "statistics", "window-LDA", "recording-LDA")
 CLASSIFIERS = ("D-13+KNN", "D-16+AdaBoost", "LSTM", "LSTM-2")
+SEARCHES = ("torch", "faiss")
 WHAT = ("checkpoint", "features", "recognise", "gallery")  # one of them is evaluated
 
 
@@ -56,6 +57,7 @@ class TrainingOptions(MachineOptions, DataOptions):
     save_features: Path | None = option(None, "write FILE.{train,probe,gallery,test}.npz",
                                         type=output_file, metavar="FILE.npz")
     tensorboard: bool = option(False, "write events for TensorBoard", action="store_true")
+    search: str = option("torch", "of neighbours, exact", choices=SEARCHES)
     model_size: int = option(0, "1: print parameters and FLOPs", type=int, choices=(0, 1))
     task: str = "retrieval"  # what the encoder is trained for
     settings: Any = None  # of the method
@@ -140,6 +142,7 @@ class GalleryOptions:
     persons: int | None = option(None, "the first N of the data set", type=positive_int)
     recordings: int | None = option(None, "the first N of each person", type=positive_int)
     far: float = option(0.01, "largest false acceptance rate", type=share)
+    search: str = option("torch", "of the nearest, exact", choices=SEARCHES)
     picture: Path | None = option(None, "of the error rates", type=output_file, metavar="FILE.png")
     command: str = ""  # one of GALLERY_COMMANDS
     gallery: Path = Path()

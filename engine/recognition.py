@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import data
+from common import processes
 from common.errors import InputError
 from common.log import log
 from data import DataWarning, Recognition, Sequences
@@ -52,7 +53,7 @@ class Recogniser(nn.Module):
     @torch.no_grad()
     def scores(self, rows: Tensor) -> Tensor:
         """The same for any number of sequences: (N, R, inputs) -> (N, persons)."""
-        return torch.cat([self(part) for part in rows.split(SCORE_BATCH)])
+        return processes.divided(lambda part: (self(part),), rows.split(SCORE_BATCH))[0]
 
 
 @dataclass(frozen=True)

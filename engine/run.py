@@ -21,6 +21,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
+from common import processes
 from common.command_line import pick_device
 from common.errors import InputError
 from common.files import hold, write_whole
@@ -53,8 +54,10 @@ class Run:
         self.lock: FileLock | None = None
         self.parts: Mapping[str, Any] = {}  # of the training, by name
         self.writer = None  # of TensorBoard's events
-        if options.tensorboard and find_spec("tensorboard") is None:
-            raise InputError("--tensorboard needs a package more: pip install tensorboard")
+        needed = {"tensorboard": options.tensorboard, "faiss-cpu": options.search == "faiss"}
+        for name in needed:
+            if needed[name] and find_spec(name.removesuffix("-cpu")) is None:
+                raise InputError(f"expected a package more, found none: pip install {name}")
 
     @property
     def title(self) -> str:
@@ -139,6 +142,7 @@ class Run:
             return 0
         path = self.path("last.pt")
         content = checkpoint.load(path, self.method)
+        processes.wait()  # until all have read it
         checkpoint.expect(path, content, self.identity)
         wanted = {n: v for n, v in asdict(self.settings).items() if n not in changeable}
         checkpoint.expect(path, asdict(settings_of(content)), wanted)
@@ -153,6 +157,9 @@ class Run:
 
     def archive_previous(self) -> None:
         """Rename what an earlier run has left to <name>.earlier: it is neither lost nor ours."""
+        processes.wait()  # until all have seen what is there
+        if processes.number() > 0:
+            return
         mine = f"{glob.escape(self.prefix)}*"
         for unfinished in self.folder.glob(f".{mine}.tmp"):  # of a process killed while it wrote
             unfinished.unlink()
@@ -179,7 +186,7 @@ class Run:
         times = {f"s_{name}": round(value, 3) for name, value in seconds.items()}
         self.history.append({"epoch": epoch, **figures, **losses, **times})
         results.write_csv(self.path("history.csv"), self.history)
-        if self.options.tensorboard:
+        if self.options.tensorboard and processes.number() == 0:
             scalars = {"figures": figures, "losses": losses, "seconds": seconds}
             self._write_events(epoch, scalars, clusters)
 
@@ -227,6 +234,7 @@ def execute(run: Run, train: Callable[..., None], evaluate: Callable[..., None],
     try:
         (train if options.mode == "Train" else evaluate)(run, options, device)
         if options.save_features:
+            processes.wait()  # until the model is written
             write_features(run, options, device)
     finally:
         if run.lock is not None:

@@ -204,20 +204,23 @@ class AGE(nn.Module):
         """The frames of skeletons (B, f, J, 3) in the order in which they are rebuilt."""
         return skeletons.flip(1) if self.target == "reverse" else skeletons
 
-    def losses(self, skeletons: Tensor, locality: bool | None = None) -> dict[str, Tensor]:
+    def losses(self, skeletons: Tensor, locality: bool | None = None,
+               batch: int | None = None) -> dict[str, Tensor]:
         """The losses of each axis: reconstruction, locality, l2 and their sum total, (3,) each.
 
         The first two are summed over the batch. locality: whether it counts; by default with LA.
+        batch: sequences in all, if these are a part of them, whose sums then stand for the whole.
         """
+        half = 0.5 * (batch or len(skeletons)) / len(skeletons)
         out = self.encode(skeletons)
         error = out["reconstruction"] - self.targets(skeletons).permute(3, 0, 1, 2)
-        reconstruction = 0.5 * error.square().sum(dim=(1, 2, 3))  # L_rec
+        reconstruction = half * error.square().sum(dim=(1, 2, 3))  # L_rec
         local = torch.zeros_like(reconstruction)
         if self.attention == "LA" if locality is None else locality:
             A = out["alignment"]
             mask = locality_mask(A.shape[2], self.target, A.device).to(A.dtype)
             # L_A; the target A * mask is not a constant: gradients pass.
-            local = 0.5 * (A - A * mask).square().sum(dim=(1, 2, 3))
+            local = half * (A - A * mask).square().sum(dim=(1, 2, 3))
         squares = [sum(p.square().sum() for p in axis.parameters()) for axis in self.axes.values()]
         l2 = L2_WEIGHT * 0.5 * torch.stack(squares)  # biases included
         total = reconstruction + local + l2

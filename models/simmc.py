@@ -76,16 +76,20 @@ class SimMC(nn.Module):
         return self.encoder[-1](h)  # (B, f, H)
 
     def losses(self, skeletons: Tensor, masks: Tensor, labels: Tensor, prototypes: Sequence[Tensor],
-               temperature: float, mask_lambda: float) -> dict[str, Tensor]:
+               temperature: float, mask_lambda: float,
+               counts: Tensor | None = None) -> dict[str, Tensor]:
         """The scalars MPC_1, MPC_2, MPC, MIC and total = lambda MIC + (1 - lambda) MPC of a batch.
 
         skeletons: (B, f, J, 3). masks: (2, f) bool, the frames that each mask keeps. labels: (2, B)
-        cluster of each sequence in the two clusterings. prototypes: two tensors (K, H).
+        cluster of each sequence in the two clusterings. prototypes: two tensors (K, H). counts:
+        (2,) bool, whether MPC counts: by default if not every label of the batch is 0.
         """
+        mpc_counts = labels.any(dim=1) if counts is None else counts
         frames = self.encode(skeletons)  # (B, f, H)
         v1, v2 = (masked_mean(frames, mask) for mask in masks)  # (B, H)
-        mpc_1 = prototype_contrast(v1, labels[0], prototypes[0], temperature)
-        mpc_2 = prototype_contrast(v2, labels[1], prototypes[1], temperature)
+        # Counts: docs/5-fidelity.md, all-zero-labels. A product keeps the decision on the device.
+        mpc_1 = prototype_contrast(v1, labels[0], prototypes[0], temperature) * mpc_counts[0]
+        mpc_2 = prototype_contrast(v2, labels[1], prototypes[1], temperature) * mpc_counts[1]
         mic = self.intra_sequence_contrast(v1, v2)
         total = mask_lambda * mic + (1 - mask_lambda) * (mpc_1 + mpc_2)
         return {"MPC_1": mpc_1, "MPC_2": mpc_2, "MPC": mpc_1 + mpc_2, "MIC": mic, "total": total}
@@ -102,12 +106,12 @@ def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
 
 
 def prototype_contrast(v: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
-    """MPC: cross entropy of softmax(cos(v, c) / t) with the cluster labels; 0 if every label is 0.
+    """MPC: cross entropy of softmax(cos(v, c) / t) with the cluster labels.
+
     v: (B, H). labels: (B,). prototypes c: (K, H), constants.
     """
     logits = _normalise(v) @ _normalise(prototypes.detach()).T / temperature  # (B, K)
-    # As released (docs/5-fidelity.md, all-zero-labels); a product keeps the decision on the device.
-    return functional.cross_entropy(logits, labels) * labels.any()
+    return functional.cross_entropy(logits, labels)
 
 
 def _normalise(x: Tensor) -> Tensor:

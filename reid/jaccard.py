@@ -15,8 +15,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from common import processes
 from common.errors import InputError
-from reid.neighbours import nearest_neighbours
+from reid.neighbours import COLUMNS, nearest_neighbours
 
 BLOCK_ENTRIES = 1 << 20  # entries of a sparse matrix for which there is room in a block of rows
 
@@ -39,27 +40,28 @@ def jaccard_distance(features, k1: int = 20, k2: int = 6, max_distance: float | 
 
 
 def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6,
-            rank: Tensor | None = None) -> np.ndarray:
+            rank: Tensor | None = None, search: str = "torch") -> np.ndarray:
     """DBSCAN on the k-reciprocal Jaccard distance: (N,) int64 labels, -1 = noise, numbered as
     scikit-learn's.
 
     eps: radius, a pair at exactly eps is inside. min_samples: neighbours, itself included, that a
-    core point has. The other arguments, and errors, are those of jaccard_distance.
+    core point has. search: of the neighbours, torch or faiss. The other arguments, and errors, are
+    those of jaccard_distance. Features can lie in a file: np.load(FILE, mmap_mode="c").
     """
-    pairs = close_pairs(encode(features, k1, k2, rank), eps).tocoo()
+    pairs = close_pairs(encode(features, k1, k2, rank, search), eps).tocoo()
     return dbscan(len(features), pairs.row, pairs.col, min_samples)
 
 
-def encode(features, k1: int, k2: int, rank: Tensor | None) -> csr_array:
+def encode(features, k1: int, k2: int, rank: Tensor | None, search: str = "torch") -> csr_array:
     """V (N, N) float32: softmax weights on the expanded k-reciprocal neighbours, averaged over the
     k2 nearest (query expansion); columns ascending, every stored value above 0.
     """
     from reid import jaccard_loops
 
     features = torch.as_tensor(features, dtype=torch.float32)
-    if bad := int((~torch.isfinite(features)).any(dim=1).sum()):
+    if bad := sum(int((~x.isfinite()).any(dim=1).sum()) for x in features.split(COLUMNS)):
         raise InputError(f"found NaN or infinite values in {bad} of {len(features)} features")
-    rank = nearest_neighbours(features, k1) if rank is None else rank
+    rank = nearest_neighbours(features, k1, search) if rank is None else rank
     x, rank = features.cpu().contiguous().numpy(), rank.cpu().contiguous().numpy()
     size, k1 = rank.shape
     half = min(round(k1 / 2) + 1, k1)
@@ -94,7 +96,8 @@ def close_pairs(v: csr_array, max_distance: float | None = None) -> csr_array:
 
 
 def _sparse_rows(loop: Callable[..., int], inputs: tuple, most: np.ndarray) -> csr_array:
-    """The (N, N) matrix whose rows a compiled loop of jaccard_loops writes, on all cores.
+    """The (N, N) matrix whose rows a compiled loop of jaccard_loops writes, on all cores, divided
+    among the processes of torchrun.
 
     inputs: what the loop reads. most: (N,) entries that each row may have.
     """
@@ -103,17 +106,18 @@ def _sparse_rows(loop: Callable[..., int], inputs: tuple, most: np.ndarray) -> c
     starts = np.searchsorted(room, np.arange(0, room[-1] + 1, BLOCK_ENTRIES))
     starts = np.unique(np.append(starts, size))
 
-    def block(start: int, stop: int) -> tuple[np.ndarray, ...]:
+    def block(start: int, stop: int) -> tuple[Tensor, ...]:
         count = np.empty(stop - start, dtype=np.int64)
         column = np.empty(room[stop] - room[start], dtype=np.int64)
         value = np.empty(len(column), dtype=np.float32)
         filled = loop(start, stop, *inputs, count, column, value)
-        return count, column[:filled].copy(), value[:filled].copy()
+        written = count, column[:filled].copy(), value[:filled].copy()
+        return tuple(map(torch.from_numpy, written))
 
     # The loops run outside the interpreter's lock.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        blocks = pool.map(block, starts[:-1], starts[1:])
-        count, column, value = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        parts = processes.divided(block, starts[:-1], starts[1:], run=pool.map)
+    count, column, value = (part.numpy() for part in parts)
     return csr_array((value, column, np.append(0, np.cumsum(count))), shape=(size, size))
 
 

@@ -3,28 +3,20 @@
 import numpy as np
 
 from common.errors import InputError
-
-try:
-    import faiss
-except ImportError:  # slower for many persons, the answers are the same
-    faiss = None
-
-MARGIN = 1.001  # faiss computes in float32
+from reid.neighbours import EXTRA, candidates, faiss_index
 
 
-def nearest_rows(query: np.ndarray, rows: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest_rows(query: np.ndarray, rows: np.ndarray, count: int,
+                 search: str = "torch") -> tuple[np.ndarray, np.ndarray]:
     """Numbers and Euclidean distances of the rows (N, d) nearest to a query (d,), float32.
 
-    Both are (min(count, N),), ascending; of equal distances the lower number is first. faiss finds
-    the rows that can be among them, their distances are then computed anew in float64.
+    Both are (min(count, N),), ascending; of equal distances the lower number is first. search:
+    "faiss" finds the rows that can be among them, whose distances are then computed in float64.
     """
     count, numbers = min(count, len(rows)), np.arange(len(rows))
-    if faiss is not None:
-        index = faiss.IndexFlatL2(rows.shape[1])
-        index.add(rows)
-        farthest = index.search(query[None], count)[0].max()  # squared
-        radius = float(farthest) * MARGIN + np.finfo(np.float32).tiny
-        numbers = np.sort(index.range_search(query[None], radius)[2])
+    if search == "faiss" and len(rows) > count + EXTRA:
+        near, sure = candidates(faiss_index(rows), query[None], count)
+        numbers = np.sort(near[0]) if sure[0] else numbers
     distances = np.linalg.norm(rows[numbers] - query.astype(np.float64), axis=1)
     order = np.argsort(distances, kind="stable")[:count]
     return numbers[order], distances[order]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from common import processes
 from common.errors import InputError
 
 BLOCK_CELLS = 1 << 24  # distances (float64) held at once
@@ -85,10 +86,10 @@ def _ranks(distances: Callable[[Tensor], Tensor], sizes: tuple[int, int], probe_
         raise InputError(f"nothing to rank: {sizes[0]} probes, {sizes[1]} gallery sequences")
     if (exclude_self or released) and not np.array_equal(probe_ids, gallery_ids):
         raise InputError("self matches can be left out only if probe and gallery are the same set")
-    rank = np.full(sizes[0], np.inf)  # of the best match, 1 = nearest; inf: not in the gallery
-    precision = np.full(sizes[0], np.nan)
-    order = np.argsort(probe_ids, kind="stable")  # by person
-    for rows in np.array_split(order, -(-sizes[0] * sizes[1] // BLOCK_CELLS)):
+
+    def block(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        rank = torch.full((len(rows),), torch.inf, dtype=torch.float64)  # of the best match, from 1
+        precision = torch.full_like(rank, torch.nan)
         d = distances(torch.from_numpy(rows))
         if exclude_self:
             d[np.arange(len(rows)), rows] = torch.inf
@@ -98,8 +99,13 @@ def _ranks(distances: Callable[[Tensor], Tensor], sizes: tuple[int, int], probe_
             columns = torch.from_numpy(np.flatnonzero(gallery_ids == person)).to(d.device)
             if len(columns):
                 of_person = _rank(d[start:stop], ranked[start:stop], columns, skip_first=released)
-                rank[rows[start:stop]], precision[rows[start:stop]] = of_person
-    return rank, precision
+                rank[start:stop], precision[start:stop] = of_person
+        return rank, precision
+
+    order = np.argsort(probe_ids, kind="stable")  # by person
+    blocks = np.array_split(order, -(-sizes[0] * sizes[1] // BLOCK_CELLS))
+    back = np.argsort(order)
+    return tuple(part.numpy()[back] for part in processes.divided(block, blocks))
 
 
 def _figures(rank: np.ndarray, precision: np.ndarray, gallery: int, released: bool) -> dict:
@@ -110,8 +116,7 @@ def _figures(rank: np.ndarray, precision: np.ndarray, gallery: int, released: bo
     return figures | {"probes": len(rank), "gallery": gallery}
 
 
-def _rank(d: Tensor, ranked: Tensor, columns: Tensor,
-          skip_first: bool) -> tuple[np.ndarray, np.ndarray]:
+def _rank(d: Tensor, ranked: Tensor, columns: Tensor, skip_first: bool) -> tuple[Tensor, Tensor]:
     """Rank of the best match (R,) and average precision (R,) of probes that share their matches.
 
     d: (R, G) distances, infinite where a pair is left out; ranked: its rows sorted; columns: (M,)
@@ -137,7 +142,7 @@ def _rank(d: Tensor, ranked: Tensor, columns: Tensor,
     if skip_first:
         second = functional.pad(rank, (0, 1), value=torch.inf)[:, 1]  # infinite if there is none
         first = torch.where(first == 1, second, first) - 1
-    return first.cpu().numpy(), precision.cpu().numpy()
+    return first, precision
 
 
 def _sorted_rows(d: Tensor) -> Tensor:

@@ -27,6 +27,10 @@ OTHERS = {
     "--random_sample"
 }
 OTHERS |= {"--index-url", "--logdir"}
+OTHERS |= {
+    "--nproc_per_node", "--nnodes", "--rdzv_backend", "--rdzv_endpoint", "--nodes",
+    "--ntasks-per-node"
+}  # of torchrun and srun
 ROOMS = "common|data|models|reid|engine|tensorflow_v1|reproduction|tools|tests|benchmarks|docs"
 
 

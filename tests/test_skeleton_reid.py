@@ -161,17 +161,15 @@ def test_nearest_is_that_of_a_loop(people):
 
 
 @pytest.mark.parametrize("count", [1, 3, 50])
-def test_search_is_the_same_without_faiss(monkeypatch, count):
+def test_search_is_the_same_without_faiss(count):
     pytest.importorskip("faiss")
     rng = np.random.RandomState(count)
     for rows in (rng.normal(size=(300, 9)), rng.randint(3, size=(300, 3)),
                  np.tile(rng.normal(size=(7, 9)), (40, 1)), rng.normal(size=(2, 4))):
         rows = rows.astype(np.float32)
         query = rows[0] if count == 3 else rows.mean(axis=0)
-        found = open_set.nearest_rows(query, rows, count)
-        with monkeypatch.context() as patch:
-            patch.setattr(open_set, "faiss", None)
-            plain = open_set.nearest_rows(query, rows, count)
+        found = open_set.nearest_rows(query, rows, count, "faiss")
+        plain = open_set.nearest_rows(query, rows, count)
         distances = np.linalg.norm(rows.astype(float) - query, axis=1)
         expected = sorted(range(len(rows)), key=lambda n: (distances[n], n))[:count]
         for numbers, values in (found, plain):

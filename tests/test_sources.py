@@ -119,7 +119,7 @@ def test_the_same_rows_are_resampled(encoder, train, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "load", lambda *args: seen.append(load(*args)) or seen[-1])
     for options in ((), ("--no-balance",), ("--protocol", "released")):
         seen.clear()
-        monkeypatch.setattr(train_simmc, "cluster", lambda v, *_: np.arange(len(v)) % 3)
+        monkeypatch.setattr(train_simmc, "cluster", lambda v, *_, **__: np.arange(len(v)) % 3)
         train(tmp_path / "n.npz", *options)
         expected = data.load("IAS", "A", 6, tmp_path / "data", seed=0, batch_size=20,
                              balance="--no-balance" not in options)

@@ -73,7 +73,7 @@ def test_early_stop(train):
 def test_no_clusters_later_stops_with_the_reason(train, monkeypatch):
     calls = []
 
-    def clusters_for_two_epochs(v, eps, min_samples):
+    def clusters_for_two_epochs(v, *_, **__):
         calls.append(len(v))
         return np.arange(len(v)) % 3 if len(calls) <= 4 else np.full(len(v), -1)
 
@@ -224,7 +224,7 @@ def test_no_clusters_at_once_is_an_error(train, capsys):
 
 
 def test_released_protocol_without_a_whole_batch_left(train, capsys, monkeypatch):
-    def nine_in_a_cluster(v, eps, min_samples):
+    def nine_in_a_cluster(v, *_, **__):
         return np.where(np.arange(len(v)) < 9, 0, -1)
 
     monkeypatch.setattr(train_simmc, "cluster", nine_in_a_cluster)

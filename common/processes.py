@@ -1,0 +1,124 @@
+"""The processes that torchrun starts for one command: what they divide and put together again.
+
+All of them load the same data, draw the same random numbers and take the same decisions. The first
+one alone prints and writes. Without torchrun there is one, and nothing here changes what it does.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # slow to import, and what loads no model does without
+    from torch import Tensor, nn
+
+
+class ProcessEndedError(KeyboardInterrupt):
+    """Another process of the command has ended, and so must this one."""
+
+
+def number() -> int:
+    """The number of this process, from 0 on."""
+    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
+
+
+def count() -> int:
+    """How many processes there are."""
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+@contextmanager
+def first_speaks() -> Iterator[None]:
+    """In the block only the first process prints, and torchrun's signal that another one has ended
+    raises ProcessEndedError.
+    """
+    def end(*_) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise ProcessEndedError
+
+    with ExitStack() as stack:
+        if count() > 1:
+            signal.signal(signal.SIGTERM, end)
+        if number() > 0:
+            nowhere = stack.enter_context(Path(os.devnull).open("w"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
+        yield
+
+
+def _exchange(name: str, *arguments) -> None:
+    """Call a function of torch.distributed; ProcessEndedError if another process is gone."""
+    from torch import distributed
+
+    try:
+        if not distributed.is_initialized():
+            distributed.init_process_group()
+        getattr(distributed, name)(*arguments)
+    except RuntimeError as error:
+        raise ProcessEndedError from error
+
+
+def wait() -> None:
+    """Wait until all processes are here."""
+    if count() > 1:
+        _exchange("all_gather_object", [None] * count(), None)
+
+
+def share(size: int) -> slice:
+    """Which of `size` things in a row are this process's."""
+    return slice(size * number() // count(), size * (number() + 1) // count())
+
+
+def part(size: int) -> tuple[slice, float]:
+    """Which of a batch's sequences are this process's, and their weight, the share of all that they
+    are. A process without any has the first one, of weight 0.
+    """
+    own = share(size)
+    return (own, (own.stop - own.start) / size) if own.stop > own.start else (slice(1), 0.0)
+
+
+def divided(work: Callable[..., tuple["Tensor", ...]], *blocks: Sequence,
+            run: Callable[..., Iterable] = map) -> list["Tensor"]:
+    """The tensors that run(work, *blocks) gives for each block, those of all blocks end to end.
+    Each process does whole blocks: no number changes with how many processes there are.
+    """
+    import torch
+
+    results = run(work, *(each[share(len(each))] for each in blocks))
+    own = [torch.cat(tensors) for tensors in zip(*results, strict=True)]
+    if count() == 1:
+        return own
+    forms, whole = [None] * count(), []
+    _exchange("all_gather_object", forms, [(x.shape, x.dtype, x.device.type) for x in own])
+    for place, (shape, dtype, device) in enumerate(next(filter(None, forms))):
+        sizes = [form[place][0][0] if form else 0 for form in forms]
+        whole.append(torch.empty(sum(sizes), *shape[1:], dtype=dtype, device=device))
+        for sender, rows in enumerate(whole[-1].split(sizes)):
+            if sender == number() and own:
+                rows.copy_(own[place])
+            _exchange("broadcast", rows, sender)
+    return whole
+
+
+def average_gradients(losses: Mapping[str, "Tensor"], parameters: Iterable["nn.Parameter"],
+                      weight: float) -> dict[str, "Tensor"]:
+    """The losses of the whole batch, detached, and into the parameters its gradients, of those of
+    the parts that the processes have taken. weight: of this process's part.
+    """
+    import torch
+
+    values = {name: loss.detach() for name, loss in losses.items()}
+    if count() > 1:
+        parameters = [p for p in parameters if p.grad is not None]
+        tensors = [*values.values(), *(p.grad for p in parameters)]
+        flat = torch.cat([x.flatten() for x in tensors]) * weight
+        _exchange("all_reduce", flat)
+        means = flat.split([x.numel() for x in tensors])
+        for p, mean in zip(parameters, means[len(values):], strict=True):
+            p.grad = mean.view_as(p)
+        values = {
+            name: mean.view_as(losses[name]) for name, mean in zip(losses, means, strict=False)
+        }
+    return values

@@ -1,0 +1,63 @@
+"""Two processes as torchrun starts them, and the work that tests compare with one process's.
+
+    python tests/several.py FOLDER        does `work` there, in the environment of one of them
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).parent.parent
+EPOCHS = {"SimMC": 3, "SM-SGE": 2, "AGE": 2, "statistics": 2}  # of the runs of `work`
+
+
+def start(count: int, *words: object, **pipes) -> list[subprocess.Popen]:
+    """Start `count` processes of a Python script, each with the environment that torchrun gives."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    environment |= {"WORLD_SIZE": str(count), "TORCHELASTIC_RUN_ID": "test"}
+    environment |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *map(str, words)]
+    return [
+        subprocess.Popen(command, cwd=ROOT, text=True, **pipes,
+                         env=environment | {"RANK": str(number), "LOCAL_RANK": str(number)})
+        for number in range(count)
+    ]
+
+
+def work(folder: Path) -> None:
+    """Train as the command lines in `folder` say, cluster and rank what is there."""
+    from common import processes
+    from reid import jaccard, neighbours, ranking
+    from tests import commands
+    from tests.training import SCRIPTS
+
+    torch.set_num_threads(1)
+    for method in EPOCHS:
+        words = (folder / f"{method}.txt").read_text().split()
+        assert commands.run(SCRIPTS[method].name, *words) == 0
+    arrays = np.load(folder / "features.npz")
+    mapped = np.load(folder / "features.npy", mmap_mode="c")
+    with (mock.patch.object(neighbours, "BLOCK_BYTES",
+                            40_000), mock.patch.object(neighbours, "COLUMNS", 300),
+          mock.patch.object(jaccard, "BLOCK_ENTRIES",
+                            5_000), mock.patch.object(ranking, "BLOCK_CELLS", 20_000)):
+        found = {"labels": jaccard.cluster(mapped, 0.6, 4)}
+        found["rank"], found["precision"] = ranking.ranks(**arrays)
+        few = torch.from_numpy(mapped[:25])  # a block for one of the processes
+        found["few"] = neighbours.nearest_neighbours(few, 20).numpy()
+    if processes.number() == 0:
+        np.savez(folder / "found.npz", **found)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / "tests"))
+    work(Path(sys.argv[1]))
