@@ -9,10 +9,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # slow to import, and what loads no model does without
-    from torch import Tensor, nn
+from typing import Any
 
 
 class ProcessEndedError(KeyboardInterrupt):
@@ -79,12 +76,12 @@ def part(size: int) -> tuple[slice, float]:
     return (own, (own.stop - own.start) / size) if own.stop > own.start else (slice(1), 0.0)
 
 
-def divided(work: Callable[..., tuple["Tensor", ...]], *blocks: Sequence,
-            run: Callable[..., Iterable] = map) -> list["Tensor"]:
+def divided(work: Callable[..., tuple], *blocks: Sequence, run: Callable[...,
+                                                                         Iterable] = map) -> list:
     """The tensors that run(work, *blocks) gives for each block, those of all blocks end to end.
     Each process does whole blocks: no number changes with how many processes there are.
     """
-    import torch
+    import torch  # here, because it is slow to load and files are written without it
 
     results = run(work, *(each[share(len(each))] for each in blocks))
     own = [torch.cat(tensors) for tensors in zip(*results, strict=True)]
@@ -102,8 +99,8 @@ def divided(work: Callable[..., tuple["Tensor", ...]], *blocks: Sequence,
     return whole
 
 
-def average_gradients(losses: Mapping[str, "Tensor"], parameters: Iterable["nn.Parameter"],
-                      weight: float) -> dict[str, "Tensor"]:
+def average_gradients(losses: Mapping[str, Any], parameters: Iterable[Any],
+                      weight: float) -> dict[str, Any]:
     """The losses of the whole batch, detached, and into the parameters its gradients, of those of
     the parts that the processes have taken. weight: of this process's part.
     """
