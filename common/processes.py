@@ -76,8 +76,7 @@ def part(size: int) -> tuple[slice, float]:
     return (own, (own.stop - own.start) / size) if own.stop > own.start else (slice(1), 0.0)
 
 
-def divided(work: Callable[..., tuple], *blocks: Sequence, run: Callable[...,
-                                                                         Iterable] = map) -> list:
+def divided(work: Callable[..., tuple], *blocks: Sequence, run: Callable = map) -> list:
     """The tensors that run(work, *blocks) gives for each block, those of all blocks end to end.
     Each process does whole blocks: no number changes with how many processes there are.
     """
