@@ -1,6 +1,7 @@
 """Simulated raw files: formats, counts, determinism, what tells persons apart, and wrong use."""
 
 import hashlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import raw_data
 from common.errors import run_command
 from data import simulate
 from data.simulation import writers
+from data.simulation.recording import Request
 from data.simulation.sensor import lost_joints
 from data.simulation.walkers import GAIT, Track, draw_person, pose, walk
 
@@ -157,6 +159,39 @@ def test_a_person_does_not_depend_on_the_number_of_persons(tmp_path):
     first, second = (next((tmp_path / n / "KGBD").rglob("Person001/1.txt")).read_bytes()
                      for n in "12")
     assert first == second
+
+
+def test_a_person_beyond_the_real_set_is_the_same_for_every_number_of_persons():
+    few, many = (Request("KGBD", Path(), n, 3, 3, seed=5).actors() for n in (1201, 1300))
+    for ours, theirs in zip(few, many, strict=False):
+        assert ours.number == theirs.number
+    assert ours.number == 1200
+    assert ours.random.random_sample() == theirs.random.random_sample()
+
+
+@pytest.mark.slow
+def test_more_persons_than_the_real_set_has(tmp_path):
+    """Their numbers take more digits, and every person is in every split."""
+    words = ("--frames", 40, "--recordings", 3, "--raw")
+    run("--dataset", "KGBD", "--persons", 1003, *words, tmp_path)
+    persons = tmp_path / "KGBD" / "kinect gait raw dataset"
+    assert sorted(int(path.name[6:]) for path in persons.iterdir()) == [*range(1, 1004)]
+    raw_data.run(2, "--dataset", "KGBD", "--raw", tmp_path, "--out", tmp_path, "--stride", 1)
+    for split in ("train_npy_data", "test_npy_data/gallery", "test_npy_data/probe"):
+        labels = np.load(tmp_path / "KGBD" / "2" / split / "frame_id_KGBD_2.npy")
+        assert labels.max() > 1000
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_persons(tmp_path):
+    def peak(persons: int) -> int:
+        script = (f"from data.simulate import simulate; from pathlib import Path; import resource\n"
+                  f"simulate('KGBD', Path({str(tmp_path)!r}), {persons}, 40, 3)\n"
+                  f"print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
+        ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+        return int(ended.stdout)
+
+    assert peak(400) < 1.1 * peak(20)
 
 
 def test_bone_lengths_differ_more_between_persons_than_within(tmp_path):

@@ -81,7 +81,7 @@ class Request:
 
     def actors(self) -> Iterator[Actor]:
         """The persons; one does not depend on how many others there are."""
-        seeds = RandomState(self.seed).randint(2**31 - 1, size=1000)[:self.persons]
+        seeds = RandomState(self.seed).randint(2**31 - 1, size=self.persons)
         for number, seed in enumerate(progress(seeds, desc=f"{self.dataset}: persons", unit="")):
             random = RandomState(seed)
             yield Actor(number, draw_person(random), self.frames, random)
