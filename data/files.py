@@ -4,7 +4,9 @@ preprocess.py says of them.
 
 import json
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ SUMS_FILE = "checksums.json"  # preprocess.py writes it beside a split's files
 SPLIT_FILE = "split.json"  # likewise beside the data
 PROVENANCE = ("seed", "joint_order", "split", "stride", "windows")  # of split.json
 LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
+BLOCK = 2**22  # bytes of a file that are looked at together
 LARGEST_COORDINATE = 1e9  # in the files' unit; beyond it squared distances drown in rounding
 
 
@@ -77,10 +80,11 @@ def read_split(part: Part, skeleton: Skeleton, centred: bool = True) -> Sequence
         if len(recordings) != len(labels):
             expected = f"recordings of {len(labels)} windows"
             raise broken(part.recording_id, expected, len(recordings))
-    skeletons = np.stack(axes, axis=-1).reshape(len(labels), part.length, joints, 3)  # (N, f, J, 3)
-    if centred:
-        skeletons = skeletons - skeleton.mean(skeleton.root, skeletons)
-    return Sequences(skeletons.astype(np.float32), labels, recordings)
+    skeletons = np.empty((len(axes[0]), joints, 3), np.float32)  # (N*f, J, 3)
+    for rows in _blocks(axes[0]):
+        frames = np.stack([values[rows] for values in axes], axis=-1).astype(np.float64)
+        skeletons[rows] = frames - skeleton.mean(skeleton.root, frames) if centred else frames
+    return Sequences(skeletons.reshape(len(labels), part.length, joints, 3), labels, recordings)
 
 
 def _check_sums(folder: Path) -> None:
@@ -92,9 +96,22 @@ def _check_sums(folder: Path) -> None:
         except (OSError, ValueError, TypeError) as error:
             raise broken(file, "checksums of preprocess.py", f"{error!r}") from error
         for path in filter(Path.is_file, (folder / name for name in sums)):
-            if zlib.crc32(path.read_bytes()) != sums[path.name]:
+            if checksum(path) != sums[path.name]:
                 raise broken(path, "the file as preprocess.py wrote it", "another",
                              f"run preprocess.py again, or remove {SUMS_FILE} beside it")
+
+
+def checksum(path: Path) -> int:
+    """The CRC-32 of a file."""
+    with path.open("rb") as file:
+        parts = iter(partial(file.read, BLOCK), b"")
+        return reduce(lambda crc, part: zlib.crc32(part, crc), parts, 0)
+
+
+def _blocks(values: np.ndarray) -> Iterator[slice]:
+    """Its rows in parts."""
+    step = BLOCK // max(values[:1].nbytes, 1)
+    return (slice(first, first + step) for first in range(0, len(values), step))
 
 
 def read_labels(part: Part) -> np.ndarray:
@@ -117,18 +134,19 @@ def read_labels(part: Part) -> np.ndarray:
 
 
 def _read_npy(path: Path) -> np.ndarray | None:
-    """The array of a file, None if it is pickled; InputError if it is no whole `.npy` file."""
+    """The array of a file, mapped into memory; None if it is pickled. InputError if it is no whole
+    `.npy` file.
+    """
     try:
-        with path.open("rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+        return np.lib.format.open_memmap(path, mode="r")
     except (ValueError, OSError, MemoryError) as error:
-        if "Object arrays" in str(error):  # NumPy's words for a pickle
+        if "objects in dtype" in str(error):  # NumPy's words for a pickle
             return None
         raise broken(path, "a whole .npy file", f"another or a damaged one ({error})") from error
 
 
 def _read_axis(path: Path, joints: int) -> np.ndarray:
-    """One coordinate of every joint in every frame, (N*f, J) float64."""
+    """One coordinate of every joint in every frame, (N*f, J) numbers, mapped into memory."""
     if not path.is_file():
         raise InputError(f"{path} is missing: expected one file for each of the axes x, y, z")
     values = _read_npy(path)
@@ -136,8 +154,8 @@ def _read_axis(path: Path, joints: int) -> np.ndarray:
         expected = f"an array of numbers (windows * frames, {joints} joints)"
         found = "objects" if values is None else f"{values.dtype} {values.shape}"
         raise broken(path, expected, found, "is it another data set's?")
-    values = values.astype(np.float64)
-    if bad := np.count_nonzero(~(abs(values) < LARGEST_COORDINATE)):
+    parts = (abs(values[rows].astype(np.float64)) for rows in _blocks(values))
+    if bad := sum(np.count_nonzero(~(part < LARGEST_COORDINATE)) for part in parts):
         found = f"{bad} NaN, infinite or beyond {LARGEST_COORDINATE:g}"
         raise broken(path, "finite coordinates", found, "drop the frames with lost joints")
     return values

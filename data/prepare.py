@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,7 +14,7 @@ import numpy as np
 from common.errors import InputError
 from common.files import staging_folder
 from data.datasets import Dataset
-from data.files import SPLIT_FILE, SUMS_FILE, Sequences, broken, join
+from data.files import SPLIT_FILE, SUMS_FILE, Sequences, broken, checksum, join
 from data.layouts import AXES, Part, layouts
 from data.raw.formats import raw_of
 from data.raw.recordings import Recording
@@ -26,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
-                  stride: int | None = None) -> dict[str, Sequences]:
+                  stride: int | None = None) -> Iterator[tuple[str, Sequences]]:
     """Every split's windows of `length` frames, in float64. InputError for a split without any.
 
     stride: frames from one window of a recording to the next; None: as published.
     """
-    raw, windows = raw_of(dataset), {}
+    raw = raw_of(dataset)
     for split in arrangement.names:
         first, last = raw.cut(split)
         pieces = [(number, each.person, piece)
@@ -47,11 +46,10 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
         starts = raw.starts if split == TRAIN else back_to_back
         starts = partial(at_stride, stride) if stride else starts
         cut = cut_windows(frames, persons, length, starts)
-        windows[split] = replace(cut, recordings=np.array(numbers)[cut.recordings])
-    return windows
+        yield split, replace(cut, recordings=np.array(numbers)[cut.recordings])
 
 
-def draw_windows(windows: dict[str, Sequences], seed: int) -> dict[str, Sequences]:
+def draw_windows(windows: dict[str, Sequences], seed: int) -> Iterator[tuple[str, Sequences]]:
     """The windows of all splits drawn at random, as many for each, in order of person
     (docs/5-fidelity.md, windows-at-random).
     """
@@ -59,7 +57,7 @@ def draw_windows(windows: dict[str, Sequences], seed: int) -> dict[str, Sequence
     drawn = np.random.RandomState(seed).permutation(len(every))
     ends = np.cumsum([len(own) for own in windows.values()])
     by_person = (own[np.lexsort((own, every.labels[own]))] for own in np.split(drawn, ends[:-1]))
-    return {split: every.take(own) for split, own in zip(windows, by_person, strict=True)}
+    return zip(list(windows), map(every.take, by_person), strict=True)
 
 
 def report_floor(name: str, recordings: Sequence[Recording]) -> None:
@@ -113,9 +111,7 @@ def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
     """
     layout = layouts(dataset, length, out, arrangement.view)[raw_of(dataset).layout]
     windows = split_windows(dataset, arrangement, length, settings.get("stride"))
-    if settings["split"] == "windows":
-        windows = draw_windows(windows, settings["seed"])
-    counts = {split: len(own) for split, own in windows.items()}
+    counts: dict[str, int] = {}
     rows = {
         each.name: {"person": each.person, "split": split, "frames": len(each.frames)} | each.lost
         for each, split in arrangement.pairs
@@ -125,7 +121,10 @@ def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
     }
     try:
         with staged(layout.folder) as staging:
-            for split, own in windows.items():
+            if settings["split"] == "windows":
+                windows = draw_windows(dict(windows), settings["seed"])
+            for split, own in windows:
+                counts[split] = len(own)
                 persons = [each.person for each in arrangement.of(split)]
                 _write_part(replace(layout, folder=staging).part(split), own, persons)
             (staging / SPLIT_FILE).write_text(json.dumps(note, indent=1))
@@ -144,10 +143,11 @@ def _write_part(part: Part, windows: Sequences, persons: list[int]) -> None:
         np.save(part.axis(axis), skeletons[..., number].reshape(-1, skeletons.shape[2]))
     np.save(part.frame_id, labels)
     np.save(part.recording_id, windows.recordings)
-    persons = dict.fromkeys([*persons, *labels.tolist()])
-    ids = {person: np.flatnonzero(labels == person).tolist() for person in persons}
+    ids: dict[int, list[int]] = {person: [] for person in persons}
+    for number, label in enumerate(labels.tolist()):
+        ids.setdefault(label, []).append(number)
     np.save(part.ids, np.array(ids, dtype=object))
-    sums = {path.name: zlib.crc32(path.read_bytes()) for path in sorted(part.folder.iterdir())}
+    sums = {path.name: checksum(path) for path in sorted(part.folder.iterdir())}
     (part.folder / SUMS_FILE).write_text(json.dumps(sums))
 
 

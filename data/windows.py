@@ -40,11 +40,12 @@ def cut_windows(recordings: Sequence[np.ndarray], labels: Sequence[int], length:
     recordings: at least one array (n, J, 3); one that is shorter than `length` gives no window.
     Those of the result are numbers in this list.
     """
-    windows, persons, numbers = [], [], []
-    for starts_of in zip(*(starts(len(frames), length) for frames in recordings), strict=True):
-        each = zip(recordings, labels, starts_of, strict=True)
-        for number, (frames, label, first) in enumerate(each):
-            windows.append(frames[first[:, None] + np.arange(length)])  # (windows, f, J, 3)
-            persons.append(np.full(len(first), label))
-            numbers.append(np.full(len(first), number))
-    return Sequences(*(np.concatenate(parts) for parts in (windows, persons, numbers)))
+    passes = zip(*(starts(len(frames), length) for frames in recordings), strict=True)
+    pieces = [(number, first) for each in passes for number, first in enumerate(each)]
+    numbers = np.repeat([number for number, _ in pieces], [len(first) for _, first in pieces])
+    windows = np.empty((len(numbers), length, *recordings[0].shape[1:]), recordings[0].dtype)
+    end = 0
+    for number, first in pieces:
+        begin, end = end, end + len(first)
+        windows[begin:end] = recordings[number][first[:, None] + np.arange(length)]
+    return Sequences(windows, np.array(labels)[numbers], numbers)

@@ -85,7 +85,7 @@ def test_ks20_windows_equal_the_released_ones(released_trees):
     splits = [expected[own.name]["by_own_setting"].replace("Train", TRAIN) for own in right]
     pairs = list(zip(right, splits, strict=True))
     arrangement = Arrangement(pairs, (TRAIN, "gallery", "probe"))
-    found = split_windows(DATASETS["KS20"], arrangement, 6)
+    found = dict(split_windows(DATASETS["KS20"], arrangement, 6))
     for split, (windows, _, _) in parts("KS20", released_trees / "Datasets", joints=25).items():
         own = [window.tobytes() for window in found[split].skeletons]
         counts = [

@@ -39,8 +39,10 @@ def draw_recordings(recordings: Sequence[Recording], random: RandomState) -> lis
     person with 3 gives one to each split, one with 2 has none to train with, a single one trains.
     """
     splits = [TRAIN] * len(recordings)
-    for person in sorted({recording.person for recording in recordings}):
-        own = [i for i, recording in enumerate(recordings) if recording.person == person]
+    recordings_of: dict[int, list[int]] = {}
+    for i, recording in enumerate(recordings):
+        recordings_of.setdefault(recording.person, []).append(i)
+    for _, own in sorted(recordings_of.items()):
         drawn = random.permutation(own)
         tests = ["gallery"] * (2 if len(own) > 3 else 1) + ["probe"]
         for i, split in zip(drawn, tests if len(own) > 1 else (), strict=False):
