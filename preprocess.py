@@ -34,12 +34,13 @@ def wanted_lengths(words: list[str]) -> list[int] | None:
 
 
 def preprocess(dataset: Dataset, folder: Path, lengths: list[int] | None, out: Path, seed: int,
-               joint_order: str, split: str = "recordings", stride: int | None = None) -> None:
+               joint_order: str, split: str = "recordings", stride: int | None = None,
+               jobs: int = 1) -> None:
     """Read one raw data set once and write it at every length; InputError once all else is done."""
     simulated = any((place / MARKER).exists() for place in (folder, folder.parent))
     name = dataset.name
     print(f"{name}{' (simulated)' if simulated else ''}: reading {folder}", flush=True)
-    recordings = raw_of(dataset).read(folder, joint_order)
+    recordings = raw_of(dataset).read(folder, joint_order, jobs)
     arrangements = arrange(dataset, recordings, seed)
     frames, persons = sum(len(own.frames) for own in recordings), {own.person for own in recordings}
     print(f"{name}: {len(recordings)} recordings, {len(persons)} persons, {frames} frames")
@@ -77,6 +78,7 @@ def main() -> None:
            help="windows: at random, which measures no recognition (default: whole recordings)")
     option("--stride", type=positive_int, metavar="N",
            help="frames from one window to the next, of all windows (default: as published)")
+    option("--jobs", type=positive_int, default=1, metavar="N", help="processes that read (1)")
     args = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s")
     datasets = list(DATASETS.values()) if args.dataset == "all" else [get(args.dataset)]
@@ -96,7 +98,7 @@ def main() -> None:
     for dataset, folder in folders:
         with collected(errors):
             preprocess(dataset, folder, lengths, args.out, args.seed, args.joint_order, args.split,
-                       args.stride)
+                       args.stride, args.jobs)
     raise_collected(errors)
 
 

@@ -4,9 +4,7 @@ preprocess.py says of them.
 
 import json
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ SUMS_FILE = "checksums.json"  # preprocess.py writes it beside a split's files
 SPLIT_FILE = "split.json"  # likewise beside the data
 PROVENANCE = ("seed", "joint_order", "split", "stride", "windows")  # of split.json
 LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
-BLOCK = 2**22  # bytes of a file that are looked at together
+BLOCK = 2**14  # frames that are read together
 LARGEST_COORDINATE = 1e9  # in the files' unit; beyond it squared distances drown in rounding
 
 
@@ -81,7 +79,8 @@ def read_split(part: Part, skeleton: Skeleton, centred: bool = True) -> Sequence
             expected = f"recordings of {len(labels)} windows"
             raise broken(part.recording_id, expected, len(recordings))
     skeletons = np.empty((len(axes[0]), joints, 3), np.float32)  # (N*f, J, 3)
-    for rows in _blocks(axes[0]):
+    for first in range(0, len(skeletons), BLOCK):
+        rows = slice(first, first + BLOCK)
         frames = np.stack([values[rows] for values in axes], axis=-1).astype(np.float64)
         skeletons[rows] = frames - skeleton.mean(skeleton.root, frames) if centred else frames
     return Sequences(skeletons.reshape(len(labels), part.length, joints, 3), labels, recordings)
@@ -102,16 +101,8 @@ def _check_sums(folder: Path) -> None:
 
 
 def checksum(path: Path) -> int:
-    """The CRC-32 of a file."""
-    with path.open("rb") as file:
-        parts = iter(partial(file.read, BLOCK), b"")
-        return reduce(lambda crc, part: zlib.crc32(part, crc), parts, 0)
-
-
-def _blocks(values: np.ndarray) -> Iterator[slice]:
-    """Its rows in parts."""
-    step = BLOCK // max(values[:1].nbytes, 1)
-    return (slice(first, first + step) for first in range(0, len(values), step))
+    """The CRC-32 of a file, which is mapped into memory."""
+    return zlib.crc32(np.memmap(path, mode="r")) if path.stat().st_size else 0
 
 
 def read_labels(part: Part) -> np.ndarray:
@@ -134,8 +125,7 @@ def read_labels(part: Part) -> np.ndarray:
 
 
 def _read_npy(path: Path) -> np.ndarray | None:
-    """The array of a file, mapped into memory; None if it is pickled. InputError if it is no whole
-    `.npy` file.
+    """The array of a file, mapped; None if it is pickled; InputError if it is no whole `.npy` file.
     """
     try:
         return np.lib.format.open_memmap(path, mode="r")
@@ -154,8 +144,8 @@ def _read_axis(path: Path, joints: int) -> np.ndarray:
         expected = f"an array of numbers (windows * frames, {joints} joints)"
         found = "objects" if values is None else f"{values.dtype} {values.shape}"
         raise broken(path, expected, found, "is it another data set's?")
-    parts = (abs(values[rows].astype(np.float64)) for rows in _blocks(values))
-    if bad := sum(np.count_nonzero(~(part < LARGEST_COORDINATE)) for part in parts):
+    parts = (values[i:i + BLOCK].astype(np.float64) for i in range(0, len(values), BLOCK))
+    if bad := sum(np.count_nonzero(~(abs(part) < LARGEST_COORDINATE)) for part in parts):
         found = f"{bad} NaN, infinite or beyond {LARGEST_COORDINATE:g}"
         raise broken(path, "finite coordinates", found, "drop the frames with lost joints")
     return values

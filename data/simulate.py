@@ -5,9 +5,8 @@
 
 Nobody was recorded for these files: they stand in for data sets that cannot be passed on, and a
 figure made with them says so. Persons, recordings and sensor errors are drawn from the seed; the
-same command writes the same bytes, and person k is the same for every number of persons, which may
-be larger than the real set's but for KS20, whose files number 20. A file SIMULATED.txt beside the
-recordings names the settings.
+same command writes the same bytes, and person k is the same for every number of persons (KS20: at
+most 20). A file SIMULATED.txt beside the recordings names the settings.
 
 What --frames and --recordings count, by default and (in brackets) from least to most; real files
 have more frames, KGBD about 600 and KS20 about 100:
@@ -25,20 +24,16 @@ from common.command_line import script_parser
 from common.errors import InputError, run_command
 from common.files import staging_folder
 from data import datasets
-from data.raw.ks20 import BODIES
 from data.simulation import writers
 from data.simulation.recording import Request
 
 MARKER = "SIMULATED.txt"
 # What writes a data set; frames and recordings by default; the least and the most recordings of a
 # person that preprocess.py takes: KGBD's splits take one each, KS20 has 5 views; the most persons.
-MANY = 100_000
 SIMULATIONS = {
-    "BIWI": (writers.write_biwi, 120, 1, 1, 4, MANY),
-    "IAS": (writers.write_ias, 120, 2, 1, 4, MANY),
-    "KGBD": (writers.write_kgbd, 120, 5, 3, 6, MANY), "KS20": (writers.write_ks20, 30, 5, 5, 5,
-                                                               len(BODIES)),
-    "CASIA_B": (writers.write_casia, 80, 2, 1, 6, MANY)
+    "BIWI": (writers.write_biwi, 120, 1, 1, 4), "IAS": (writers.write_ias, 120, 2, 1, 4),
+    "KGBD": (writers.write_kgbd, 120, 5, 3, 6), "KS20": (writers.write_ks20, 30, 5, 5, 5, 20),
+    "CASIA_B": (writers.write_casia, 80, 2, 1, 6)
 }
 
 
@@ -49,12 +44,12 @@ def simulate(dataset: str, raw: Path, persons: int | None = None, frames: int | 
     An earlier simulation in the same place is replaced. InputError for sizes that it cannot have,
     as fewer recordings than its splits need, and for a folder that holds anything but a simulation.
     """
-    write, usual_frames, usual_recordings, *bounds, most = SIMULATIONS[dataset]
+    write, usual_frames, usual_recordings, *bounds = SIMULATIONS[dataset]
     persons = datasets.get(dataset).persons if persons is None else persons
     frames = usual_frames if frames is None else frames
     recordings = usual_recordings if recordings is None else recordings
-    limits = {"persons": (persons, 1, most), "frames": (frames, 1, 10000)}
-    limits |= {"recordings": (recordings, *bounds), "seed": (seed, 0, 2**32 - 1)}
+    limits = {"persons": (persons, 1, *(bounds[2:] or [100000])), "frames": (frames, 1, 10000)}
+    limits |= {"recordings": (recordings, *bounds[:2]), "seed": (seed, 0, 2**32 - 1)}
     for name, (value, least, highest) in limits.items():
         if not least <= value <= highest:
             allowed = f"a number from {least} to {highest}"

@@ -12,6 +12,8 @@ from archives import unpack
 
 import data
 from common.errors import InputError
+from data import files
+from data.layouts import locate
 from data.sampling import class_balanced, training_order
 
 # Case of the golden file -> data set, probe and batch size of the released run.
@@ -48,6 +50,28 @@ def test_order_and_skeletons_equal_the_released_ones(golden, released, case):
             if f"{case}__X_{split}_J_{first}" in arrays:
                 expected = arrays[f"{case}__X_{split}_J_{first}"]
                 np.testing.assert_allclose(skeletons[:len(expected)], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", ["<f8", ">f8", "<f4", "<i2"])
+def test_windows_read_by_blocks_equal_whole_arrays(write_dataset, tmp_path, monkeypatch, kind,
+                                                   order):
+    """Whatever the numbers' type and order in the file: in float64 until they are centred."""
+    write_dataset(tmp_path, "KS20", 6, 3, 30, np.random.RandomState(0))
+    row = data.DATASETS["KS20"]
+    part = locate(row, ["train"], 6, tmp_path)["train"]
+    (part.folder / "checksums.json").unlink(missing_ok=True)
+    axes = [1000 * np.load(part.axis(axis)) for axis in "xyz"]
+    for axis, values in zip("xyz", axes, strict=True):
+        np.save(part.axis(axis), np.asarray(values, kind, order))
+    skeletons = np.stack([np.asarray(values, kind).astype(float) for values in axes], axis=-1)
+    skeletons = skeletons.reshape(-1, 6, 25, 3)
+    centred = skeletons - row.skeleton.mean(row.skeleton.root, skeletons)
+    monkeypatch.setattr(files, "BLOCK", 50)
+    for centre, expected in ((True, centred), (False, skeletons)):
+        found = files.read_split(part, row.skeleton, centre).skeletons
+        assert found.dtype == np.float32
+        assert np.array_equal(found, expected.astype(np.float32))
 
 
 @pytest.mark.parametrize("case", ["csg0", "csg1"])

@@ -3,14 +3,17 @@ line.
 """
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from raw_data import random_kgbd, read_part, read_split, run, write_casia_b, write_kgbd
+from raw_data import random_kgbd, read_part, read_split, refused, run, write_casia_b, write_kgbd
 
 import data
 from data.datasets import DATASETS
@@ -338,6 +341,52 @@ def test_runs_as_a_program(released_trees, tmp_path):
     refused = subprocess.run([*command, "--dataset", "CASIA_B"], cwd=ROOT, capture_output=True,
                              text=True)
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def test_more_processes_write_the_same_bytes(released_trees, ours, tmp_path):
+    """BIWI, IAS, KGBD and KS20; CASIA_B below."""
+    run(6, "--raw", released_trees, "--out", tmp_path / "three", "--jobs", 3)
+    assert contents(tmp_path / "three") == contents(ours)
+    write_casia_b(tmp_path / "CASIA_B", persons=4, frames=25)
+    for jobs in (1, 2):
+        run(20, "--raw", tmp_path, "--out", tmp_path / str(jobs), "--jobs", jobs)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2") != {}
+
+
+def test_more_processes_end_with_the_error_of_the_first_broken_file(tmp_path, capsys):
+    frames = random_kgbd(persons=4, recordings=4, length=40)
+    write_kgbd(tmp_path / "Data", frames)
+    for name in ("Person002/3.txt", "Person004/1.txt"):
+        (tmp_path / "Data" / name).write_text("Head;1;2\n")
+    words = (6, "--raw", tmp_path, "--out", tmp_path / "out", "--dataset", "KGBD")
+    said = refused(capsys, *words, "--jobs", 2)
+    assert "Person002/3.txt, line 1" in said and said == refused(capsys, *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interruption_ends_all_processes(tmp_path):
+    """As on a terminal, where Ctrl-C reaches every one of them."""
+    frames = random_kgbd(persons=1, recordings=1, length=100)
+    write_kgbd(tmp_path / "Data", frames)
+    for number in range(2, 400):
+        shutil.copy(tmp_path / "Data" / "Person001" / "1.txt",
+                    tmp_path / f"Data/Person001/{number}.txt")
+    command = [sys.executable, "preprocess.py", "6", "--dataset", "KGBD", "--jobs", "2"]
+    command += ["--raw", tmp_path, "--out", tmp_path / "out"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, start_new_session=True)
+    assert process.stdout.readline().startswith("KGBD: reading")
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "interrupted; what was saved is whole: run again\n"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

@@ -10,13 +10,14 @@ persons and conditions, trained on all other views: for the real videos about 8 
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import InputError
 from data.files import broken
-from data.raw.recordings import Recording, finite, progress, read_lines, read_numbers, visible
+from data.raw.recordings import Recording, finite, read_each, read_lines, read_numbers, visible
 from data.raw.splits import TRAIN, Arrangement
 
 JOINTS = 14
@@ -27,13 +28,13 @@ MATCHING_LENGTHS, CROSS_VIEW_LENGTHS = (40, 50, 60), (20, 30, 40)
 VIDEO_NAME = "<person>-<nm|cl|bg>-<number>-<view 000, 018 ... 180>.{npy,csv,json}"
 
 
-def read_casia_b(root: Path, joint_order: str) -> list[Recording]:
+def read_casia_b(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
     """The videos `root/<person>-<condition>-<number>-<view>.{npy,csv,json}`; frames are (n, 14, 3).
 
     InputError for a broken file, a name that does not belong and a video that is there twice.
     """
-    recordings, seen = [], {}
-    for path in progress(visible(root), desc="CASIA_B", unit="video"):
+    videos, seen = [], {}
+    for path in visible(root):
         if path.suffix not in (".npy", ".csv", ".json"):
             continue
         match = re.fullmatch(r"(\d+)-(nm|cl|bg)-(\d+)-(\d+)", path.stem)
@@ -43,10 +44,11 @@ def read_casia_b(root: Path, joint_order: str) -> list[Recording]:
         if twin is not path:
             raise broken(path, "one file a video", f"{twin} too", "remove one of them")
         view = VIEWS.index(int(match[4]))
-        recordings.append(Recording(path.stem, int(match[1]), match[2], _read_video(path), view))
-    if not recordings:
+        videos.append(Recording(path.stem, int(match[1]), match[2], np.empty(0), view))
+    if not videos:
         raise broken(root, f"videos named {VIDEO_NAME}", "none", "complete them")
-    return recordings
+    contents = read_each(_read_video, seen.values(), jobs, "CASIA_B")
+    return [replace(own, frames=frames) for own, frames in zip(videos, contents, strict=True)]
 
 
 def _read_video(path: Path) -> np.ndarray:

@@ -23,7 +23,7 @@ from data.windows import Starts, back_to_back, every_shift, half_overlapping
 class RawDataset:
     """How one data set becomes windows."""
 
-    read: Callable[[Path, str], list[Recording]]  # from a folder, in a joint order
+    read: Callable[[Path, str, int], list[Recording]]  # folder, joint order, number of processes
     split: Split | None  # None where a data set has several protocols
     starts: Starts  # start frames of training windows; test windows stand back to back
     folders: tuple[str, ...]  # where it may lie; the first that holds `marker` is read

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from data.files import broken
-from data.raw.recordings import Recording, finite, progress, read_lines, to_numbers, visible
+from data.raw.recordings import Recording, finite, read_each, read_lines, to_numbers, visible
 from data.skeleton import read
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def joint_number(name: str) -> int | None:
     return KINECT_V1.index(key) if key in KINECT_V1 else None
 
 
-def read_kgbd(root: Path, joint_order: str) -> list[Recording]:
+def read_kgbd(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
     """The recordings of `root/PersonNNN/*.txt`; NNN is the label. Frames are (n, 20, 3).
 
     joint_order: "kinect" puts the named joints into the Kinect SDK's order, "later" exchanges left
@@ -58,8 +58,8 @@ def read_kgbd(root: Path, joint_order: str) -> list[Recording]:
         paths += [(int(digits[1]), path) for path in files]
 
     recordings, cut_off, first_order = [], [], None
-    for person, path in progress(paths, desc="KGBD", unit="file"):
-        order, frames, rest = read_recording(path)
+    contents = read_each(read_recording, [path for _, path in paths], jobs, "KGBD")
+    for (person, path), (order, frames, rest) in zip(paths, contents, strict=True):
         first_order = first_order or order
         if joint_order != "file":
             frames = frames[:, np.argsort(order)]

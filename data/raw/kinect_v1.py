@@ -1,12 +1,13 @@
 """Readers of BIWI and IAS: one file a frame, one line a joint, as Kinect v1 gives them."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from data.files import broken
-from data.raw.recordings import Recording, finite, progress, read_joint_lines, visible
+from data.raw.recordings import Recording, finite, read_each, read_joint_lines, visible
 
 BIWI_SETS = {"train": "Training", "Walking": "Testing/Walking", "Still": "Testing/Still"}
 IAS_SETS = {"train": "Training", "A": "TestingA", "B": "TestingB"}
@@ -14,30 +15,31 @@ FIELDS = "id,x,y,z,u,v,TrackingState,QualityFlag"
 TRACKING_STATE = 6
 
 
-def read_biwi(root: Path, joint_order: str) -> list[Recording]:
+def read_biwi(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
     """The recordings of `root/{Training,Testing/Walking,Testing/Still}/<number>/`; the number is
     the label, frames are (n, 20, 3). A frame's file may go on after its 20 joints.
 
     InputError for a broken frame, a missing set and a folder without frames.
     """
-    return _read_sets(root, BIWI_SETS, numbered=True, more=True)
+    return _read_sets(root, BIWI_SETS, jobs, numbered=True, more=True)
 
 
-def read_ias(root: Path, joint_order: str) -> list[Recording]:
+def read_ias(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
     """The recordings of `root/{Training,TestingA,TestingB}/<person>/`; frames are (n, 20, 3).
 
     The label is the place of the folder's name among those of all three sets, sorted as text
     (docs/5-fidelity.md, ias-folder-order). Errors as in `read_biwi`.
     """
-    return _read_sets(root, IAS_SETS, numbered=False, more=False)
+    return _read_sets(root, IAS_SETS, jobs, numbered=False, more=False)
 
 
-def _read_sets(root: Path, sets: dict[str, str], numbered: bool, more: bool) -> list[Recording]:
+def _read_sets(root: Path, sets: dict[str, str], jobs: int, numbered: bool,
+               more: bool) -> list[Recording]:
     """One recording a person's folder, of its completely tracked frames.
 
     sets: split -> folder. numbered: the folders' numbers are labels. more: lines after the joints.
     """
-    folders, recordings = [], []
+    folders = []
     for split, name in sets.items():  # sorted as text: p10 before p2
         persons = sorted(path for path in visible(root / name) if path.is_dir())
         if not persons:
@@ -45,17 +47,22 @@ def _read_sets(root: Path, sets: dict[str, str], numbered: bool, more: bool) -> 
         folders += [(split, person) for person in persons]
     names = sorted({folder.name for _, folder in folders})
     labels = [_number(own) if numbered else names.index(own.name) for _, own in folders]
-    for (split, folder), label in zip(progress(folders, desc=root.name), labels, strict=True):
-        files, frames = visible(folder, "*skel.txt*"), []
-        if not files:
-            raise broken(folder, "one ...skel.txt a frame", "none", "complete or remove it")
-        for path in files:
-            joints = read_joint_lines(path, 20, FIELDS, more)
-            if (joints[:, TRACKING_STATE] != 0).all():
-                frames.append(finite(joints[:, 1:4], path))
-        name, frames = folder.relative_to(root).as_posix(), np.array(frames).reshape(-1, 20, 3)
-        recordings.append(Recording(name, label, split, frames))
-    return recordings
+    walks = read_each(partial(_read_walk, more), [own for _, own in folders], jobs, root.name)
+    return [
+        Recording(folder.relative_to(root).as_posix(), label, split, frames)
+        for (split, folder), label, frames in zip(folders, labels, walks, strict=True)
+    ]
+
+
+def _read_walk(more: bool, folder: Path) -> np.ndarray:
+    files, frames = visible(folder, "*skel.txt*"), []
+    if not files:
+        raise broken(folder, "one ...skel.txt a frame", "none", "complete or remove it")
+    for path in files:
+        joints = read_joint_lines(path, 20, FIELDS, more)
+        if (joints[:, TRACKING_STATE] != 0).all():
+            frames.append(finite(joints[:, 1:4], path))
+    return np.array(frames).reshape(-1, 20, 3)
 
 
 def _number(folder: Path) -> int:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from data.files import broken
-from data.raw.recordings import Recording, finite, natural_key, progress, read_joint_lines, visible
+from data.raw.recordings import Recording, finite, natural_key, read_each, read_joint_lines, visible
 
 VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_lateral")
 BODIES = (*range(1, 5), *range(7, 10), *range(11, 18), *range(19, 25))
 
 
-def read_ks20(root: Path, joint_order: str) -> list[Recording]:
+def read_ks20(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
     """The recordings of `root/<view>/<setting>_body<N>_<timestamp>....{txt,mat}`; frames are (n,
     25, 3). Each view of a walk is a recording of its own. Body numbers become the labels 0-19.
 
@@ -33,12 +33,15 @@ def read_ks20(root: Path, joint_order: str) -> list[Recording]:
                 expected = f"<gc1-gc3>_body<N>_<timestamp> with N one of {BODIES}"
                 raise broken(path, expected, "another name", "remove the file")
             walks.setdefault((view, match[1], match[2]), []).append(path)
-    recordings = []
-    for (view, setting, body), files in progress(walks.items(), desc="KS20"):
-        frames = np.array([_read_frame(path) for path in sorted(files, key=natural_key)])
+    recordings, contents = [], read_each(_read_walk, walks.values(), jobs, "KS20")
+    for (view, setting, body), frames in zip(walks, contents, strict=True):
         name, person = f"{view}/{setting}_body{body}", BODIES.index(int(body))
         recordings.append(Recording(name, person, setting, frames, VIEWS.index(view)))
     return recordings
+
+
+def _read_walk(files: list[Path]) -> np.ndarray:
+    return np.array([_read_frame(path) for path in sorted(files, key=natural_key)])
 
 
 def _read_frame(path: Path) -> np.ndarray:

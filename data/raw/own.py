@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from common.yaml_files import expected_one
 from data.datasets import Dataset, OwnData
 from data.files import broken
 from data.raw.pose_files import csv_rows, read_poses
-from data.raw.recordings import Recording, progress
+from data.raw.recordings import Recording, read_each
 from data.raw.splits import DRAWN, TRAIN, by_group, draw_recordings
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
@@ -34,7 +35,7 @@ class Entry:
     frames: str = ""
 
 
-def read_own(dataset: Dataset, root: Path, joint_order: str) -> list[Recording]:
+def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
     """The described recordings below `root`, in metres with y up; labels are the places of the
     persons' names in order. Frames with lost joints that are not repaired are NaN.
 
@@ -46,14 +47,15 @@ def read_own(dataset: Dataset, root: Path, joint_order: str) -> list[Recording]:
         expected = f"recordings as {source.recordings or source.table} names them"
         raise broken(root, expected, "none", f"see {source.file}")
     persons = sorted({entry.person for entry in entries})
-    for entry in progress(entries, desc=source.name):
+    read = partial(read_recording, dataset=dataset)
+    contents = read_each(read, [entry.path for entry in entries], jobs, source.name)
+    for entry, recording in zip(entries, contents, strict=True):
         key = entry.person, entry.recording or entry.path, entry.split
         if (twin := seen.setdefault(key, entry)) is not entry:
             raise InputError(f"{entry.place}: expected every recording once, found {entry.path} "
                              f"after {twin.path}; give them names of their own")
         if entry.split not in ("", *DRAWN):
             raise InputError(f"{entry.place}: split: {expected_one(entry.split, DRAWN)}")
-        recording = read_recording(entry.path, dataset)
         if entry.frames not in ("", str(len(recording.frames))):
             raise InputError(f"{entry.place}: expected {entry.frames} frames in {entry.path}, "
                              f"found {len(recording.frames)}")

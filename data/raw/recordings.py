@@ -1,7 +1,9 @@
 """What every raw reader hands on, and what the readers share."""
 
 import re
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,6 +35,14 @@ class Recording:
         lost = np.isnan(frames).any(axis=(1, 2))
         present = np.ma.array(lost, mask=lost)
         return [frames[piece] for piece in np.ma.flatnotmasked_contiguous(present)]
+
+
+def read_each(read: Callable[[Any], Any], items: Collection, jobs: int, name: str) -> Iterator:
+    """What `read` makes of each item, in their order, by `jobs` processes; a bar shows how many."""
+    ignored = signal.SIGINT, signal.SIG_IGN  # Ctrl-C ends this process, which ends the others
+    with ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=ignored) as pool:
+        every = (pool.map if jobs > 1 else map)(read, items)
+        yield from progress(every, desc=name, total=len(items))
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
