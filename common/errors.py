@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from common import processes
 
 READER_GONE = 141  # the exit code that a shell shows of `...` in `... | head`
-LACKS_MEMORY = "(out of|allocate|enough) memory"
+LACKS_MEMORY = "(out of|allocate|enough) memory|process pool was terminated"
 
 
 class InputError(Exception):

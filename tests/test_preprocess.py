@@ -19,6 +19,7 @@ import data
 from data.datasets import DATASETS
 from data.files import provenance
 from data.prepare import split_windows, staged
+from data.raw import kgbd
 from data.raw.formats import RAW, arrange, find
 from data.raw.splits import TRAIN, Arrangement
 from data.windows import back_to_back, cut_windows, every_shift, half_overlapping
@@ -367,6 +368,17 @@ def test_more_processes_end_with_the_error_of_the_first_broken_file(tmp_path, ca
     said = refused(capsys, *words, "--jobs", 2)
     assert "Person002/3.txt, line 1" in said and said == refused(capsys, *words)
     assert not (tmp_path / "out").exists()
+
+
+def die(path: Path) -> None:
+    os._exit(9)
+
+
+def test_a_process_that_dies_is_no_traceback(released_trees, tmp_path, monkeypatch, capsys):
+    """As one does that the system ends for its memory."""
+    monkeypatch.setattr(kgbd, "read_recording", die)
+    words = (6, "--raw", released_trees, "--out", tmp_path, "--dataset", "KGBD", "--jobs", 2)
+    assert "not enough memory" in refused(capsys, *words)
 
 
 def test_an_interruption_ends_all_processes(tmp_path):
