@@ -29,8 +29,8 @@ RAW = {
     "CASIA_B": (3, 70, 1)
 }
 # What a command reads that another one makes comes after it.
-LATE = ("--mode Eval", "--source", "--encoder", "--pre_train 0", "evaluate.py", "visualize.py",
-        "gallery.py", "export.py")
+LATE = ("--mode Eval", "--source", "--encoder", "evaluate.py", "visualize.py", "gallery.py",
+        "export.py")
 
 
 def of_documents() -> list[str]:
