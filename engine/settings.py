@@ -69,10 +69,9 @@ class StatisticsSettings(KnownClasses):
 
     H: int = option(1024, "units of a hidden layer", type=positive_int)
     D_out: int = option(128, "feature size", type=positive_int)
-    dropout: float = option(0.4, "share of units dropped", type=below_one)
-    beside: float | None = option(
-        None, "weight of the means beside the learned feature (0.4, with known classes 0)",
-        type=not_negative)
+    dropout: float | None = option(None, "share of units dropped (0.4, with known classes 0.2)",
+                                   type=below_one)
+    beside: float = option(0.4, "weight of the means beside the learned feature", type=not_negative)
     turned: bool = option(False, "turn skeletons onto one pose: nothing of the camera is left",
                           action="store_true")
     noise: float = option(0.1, "deviation of the noise on the input", type=not_negative)
@@ -81,16 +80,17 @@ class StatisticsSettings(KnownClasses):
     min_samples: int = option(4, "DBSCAN: neighbours of a core sequence", type=positive_int)
     rounds: int = option(3, "rounds, each with labels of its own", type=positive_int)
     round_epochs: int = option(10, "epochs of a round", type=positive_int)
-    lr: float = option(0.001, "learning rate", type=positive)
+    lr: float | None = option(None, "learning rate (0.001, with known classes 0.003)",
+                              type=positive)
     weight_decay: float = option(0.01, "of the encoder, by AdamW", type=not_negative)
     batch_size: int = option(256, "sequences in a batch", type=positive_int)
 
     def __post_init__(self):
+        # Clusters, a part of which are wrong, need what bounds the fit; known classes do not.
         known = self.knows != "nothing"
-        if self.t is None:
-            object.__setattr__(self, "t", 0.15 if known else 0.1)
-        if self.beside is None:
-            object.__setattr__(self, "beside", 0.0 if known else 0.4)
+        for name, values in {"t": (0.1, 0.15), "dropout": (0.4, 0.2), "lr": (0.001, 0.003)}.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, values[known])
 
 
 @dataclass(frozen=True)
