@@ -24,10 +24,12 @@ class _File(logging.FileHandler):
 
 
 def start_log(quiet: bool) -> None:
-    """Send the log to the terminal, unless quiet. Warnings become one line each, shown once."""
+    """Send the log to the terminal alone, or if quiet nowhere. Each warning is a line, once."""
     log.setLevel(logging.INFO)
     log.propagate = False
-    stop_log()
+    for handler in log.handlers[:]:
+        log.removeHandler(handler)
+        handler.close()
     if not quiet:
         log.addHandler(_Terminal())
     shown = set()
@@ -47,10 +49,3 @@ def log_to(file: Path) -> None:
     handler = _File(file, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
-
-
-def stop_log() -> None:
-    """Close the files of the log."""
-    for handler in log.handlers[:]:
-        log.removeHandler(handler)
-        handler.close()

@@ -28,9 +28,7 @@ def count() -> int:
 
 @contextmanager
 def first_speaks() -> Iterator[None]:
-    """In the block only the first process prints, and torchrun's signal that another one has ended
-    raises ProcessEndedError.
-    """
+    """Let only the first process print; ProcessEndedError if torchrun says that another ended."""
     def end(*_) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise ProcessEndedError
@@ -107,14 +105,9 @@ def average_gradients(losses: Mapping[str, Any], parameters: Iterable[Any],
 
     values = {name: loss.detach() for name, loss in losses.items()}
     if count() > 1:
-        parameters = [p for p in parameters if p.grad is not None]
-        tensors = [*values.values(), *(p.grad for p in parameters)]
+        tensors = [*values.values(), *(p.grad for p in parameters if p.grad is not None)]
         flat = torch.cat([x.flatten() for x in tensors]) * weight
         _exchange("all_reduce", flat)
-        means = flat.split([x.numel() for x in tensors])
-        for p, mean in zip(parameters, means[len(values):], strict=True):
-            p.grad = mean.view_as(p)
-        values = {
-            name: mean.view_as(losses[name]) for name, mean in zip(losses, means, strict=False)
-        }
+        for x, mean in zip(tensors, flat.split([x.numel() for x in tensors]), strict=True):
+            x.copy_(mean.view_as(x))
     return values

@@ -86,14 +86,11 @@ def recognise(name: str, sets: Recognition, settings: Settings, seed: int, devic
 
 
 class SequenceClassifier(nn.Module):
-    """LSTM layers over a window's frames, then a linear layer; weights in ±1/sqrt(hidden)."""
-    def __init__(self, joints: int, persons: int, settings: LSTM, generator: torch.Generator):
+    """LSTM layers over a window's frames, then a linear layer; PyTorch's initial weights."""
+    def __init__(self, joints: int, persons: int, settings: LSTM):
         super().__init__()
         self.lstm = nn.LSTM(3 * joints, settings.hidden, settings.layers, batch_first=True)
         self.output = nn.Linear(settings.hidden, persons)
-        bound = settings.hidden**-0.5
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
     def forward(self, skeletons: Tensor) -> Tensor:
         """Hip-centred skeletons (B, f, J, 3) -> scores (B, persons)."""
@@ -103,15 +100,14 @@ class SequenceClassifier(nn.Module):
 
 def _train_lstm(sets: Recognition, settings: LSTM, seed: int, device: torch.device,
                 quiet: bool) -> Figures:
-    generator = torch.Generator().manual_seed(seed)
-    model = SequenceClassifier(len(sets.skeleton), len(sets.persons), settings,
-                               generator).to(device)
+    torch.manual_seed(seed)
+    model = SequenceClassifier(len(sets.skeleton), len(sets.persons), settings).to(device)
     optimizer = TFAdam(model.parameters(), settings.lr)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)
     labels = torch.from_numpy(sets.train.labels).to(device)
     tests = {name: EarlyStopping(settings.patience, "rank1") for name in sets.tests}
     for epoch in tqdm(range(1, settings.epochs + 1), disable=quiet or None, leave=False):
-        order = torch.randperm(len(labels), generator=generator).to(device)
+        order = torch.randperm(len(labels)).to(device)
         for batch in order.split(settings.batch_size):
             train_batch(model, optimizer, skeletons[batch], labels[batch])
         last = {}

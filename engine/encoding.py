@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,7 @@ def encode_set(model: nn.Module, skeletons: np.ndarray) -> Tensor:
 
 def encode_rows(model: nn.Module, skeletons: np.ndarray, options: Any) -> Tensor:
     """What the model's recogniser is given of skeletons (N, f, J, 3): (N, R, d) on its device."""
-    rows = method_of(model).rows
-    return _encode(model, skeletons, lambda model, batch: rows(model, batch, options))
+    return _encode(model, skeletons, partial(method_of(model).rows, options=options))
 
 
 @torch.no_grad()

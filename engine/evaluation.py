@@ -21,7 +21,7 @@ from models.statistics import RecordingLDA, WindowLDA, WindowStatistics
 from reid import ranking
 
 FITTED = {"statistics": partial(WindowStatistics, parts=1), "window-LDA": WindowLDA}
-FITTED |= {"recording-LDA": RecordingLDA}
+FITTED |= {"recording-LDA": RecordingLDA}  # all on the training set
 
 
 def load_in_order(options: DataOptions, centred: bool = True, train: bool = True) -> Retrieval:
@@ -66,7 +66,7 @@ def padded_batches(labels: np.ndarray, batch_size: int) -> np.ndarray:
         own = np.flatnonzero(labels == label)
         missing = np.repeat(own[0], max(0, batch_size - len(own)))
         whole = max(len(own) // batch_size, 1) * batch_size
-        windows.append(np.concatenate([own, missing])[:whole])
+        windows.append(np.append(own, missing)[:whole])
     return np.concatenate(windows)
 
 
@@ -122,21 +122,18 @@ def score_encoder(model: nn.Module, sets: Retrieval, protocol: str) -> dict[str,
 
 
 def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any]:
-    """Retrieval figures of one of the BASELINES (those of FITTED need the training set), or of
-    "session", on skeletons that are not centred.
-    """
+    """Retrieval figures of one of BASELINES, or of "session" on skeletons that are not centred."""
     if name == "session":
         return score(sets, session(sets.probe), session(sets.gallery), protocol)
     windows = [part.skeletons for part in (sets.probe, sets.gallery)]
     if name not in FITTED:
         return score(sets, *(descriptor(name, x, sets.skeleton) for x in windows), protocol)
-    training, knows = [sets.train.skeletons], "nothing"
-    if name == "recording-LDA":
-        knows = "tracklets"
-        training.append(known_classes(sets, KnownClasses(tracklets=True)))
+    settings, training = KnownClasses(tracklets=name == "recording-LDA"), [sets.train.skeletons]
+    if settings.tracklets:
+        training.append(known_classes(sets, settings))
     fitted = FITTED[name](len(sets.skeleton)).fit(*map(torch.from_numpy, training))
     figures = score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol)
-    return figures | {"knows": knows}
+    return figures | {"knows": settings.knows}
 
 
 def baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ WHAT = ("checkpoint", "features", "recognise", "gallery")  # one of them is eval
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Data."""
+    """Data, seed, device and output."""
 
     dataset: datasets.Dataset | None = option(
         None, f"{', '.join(datasets.DATASETS)}, or FILE.yaml (docs/9-own-data.md)",
@@ -34,12 +34,6 @@ class DataOptions:
     data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
     protocol: str = option("full", "released: as in the published code", choices=PROTOCOLS)
     view: int | None = None  # the test view of the cross-view protocol
-
-
-@dataclass(frozen=True)
-class MachineOptions:
-    """Seed, device and output."""
-
     seed: int = option(0, "the same seed on a CPU gives the same numbers", type=seed_number)
     device: str = option("auto", "auto, cpu, cuda or cuda:N, or N", "--gpu", type=device_name)
     json: Path | None = option(None, "write the results as JSON", type=output_file, metavar="FILE")
@@ -47,7 +41,7 @@ class MachineOptions:
 
 
 @dataclass(frozen=True)
-class TrainingOptions(MachineOptions, DataOptions):
+class TrainingOptions(DataOptions):
     """Run."""
 
     mode: str = option("Train", "Eval: score the saved best model", choices=("Train", "Eval"))
@@ -102,7 +96,7 @@ class SMSGEOptions(PhaseOptions):
 
 
 @dataclass(frozen=True)
-class PublishedOptions(MachineOptions, DataOptions):
+class PublishedOptions(DataOptions):
     """Published TensorFlow checkpoints (docs/6-formats.md)."""
 
     view: int | None = option(None, "view (CASIA_B), also for --recognise", type=int, metavar="V")
@@ -153,9 +147,7 @@ Options = TypeVar("Options", bound=TrainingOptions)
 
 
 def parse_training(doc: str, method: str, declared: type[Options]) -> Options:
-    """The options of a training script, with its method's settings (in --help those published for
-    the --dataset). InputError for options that do not go together, or not with the data set.
-    """
+    """The options of a training script (in --help those published for the --dataset)."""
     early = script_parser("", add_help=False, allow_abbrev=False)  # decides what is published
     early.add_argument("--dataset", type=datasets.get)
     early.add_argument("--probe", "--split", "--probe_type")
@@ -171,7 +163,9 @@ def parse_training(doc: str, method: str, declared: type[Options]) -> Options:
 
 
 def resolve(method: str, declared: type[Options], words: Mapping[str, Any]) -> Options:
-    """Options from the values of the command line, by name, with what follows from the data set."""
+    """Options from the values of the command line, by name, with what follows from the data set.
+    InputError for options that do not go together, or not with the data set.
+    """
     if "dataset" not in words:
         raise InputError(f"expected --dataset with one of {', '.join(datasets.DATASETS)}")
     row, view = words["dataset"], words.get("view")
