@@ -187,25 +187,14 @@ class SMSGE(nn.Module):
         tree = prefix_tree([range(prefixes)], nodes[self.scales[0]].device)
         return self.encode(nodes, tree).permute(2, 1, 0, 3).flatten(2)
 
-    def forward(self, graphs: Graphs) -> dict[str, dict[str, Tensor] | Tensor]:
-        """Every named intermediate, for pictures and comparisons; `states` and `losses` are faster.
-
-        By scale: structural, nodes (B, f, n, hidden), before and after the collaborative relations;
-        attention (B, f, heads, n, n). By pair of scales: relations A_sr (B, f, n_s, n_r);
-        collaborated A_sr H_r (B, f, n_s, hidden); skeletons rebuilt from the states, (B, f, n, 3).
-        states: (B, f, 4 D_h).
+    def relations(self, graphs: Graphs) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The structural relations of each scale, (B, f, heads, n, n), none with embedding_only,
+        and the collaborative ones A_sr of each pair, (B, f, n_s, n_r); for pictures.
         """
-        H, states = self.structural(graphs), self.states(graphs)
-        of_scale = dict(zip(self.scales, states.chunk(len(self.scales), dim=2), strict=True))
-        A = {pair: relation(H[pair[0]], H[pair[1]]) for pair in self.relation}
-        out = {"structural": H, "relations": A, "states": states}
-        out["nodes"] = {scale: self.collaborate(scale, H) for scale in self.scales}
-        if not self.embedding_only:
-            out["attention"] = {s: self.structure[s].dense(graphs[s])[1] for s in self.scales}
-        out["collaborated"] = {pair: each @ H[pair[1]] for pair, each in A.items()}
-        heads = self.head.items()
-        out["skeletons"] = {p: head(of_scale[p[0]]).unflatten(2, (-1, 3)) for p, head in heads}
-        return out
+        H, layers = self.structural(graphs), {} if self.embedding_only else self.structure
+        attention = {scale: layer.dense(graphs[scale])[1] for scale, layer in layers.items()}
+        pairs = () if self.struct_only else self.pairs
+        return attention, {pair: relation(H[pair[0]], H[pair[1]]) for pair in pairs}
 
     def losses(self, graphs: Graphs, subsets: Subsets,
                H: Mapping[str, Graphs] | None = None) -> dict[str, Tensor]:

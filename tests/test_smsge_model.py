@@ -29,15 +29,16 @@ def test_forward_and_backward(joints):
     model = SMSGE(joints, 16, generator=torch.Generator().manual_seed(1))
     graphs = random_graphs(joints)
     nodes = {"I": 2 * joints - 1, "J": joints, "P": 10, "B": 5}
-    out = model(graphs)
+    structural, fused = model.structural(graphs), model.nodes(graphs)
+    attention, relations = model.relations(graphs)
     for scale, n in nodes.items():
-        assert out["nodes"][scale].shape == out["structural"][scale].shape == (3, 4, n, 8)
-        assert out["attention"][scale].shape == (3, 4, 8, n, n)
-        torch.testing.assert_close(out["attention"][scale].sum(-1), torch.ones(3, 4, 8, n))
+        assert fused[scale].shape == structural[scale].shape == (3, 4, n, 8)
+        assert attention[scale].shape == (3, 4, 8, n, n)
+        torch.testing.assert_close(attention[scale].sum(-1), torch.ones(3, 4, 8, n))
         near = torch.tensor(bias(scale, joints) == 0)
-        assert (out["attention"][scale][..., ~near]
-                == 0).all() and (out["attention"][scale][..., near] > 0).all()
-    assert out["relations"]["IP"].shape == (3, 4, nodes["I"], 10)
+        assert (attention[scale][..., ~near] == 0).all()
+        assert (attention[scale][..., near] > 0).all()
+    assert relations["IP"].shape == (3, 4, nodes["I"], 10)
     assert model.states(graphs).shape == (3, 4, 64) and model.states(graphs, 5).shape == (3, 5, 64)
     losses = model.losses(graphs, draw_subsets(np.random.RandomState(0), 4))
     assert all(torch.isfinite(loss) for loss in losses.values())
@@ -183,7 +184,7 @@ def test_without_structural_relations_nodes_are_the_linear_embedding():
         layer = model.structure[scale]
         torch.testing.assert_close(x, graphs[scale] @ layer.weight.T + layer.bias)
     JointStep(model, 1e-3)(graphs, [[0, 2]])
-    assert "attention" not in model(graphs)
+    assert not model.relations(graphs)[0]
 
 
 def test_without_cross_scale_inference_a_scale_rebuilds_itself():
@@ -212,15 +213,17 @@ def test_arguments_build_the_model_again():
 
 def test_options_of_the_loss():
     graphs, subsets = random_graphs(20), [[0], [0, 2]]
-    rebuilt = SMSGE(20, 8)({scale: x[:, [0, 2]] for scale, x in graphs.items()})["skeletons"]
-    error = rebuilt["BB"] - graphs["B"][:, [0, 2]]
+    model = SMSGE(20, 8)
+    states = model.states({scale: x[:, [0, 2]] for scale, x in graphs.items()})
+    rebuilt = model.head["BB"](states[..., -8:]).unflatten(2, (-1, 3))
+    error = rebuilt - graphs["B"][:, [0, 2]]
     mean = {"l1": error.abs(), "MSE": error.square()}
     for name, each in mean.items():
         expected = (each[:, 0].mean() + each.mean()) / 2
         torch.testing.assert_close(SMSGE(20, 8, loss=name).losses(graphs, subsets)["B"], expected)
     summed = (error[:, 0].square().sum() + error.square().sum()) / 4
     torch.testing.assert_close(SMSGE(20, 8, loss="l2").losses(graphs, subsets)["B"], summed)
-    ahead = (rebuilt["BB"] - graphs["B"][:, [1, 3]]).abs()
+    ahead = (rebuilt - graphs["B"][:, [1, 3]]).abs()
     expected = (ahead[:, 0].mean() + ahead.mean()) / 2
     torch.testing.assert_close(SMSGE(20, 8, pred_margin=1).losses(graphs, subsets)["B"], expected)
     with pytest.raises(InputError, match="from 0 to 2"):

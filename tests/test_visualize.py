@@ -15,7 +15,7 @@ from commands import error_of, run
 from PIL import Image
 
 from common.errors import InputError
-from data.skeleton import adjacency
+from data.skeleton import adjacency, get
 from reid import cluster_quality, ranking
 from tools import figures
 from tools.report import tables
@@ -195,7 +195,7 @@ def test_walk_has_every_frame_of_a_person(runs):
 
 @pytest.mark.parametrize("joints", [14, 20, 25])
 def test_bones(joints):
-    found = {tuple(bone) for bone in figures.bones(joints)}
+    found = {tuple(bone) for bone in get(joints).bone_numbers()}
     matrix = adjacency("J", joints)
     assert len(found) == joints - 1 and all(matrix[i, j] and i < j for i, j in found)
 

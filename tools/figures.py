@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from common.errors import InputError, collected, raise_collected
-from data.skeleton import Skeleton, adjacency
 from engine.results import RETRIEVAL
 from models.age import locality_mask
 from tools.runs import SavedRun
@@ -168,11 +167,6 @@ def attention(runs: Runs) -> Figure:
     return figure
 
 
-def bones(joints: int | Skeleton) -> np.ndarray:
-    """The joints at the ends of each bone (bones, 2); joints: as of data.skeleton.get."""
-    return np.argwhere(np.triu(adjacency("J", joints)))
-
-
 def ranked_lists(runs: Runs) -> Figure:
     """Probes beside their nearest gallery sequences: green is the right person, red a wrong one."""
     (run,) = runs.values()
@@ -191,7 +185,7 @@ def draw_lists(title: str, runs: Runs, probes: np.ndarray) -> Figure:
     """Some probes (numbers) beside their nearest gallery sequences."""
     (run,) = runs.values()
     encoded, sets = run.encoded, run.encoded.sets
-    parts, ends = (sets.probe, sets.gallery), bones(sets.skeleton)
+    parts, ends = (sets.probe, sets.gallery), sets.skeleton.bone_numbers()
     probe, gallery = (part.skeletons[:, :, ends, :2] for part in parts)  # (N, f, bones, ends, 2)
     scale = TALL / np.median(np.ptp(probe[..., 1], axis=(1, 2, 3)))
     shown = min(SHOWN, len(sets.gallery) - sets.same_set)
@@ -235,19 +229,19 @@ def relations(runs: Runs) -> Figure:
     probes = sets.probe.skeletons[::-(-len(sets.probe) // RELATED)]
     graphs = model.graphs(torch.from_numpy(probes).to(next(model.parameters()).device))
     with torch.no_grad():
-        out = model(graphs)
+        structural, collaborative = model.relations(graphs)
     middle, count = sets.length // 2, len(model.scales)
     nodes = {scale: x[0, middle, :, :2].cpu().numpy() for scale, x in graphs.items()}
-    attention = {scale: A.mean(dim=(0, 1, 2)) for scale, A in out["attention"].items()}
-    panels = {s: [("structural", s, s, A, PROBE)] for s, A in attention.items()}
-    for source, target in [] if model.struct_only else model.pairs:
-        weights = out["relations"][source + target].mean(dim=(0, 1))
-        panels[source].append(("collaborative", source, target, weights, RIGHT))
+    panels = defaultdict(list)
+    for scale, A in structural.items():
+        panels[scale].append(("structural", scale, A.mean(dim=(0, 1, 2)), PROBE))
+    for (source, target), A in collaborative.items():
+        panels[source].append(("collaborative", target, A.mean(dim=(0, 1)), RIGHT))
     figure = new_figure("Relations", runs, 2.3 * (count + 1), 1 + 3 * count)
-    for row, own in zip(figure.subplots(count, count + 1, squeeze=False), panels.values(),
-                        strict=True):
-        for place, (kind, source, target, weights, color) in zip(row, own, strict=False):
-            skeleton = probes[0, middle, bones(sets.skeleton), :2]
+    rows = figure.subplots(count, count + 1, squeeze=False)
+    for row, source in zip(rows, model.scales, strict=True):
+        for place, (kind, target, weights, color) in zip(row, panels[source], strict=False):
+            skeleton = probes[0, middle, sets.skeleton.bone_numbers(), :2]
             place.add_collection(LineCollection(skeleton, colors=FAINT, zorder=0))
             draw_relation(place, nodes[source], nodes[target], weights.cpu().numpy(), color)
             place.set_title(f"{kind}, {source} from {target}", fontsize=9)
@@ -273,7 +267,7 @@ def draw_relation(place: Axes, source: np.ndarray, target: np.ndarray, weights: 
 def walk(runs: Runs) -> str:
     """A walking sequence, from the front and from the side: the recording of the first probe."""
     run = next(iter(runs.values()))
-    probe, ends = run.encoded.sets.probe, bones(run.encoded.sets.skeleton)
+    probe, ends = run.encoded.sets.probe, run.encoded.sets.skeleton.bone_numbers()
     groups = probe.labels if probe.recordings is None else probe.recordings
     frames = np.concatenate(probe.skeletons[groups == groups[0]])[:LONGEST]
     frames = frames / np.ptp(frames[..., 1])  # (T, J, 3), 1 high
