@@ -14,6 +14,7 @@
     smsge_recognition   an epoch of SM-SGE's recogniser against one that runs the encoder again
     epoch          an epoch of train_simmc.py on KGBD, by stage
     preprocess     preprocess.py on KGBD, and its reader against a plain one
+    window_statistics   features of 78,000 windows; with --data three rounds on KGBD
     gallery        identification among 10,000 persons
     processes      two processes of torchrun against one: clustering, ranking, training
     million        memory of clustering 100,000 features (--full: 1,000,000); faiss against torch
@@ -38,7 +39,7 @@ from data.raw.formats import find
 
 LENGTH = 6  # frames in the sequences of KGBD that are timed
 NAMES = ("jaccard", "jaccard_large", "ranking", "age_step", "smsge_step", "smsge_recognition",
-         "epoch", "preprocess", "gallery", "processes", "million")
+         "epoch", "preprocess", "window_statistics", "gallery", "processes", "million")
 
 
 def main() -> None:

