@@ -35,11 +35,10 @@ def main() -> None:
     run_retrieval("DF", options, train)
 
 
-def train(run: Run, options: RetrievalOptions, device: torch.device,
-          source: features.Source) -> None:
+def train(run: Run, options: RetrievalOptions, device: torch.device) -> None:
     """Evaluate and learn, until the best top-1 is `patience` epochs old."""
     settings = options.settings
-    sets = features.load(options, settings, source, np.random.RandomState(options.seed))
+    sets = features.load(options, settings, run.source, np.random.RandomState(options.seed))
     run.open()
     frames = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, d)
     persons, classes = np.unique(sets.train.labels, return_inverse=True)
@@ -50,7 +49,7 @@ def train(run: Run, options: RetrievalOptions, device: torch.device,
     best = EarlyStopping(settings.patience)
     parts = {"model": model, "optimizer": optimizer, "best": best}
     epoch = run.resume(parts)
-    describe(options, model, sets, source)
+    describe(run, model, sets)
     with Timer(options.epochs, epoch, options.quiet, device, best) as timer:
         while True:
             with timer("evaluate"):
@@ -70,7 +69,7 @@ def train(run: Run, options: RetrievalOptions, device: torch.device,
                 break
             epoch += 1
             run.save_last(epoch, parts)
-    report(run, source, best.figures, figures, epoch, reason)
+    report(run, best.figures, figures, epoch, reason)
 
 
 if __name__ == "__main__":

@@ -39,15 +39,11 @@ def main() -> None:
     run_retrieval("SimMC", options, train)
 
 
-def train(run: Run, options: SimMCOptions, device: torch.device,
-          source: features.Source | None) -> None:
-    """Encode, evaluate, cluster, learn, until the best top-1 is `patience` epochs old (Section 3).
-
-    source: where frame features come from, which the encoder is given in place of skeletons.
-    """
+def train(run: Run, options: SimMCOptions, device: torch.device) -> None:
+    """Encode, evaluate, cluster and learn until top-1 is no better for `patience` epochs."""
     settings = options.settings
     rng = np.random.RandomState(options.seed)
-    sets = features.load(options, settings, source, rng)
+    sets = features.load(options, settings, run.source, rng)
     classes = known_classes(sets, settings)  # (N,), in place of both clusterings; None: unknown
     dropped = (settings.mask_x, settings.mask_x_2)
     draw_masks(np.random.RandomState(0), sets.length, dropped)  # refuses what leaves no frame
@@ -60,7 +56,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device,
     best = EarlyStopping(settings.patience)
     parts = {"model": model, "optimizer": optimizer, "rng": rng, "best": best}
     epoch = run.resume(parts)
-    describe(options, model, sets, source)
+    describe(run, model, sets)
     with Timer(options.epochs, epoch, options.quiet, device, best) as timer:
         while True:
             with timer("encode"):
@@ -98,7 +94,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device,
         raise InputError(f"nothing was trained: {reason}; try a larger --eps")
     if options.save_flag:
         run.save_arrays()
-    report(run, source, best.figures, figures, epoch, reason)
+    report(run, best.figures, figures, epoch, reason)
 
 
 @one_thread()

@@ -82,7 +82,7 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     current, best = Round(model, settings), EarlyStopping(None)
     parts = {"model": model, "round": current, "best": best}
     epoch = run.resume(parts, changeable=("rounds",))
-    describe(options, model, sets, None)
+    describe(run, model, sets)
     last = min(settings.rounds * settings.round_epochs, options.epochs or math.inf)
     with Timer(last, epoch, options.quiet, device) as timer:
         while True:
@@ -118,7 +118,7 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
             run.save_last(epoch, parts)
     if not best.figures:
         raise InputError(f"nothing was trained: {reason}; try another --eps or --min_samples")
-    report(run, None, best.figures, figures, epoch, reason)
+    report(run, best.figures, figures, epoch, reason)
 
 
 @torch.no_grad()

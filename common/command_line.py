@@ -30,7 +30,6 @@ class _Parser(argparse.ArgumentParser):
 
 def option(default: Any, text: str, *names: str, **words: Any) -> Any:
     """A field of a dataclass that is also an option of the command line, by the field's name.
-
     text: a line of help; the default is added. names: further ones. words: as of add_argument.
     """
     return field(default=default, metadata={"text": text, "names": names, "words": words})
@@ -43,7 +42,6 @@ SWITCH = {"type": int, "choices": (0, 1), "nargs": "?", "const": 1}  # --x, --x 
 def add_options(parser, declared: type, title: str = "", defaults: Any = None,
                 first: Collection[str] = ()) -> None:
     """Add the options that a dataclass declares, in a group for it and for each class it extends.
-
     title: by default the first line of the class's docstring. defaults: an instance for --help.
     first: options before all groups. What the command line lacks is absent after parsing.
     """

@@ -37,9 +37,8 @@ def staging_folder(target: Path, prefix: str) -> Iterator[Path]:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Let `write` fill a file that takes its place when it lies complete on the disk. If that fails
-    (disk full, no permission) an earlier file is untouched, and InputError raised. Only the
-    first process writes.
+    """Let `write` fill a file that takes its place when it is complete; in the first process alone.
+    InputError if that fails (disk full, no permission), and an earlier file is untouched.
     """
     if processes.number() > 0:
         return
@@ -62,7 +61,6 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 def read_arrays(path: Path, names: Collection[str], kind: str,
                 made_by: str) -> dict[str, np.ndarray]:
     """The arrays of these names, as far as they are there, of an .npz archive without pickles.
-
     InputError if it is missing, damaged or pickled. kind: what it is. made_by: what makes it.
     """
     if not path.is_file():
@@ -79,9 +77,8 @@ def read_arrays(path: Path, names: Collection[str], kind: str,
 
 
 def hold(path: Path) -> FileLock:
-    """Keep other processes out of a folder until the returned lock on the file `path` is released,
-    or this process ends. InputError if another one holds it, or the file cannot be written. Of
-    processes of one command the first one holds it.
+    """Keep other commands out of a folder until the returned lock on the file `path` is released or
+    the first process ends. InputError if another one holds it, or the file cannot be written.
     """
     lock = FileLock(path)
     if processes.number() > 0:

@@ -16,7 +16,6 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 def read_yaml(path: Path, kind: type[Record]) -> Record:
     """The file as a record, of which fields `name` and `file` are by default those of the file.
-
     InputError for a file that is no YAML, and a key that is misspelt, missing or of another type.
     """
     try:

@@ -11,9 +11,8 @@ from tqdm import tqdm
 
 
 class EarlyStopping:
-    """The best figures so far, and how many epochs have passed without better ones.
-
-    patience: how many end a run; None: any. figure: the key that is compared, larger is better.
+    """The best figures so far, and how many epochs have passed without better ones. patience: how
+    many end a run; None: any number. figure: the key that is compared, larger is better.
     """
     def __init__(self, patience: int | None, figure: str = "top1"):
         self.patience, self.figure = patience, figure
@@ -48,7 +47,6 @@ class EarlyStopping:
 
 class Timer(AbstractContextManager):
     """A clock for each stage, `with timer("learn"): ...`, and a bar moved by `end_epoch`.
-
     epochs: in all, None if unknown. first: epochs already done. quiet: no bar, as without a
     terminal. device: waited for at the end of a stage, as work is only launched there. stopping:
     what may end the run before; the bar shows the time until then, if nothing better comes.

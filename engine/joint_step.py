@@ -1,11 +1,10 @@
 """The training step of SM-SGE: four losses, four Adam optimisers, all at once.
 
-Each loss has an Adam of its own over every variable that it reaches. All four gradients are taken
-at the weights before the step, then the four updates are added. The losses meet only in the
-structural relations of the coarser scales (the loss of J reaches those of J, P and B, for example);
-an LSTM, a head, a collaboration matrix belongs to one loss. So, if each loss gets its own copy of
-the structural features, one backward pass down to them gives every other gradient and what each
-loss asks of them; and one optimiser does for the rest what four would.
+Each loss has an Adam of its own over every variable that it reaches. All gradients are taken at the
+weights before the step, then the four updates are added. The losses meet only in the structural
+relations of the coarser scales (the loss of J reaches those of J, P and B). So, if each loss gets
+its own copy of the structural features, one backward pass down to them gives every other gradient
+and what each loss asks of them; and one optimiser does for the rest what four would.
 """
 
 import torch

@@ -112,11 +112,10 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int,
     content = {"kind": "retrieval", **figures, "trained_on": trained}
     rows = {run.method: figures}
     if untrained is not None:
-        rows = {"untrained encoder": evaluation.score_encoder(untrained, sets, protocol), **rows}
-        rows = features.baselines(options) | rows
+        initial = evaluation.score_encoder(untrained, sets, protocol)
+        rows = features.baselines(options) | {"untrained encoder": initial} | rows
         # The last weights count: no epoch is chosen by its figures.
-        content |= {"best": figures, "last": figures, "baselines": rows}
-        content["untrained"] = rows["untrained encoder"]
+        content |= {"best": figures, "last": figures, "untrained": initial, "baselines": rows}
     print(f"retrieval of {options.probe}, encoders trained on {' + '.join(trained)}")
     print(results.retrieval_table(rows.items()))
     return content

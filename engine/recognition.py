@@ -1,6 +1,5 @@
-"""Recognisers: a recognition network on the frozen features of an encoder, computed once (AGE and
-SM-SGE): data, scores, training. Each test set keeps the network with its own best Rank-1; the last
-one's figures stand beside it.
+"""Recognisers of AGE and SM-SGE: a recognition network on an encoder's frozen features, which are
+computed once. Each test set keeps the network of its best Rank-1, beside the last one's figures.
 """
 
 import warnings
@@ -143,7 +142,6 @@ class Rules:
 
 class BestNetworks:
     """The test sets, and the best network of each: weights, figures with epoch and step.
-
     patience: epochs that end training if none has, on any test, a Rank-1 as high as the highest
     before or a loss as low as the lowest; None: never.
     """
@@ -199,7 +197,6 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
           rules: Rules) -> dict[str, dict[str, dict[str, Any]]]:
     """Train the network on the cross entropy of its scores; keep the best of every test, and the
     last. Returns for each test the figures "best" and "last". InputError if there is no batch.
-
     run: the phase. encoder: saved with the network. persons: the data files' label of each class.
     order: row numbers of `training`, as every epoch takes its batches.
     """

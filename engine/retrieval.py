@@ -1,7 +1,6 @@
 """Runs scored by retrieval before every epoch: what train_simmc.py and train_df.py share."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +12,6 @@ from data import Retrieval
 from engine import evaluation, features, results
 from engine.encoding import load_model, log_sizes
 from engine.epochs import EarlyStopping
-from engine.features import Source
 from engine.options import RetrievalOptions, TrainingOptions
 from engine.run import Run, execute
 from engine.settings import KnownClasses
@@ -32,18 +30,18 @@ def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., N
     else:
         folder = options.out / f"{source.name}+{named}" / data / probe
         run = Run(f"{source.name} + {method}", options, folder)
+        run.source = source
         run.identity |= {"source": source.name, "source_digest": source.digest}
         run.notes["source_file"] = str(source.file)
-    execute(run, *(partial(step, source=source) for step in (train, evaluate, write_features)))
+    execute(run, train, evaluate, write_features)
 
 
-def describe(options: TrainingOptions, model: nn.Module, sets: Retrieval,
-             source: Source | None) -> None:
+def describe(run: Run, model: nn.Module, sets: Retrieval) -> None:
     """Log the source, and the sizes of the sets and the model."""
-    if source is not None:
+    if source := run.source:
         log.info(f"{source.size} numbers a frame from {source.file} ({source.note})")
     sizes = {name: len(getattr(sets, name)) for name in features.PARTS}
-    log_sizes(options, model, sizes, sets.train.skeletons)
+    log_sizes(run.options, model, sizes, sets.train.skeletons)
 
 
 def stop_reason(epoch: int, epochs: int | None, stopping: EarlyStopping) -> str | None:
@@ -53,34 +51,32 @@ def stop_reason(epoch: int, epochs: int | None, stopping: EarlyStopping) -> str 
     return f"no better top-1 for {stopping.patience} epochs" if stopping.exhausted else None
 
 
-def report(run: Run, source: Source | None, best: dict[str, Any], last: dict[str, Any], epoch: int,
-           reason: str) -> None:
+def report(run: Run, best: dict[str, Any], last: dict[str, Any], epoch: int, reason: str) -> None:
     """Print and write best and last figures, with those of the untrained model and baselines."""
     untrained = {key: run.history[0][key] for key in last}
     best, last = best | run.knows, last | {"epoch": epoch} | run.knows
-    rows = features.baselines(run.options, source) | {"untrained encoder": untrained}
+    rows = features.baselines(run.options, run.source) | {"untrained encoder": untrained}
     rows |= {f"{run.method} best": best, f"{run.method} last": last}
     print(f"{run.title}: stopped, {reason}\n" + results.retrieval_table(rows.items()))
     content = {**best, "best": best, "last": last, "untrained": untrained, "baselines": rows}
     run.write_results(content | {"epochs": epoch, "stopped": reason})
 
 
-def evaluate(run: Run, options: TrainingOptions, device: torch.device,
-             source: Source | None = None) -> None:
+def evaluate(run: Run, options: TrainingOptions, device: torch.device) -> None:
     """Score the saved best model (--mode Eval)."""
     path = run.path("best.pt")
     run = run.load_settings_from(path)
-    sets = features.load(run.options, run.settings, source)
-    model, content = load_model(path, sets.skeleton, sets.length, device, source)
+    sets = features.load(run.options, run.settings, run.source)
+    model, content = load_model(path, sets.skeleton, sets.length, device, run.source)
     figures = evaluation.score_encoder(model, sets, options.protocol)
     figures |= {"epoch": content["epoch"], **run.knows}
     print(f"{run.title}\n" + results.retrieval_table([(run.method, figures)]))
     run.write_results(figures)
 
 
-def write_features(run: Run, options: TrainingOptions, device: torch.device,
-                   source: Source | None = None) -> None:
+def write_features(run: Run, options: TrainingOptions, device: torch.device) -> None:
     """Write the best model's features of train, probe and gallery, in the order of the files."""
+    source = run.source
     sets = evaluation.load_in_order(options, source.centred if source else True)
     model, _ = load_model(run.path("best.pt"), sets.skeleton, sets.length, device, source)
     sets = source.frames(sets) if source else sets

@@ -34,7 +34,6 @@ from engine.settings import settings_of
 
 class Run:
     """Files of one run, in `folder`, their names with a prefix. Nothing is written before `open`.
-
     method, identity: what its checkpoints say, the same on --resume. notes: what else they say.
     """
     def __init__(self, method: str, options: TrainingOptions, folder: Path, prefix: str = ""):
@@ -52,6 +51,7 @@ class Run:
         self.record = self.path("run.json")
         self.data = provenance(options.dataset, options.length, options.data, options.view)
         self.lock: FileLock | None = None
+        self.source: Any = None  # of frame features (features.Source); None: skeletons
         self.parts: Mapping[str, Any] = {}  # of the training, by name
         self.writer = None  # of TensorBoard's events
         needed = {"tensorboard": options.tensorboard, "faiss-cpu": options.search == "faiss"}
