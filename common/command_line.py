@@ -71,17 +71,13 @@ def output_file(text: str) -> Path:
     return path
 
 
-def device_name(text: str) -> str:
-    """argparse type: --gpu 1 is short for --device cuda:1."""
-    return f"cuda:{text}" if text.isdecimal() else text
-
-
 def pick_device(name: str) -> Any:
     """The torch.device of --device (under torchrun cuda is the process's own) or InputError."""
     import torch  # here, so that scripts without a model start at once
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    name = f"cuda:{name}" if name.isdecimal() else name  # --gpu 1
     if not re.fullmatch(r"cpu|cuda(:\d\d?)?", name):
         raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N")
     if name == "cuda" and processes.count() > 1:

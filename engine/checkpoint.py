@@ -63,10 +63,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: 
 
 def weights_digest(model: nn.Module) -> str:
     """SHA-256 of a model's weights, in hexadecimal digits: equal weights, equal digests."""
-    digest = hashlib.sha256()
-    for value in model.state_dict().values():
-        digest.update(value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    weights = (value.cpu().numpy().tobytes() for value in model.state_dict().values())
+    return hashlib.sha256(b"".join(weights)).hexdigest()
 
 
 def state_of(part: Any) -> Any:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 import data
 from common.errors import InputError
 from data import Retrieval
-from data.descriptors import DESCRIPTORS, descriptor, session
+from data.descriptors import descriptor, session
 from engine import results
 from engine.encoding import encode_set
-from engine.options import BASELINES, DataOptions
+from engine.options import DataOptions
 from engine.settings import AGESettings, KnownClasses
 from models.simmc import mean_of_clusters
 from models.statistics import RecordingLDA, WindowLDA, WindowStatistics
@@ -134,14 +134,3 @@ def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any
     fitted = FITTED[name](len(sets.skeleton)).fit(*map(torch.from_numpy, training))
     figures = score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol)
     return figures | {"knows": settings.knows}
-
-
-def baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
-    """Retrieval figures of every baseline, or why it is missing; the training set is needed."""
-    figures = {}
-    for name in BASELINES:
-        try:
-            figures[name] = score_descriptor(sets, name, protocol)
-        except InputError as error:  # recording-LDA lacks recordings, as all older downloads do
-            figures |= {name: {"missing": str(error)}} if name in DESCRIPTORS else {}
-    return figures

@@ -21,7 +21,6 @@ EPSILON = 1e-8
 
 class TFAdam(torch.optim.Adam):
     """TensorFlow's Adam, by PyTorch's fused kernel: one pass over memory.
-
     With c = sqrt(1 - b2^t), PyTorch divides by sqrt(v) / c + eps_t and TensorFlow by (sqrt(v) +
     eps) / c: the same for eps_t = eps / c.
     """
@@ -59,9 +58,7 @@ def train_batch(model: nn.Module, optimizer: TFAdam, inputs: Tensor, labels: Ten
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Decorates what shall run with one PyTorch thread. For batches of a few hundred sequences a
-    second one brings nothing, and on a busy machine they wait for each other most of the time.
-    """
+    """Decorates what a second PyTorch thread would slow down: batches of few hundred sequences."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

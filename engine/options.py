@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from common.command_line import add_options, device_name, option, output_file, script_parser
+from common.command_line import add_options, option, output_file, script_parser
 from common.errors import InputError
 from common.numbers import positive_int, seed_number, share
 from data import datasets
@@ -35,7 +35,7 @@ class DataOptions:
     protocol: str = option("full", "released: as in the published code", choices=PROTOCOLS)
     view: int | None = None  # the test view of the cross-view protocol
     seed: int = option(0, "the same seed on a CPU gives the same numbers", type=seed_number)
-    device: str = option("auto", "auto, cpu, cuda or cuda:N, or N", "--gpu", type=device_name)
+    device: str = option("auto", "auto, cpu, cuda or cuda:N, or N", "--gpu")
     json: Path | None = option(None, "write the results as JSON", type=output_file, metavar="FILE")
     quiet: bool = option(False, "print the results only", action="store_true")
 

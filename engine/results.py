@@ -20,9 +20,7 @@ def retrieval_line(figures: Mapping[str, Any]) -> str:
 
 
 def retrieval_table(rows: Rows, corner: str = "") -> str:
-    """A text table of retrieval figures in percent, with a title in its corner; where a row has
-    them also of whole recordings, and what the features know of the training windows.
-    """
+    """A text table of retrieval figures in percent, where they are known also of recordings."""
     rows = list(rows)
     whole, knows = (any(key in own for _, own in rows) for key in ("recording_mAP", "knows"))
     titles = dict(RETRIEVAL)
