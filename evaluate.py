@@ -54,8 +54,7 @@ def main() -> None:
     options, name, figures = score(options, saved)
     origin, corner = {}, ""
     if not options.gallery:
-        where = options.dataset, options.length, options.data, options.view
-        origin = {"data": provenance(*where)}
+        origin = {"data": provenance(options.dataset, options.length, options.data, options.view)}
         corner = options.dataset.name + " simulated" * origin["data"]["simulated"]
     if "tests" in figures:
         print(recognition.table(figures["tests"], name, corner))
@@ -91,8 +90,7 @@ def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Score
     if saved["dataset"] != options.dataset.name:
         raise InputError(f"{path} names persons of {saved['dataset']}, found --dataset "
                          f"{options.dataset.name}: score its encoder/best.pt there")
-    length = options.length or saved["length"]
-    options = replace(options, view=saved["view"], length=length)
+    options = replace(options, view=saved["view"], length=options.length or saved["length"])
     device = pick_device(options.device)
     if "model" in saved:
         sets = recognition.load(options, is_centred(settings_of(saved)))

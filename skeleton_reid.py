@@ -176,8 +176,7 @@ class Gallery:
         """Write the gallery, whole or not at all: an .npz archive without pickles."""
         header = {"format": FORMAT, "encoder": self.encoder.origin, "digest": self.encoder.digest}
         header = json.dumps(header | {"names": self.names, "threshold": self.threshold})
-        arrays = {"header": np.array(header), "features": self.features}
-        write_whole(Path(path), lambda file: np.savez(file, **arrays))
+        write_whole(Path(path), lambda x: np.savez(x, header=header, features=self.features))
 
     @classmethod
     def load(cls, path: str | Path, encoder: Encoder | None = None) -> "Gallery":

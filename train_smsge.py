@@ -77,9 +77,7 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
 
 def train_encoder(run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tensor],
                   rng: np.random.RandomState) -> int:
-    """Rebuild the graphs of the sequences (N, f, J, 3) of fixed batches from frame subsets, drawn
-    from rng. Returns the last weights' epoch.
-    """
+    """Rebuild the graphs of sequences (N, f, J, 3). Returns the last weights' epoch."""
     settings, f = run.settings, skeletons.shape[1]
     graphs = model.graphs(skeletons)  # by scale, (N, f, nodes, 3)
     step = JointStep(model, settings.lr)

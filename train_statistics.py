@@ -42,8 +42,7 @@ from reid.jaccard import cluster
 def main() -> None:
     options = parse_training(__doc__, "statistics", TrainingOptions)
     folder = options.out / options.settings.folder("statistics") / options.dataset.name
-    run = Run("statistics", options, folder / options.probe)
-    execute(run, train, evaluate, write_features)
+    execute(Run("statistics", options, folder / options.probe), train, evaluate, write_features)
 
 
 class Round:
@@ -101,8 +100,7 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
                 with timer("cluster"):
                     labels, vectors = label(model, windows, skeletons, classes, epoch, options)
                     clusters = [labels.cpu().numpy()]
-                    quality = clusters, vectors, sets.train.labels
-                    row |= cluster_quality.figures(*quality, tight=False)
+                    row |= cluster_quality.figures(clusters, vectors, sets.train.labels)
                     line += "  clusters {clusters_1}  noise {noise_1}  AMI {AMI_1:.3f}".format(
                         **row)
                 current.begin(labels, vectors)

@@ -246,8 +246,7 @@ def near_target(alignment: Tensor, target: str) -> Tensor:
 def mean_alignment(model: AGE, skeletons: Tensor) -> Tensor:
     """Alignment of each axis averaged over skeletons (N, f, J, 3): (3, f, f)."""
     device = next(model.parameters()).device
-    parts = skeletons.split(BATCH)
-    sums = [model.encode(part.to(device))["alignment"].sum(dim=1) for part in parts]
+    sums = [model.encode(x.to(device))["alignment"].sum(dim=1) for x in skeletons.split(BATCH)]
     return torch.stack(sums).sum(dim=0) / len(skeletons)
 
 

@@ -20,14 +20,6 @@ from torch.nn.functional import elu, leaky_relu, pad
 SLOPE = 0.2  # of the leaky ReLU
 
 
-class Embedding(nn.Linear):
-    """Without structural relations (ablation): x W_in + b_in, (B, f, n, 3) -> (B, f, n, hidden)."""
-    def initialise(self, generator: torch.Generator) -> None:
-        """W_in from N(0, 1); b_in 0."""
-        nn.init.normal_(self.weight, generator=generator)
-        nn.init.zeros_(self.bias)
-
-
 class GraphAttention(nn.Module):
     """Node positions (B, f, n, 3) -> structural features (B, f, n, hidden), with `heads` heads.
 

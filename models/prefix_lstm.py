@@ -4,8 +4,7 @@ SM-SGE reads f subsets of each sequence. Subsets such as [1, 2, 3] and [1, 2, 3,
 so do an LSTM's states: laid out as a tree of beginnings, six random subsets of six frames need
 about 14 steps in place of 21, the six of `--ord_sample` 6. All nodes of one depth are one step.
 
-The scales' LSTMs run side by side, with a leading axis S on weights and activations. Weights keep
-TensorFlow's layout (models/published.py).
+The scales' LSTMs run side by side, on a leading axis S. Weights keep TensorFlow's layout.
 
 Shapes: S scales, N nodes of the tree, B sequences, f frames, D units.
 """

@@ -57,10 +57,9 @@ class RecognitionNetwork(nn.Module):
 class DF(RecognitionNetwork):
     """Direct supervised fine-tuning of frozen frame features, (B, f, inputs) -> (B, persons).
 
-    SimMC's tables set "SM-SGE + DF" beside "SM-SGE + SimMC", without code. Here it is AGE's
-    recognition network on every frame, the logits averaged; the mean of the hidden layer is the
-    feature of a sequence. Its 640 units follow from the published sizes on KS20, 6.25 M with DF and
-    5.58 M without: 1,024 numbers a frame make 1,024 x 640 + 640 + 640 x 20 + 20 parameters.
+    SimMC's tables have "SM-SGE + DF", without code. Here it is AGE's recognition network on every
+    frame, the logits averaged; the mean of the hidden layer is a sequence's feature. Its 640 units
+    follow from the sizes published for KS20: 6.25 M - 5.58 M is 1,025 x 640 + 641 x 20.
     """
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:

@@ -26,7 +26,7 @@ from models.published import fill
 
 
 class SimMC(nn.Module):
-    """Frame encoder (an MLP) and MIC predictor.
+    """Frame encoder (an MLP, Glorot-uniform at first) and MIC predictor (N(0, 1)); biases 0.
 
     inputs: numbers in a frame, J * 3 or another model's d. H: feature size. D: hidden layers.
     """
@@ -37,23 +37,17 @@ class SimMC(nn.Module):
         sizes = [inputs] + [H] * (D + 1)
         self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
         self.predictor = nn.Linear(H, H)
-        self.reset(generator)
-
-    @torch.no_grad()
-    def reset(self, generator: torch.Generator | None) -> None:
-        """Initial weights: encoder Glorot-uniform, predictor N(0, 1), biases 0."""
         for layer in self.encoder:
             nn.init.xavier_uniform_(layer.weight, generator=generator)
-            nn.init.zeros_(layer.bias)
         nn.init.normal_(self.predictor.weight, generator=generator)
-        nn.init.zeros_(self.predictor.bias)
+        for layer in (*self.encoder, self.predictor):
+            nn.init.zeros_(layer.bias)
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray]) -> "SimMC":
         """Model of published variables, name -> array (SimMC/dense/kernel ...), or InputError."""
         pattern = re.compile(r"(?:^|/)(dense(?:_\d+)?/(?:kernel|bias)|Variable(?:_1)?)$")
-        matches = ((pattern.search(name), array) for name, array in variables.items())
-        arrays = {match[1]: array for match, array in matches if match}
+        arrays = {m[1]: array for name, array in variables.items() if (m := pattern.search(name))}
         depth = sum(name.endswith("kernel") for name in arrays)
         dense = ["dense" if n == 0 else f"dense_{n}" for n in range(depth)]
         names = [f"{name}/{part}" for name in dense for part in ("kernel", "bias")]
@@ -125,9 +119,7 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def draw_masks(rng: np.random.RandomState, f: int, dropped: Sequence[int]) -> np.ndarray:
-    """Masks (len(dropped), f) bool, each of which keeps f - x random frames, x from dropped.
-    InputError unless that is 1 to f.
-    """
+    """Masks (len(dropped), f) bool, each keeps f - x random frames; InputError unless 1 to f."""
     masks = np.zeros((len(dropped), f), dtype=bool)
     for mask, x in zip(masks, dropped, strict=True):
         if not 0 <= x < f:

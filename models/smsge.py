@@ -29,7 +29,7 @@ from common.errors import InputError
 from data.skeleton import PUBLISHED, get, restore
 from data.skeleton import bias as attention_bias
 from data.skeleton import scales as node_positions
-from models.graph_attention import Embedding, GraphAttention
+from models.graph_attention import GraphAttention
 from models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
 from models.published import pick
 
@@ -64,16 +64,14 @@ class ReconstructionHead(nn.Module):
 class SMSGE(nn.Module):
     """The encoder (MGRN and LSTMs) and its reconstruction heads.
 
-    joints: J. skeleton: plain values of its record; by default that of published data with so many
-    joints. D_h: units of every LSTM layer. scales: those in use, of I, J, P, B
-    (ablation). heads, hidden: of the graph attention. n_hood: edges up to which joints are
-    neighbours (joint scale); global_att: every two nodes are. fusion_lambda: weight of the
-    collaborative relations, can be set; struct_only leaves them out, embedding_only the structural
-    ones. same_scale: a scale's states do not rebuild the coarser scales. loss: l1 (mean absolute
-    error), l2 (half the summed square) or MSE. pred_margin: rebuild the skeleton that many frames
-    later. reverse: `graphs` turns the frames round. generator: source of the initial values; seed 0
-    by default. Raises InputError for values that do not exist, for scales of which the skeleton has
-    no groups, and for a number of joints that needs a skeleton.
+    joints: J. skeleton: plain values of its record, by default of published data with J joints.
+    D_h: units of every LSTM layer. scales: those in use. heads, hidden: of the graph attention.
+    n_hood: edges up to which joints are neighbours (joint scale); global_att: every two nodes are.
+    fusion_lambda: weight of the collaborative relations, can be set; struct_only leaves them out,
+    embedding_only the structural ones. same_scale: coarser scales are not rebuilt. loss: l1 (mean
+    absolute error), l2 (half the summed square) or MSE. pred_margin: rebuild the skeleton that many
+    frames later. reverse: `graphs` turns the frames round. generator: of the initial values, seed 0
+    by default. InputError for unknown values, joints without skeleton, scales without groups.
     """
     def __init__(self, joints: int, D_h: int = 256, *, scales: str = SCALES, heads: int = 8,
                  hidden: int = 8, n_hood: int = 1, global_att: bool = False,
@@ -103,13 +101,12 @@ class SMSGE(nn.Module):
         self._arguments |= {"same_scale": True} if same_scale else {}
         if joints not in PUBLISHED or self.skeleton != get(joints):
             self._arguments["skeleton"] = skeleton
-        graph = self.skeleton, n_hood, global_att
-        biases = {scale: attention_bias(scale, *graph) for scale in self.scales}
+        biases = {s: attention_bias(s, self.skeleton, n_hood, global_att) for s in self.scales}
         self.nodes_of = {scale: len(bias) for scale, bias in biases.items()}
         self.structure = nn.ModuleDict()
         for scale, bias in biases.items():
             attention = GraphAttention(bias, heads, hidden)
-            self.structure[scale] = Embedding(3, hidden) if embedding_only else attention
+            self.structure[scale] = nn.Linear(3, hidden) if embedding_only else attention
         self.relation = nn.ParameterDict(
             {pair: torch.zeros(hidden, hidden) for pair in self.pairs if not struct_only})
         self.dynamics = PrefixLSTM([n * hidden for n in self.nodes_of.values()], D_h)
@@ -122,7 +119,11 @@ class SMSGE(nn.Module):
     def initialise(self, generator: torch.Generator) -> None:
         """As released: matrices N(0, 1), attention and LSTM kernels Glorot-uniform, biases 0."""
         for layer in (*self.structure.values(), self.dynamics):
-            layer.initialise(generator)
+            if isinstance(layer, nn.Linear):
+                layer.weight.normal_(generator=generator)
+                layer.bias.zero_()
+            else:
+                layer.initialise(generator)
         for matrix in self.relation.values():
             matrix.normal_(generator=generator)
         for head in self.head.values():
@@ -200,9 +201,8 @@ class SMSGE(nn.Module):
                H: Mapping[str, Graphs] | None = None) -> dict[str, Tensor]:
         """The loss of each source scale, summed over the rebuilt scales, averaged over the subsets.
 
-        subsets: frame numbers in the order of reading (data.sampling). H: structural features
-        for each source scale (engine.joint_step gives each its own copy). InputError for frames
-        that the sequences, or with pred_margin their targets, do not have.
+        subsets: frame numbers in reading order. H: structural features for each source scale
+        (engine.joint_step). InputError for frames, pred_margin added, that sequences do not have.
         """
         H = H or dict.fromkeys(self.scales, self.structural(graphs))
         terms = self.loss_terms(graphs, subsets, H)
@@ -239,9 +239,8 @@ class SMSGE(nn.Module):
         """
         D_h, width = pick(variables, "MSR/MSR/J_pred/J_pred/Variable_2").shape
         hidden = pick(variables, "Multi_Scale/Multi_Scale/Variable").shape[1]
-        biases = [name for name in variables if name.startswith("Multi_Scale/BiasAdd")]
-        heads = max(1, len(biases) // len(SCALES))
-        model = cls(width // 3, D_h, heads=heads, hidden=hidden, **options)
+        heads = sum(name.startswith("Multi_Scale/BiasAdd") for name in variables) // len(SCALES)
+        model = cls(width // 3, D_h, heads=max(1, heads), hidden=hidden, **options)
         for name, parts in model._published():
             array = pick(variables, name).flatten()
             sizes = [part.numel() for part in parts]

@@ -77,8 +77,7 @@ class WindowStatistics(nn.Module):
     """What describes a window, each number standardised with the training set and clipped.
 
     To standardise the frames before would change nothing: all is linear in a number's scale.
-    parts: 2, or 1 for the means alone. turned: turn every skeleton onto the mean of the training
-    set's, so that nothing of the camera is left.
+    parts: 2, or 1 for the means alone. turned: skeletons are turned onto the training set's mean.
     """
     def __init__(self, joints: int, parts: int = 2, turned: bool = False):
         super().__init__()
@@ -151,11 +150,8 @@ class WindowLDA(nn.Module):
 
 
 class RecordingLDA(nn.Module):
-    """The same in which every recording is a class and the statistics of its windows the samples.
-
-    Fewer directions than window LDA's 80: there are fewer recordings than windows.
-    """
-    def __init__(self, joints: int, directions: int = 40):
+    """The same with every recording a class and the statistics of its windows the samples."""
+    def __init__(self, joints: int, directions: int = 40):  # there are fewer recordings
         super().__init__()
         self.statistics = WindowStatistics(joints)
         self.register_buffer("directions", torch.zeros(2 * frame_size(joints), directions))

@@ -11,7 +11,7 @@ from models.simmc import mean_of_clusters
 
 
 def figures(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.ndarray,
-            tight: bool) -> dict[str, float]:
+            tight: bool = False) -> dict[str, float]:
     """Sizes of two clusterings (N,), and their mutual information (MI, nats; AMI: adjusted) with
     the true persons (N,), noise as one more cluster. tight: also `tightness` of features (N, d).
 

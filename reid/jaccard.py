@@ -27,9 +27,8 @@ def jaccard_distance(features, k1: int = 20, k2: int = 6, max_distance: float | 
     """k-reciprocal Jaccard distances of all pairs below 1 (or at most max_distance).
 
     features: (N, d) array or tensor, not normalised here. k1: neighbours that make the encoding;
-    k2: neighbours over which it is averaged. rank: these neighbours (N, k1), nearest first, if they
-    are known. Returns a (N, N) float32 csr_array, indices sorted, that stores these pairs, those at
-    0 too. Raises InputError for features that are not finite.
+    k2: those over which it is averaged. rank: the k1 (N, k1), nearest first, if known. Returns a
+    (N, N) float32 csr_array of these pairs, also at 0, sorted. InputError: features not finite.
     """
     half = close_pairs(encode(features, k1, k2, rank), max_distance).tocoo()
     off = half.row != half.col
@@ -41,8 +40,7 @@ def jaccard_distance(features, k1: int = 20, k2: int = 6, max_distance: float | 
 
 def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6,
             rank: Tensor | None = None, search: str = "torch") -> np.ndarray:
-    """DBSCAN on the k-reciprocal Jaccard distance: (N,) int64 labels, -1 = noise, numbered as
-    scikit-learn's.
+    """DBSCAN on the k-reciprocal Jaccard distance: scikit-learn's labels (N,) int64, -1 = noise.
 
     eps: radius, a pair at exactly eps is inside. min_samples: neighbours, itself included, that a
     core point has. search: of the neighbours, torch or faiss. The other arguments, and errors, are

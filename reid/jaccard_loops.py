@@ -134,8 +134,7 @@ def distance_rows(start, stop, limit, v, by_column, place, count, column, value)
     """Jaccard distances (SimMC, section 3.2) of at most `limit` to partners >= row, in free order:
     max(1 - m / (2 - m), 0), m = sum over columns of min(V[row], V[partner]).
 
-    v: first, column, value of V. by_column: first, row, value of its entries by column, then row.
-    place: where each entry of v stands in that order.
+    v: first, column, value of V. by_column: first, row, value, by columns. place: of v in these.
     """
     v_first, v_column, v_value = v
     c_first, c_row, c_value = by_column

@@ -22,9 +22,8 @@ ROUNDING = 1e-5  # of a squared distance in float32, relative to the squares tha
 def nearest_neighbours(features: Tensor, k: int, search: str = "torch") -> Tensor:
     """Indices of the k nearest features of every feature, itself included, nearest first.
 
-    features: (N, d) float32 on any device. Returns (N, min(k, N)) int64 there. Among equal
-    distances, |x|^2 + |y|^2 - 2 <x, y> in float32 and at least 0, the lower index comes first.
-    search: torch or faiss; both are exact.
+    features: (N, d) float32 on any device. Returns (N, min(k, N)) int64 there. Of equal distances,
+    |x|^2 + |y|^2 - 2 <x, y> in float32, the lower index is first. search: torch or faiss, exact.
     """
     k = min(k, len(features))
     squares = torch.cat([x.square().sum(dim=1) for x in features.split(COLUMNS)])
@@ -74,9 +73,7 @@ def _keys(values: Tensor, columns: Tensor) -> Tensor:
 
 
 def faiss_index(rows: np.ndarray) -> Any:
-    """faiss's exact index of rows (N, d) float32; in shards on the GPUs, if it has any, or under
-    torchrun on the process's own. InputError without faiss.
-    """
+    """faiss's exact index of rows (N, d) float32, on its GPUs if any. InputError without faiss."""
     try:
         import faiss
     except ImportError as error:
@@ -92,9 +89,7 @@ def faiss_index(rows: np.ndarray) -> Any:
 
 
 def candidates(index: Any, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """k + EXTRA rows near each query (R, d), and whether the k nearest are surely among them (R,):
-    the last is farther than the k-th by more than rounding.
-    """
+    """k + EXTRA rows near each query (R, d), and (R,): are the k nearest surely among them?"""
     distances, rows = index.search(query, k + EXTRA)
     rounding = ROUNDING * (np.square(query).sum(axis=1) + distances[:, -1])
     return rows, distances[:, -1] - distances[:, k - 1] > rounding

@@ -1,8 +1,7 @@
 """Retrieval: every probe ranks the gallery by Euclidean distance; top-1, top-5, top-10 and mAP.
 
-Probes are taken person by person, so that a block of probes shares its matching gallery columns and
-a rank is a position in a sorted row: ranks are read off by binary search, nothing N x N exists and
-no permutation is computed.
+Probes are taken person by person: a block of probes shares its matching gallery columns, and ranks
+are read off sorted rows by binary search. Nothing N x N exists, no permutation is computed.
 """
 
 from collections.abc import Callable

@@ -56,9 +56,8 @@ def find(path: Path) -> Path | None:
 def load(prefix: Path) -> dict[str, Entry]:
     """The variables of a checkpoint. Raises InputError if it is missing, damaged, or another."""
     path = Path(f"{prefix}.index")
-    content = _content(path)
     try:
-        table = _table(content)
+        table = _table(_content(path))
         shards = index(dict(_fields(table.pop(b"", b""))).get(1, 0))
         return {name.decode(): _entry(value, prefix, shards) for name, value in table.items()}
     except (ValueError, IndexError, OverflowError, TypeError) as error:

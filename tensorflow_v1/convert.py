@@ -181,8 +181,7 @@ def name_persons(content: dict[str, Any], path: Path, persons: np.ndarray) -> No
 
 def score_rows(content: Mapping[str, Any], prefix: Path, protocol: str,
                device: torch.device) -> dict[str, dict[str, Any]]:
-    """Figures of AGE's recogniser on the feature rows kept beside it, by test split (the authors'
-    evaluate.py): val_*.npy are of the first, val_2_*.npy of the second.
+    """Figures of AGE's recogniser by test split, on the feature rows that are kept beside it.
 
     Full: every sequence. Released: those in whole batches. InputError for no rows or others.
     """
@@ -205,8 +204,8 @@ def score_rows(content: Mapping[str, Any], prefix: Path, protocol: str,
         fits = rows.shape == (M, d) and labels.shape[:-1] == (M,) and f <= M
         if not fits or labels.shape[-1] > persons:
             wanted = f"at least {f} rows of {d} numbers with labels of {persons} persons"
-            found = f"{rows.shape} with {labels.shape}"
-            raise InputError(f"{files[0]}: expected {wanted}, found {found}")
+            raise InputError(
+                f"{files[0]}: expected {wanted}, found {rows.shape} with {labels.shape}")
         used = (M // size * size or M) // f * f
         rows = rows[:used].reshape(-1, f, d).astype(np.float32)
         labels = labels.argmax(axis=1)[:used].reshape(-1, f)

@@ -49,8 +49,7 @@ class SavedRun:
     @cached_property
     def content(self) -> dict[str, Any]:
         """results.json, or run.json of a run that is not done. InputError if neither is whole."""
-        files = self.path("results.json"), self.path("run.json")
-        file = next(filter(Path.is_file, files), None)
+        file = next(filter(Path.is_file, map(self.path, ("results.json", "run.json"))), None)
         if file is None:
             raise InputError(f"{self.folder}: expected a run with results.json or run.json, found "
                              "neither; name a folder that a training script has written")
