@@ -37,7 +37,6 @@ def raise_collected(errors: list[InputError]) -> None:
 def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or run again") -> None:
     """Run a command's `main` and turn its end into the exit codes 0 (done), 2 (bad input, also a
     full disk, a forbidden folder, too little memory), 130 (interrupted), 141 (READER_GONE).
-
     go_on: what an interruption advises. Letters that the terminal lacks are printed as escapes.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -67,9 +67,7 @@ def share(size: int) -> slice:
 
 
 def part(size: int) -> tuple[slice, float]:
-    """Which of a batch's sequences are this process's, and their weight, the share of all that they
-    are. A process without any has the first one, of weight 0.
-    """
+    """This process's sequences of a batch and their share of it; if none, the first one and 0."""
     own = share(size)
     return (own, (own.stop - own.start) / size) if own.stop > own.start else (slice(1), 0.0)
 

@@ -61,13 +61,9 @@ def padded_batches(labels: np.ndarray, batch_size: int) -> np.ndarray:
     """Training windows of AGE's released recogniser, from labels (N,): whole batches a person, who
     has at least one, filled up with the person's first window.
     """
-    windows = []
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        missing = np.repeat(own[0], max(0, batch_size - len(own)))
-        whole = max(len(own) // batch_size, 1) * batch_size
-        windows.append(np.append(own, missing)[:whole])
-    return np.concatenate(windows)
+    own = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    filled = [np.append(w, np.repeat(w[0], max(0, batch_size - len(w)))) for w in own]
+    return np.concatenate([w[:len(w) // batch_size * batch_size] for w in filled])
 
 
 def tested_batches(labels: np.ndarray, batch_size: int, rows: int) -> np.ndarray:

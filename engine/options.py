@@ -1,6 +1,4 @@
-"""The options that scripts share, a typed field each, and how a training script parses its own:
-into one frozen object, in which data set, probe, length and settings are resolved.
-"""
+"""The options of the scripts, typed fields of frozen objects, and how they are parsed."""
 
 from argparse import Namespace
 from collections.abc import Mapping

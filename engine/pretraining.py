@@ -1,6 +1,4 @@
-"""Runs of AGE and SM-SGE: encoders without labels, then a recogniser on their frozen features,
-scored by recognition and by retrieval; with --task retrieval encoders only, on the training split.
-"""
+"""Runs of AGE and SM-SGE: an encoder, then a recogniser on it unless the task is retrieval."""
 
 from collections.abc import Callable
 from dataclasses import replace
