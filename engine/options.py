@@ -147,10 +147,8 @@ Options = TypeVar("Options", bound=TrainingOptions)
 def parse_training(doc: str, method: str, declared: type[Options]) -> Options:
     """The options of a training script (in --help those published for the --dataset)."""
     early = script_parser("", add_help=False, allow_abbrev=False)  # decides what is published
-    early.add_argument("--dataset", type=datasets.get)
-    early.add_argument("--probe", "--split", "--probe_type")
-    early.add_argument("--protocol", default="full")
-    named, _ = early.parse_known_args()
+    add_options(early, DataOptions)
+    named = DataOptions(**vars(early.parse_known_args()[0]))
     name = named.dataset and named.dataset.name
     published = choose(method, named.protocol, name, named.probe, {})
     of = f" of {name}" if name else "; name a --dataset for its own"
