@@ -136,8 +136,7 @@ class Validation:
     @torch.no_grad()
     def update(self, model: AGE, batch: Tensor) -> None:
         """Validate on a batch (B, f, J, 3)."""
-        losses = model.losses(batch)["reconstruction"].tolist()
-        for axis, loss in zip(AXES, losses, strict=True):
+        for axis, loss in zip(AXES, model.losses(batch)["reconstruction"].tolist(), strict=True):
             self.losses[axis].append(loss)
             if stops(self.losses[axis]):
                 self.running.discard(axis)

@@ -77,9 +77,8 @@ def train(run: Run, options: SimMCOptions, device: torch.device) -> None:
                         labels = [cluster(v, *how, search=options.search) for v in views]
                     quality = labels, whole, sets.train.labels
                     row |= cluster_quality.figures(*quality, tight=bool(options.save_flag))
-                    line += "  clusters {clusters_1}/{clusters_2}  outliers {outliers}".format(
-                        **row)
-                    line += "  AMI {AMI_1:.3f}/{AMI_2:.3f}".format(**row)
+                    line += "  clusters {clusters_1}/{clusters_2}".format(**row)
+                    line += "  outliers {outliers}  AMI {AMI_1:.3f}/{AMI_2:.3f}".format(**row)
                 if row["outliers"] == len(skeletons):
                     reason = f"no clusters: {row['outliers']} of {len(skeletons)} are noise"
             if reason is None:

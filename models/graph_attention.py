@@ -6,10 +6,9 @@ head computes
     g = (x W_in + b_in) W        e_ij = leaky_relu((a_1 g_i + b_1) + (a_2 g_j + b_2), 0.2)
     alpha_i = softmax_j(e_ij)    out_i = elu(sum_j alpha_ij g_j + b)
 
-and the layer is the mean over the heads. `GraphAttention.dense` is this definition, over all pairs
-of nodes: -1e9 is added to e_ij where two nodes are no neighbours, and exp() of that is exactly 0.
-`GraphAttention.forward` gives the same from the neighbours alone: a hyper-joint graph of 49 nodes
-has 145 pairs of neighbours among 2,401.
+and the layer is the mean over the heads. `GraphAttention.dense` is this definition, with -1e9 added
+to e_ij where two nodes are no neighbours: exp() of that is 0. `GraphAttention.forward` gives
+the same from the neighbours alone, in a hyper-joint graph of 49 nodes 145 of 2,401 pairs.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Two-layer LSTMs over many frame subsets of one sequence, every common beginning computed once.
 
-SM-SGE reads f subsets of each sequence. Subsets such as [1, 2, 3] and [1, 2, 3, 5] begin alike, and
-so do an LSTM's states: laid out as a tree of beginnings, six random subsets of six frames need
-about 14 steps in place of 21, the six of `--ord_sample` 6. All nodes of one depth are one step.
+Subsets such as [1, 2, 3] and [1, 2, 3, 5] begin alike, and so do an LSTM's states: as a tree of
+beginnings, SM-SGE's six random subsets of six frames need about 14 steps in place of 21, the six of
+`--ord_sample` 6. All nodes of one depth are one step.
 
 The scales' LSTMs run side by side, on a leading axis S. Weights keep TensorFlow's layout.
 

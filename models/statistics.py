@@ -2,10 +2,9 @@
 
 Frame: the distances of all joint pairs and the joints relative to their centroid, so that no joint
 has a name and any skeleton in any order will do. Window: mean and standard deviation of these over
-its frames, standardised with the training set. An encoder on them learns classes of
-windows, by cross entropy of the cosine with class vectors; the classes are clusters, first of
-window LDA's features, which need no learning, then of the encoder's own, of which those that are
-each other's nearest are joined.
+its frames, standardised with the training set. An encoder on them learns classes of windows, by
+cross entropy of the cosine with class vectors: clusters, first of window LDA's features, which need
+no learning, then of its own, of which those that are each other's nearest are joined.
 
 B windows, f frames, J joints, d = J (J - 1) / 2 + 3 J numbers a frame, K classes, t temperature.
 """
@@ -28,10 +27,7 @@ def frame_size(joints: int) -> int:
 
 
 def turn(skeletons: Tensor, reference: Tensor) -> Tensor:
-    """Each skeleton (..., J, 3) about its centroid, turned onto a reference (J, 3) (Kabsch 1976).
-
-    What is left has neither place nor heading nor tilt of the camera.
-    """
+    """Each skeleton (..., J, 3) about its centroid, turned onto a reference (J, 3): Kabsch 1976."""
     joints = skeletons - skeletons.mean(dim=-2, keepdim=True)
     u, _, v = torch.linalg.svd(joints.transpose(-1, -2) @ reference)  # u s v, (..., 3, 3)
     u[..., 2] *= torch.det(u @ v).sign()[..., None]  # a rotation, never a mirror

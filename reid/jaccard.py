@@ -125,8 +125,7 @@ def dbscan(size: int, i: np.ndarray, j: np.ndarray, min_samples: int) -> np.ndar
     Clusters are the connected components of core points, numbered by their first one; a border
     point goes to the lowest-numbered cluster that reaches it, as in scikit-learn.
     """
-    off = i != j
-    degree = np.bincount(i, minlength=size) + np.bincount(j[off], minlength=size)
+    degree = np.bincount(i, minlength=size) + np.bincount(j[i != j], minlength=size)
     core = degree >= min_samples
     both = core[i] & core[j]
     graph = csr_array((np.ones(both.sum(), dtype=bool), (i[both], j[both])), shape=(size, size))

@@ -1,9 +1,8 @@
 """The loops of the Jaccard distance, compiled by Numba; slow to import, hence on their first use.
 
-Sums are float32 in the order of the released code; scalar products and exponentials are taken in
-float64 and rounded. Loops over rows start ... stop - 1 of a sparse matrix write the entries end to
-end to `column` and `value`, their number in each row to `count` (stop - start,), and return how
-many there are. Sparse matrices are CSR: first[r] ... first[r + 1] - 1 are the entries of row r.
+Sums are float32 in the order of the released code; scalar products and exponentials are rounded
+from float64. Loops over the rows start ... stop - 1 of a sparse matrix (CSR) write its entries end
+to end to `column` and `value`, each row's number to `count` (stop - start,), and return their sum.
 """
 
 import numba

@@ -1,12 +1,7 @@
 """A published checkpoint as content of this project's own (engine/checkpoint.py).
 
 Its variables tell what it is and its sizes; the command line and the published settings the rest.
-AGE is in several files:
-
-Models/Gait_Encoding_models/IAS_LA_x/trained_model.ckpt, ..._y/..., ..._z/...    encoders
-Models/AGEs_RN_models/IAS_LA_RN_ap/trained_model.ckpt                            recogniser
-Models/AGEs_RN_models/IAS_LA_RN_ap/val_X.npy, val_y.npy                          rows of its test A
-Models/AGEs_RN_models/IAS_LA_RN_ap/val_2_X.npy, val_2_y.npy                      of its test B
+AGE is in several files: encoders of the axes, a recogniser and its test rows (docs/6-formats.md).
 """
 
 import re

@@ -1,7 +1,6 @@
 """Figures of runs, by matplotlib: curves, features, attention, skeletons as stick figures.
 
-`runs` are runs by the label that tells them apart. A figure says on what data it was made. Each
-raises InputError where a run lacks what it draws. Skeletons are seen from the front.
+`runs`: by the label that tells them apart. Each raises InputError where a run lacks what it draws.
 """
 
 from collections import defaultdict
