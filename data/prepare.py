@@ -41,7 +41,8 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
             raise InputError(
                 f"{dataset.name}{view}, f = {length}: expected recordings of at least "
                 f"{first + length + last} frames in split {split!r}, found none among its "
-                f"{len(arrangement.of(split))}; choose a smaller length or add recordings")
+                f"{sum(to == split for _, to in arrangement.pairs)}; choose a smaller length or add "
+                "recordings")
         numbers, persons, frames = zip(*pieces, strict=True)
         starts = raw.starts if split == TRAIN else back_to_back
         starts = partial(at_stride, stride) if stride else starts
@@ -125,7 +126,7 @@ def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
                 windows = draw_windows(dict(windows), settings["seed"])
             for split, own in windows:
                 counts[split] = len(own)
-                persons = [each.person for each in arrangement.of(split)]
+                persons = [each.person for each, to in arrangement.pairs if to == split]
                 _write_part(replace(layout, folder=staging).part(split), own, persons)
             (staging / SPLIT_FILE).write_text(json.dumps(note, indent=1))
     except OSError as error:

@@ -45,8 +45,7 @@ class Skeleton(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         if twice := [joint for joint in self.joints if self.joints.count(joint) > 1]:
             raise ValueError(f"joints: expected every joint once, found {twice[0]!r} twice")
         groups = {"root": [self.root], "bones": self.bones, "pairs": self.pairs}
-        for key in (*GROUPS.values(), "landmarks"):
-            groups[key] = getattr(self, key).values()
+        groups |= {key: getattr(self, key).values() for key in (*GROUPS.values(), "landmarks")}
         named = [(key, joint, self.joints) for key, several in groups.items() for joints in several
                  for joint in joints]
         named += [("landmarks", name, LANDMARKS) for name in self.landmarks]

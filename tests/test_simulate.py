@@ -12,8 +12,7 @@ import raw_data
 from common.errors import run_command
 from data import simulate
 from data.simulation import writers
-from data.simulation.recording import Request
-from data.simulation.sensor import lost_joints
+from data.simulation.recording import Request, lost_joints
 from data.simulation.walkers import GAIT, Track, draw_person, pose, walk
 
 KINECT_V1_FILES = ("BIWI", "IAS")

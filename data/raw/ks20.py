@@ -30,8 +30,8 @@ def read_ks20(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
         for path in sorted(files):  # as text: the order of the recordings is that of the papers
             match = re.match(r"(gc[123])_body(\d+)_.", path.name)
             if not match or int(match[2]) not in BODIES:
-                expected = f"<gc1-gc3>_body<N>_<timestamp> with N one of {BODIES}"
-                raise broken(path, expected, "another name", "remove the file")
+                raise broken(path, f"<gc1-gc3>_body<N>_<timestamp> with N one of {BODIES}",
+                             "another name", "remove the file")
             walks.setdefault((view, match[1], match[2]), []).append(path)
     recordings, contents = [], read_each(_read_walk, walks.values(), jobs, "KS20")
     for (view, setting, body), frames in zip(walks, contents, strict=True):

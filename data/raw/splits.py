@@ -24,10 +24,6 @@ class Arrangement:
     lengths: tuple[int, ...] = ()  # the published window lengths of this protocol
     view: int | None = None  # the tested view of a cross-view one
 
-    def of(self, split: str) -> list[Recording]:
-        """The recordings of one split, in reading order."""
-        return [recording for recording, name in self.pairs if name == split]
-
 
 def by_group(recordings: Sequence[Recording], random: RandomState) -> list[str]:
     """The raw folders decide. Nothing is drawn."""

@@ -1,1 +1,1 @@
-"""The simulator: gait, tracker, recordings, writers. Nothing else needs it to be understood."""
+"""The simulator: gait, recordings by a tracker, writers. Nothing else needs it to be understood."""

@@ -1,4 +1,10 @@
-"""One simulated recording: a person in a scene, seen by a tracker."""
+"""One simulated recording: a person in a scene, and what a skeleton tracker makes of the walker:
+clothing, occlusion, drift, noise, lost joints.
+
+The tracker's errors are metres, set so that bone lengths scatter about as in Kinect recordings: a
+centimetre or two from frame to frame, slower errors of that size, others as lasting as clothes or
+recording.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,10 +14,106 @@ import numpy as np
 from numpy.random import RandomState
 
 from data.raw.recordings import progress
-from data.simulation.sensor import Sensor
-from data.simulation.walkers import Person, Track, change_posture, draw_person, walk
+from data.simulation import walkers
+from data.simulation.walkers import JOINTS, Person, Track, slow_noise, to_sensor
 
 SHORT_SHARE = 0.05  # of the recordings
+# Limbs: what a tracker loses, misplaces or lets drift together.
+LIMBS = (*((4, 5, 6, 7, 21, 22), (8, 9, 10, 11, 23, 24), (12, 13, 14, 15), (16, 17, 18, 19)),
+         *((3,), (0, 1, 2, 20)))
+LEFT_JOINTS, RIGHT_JOINTS = LIMBS[0] + LIMBS[2], LIMBS[1] + LIMBS[3]
+# Hands and feet, the ends of the limbs, are tracked worse than the trunk.
+UNCERTAINTY = np.ones((JOINTS, 1))
+UNCERTAINTY[[6, 10, 13, 17]] = 1.3
+UNCERTAINTY[[7, 11, 14, 15, 18, 19, 21, 22, 23, 24]] = 1.7
+UNCERTAINTY[[0, 1, 2, 20]] = 0.7
+STANDARD_DISTANCE = 2.5  # the distance at which the noise has its stated amount
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """Errors of one tracker; standard deviations in metres, rates per frame."""
+
+    white: float = 0.010  # noise of a frame at 2.5 m, growing with the square of the distance
+    drift: float = 0.019  # slow error of every joint and limb
+    drift_seconds: float = 0.25  # the time in which it is forgotten
+    fit: float = 0.003  # error that stays for a recording (how the tracker has fitted the body)
+    occlusion: float = 0.35  # share by which a side view draws the far side's joints to the middle
+    jump: float = 0.01  # share of frames in which a limb leaps away
+    jump_size: float = 0.08
+    lost: float = 0.04  # share of frames in which the tracker loses at least one joint
+    scale: float = 0.0  # relative error of a recording's body size: a camera takes small for far
+    rate: float = 30.0  # frames a second
+
+    def observe(self, positions: np.ndarray, heading: np.ndarray, clothes: np.ndarray,
+                random: RandomState) -> np.ndarray:
+        """Tracked positions (frames, 25, 3) of true positions (frames, 25, 3), in its own axes.
+
+        heading: (frames,) direction in which the body faces, radians, 0 towards the sensor.
+        clothes: (25, 3) offsets in the body's axes.
+        """
+        error = clothes + self.fit * UNCERTAINTY * random.normal(size=(JOINTS, 3))
+        error = error + self._drift(len(positions), random)  # (frames, 25, 3)
+        scale = 1 + self.scale * random.normal()
+        seen = occlude(positions, heading, self.occlusion)
+        body = positions[:, :1] + scale * (seen - positions[:, :1])
+        tracked = body + to_sensor(error, heading)
+        distance = np.clip(positions[:, :1, 2:], 1.0, 5.0) / STANDARD_DISTANCE  # (frames, 1, 1)
+        noise = self.white * UNCERTAINTY * random.normal(size=positions.shape)
+        return tracked + distance**2 * noise + self._jumps(len(positions), random)
+
+    def _drift(self, frames: int, random: RandomState) -> np.ndarray:
+        """Slow errors (frames, 25, 3) in the body's axes: half of the variance is a limb's."""
+        joints, limbs = (slow_noise(frames, 3 * count, self.rate, self.drift_seconds, random)
+                         for count in (JOINTS, len(LIMBS)))
+        joints = joints.reshape(frames, JOINTS, 3)
+        for number, limb in enumerate(LIMBS):
+            joints[:, limb] += limbs[:, None, 3 * number:3 * number + 3]
+        return self.drift * np.sqrt(0.5) * UNCERTAINTY * joints
+
+    def _jumps(self, frames: int, random: RandomState) -> np.ndarray:
+        """Leaps (frames, 25, 3) of a limb, for one to three frames."""
+        offsets = np.zeros((frames, JOINTS, 3))
+        for start in np.flatnonzero(random.random_sample(frames) < self.jump / 2.0):  # mean length
+            limb = LIMBS[random.randint(len(LIMBS) - 1)]
+            stop = start + random.randint(1, 4)
+            offsets[start:stop, limb] += self.jump_size * random.normal(size=3)
+        return offsets
+
+
+def draw_clothes(amount: float, random: RandomState) -> np.ndarray:
+    """Offsets (25, 3) forward, right, up that clothes add to the joints, `amount` metres each."""
+    shared = np.zeros((JOINTS, 3))
+    for limb in LIMBS:
+        shared[list(limb)] = random.normal(size=3)
+    return amount * np.sqrt(0.5) * (shared + random.normal(size=(JOINTS, 3)))
+
+
+def occlude(positions: np.ndarray, heading: np.ndarray, share: float) -> np.ndarray:
+    """Draw joints of the side away from the sensor to the plane of the trunk: hidden ones are
+    guessed, and too near to what is seen.
+    """
+    forward = to_sensor(np.array([[1.0, 0.0, 0.0]]), heading)[:, None]  # (frames, 1, 3)
+    right = to_sensor(np.array([[0.0, 1.0, 0.0]]), heading)[:, None]
+    away = right[..., 2:]  # 1 where the right side is behind the trunk, -1 where the left side is
+    result = positions.copy()
+    for joints, hidden in ((RIGHT_JOINTS, away), (LEFT_JOINTS, -away)):
+        offset = positions[:, joints] - positions[:, :1]  # (frames, joints of the side, 3)
+        across = (offset * right).sum(-1, keepdims=True)
+        along = (offset * forward).sum(-1, keepdims=True)
+        amount = share * np.clip(hidden, 0, 1)
+        result[:, joints] -= amount * (across * right + 0.5 * along * forward)
+    return result
+
+
+def lost_joints(frames: int, rate: float, random: RandomState) -> np.ndarray:
+    """Tracking states (frames, 25), 2 to 0; a share `rate` of the frames has a limb lost (0)."""
+    state = np.full((frames, JOINTS), 2)
+    state[random.random_sample(state.shape) < 0.04] = 1
+    for start in np.flatnonzero(random.random_sample(frames) < rate / 2.5):  # the mean length
+        limb = LIMBS[random.randint(4)]  # an arm or a leg
+        state[start:start + random.randint(1, 5), limb] = 0
+    return state
 
 
 @dataclass(frozen=True)
@@ -48,7 +150,8 @@ class Actor:
         centre = np.array([random.normal(0, 0.15), scene.floor, random.uniform(2.5, 3.0)])
         speed = scene.speed * random.normal(1, 0.08)
         track = Track(heading, turn, sway, centre, speed, scene.sensor.rate)
-        positions, heading = walk(change_posture(self.person, random), track, frames, random)
+        posture = walkers.change_posture(self.person, random)
+        positions, heading = walkers.walk(posture, track, frames, random)
         tracked = scene.sensor.observe(positions, heading, clothes, random)
         sine, cosine = np.sin(np.deg2rad(scene.tilt)), np.cos(np.deg2rad(scene.tilt))
         return tracked @ np.array([[1, 0, 0], [0, cosine, sine], [0, -sine, cosine]])
@@ -84,4 +187,4 @@ class Request:
         seeds = RandomState(self.seed).randint(2**31 - 1, size=self.persons)
         for number, seed in enumerate(progress(seeds, desc=f"{self.dataset}: persons", unit="")):
             random = RandomState(seed)
-            yield Actor(number, draw_person(random), self.frames, random)
+            yield Actor(number, walkers.draw_person(random), self.frames, random)

@@ -17,8 +17,7 @@ from numpy.random import RandomState
 from common.command_line import script_parser
 from common.errors import run_command
 from data.simulate import MARKER
-from data.simulation.recording import Actor, Scene
-from data.simulation.sensor import Sensor, draw_clothes, lost_joints
+from data.simulation.recording import Actor, Scene, Sensor, draw_clothes, lost_joints
 from data.simulation.walkers import draw_person
 from data.skeleton import read
 
