@@ -13,6 +13,8 @@ from data.layouts import Part, locate
 from data.sampling import training_order
 from data.skeleton import Skeleton
 
+LOST = "probes' persons that the gallery lacks are misses in top-k and are left out of mAP"
+
 
 class DataWarning(UserWarning):
     """The data can be used, but something in it is not as a reader of the results would expect."""
@@ -66,8 +68,7 @@ def load(dataset: str, probe: str, length: int | None = None, root: str | Path =
     splits = ["train"] * train + list(dict.fromkeys([probe_split, gallery_split]))
     sets, common = _read(row, locate(row, splits, length, root), centred, root)
     probes, gallery = sets[probe_split], sets[gallery_split]
-    lost = "probes' persons that the gallery lacks are misses in top-k and are left out of mAP"
-    warn_of_lost(probes.labels, gallery.labels, f"{row.name} {probe}: {lost}")
+    warn_of_lost(probes.labels, gallery.labels, f"{row.name} {probe}: {LOST}")
     order = training = None
     if train:
         order = training_order(sets["train"].labels, balance=balance and row.balanced, **sampling)

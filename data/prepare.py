@@ -38,11 +38,11 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
                   for piece in each.sequences(first, last)]
         if not any(len(piece) >= length for *_, piece in pieces):
             view = "" if arrangement.view is None else f" view {arrangement.view}"
+            count = sum(to == split for _, to in arrangement.pairs)
             raise InputError(
                 f"{dataset.name}{view}, f = {length}: expected recordings of at least "
-                f"{first + length + last} frames in split {split!r}, found none among its "
-                f"{sum(to == split for _, to in arrangement.pairs)}; choose a smaller length or add "
-                "recordings")
+                f"{first + length + last} frames in split {split!r}, found none among its {count}; "
+                "choose a smaller length or add recordings")
         numbers, persons, frames = zip(*pieces, strict=True)
         starts = raw.starts if split == TRAIN else back_to_back
         starts = partial(at_stride, stride) if stride else starts
@@ -139,9 +139,9 @@ def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
 def _write_part(part: Part, windows: Sequences, persons: list[int]) -> None:
     """One split's files. As published, `ids` lists all persons, also those without a window."""
     part.folder.mkdir(parents=True)
-    skeletons, labels = windows.skeletons, windows.labels
-    for number, axis in enumerate(AXES):
-        np.save(part.axis(axis), skeletons[..., number].reshape(-1, skeletons.shape[2]))
+    labels = windows.labels
+    for axis, values in zip(AXES, np.moveaxis(windows.skeletons, -1, 0), strict=True):
+        np.save(part.axis(axis), values.reshape(-1, values.shape[-1]))  # (N*f, J)
     np.save(part.frame_id, labels)
     np.save(part.recording_id, windows.recordings)
     ids: dict[int, list[int]] = {person: [] for person in persons}
@@ -162,11 +162,9 @@ def staged(target: Path) -> Iterator[Path]:
         raise broken(target, expected, found, "choose another --out or move them away")
     with staging_folder(target, ".preprocess-") as staging:
         yield staging
-        replaced = staging / "replaced"
         entries = sorted(staging.iterdir(), key=lambda path: path.name == SPLIT_FILE)
-        replaced.mkdir()
         for entry in entries:
             place = target / entry.name
             if place.exists():
-                place.rename(replaced / entry.name)
+                place.rename(staging / f"replaced-{entry.name}")
             entry.rename(place)

@@ -65,7 +65,7 @@ def _read_video(path: Path) -> np.ndarray:
         raise broken(path, f"a whole {path.suffix} file of numbers", error) from error
     joint_lines = path.suffix == ".csv" and array.shape[1] == 3 and len(array) % JOINTS == 0
     fits = joint_lines or array.shape[1:] in ((JOINTS, 3), (3 * JOINTS,))
-    if not fits or array.dtype.kind not in "fiu" or array.size == 0:
+    if not (fits and array.dtype.kind in "fiu" and array.size):
         raise broken(path, f"numbers (frames, {JOINTS}, 3)", f"{array.dtype} {array.shape}")
     return finite(array.reshape(-1, JOINTS, 3).astype(np.float64), path, unit="frame")
 

@@ -65,15 +65,13 @@ def raw_of(dataset: Dataset) -> RawDataset:
 
 
 def find(dataset: Dataset, raw: Path) -> Path:
-    """The folder of a raw data set below `raw`, or of a user's own. InputError where there is none.
-    """
+    """The folder of a raw data set below `raw`, or of a user's own; InputError without any."""
     if dataset.source is not None:
         return Path(dataset.source.file).parent / dataset.source.folder
     own, name = RAW[dataset.name], dataset.name
     folders = [raw / folder for folder in own.folders]
-    for folder in folders:
-        if any(folder.glob(own.marker)):
-            return folder
+    if there := [folder for folder in folders if any(folder.glob(own.marker))]:
+        return there[0]
     raise InputError(
         f"{name}: expected raw data, found none in {', '.join(map(str, folders))}; get it from "
         f"{own.source}, or simulate it: python -m data.simulate --dataset {name} --raw {raw}")

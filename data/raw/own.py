@@ -90,10 +90,10 @@ def _of_table(source: OwnData, root: Path) -> Iterator[Entry]:
     if not table.is_file():
         raise broken(table, "the table of recordings", "no file", f"see {source.file}")
     rows = csv_rows(table, restval="")
+    header = rows.fieldnames or ()
     for name in ("file", "person"):
-        if name not in (rows.fieldnames or ()):
-            raise broken(table, f"the column {name!r}", ", ".join(rows.fieldnames or ()),
-                         place="line 1")
+        if name not in header:
+            raise broken(table, f"the column {name!r}", ", ".join(header), place="line 1")
     for row in rows:
         values = {name: row.get(name, "").strip() for name in ("person", "split", "frames")}
         if not values["person"]:

@@ -16,8 +16,8 @@ from data.raw.recordings import to_numbers, visible
 from data.skeleton import Skeleton
 
 # MediaPipe's names of a frame's landmarks; in metres where it gives them, else in the image.
-LANDMARKS = ("pose_world_landmarks", "poseWorldLandmarks", "pose_landmarks", "poseLandmarks")
-LANDMARKS += ("landmarks", "landmark")
+LANDMARKS = (*("pose_world_landmarks", "poseWorldLandmarks", "pose_landmarks", "poseLandmarks"),
+             *("landmarks", "landmark"))
 LOST = [np.nan, np.nan, np.nan, 0.0]
 
 
@@ -52,10 +52,8 @@ def _read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> np.ndarray:
         if _letters(name) not in spelled:
             raise InputError(f"{path}, line 1: column {expected_one(name, spelled.values())}")
         names.append(spelled[_letters(name)])
-    values = [
-        to_numbers([row[name].strip() or "nan" for name in names], path, rows.line_num, names)
-        for row in rows
-    ]
+    cells = ([row[name].strip() or "nan" for name in names] for row in rows)
+    values = [to_numbers(fields, path, rows.line_num, names) for fields in cells]
     return np.array(values).reshape(len(values), len(skeleton), -1)
 
 

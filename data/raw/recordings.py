@@ -29,8 +29,7 @@ class Recording:
     lost: dict[str, Any] = field(default_factory=dict)  # what was lost, by name, for split.json
 
     def sequences(self, first: int = 0, last: int = 0) -> list[np.ndarray]:
-        """Its frames, cut into pieces where some are lost, without `first` and `last` at its ends.
-        """
+        """Its frames but `first` and `last` at the ends, cut into pieces where some are lost."""
         frames = self.frames[first:max(len(self.frames) - last, 0)]
         lost = np.isnan(frames).any(axis=(1, 2))
         present = np.ma.array(lost, mask=lost)
@@ -48,7 +47,7 @@ def read_each(read: Callable[[Any], Any], items: Collection, jobs: int, name: st
 def natural_key(path: Path) -> tuple[list[str | int], str]:
     """Sort key that takes digits in a file's name as a number, so that frame 10 follows frame 9."""
     parts: list[str | int] = re.split(r"(\d+)", path.name)
-    parts[1::2] = [int(digits) for digits in parts[1::2]]
+    parts[1::2] = map(int, parts[1::2])
     return parts, path.name
 
 
@@ -97,8 +96,8 @@ def read_joint_lines(path: Path, joints: int, form: str, more: bool = False) -> 
     """The numbers (joints, fields) of a file, a line a joint; if `more`, other lines may follow."""
     lines = read_lines(path)
     if len(lines) < joints or (len(lines) > joints and not more):
-        expected, found = f"{joints} lines, one a joint", f"{len(lines)} lines"
-        raise broken(path, expected, found, place=f"line {len(lines)}")
+        raise broken(path, f"{joints} lines, one a joint", f"{len(lines)} lines",
+                     place=f"line {len(lines)}")
     return read_numbers(lines[:joints], path, form, form.count(",") + 1)
 
 
@@ -106,6 +105,6 @@ def finite(rows: np.ndarray, path: Path, unit: str = "line") -> np.ndarray:
     """The rows (n, ...). InputError, with file and line (or frame), if one is not all finite."""
     bad = ~np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
     if bad.any():
-        found, place = str(rows[np.argmax(bad)].tolist()), f"{unit} {np.argmax(bad) + 1}"
-        raise broken(path, "finite coordinates", found, place=place)
+        i = np.argmax(bad)
+        raise broken(path, "finite coordinates", str(rows[i].tolist()), place=f"{unit} {i + 1}")
     return rows

@@ -1,9 +1,7 @@
-"""One simulated recording: a person in a scene, and what a skeleton tracker makes of the walker:
-clothing, occlusion, drift, noise, lost joints.
+"""One simulated recording: a person in a scene, and what a skeleton tracker makes of it.
 
 The tracker's errors are metres, set so that bone lengths scatter about as in Kinect recordings: a
-centimetre or two from frame to frame, slower errors of that size, others as lasting as clothes or
-recording.
+centimetre or two a frame, slower errors of that size, others as lasting as clothes or recording.
 """
 
 from collections.abc import Iterator
