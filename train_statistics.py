@@ -144,12 +144,9 @@ def label(model: Statistics, windows: Tensor, skeletons: Tensor, classes: np.nda
 
 
 def learn(current: Round, windows: Tensor, epoch: int, seed: int) -> float:
-    """One epoch of AdamW over the labelled windows, (N, 2 d), in random order. Returns the loss.
-
-    What is drawn follows from seed and epoch, so that a resumed run draws the same.
-    """
+    """One epoch of AdamW over the labelled windows, (N, 2 d), in random order. Returns the loss."""
     model, settings, labels = current.model, current.settings, current.labels
-    torch.manual_seed(seed * 100_003 + epoch + 1)
+    torch.manual_seed(seed * 100_003 + epoch + 1)  # a resumed run draws the same
     model.train()
     kept = (labels >= 0).nonzero().squeeze(1)
     order = kept[torch.randperm(len(kept)).to(kept.device)]

@@ -233,10 +233,7 @@ class SMSGE(nn.Module):
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "SMSGE":
-        """The model with published weights, sizes taken from the arrays, or InputError.
-
-        variables: arrays by the checkpoint's names without ":0". options: what no array tells.
-        """
+        """Model of published variables, arrays by their names without ":0", or InputError."""
         D_h, width = pick(variables, "MSR/MSR/J_pred/J_pred/Variable_2").shape
         hidden = pick(variables, "Multi_Scale/Multi_Scale/Variable").shape[1]
         heads = sum(name.startswith("Multi_Scale/BiasAdd") for name in variables) // len(SCALES)

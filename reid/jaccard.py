@@ -51,9 +51,7 @@ def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6,
 
 
 def encode(features, k1: int, k2: int, rank: Tensor | None, search: str = "torch") -> csr_array:
-    """V (N, N) float32: softmax weights on the expanded k-reciprocal neighbours, averaged over the
-    k2 nearest (query expansion); columns ascending, every stored value above 0.
-    """
+    """V (N, N) float32, averaged over the k2 nearest; columns ascending, stored values above 0."""
     from reid import jaccard_loops
 
     features = torch.as_tensor(features, dtype=torch.float32)
@@ -109,8 +107,7 @@ def _sparse_rows(loop: Callable[..., int], inputs: tuple, most: np.ndarray) -> c
         column = np.empty(room[stop] - room[start], dtype=np.int64)
         value = np.empty(len(column), dtype=np.float32)
         filled = loop(start, stop, *inputs, count, column, value)
-        written = count, column[:filled].copy(), value[:filled].copy()
-        return tuple(map(torch.from_numpy, written))
+        return tuple(map(torch.from_numpy, (count, column[:filled].copy(), value[:filled].copy())))
 
     # The loops run outside the interpreter's lock.
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:

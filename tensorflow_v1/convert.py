@@ -135,10 +135,7 @@ def settings_of(method: str, probe: str, options: PublishedOptions) -> dict[str,
 
 def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
                  values: dict[str, Any]) -> dict[str, Any]:
-    """The encoder in the content of a checkpoint; its sizes go into `values`, the settings.
-
-    path: a checkpoint or the folder of any of AGE's axes, or the folders without _x, _y, _z.
-    """
+    """The encoder in a checkpoint's content; sizes go into `values`. path: as open_checkpoint's."""
     if method == "AGE":
         prefix = bundle.find(path)
         stem, variables = re.sub("_[xyz]$", "", str(prefix.parent if prefix else path)), {}
