@@ -11,7 +11,7 @@ from training import RECOGNITION, RETRIEVAL, pick, same, without_time
 import data
 from engine import checkpoint, features, pretraining
 from engine.encoding import encode_frames, load_model
-from engine.evaluation import BASELINES
+from engine.options import BASELINES
 from engine.run import Run
 
 BOTH = ("AGE", "SM-SGE")
