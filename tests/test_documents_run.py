@@ -17,7 +17,7 @@ SMALL = {
     "train_age.py": "--hidden 8 --pre_epochs 1 --recognition_epochs 1 --batch_size 32",
     "train_smsge.py": "--D_h 4 --P 2 --pre_epochs 1 --recognition_epochs 1 --batch_size 32",
     "examples.own_data.simulate_walkers": "--out examples/own_data", "LSTM": "--epochs 1",
-    "gallery.py calibrate": "--far 0.9"
+    "gallery.py calibrate": "--far 0.9", "data.simulate": "--persons 6"
 }
 # The authors' files, which are not passed on (tests/test_tf_checkpoint.py has ones of their kind);
 # what `make` runs; published settings for hours.
