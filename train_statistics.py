@@ -6,18 +6,16 @@
     python train_statistics.py --dataset KGBD --probe probe --tracklets      recordings are known
 
 The schedule is fixed: --rounds rounds of --round_epochs epochs. A round begins with an evaluation
-and with clusters of the training windows, by window LDA at first, by the encoder afterwards
-(models/statistics.py). With --tracklets recordings take the place of clusters; after the first
-round those that are each other's nearest are joined. Persons' labels enter no part of training.
-
-A run's files lie in <out>/statistics/<dataset>/<probe>/ (statistics-tracklets/ with --tracklets).
+and with clusters of the training windows (models/statistics.py); --tracklets or --labels put
+recordings or persons in their place. Files: <out>/statistics/<dataset>/<probe>/
+(docs/2-training.md).
 """
 
 from common.errors import InputError, run_command
-from engine.options import TrainingOptions, parse_training
+from engine.options import StatisticsOptions, parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "statistics", TrainingOptions))
+    run_command(lambda: parse_training(__doc__, "statistics", StatisticsOptions))
 
 import math
 from typing import Any
@@ -40,7 +38,7 @@ from reid.jaccard import cluster
 
 
 def main() -> None:
-    options = parse_training(__doc__, "statistics", TrainingOptions)
+    options = parse_training(__doc__, "statistics", StatisticsOptions)
     folder = options.out / options.settings.folder("statistics") / options.dataset.name
     execute(Run("statistics", options, folder / options.probe), train, evaluate, write_features)
 
@@ -67,7 +65,7 @@ class Round:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
+def train(run: Run, options: StatisticsOptions, device: torch.device) -> None:
     """Label, learn for the epochs of a round, evaluate; again for every round."""
     settings = options.settings
     sets = evaluation.cut(evaluation.load_in_order(options), settings.batch_size, options.protocol)
@@ -121,7 +119,7 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
 
 @torch.no_grad()
 def label(model: Statistics, windows: Tensor, skeletons: Tensor, classes: np.ndarray | None,
-          epoch: int, options: TrainingOptions) -> tuple[Tensor, Tensor]:
+          epoch: int, options: StatisticsOptions) -> tuple[Tensor, Tensor]:
     """Labels (N,) of a round, -1 for noise, and its first class vectors (K, D_out).
 
     windows: (N, 2 d). skeletons: (N, f, J, 3). classes: (N,), where they are known. The vectors are

@@ -49,8 +49,8 @@ class TrainingOptions(DataOptions):
     save_features: Path | None = option(None, "write FILE.{train,probe,gallery,test}.npz",
                                         type=output_file, metavar="FILE.npz")
     tensorboard: bool = option(False, "write events for TensorBoard", action="store_true")
-    search: str = option("torch", "of neighbours, exact", choices=SEARCHES)
     model_size: int = option(0, "1: print parameters and FLOPs", type=int, choices=(0, 1))
+    search: str = "torch"  # of neighbours
     task: str = "retrieval"  # what the encoder is trained for
     settings: Any = None  # of the method
     overrides: Mapping[str, Any] = field(default_factory=dict)  # what the command line gives
@@ -68,10 +68,18 @@ class RetrievalOptions(TrainingOptions):
 
 @dataclass(frozen=True)
 class SimMCOptions(RetrievalOptions):
-    """Files."""
+    """Files and clusters."""
 
+    search: str = option("torch", "of neighbours, exact", choices=SEARCHES)
     save_model: int = option(1, "1: keep the best model", type=int, choices=(0, 1))
     save_flag: int = option(0, "1: also mACT, mRCL; figures as arrays", type=int, choices=(0, 1))
+
+
+@dataclass(frozen=True)
+class StatisticsOptions(TrainingOptions):
+    """Clusters."""
+
+    search: str = option("torch", "of neighbours, exact", choices=SEARCHES)
 
 
 @dataclass(frozen=True)

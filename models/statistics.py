@@ -1,10 +1,8 @@
 """Window statistics: label-free person re-identification from distances of joints and their spread.
 
-Frame: the distances of all joint pairs and the joints relative to their centroid, so that no joint
-has a name and any skeleton in any order will do. Window: mean and standard deviation of these over
-its frames, standardised with the training set. An encoder on them learns classes of windows, by
-cross entropy of the cosine with class vectors: clusters, first of window LDA's features, which need
-no learning, then of its own, of which those that are each other's nearest are joined.
+No joint has a name: any skeleton in any order will do. An encoder of what describes a window learns
+classes by cross entropy of the cosine with class vectors: clusters, first of window LDA's features,
+which need no learning, then of its own, those nearest to each other joined.
 
 B windows, f frames, J joints, d = J (J - 1) / 2 + 3 J numbers a frame, K classes, t temperature.
 """
