@@ -83,8 +83,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder that preprocess.py wrote (Datasets)")
     parser.add_argument("--out", type=Path, help="folder of tables and runs (results)")
     parser.add_argument("--epochs", help="at most; the tables say so", **number)
-    parser.add_argument("--jobs", default=1, help="runs at once, which share the cores (1)",
-                        **number)
+    parser.add_argument("--jobs", default=1, help="runs at once, sharing the cores (1)", **number)
     parser.add_argument("--slurm", metavar="PARTITION[,OPTION=VALUE,...]",
                         help="each run is a job of Slurm; options of sbatch (docs/13-scale.md)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
@@ -93,8 +92,7 @@ def parse_arguments() -> argparse.Namespace:
     if args.quick and args.data:
         raise InputError("--quick makes its own simulated data: leave out --data")
     if args.data and not args.data.is_dir():  # else tables would be replaced by empty ones
-        raise InputError(
-            f"--data: expected a folder that preprocess.py wrote, found no {args.data}")
+        raise InputError(f"--data: expected a folder of preprocess.py, found no {args.data}")
     return args
 
 

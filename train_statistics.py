@@ -29,7 +29,7 @@ from common import processes
 from engine import evaluation, results
 from engine.epochs import EarlyStopping, Timer
 from engine.retrieval import describe, evaluate, report, write_features
-from engine.run import Run, execute
+from engine.run import Run, execute, mean_losses
 from engine.settings import StatisticsSettings
 from models.simmc import mean_of_clusters
 from models.statistics import Statistics, WindowLDA, class_contrast, join_nearest
@@ -154,14 +154,17 @@ def learn(current: Round, windows: Tensor, epoch: int, seed: int) -> float:
         rate = learning_rate(step, settings.round_epochs * len(batches), settings.lr)
         for group in current.optimizer.param_groups:
             group["lr"] = rate
+        own, weight = processes.part(len(batch))
         x = windows[batch]
-        features = model(x + settings.noise * torch.randn_like(x))
-        loss = class_contrast(features, labels[batch], current.vectors, settings.t)
+        features = model((x + settings.noise * torch.randn_like(x))[own], len(batch))
+        # Gradients meet within the model: the processes' losses must add up to the batch's.
+        loss = weight * class_contrast(features, labels[batch[own]], current.vectors, settings.t)
         current.optimizer.zero_grad()
         loss.backward()
+        parameters = [*model.parameters(), current.vectors]
+        losses.append(processes.average_gradients({"loss": loss}, parameters, weight=1))
         current.optimizer.step()
-        losses.append(loss.detach())
-    return torch.stack(losses).mean().item()
+    return mean_losses(losses)["loss"]
 
 
 def learning_rate(step: int, steps: int, lr: float) -> float:

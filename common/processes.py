@@ -43,8 +43,8 @@ def first_speaks() -> Iterator[None]:
         yield
 
 
-def _exchange(name: str, *arguments) -> None:
-    """Call a function of torch.distributed; ProcessEndedError if another process is gone."""
+def _exchange(name: str, *arguments) -> Any:
+    """The first argument, filled by torch.distributed; ProcessEndedError if a process is gone."""
     from torch import distributed
 
     try:
@@ -53,6 +53,7 @@ def _exchange(name: str, *arguments) -> None:
         getattr(distributed, name)(*arguments)
     except RuntimeError as error:
         raise ProcessEndedError from error
+    return arguments[0]
 
 
 def wait() -> None:
@@ -94,6 +95,19 @@ def divided(work: Callable[..., tuple], *blocks: Sequence, run: Callable = map) 
     return whole
 
 
+def on_whole_batch(work: Callable, rows: Any, size: int | None) -> Any:
+    """This process's part of work(all rows of a batch of `size`), given the rows of its part: for
+    what ties a batch together. Gradients are of the sum of all losses. None: no part of a batch.
+    """
+    if size is None or count() == 1:
+        return work(rows)
+    own, whole = share(size), rows.new_zeros(size, *rows.shape[1:])
+    whole[own] = rows[:own.stop - own.start]
+    _exchange("all_reduce", whole.detach())
+    whole.register_hook(lambda gradient: _exchange("all_reduce", gradient.clone()))
+    return work(whole)[part(size)[0]]
+
+
 def average_gradients(losses: Mapping[str, Any], parameters: Iterable[Any],
                       weight: float) -> dict[str, Any]:
     """The losses of the whole batch, detached, and into the parameters its gradients, of those of
@@ -104,8 +118,7 @@ def average_gradients(losses: Mapping[str, Any], parameters: Iterable[Any],
     values = {name: loss.detach() for name, loss in losses.items()}
     if count() > 1:
         tensors = [*values.values(), *(p.grad for p in parameters if p.grad is not None)]
-        flat = torch.cat([x.flatten() for x in tensors]) * weight
-        _exchange("all_reduce", flat)
+        flat = _exchange("all_reduce", torch.cat([x.flatten() for x in tensors]) * weight)
         for x, mean in zip(tensors, flat.split([x.numel() for x in tensors]), strict=True):
             x.copy_(mean.view_as(x))
     return values

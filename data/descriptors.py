@@ -63,8 +63,7 @@ def descriptor(name: str, skeletons: np.ndarray, skeleton: Skeleton | None = Non
     if missing := sorted(needed - skeleton.landmarks.keys()):
         raise InputError(
             f"{name} needs {', '.join(missing)}, which the skeleton {skeleton.name} of "
-            f"{skeletons.shape[2]} joints lacks; use mean-pose, or for recognition "
-            "LSTM")
+            f"{skeletons.shape[2]} joints lacks; use mean-pose, or for recognition LSTM")
     point = {each: skeleton.mean(skeleton.landmarks[each], skeletons) for each in needed}
     floor = (point["left_foot"] + point["right_foot"])[..., 1] / 2  # (N, f, 1)
     heights = [point[each][..., 1] - floor for each in HEIGHTS[name]]

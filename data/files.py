@@ -125,8 +125,7 @@ def read_labels(part: Part) -> np.ndarray:
 
 
 def _read_npy(path: Path) -> np.ndarray | None:
-    """The array of a file, mapped; None if it is pickled; InputError if it is no whole `.npy` file.
-    """
+    """The array of a file, mapped; None if it is pickled. InputError for no whole `.npy` file."""
     try:
         return np.lib.format.open_memmap(path, mode="r")
     except (ValueError, OSError, MemoryError) as error:

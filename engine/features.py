@@ -185,9 +185,7 @@ def load(options: TrainingOptions, settings: Any, source: Source | None = None,
 
 
 def baselines(options: TrainingOptions, source: Source | None = None) -> dict[str, dict[str, Any]]:
-    """Retrieval figures of what a model has to beat, or why one is missing: BASELINES, and the
-    source's own features.
-    """
+    """Retrieval figures, or why one is missing, of BASELINES and of the source's own features."""
     size, protocol, rows = options.settings.batch_size, options.protocol, {}
     sets = evaluation.cut(evaluation.load_in_order(options), size, protocol)
     for name in BASELINES:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from common import processes
 from models.simmc import mean_of_clusters
 
 BATCH = 24_576  # frames described at a time
@@ -80,7 +81,6 @@ class WindowStatistics(nn.Module):
         self.register_buffer("mean", torch.zeros(parts * frame_size(joints)))
         self.register_buffer("deviation", torch.ones(parts * frame_size(joints)))
 
-    @torch.no_grad()
     def fit(self, skeletons: Tensor) -> "WindowStatistics":
         """Take mean and deviation of every number from training windows (N, f, J, 3)."""
         if self.reference is not None:
@@ -90,7 +90,6 @@ class WindowStatistics(nn.Module):
         self.deviation.copy_(windows.std(dim=0, correction=0).clamp(min=SMALLEST))
         return self
 
-    @torch.no_grad()
     def forward(self, skeletons: Tensor) -> Tensor:
         """(B, f, J, 3) -> (B, parts d), at most 10 in size."""
         return ((self.describe(skeletons) - self.mean) / self.deviation).clamp(-LARGEST, LARGEST)
@@ -121,7 +120,6 @@ class WindowLDA(nn.Module):
         self.register_buffer("mean", torch.zeros(d))
         self.register_buffer("directions", torch.zeros(d, min(directions, d)))
 
-    @torch.no_grad()
     def fit(self, skeletons: Tensor) -> "WindowLDA":
         """Find the directions from training windows (N, f, J, 3)."""
         means = describe_windows(skeletons, self.reference)[0].double()  # (N, d)
@@ -136,7 +134,6 @@ class WindowLDA(nn.Module):
         self.directions.copy_(discriminants(within, between, self.directions.shape[1]))
         return self
 
-    @torch.no_grad()
     def forward(self, skeletons: Tensor) -> Tensor:
         """(B, f, J, 3) -> (B, 80) of unit length."""
         means = describe_windows(skeletons, self.reference)[0]
@@ -150,7 +147,6 @@ class RecordingLDA(nn.Module):
         self.statistics = WindowStatistics(joints)
         self.register_buffer("directions", torch.zeros(2 * frame_size(joints), directions))
 
-    @torch.no_grad()
     def fit(self, skeletons: Tensor, recordings: Tensor) -> "RecordingLDA":
         """Find the directions from training windows (N, f, J, 3) of recordings (N,), 0 to R - 1."""
         windows = self.statistics.fit(skeletons)(skeletons)  # (N, 2 d)
@@ -161,7 +157,6 @@ class RecordingLDA(nn.Module):
         self.directions.copy_(discriminants(within, between, self.directions.shape[1]))
         return self
 
-    @torch.no_grad()
     def forward(self, skeletons: Tensor) -> Tensor:
         """(B, f, J, 3) -> (B, 40) of unit length."""
         return functional.normalize(self.statistics(skeletons) @ self.directions)
@@ -187,9 +182,14 @@ class Statistics(nn.Module):
         self.hidden = nn.Sequential(*layers, nn.Linear(H, D_out))
         self.linear = nn.Linear(2 * self.d, D_out, bias=False)
 
-    def forward(self, windows: Tensor) -> Tensor:
-        """Learned features of unit length (B, D_out) of standardised windows (B, 2 d)."""
-        return functional.normalize(self.hidden(windows) + self.linear(windows))
+    def forward(self, windows: Tensor, batch: int | None = None) -> Tensor:
+        """Learned features of unit length (B, D_out) of standardised windows (B, 2 d).
+        batch: windows of the training batch in all, if these are this process's part of it.
+        """
+        h = windows
+        for linear, *tied in (self.hidden[:4], self.hidden[4:8]):
+            h = processes.on_whole_batch(nn.Sequential(*tied), linear(h), batch)  # (B, H)
+        return functional.normalize(self.hidden[8](h) + self.linear(windows))
 
     def encode(self, skeletons: Tensor) -> Tensor:
         """(B, f, J, 3) -> (B, 1, D_out + d): a window has one feature."""

@@ -33,28 +33,22 @@ def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[s
     cmc = np.cumsum(np.bincount(ranks, minlength=C)) / N
     top = scores.max(axis=1, keepdims=True)
     loss = np.log(np.exp(scores - top).sum(axis=1)) - (own - top)[:, 0]
+    # Of all pairs of scores, for the own and for a wrong person: how many the own one wins.
+    area = rankdata(scores)[np.arange(N) * C + labels].sum() - N * (N + 1) / 2
     confusion = np.zeros((C, C), dtype=np.int64)
     np.add.at(confusion, (labels, scores.argmax(axis=1)), 1)
     return {
         "rank": {str(n): float(share) for n, share in enumerate(cmc, start=1)},
-        "rank1": float(cmc[0]), "nAUC_roc": _roc_area(scores, labels),
+        "rank1": float(cmc[0]), "nAUC_roc": float(area / (N * N * (C - 1))),
         "nAUC_cmc": float(cmc.mean()), "loss": float(loss.mean()), "confusion": confusion.tolist()
     }
-
-
-def _roc_area(scores: np.ndarray, labels: np.ndarray) -> float:
-    """P(a score for the own person beats one for a wrong person), ties one half."""
-    N, C = scores.shape
-    ranks = rankdata(scores)[np.arange(N) * C + labels]  # equal scores at their mean rank
-    return float((ranks.sum() - N * (N + 1) / 2) / (N * N * (C - 1)))
 
 
 def _checked(scores, labels) -> tuple[np.ndarray, np.ndarray]:
     """Scores as float64 and labels as integers in main memory, or InputError."""
     scores, labels = (torch.as_tensor(a).detach().cpu().numpy() for a in (scores, labels))
     if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
-        raise InputError(
-            f"expected 1 x 2 scores or more (sequences, persons), found {scores.shape}")
+        raise InputError(f"expected 1 x 2 scores or more (sequence, person), found {scores.shape}")
     if labels.shape != scores.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         found = f"{labels.dtype} {labels.shape}"
         raise InputError(f"expected {len(scores)} whole-number labels, found {found}")

@@ -224,8 +224,7 @@ def slurm(options: str, runs: Runs) -> Callable[[Job], Any]:
 
         executor = SlurmExecutor(runs.folder / "slurm")
     except (ImportError, RuntimeError) as error:
-        raise InputError(
-            f"--slurm needs Slurm and submitit (pip install submitit): {error}") from error
+        raise InputError(f"--slurm needs Slurm and `pip install submitit`: {error}") from error
     partition, *others = options.split(",")
     more = {"time": "1-0"} | dict(option.partition("=")[::2] for option in others)
     setup = [f"export PYTHONPATH='{PROJECT}'"]

@@ -196,8 +196,7 @@ def score_rows(content: Mapping[str, Any], prefix: Path, protocol: str,
         fits = rows.shape == (M, d) and labels.shape[:-1] == (M,) and f <= M
         if not fits or labels.shape[-1] > persons:
             wanted = f"at least {f} rows of {d} numbers with labels of {persons} persons"
-            raise InputError(
-                f"{files[0]}: expected {wanted}, found {rows.shape} with {labels.shape}")
+            raise InputError(f"{files[0]}: expected {wanted}, found {rows.shape}, {labels.shape}")
         used = (M // size * size or M) // f * f
         rows = rows[:used].reshape(-1, f, d).astype(np.float32)
         labels = labels.argmax(axis=1)[:used].reshape(-1, f)

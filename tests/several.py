@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).parent.parent
-EPOCHS = {"SimMC": 3, "SM-SGE": 2, "AGE": 2, "statistics": 2}  # of the runs of `work`
+EPOCHS = {"SimMC": 3, "SM-SGE": 2, "AGE": 2, "statistics": 3}  # of the runs of `work`
 
 
 def start(count: int, *words: object, **pipes) -> list[subprocess.Popen]:
@@ -31,6 +31,27 @@ def start(count: int, *words: object, **pipes) -> list[subprocess.Popen]:
                          env=environment | {"RANK": str(number), "LOCAL_RANK": str(number)})
         for number in range(count)
     ]
+
+
+def gradients() -> dict[str, np.ndarray]:
+    """Window statistics' loss, gradients and running statistics of batches, in double precision."""
+    from common import processes
+    from models.statistics import Statistics, class_contrast
+
+    found = {}
+    for size in (2, 7, 64):
+        torch.manual_seed(size)
+        model, vectors = Statistics(5, 8, 4).double(), torch.randn(3, 4).double().requires_grad_()
+        windows, labels = torch.randn(size, 2 * model.d).double(), torch.randint(3, (size,))
+        own, weight = processes.part(size)
+        loss = weight * class_contrast(model(windows[own], size), labels[own], vectors, 0.1)
+        loss.backward()
+        parameters = dict(model.named_parameters()) | {"vectors": vectors}
+        losses = processes.average_gradients({"loss": loss}, parameters.values(), weight=1)
+        arrays = losses | {name: p.grad for name, p in parameters.items()}
+        arrays |= dict(model.named_buffers())
+        found |= {f"{name} {size}": x.numpy() for name, x in arrays.items()}
+    return found
 
 
 def work(folder: Path) -> None:
@@ -54,8 +75,10 @@ def work(folder: Path) -> None:
         found["rank"], found["precision"] = ranking.ranks(**arrays)
         few = torch.from_numpy(mapped[:25])  # a block for one of the processes
         found["few"] = neighbours.nearest_neighbours(few, 20).numpy()
+    whole = gradients()
     if processes.number() == 0:
         np.savez(folder / "found.npz", **found)
+        np.savez(folder / "gradients.npz", **whole)
 
 
 if __name__ == "__main__":

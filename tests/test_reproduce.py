@@ -314,7 +314,7 @@ def test_slurm(runs, in_process, tmp_path, monkeypatch, capsys):
     submitit = pytest.importorskip("submitit")
     words = (*FOUR, "--data", runs.data, "--out", tmp_path, "--slurm", "gpu,gpus=1,time=60")
     error = error_of(capsys, "reproduce", *words)
-    assert "--slurm needs Slurm and submitit" in error and "srun" in error
+    assert "--slurm needs Slurm and `pip install submitit`" in error and "srun" in error
     given = {}
 
     class Executor(ThreadPoolExecutor):
@@ -365,6 +365,6 @@ def test_wrong_use(capsys):
     assert "found 'SimCML'" in error_of(capsys, "reproduce", "--methods", "SimCML")
     assert "leave out --data" in error_of(capsys, "reproduce", "--quick", "--data", "x")
     said = error_of(capsys, "reproduce", "--data", "nowhere")
-    assert "--data: expected a folder that preprocess.py wrote, found no nowhere" in said
+    assert "--data: expected a folder of preprocess.py, found no nowhere" in said
     assert "no table has" in error_of(capsys, "reproduce", "--tables", "matching", "--datasets",
                                       "KS20")

@@ -80,9 +80,7 @@ def read_numbers(lines: Sequence[str], path: Path, form: str, *widths: int) -> n
 
 def to_numbers(fields: Sequence[str], path: Path, line: int,
                columns: Sequence[str] = ()) -> list[float]:
-    """The fields of a line, in columns that may have names, as floats. InputError, with the place,
-    for anything else.
-    """
+    """The fields of a line as floats; else InputError with the place. columns: their names."""
     try:
         return [float(field) for field in fields]
     except ValueError as error:
