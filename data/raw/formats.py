@@ -11,7 +11,7 @@ from common.errors import InputError
 from data.datasets import Dataset
 from data.raw.casia_b import arrange_protocols, read_casia_b
 from data.raw.kgbd import read_kgbd
-from data.raw.kinect_v1 import read_biwi, read_ias
+from data.raw.kinect_v1 import BIWI_SETS, IAS_SETS, read_kinect_v1
 from data.raw.ks20 import read_ks20
 from data.raw.own import as_described, read_own
 from data.raw.recordings import Recording
@@ -45,10 +45,12 @@ _CASIA = "http://www.cbsr.ia.ac.cn/english/Gait%20Databases.asp (poses by OpenPo
 # As in the papers; then the author's repository: cloned, as a zip, or its folder Data alone.
 _KGBD_FOLDERS = (*("KGBD/kinect gait raw dataset", "KGBD/Data", "KGBD", "KinectGait/Data"),
                  *("KinectGait-master/Data", "KGBD/KinectGait/Data", "Data"))
+_read_biwi = partial(read_kinect_v1, BIWI_SETS, True)
+_read_ias = partial(read_kinect_v1, IAS_SETS, False)
 # fmt: off
 RAW = {
-    "BIWI": RawDataset(read_biwi, by_group, every_shift, ("BIWI",), _PADUA, (10, 10), (10, 10)),
-    "IAS": RawDataset(read_ias, by_group, every_shift, ("IAS",), _PADUA, (10, 0), (10, 10)),
+    "BIWI": RawDataset(_read_biwi, by_group, every_shift, ("BIWI",), _PADUA, (10, 10), (10, 10)),
+    "IAS": RawDataset(_read_ias, by_group, every_shift, ("IAS",), _PADUA, (10, 0), (10, 10)),
     "KGBD": RawDataset(read_kgbd, draw_recordings, back_to_back, _KGBD_FOLDERS, _VORTANDER,
                        (10, 10), (10, 10), marker="[Pp]erson*"),
     "KS20": RawDataset(read_ks20, draw_settings, every_shift, ("KS20",), _LISBON),

@@ -1,4 +1,4 @@
-"""Readers of BIWI and IAS: one file a frame, one line a joint, as Kinect v1 gives them."""
+"""Reader of BIWI and IAS: one file a frame, one line a joint, as Kinect v1 gives them."""
 
 import re
 from functools import partial
@@ -15,29 +15,14 @@ FIELDS = "id,x,y,z,u,v,TrackingState,QualityFlag"
 TRACKING_STATE = 6
 
 
-def read_biwi(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
-    """The recordings of `root/{Training,Testing/Walking,Testing/Still}/<number>/`; the number is
-    the label, frames are (n, 20, 3). A frame's file may go on after its 20 joints.
+def read_kinect_v1(sets: dict[str, str], numbered: bool, root: Path, joint_order: str,
+                   jobs: int = 1) -> list[Recording]:
+    """A recording a person's folder in `root/<set>/`, of its completely tracked frames (n, 20, 3).
 
-    InputError for a broken frame, a missing set and a folder without frames.
-    """
-    return _read_sets(root, BIWI_SETS, jobs, numbered=True, more=True)
-
-
-def read_ias(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
-    """The recordings of `root/{Training,TestingA,TestingB}/<person>/`; frames are (n, 20, 3).
-
-    The label is the place of the folder's name among those of all three sets, sorted as text
-    (docs/5-fidelity.md, ias-folder-order). Errors as in `read_biwi`.
-    """
-    return _read_sets(root, IAS_SETS, jobs, numbered=False, more=False)
-
-
-def _read_sets(root: Path, sets: dict[str, str], jobs: int, numbered: bool,
-               more: bool) -> list[Recording]:
-    """One recording a person's folder, of its completely tracked frames.
-
-    sets: split -> folder. numbered: the folders' numbers are labels. more: lines after the joints.
+    sets: split -> folder. numbered (BIWI): the folders' numbers are the labels, and a frame's file
+    may go on after its 20 joints. Else (IAS) a label is the place of the folder's name among those
+    of all sets, sorted as text (docs/5-fidelity.md, ias-folder-order). InputError for a broken
+    frame, a missing set and a folder without frames.
     """
     folders = []
     for split, name in sets.items():  # sorted as text: p10 before p2
@@ -47,7 +32,7 @@ def _read_sets(root: Path, sets: dict[str, str], jobs: int, numbered: bool,
         folders += [(split, person) for person in persons]
     names = sorted({folder.name for _, folder in folders})
     labels = [_number(own) if numbered else names.index(own.name) for _, own in folders]
-    walks = read_each(partial(_read_walk, more), [own for _, own in folders], jobs, root.name)
+    walks = read_each(partial(_read_walk, numbered), [own for _, own in folders], jobs, root.name)
     return [
         Recording(folder.relative_to(root).as_posix(), label, split, frames)
         for (split, folder), label, frames in zip(folders, labels, walks, strict=True)
