@@ -66,11 +66,13 @@ def encode(features, k1: int, k2: int, rank: Tensor | None, search: str = "torch
     members = np.take_along_axis(first, np.argsort(~mutual, axis=1, kind="stable"), axis=1)
     inputs, most = (rank, mutual.sum(axis=1), members, x), np.full(size, k1 * (half + 1))
     v = _sparse_rows(jaccard_loops.reciprocal_rows, inputs, most)
-    if k2 == 1:
-        return v
-    near = rank[:, :k2]
-    most = np.diff(v.indptr)[near].sum(axis=1)
-    return _sparse_rows(jaccard_loops.mean_rows, (near, v.indptr, v.indices, v.data), most)
+    v.eliminate_zeros()  # of weights that float32 rounds to 0
+    if k2 > 1:
+        near = rank[:, :k2]
+        most = np.diff(v.indptr)[near].sum(axis=1)
+        v = _sparse_rows(jaccard_loops.mean_rows, (near, v.indptr, v.indices, v.data), most)
+        v.eliminate_zeros()
+    return v
 
 
 def close_pairs(v: csr_array, max_distance: float | None = None) -> csr_array:
@@ -92,8 +94,7 @@ def close_pairs(v: csr_array, max_distance: float | None = None) -> csr_array:
 
 
 def _sparse_rows(loop: Callable[..., int], inputs: tuple, most: np.ndarray) -> csr_array:
-    """The (N, N) matrix whose rows a compiled loop of jaccard_loops writes, on all cores, divided
-    among the processes of torchrun.
+    """The (N, N) matrix whose rows a loop of jaccard_loops writes, on all cores of all processes.
 
     inputs: what the loop reads. most: (N,) entries that each row may have.
     """

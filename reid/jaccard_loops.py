@@ -33,7 +33,7 @@ event.register("numba:compile", NOTICE)
 @numba.njit(nogil=True, cache=True)
 def reciprocal_rows(start, stop, rank, half_count, half, features, count, column, value):
     """Rows of V before query expansion: softmax weights on the expanded reciprocal neighbours R*,
-    columns ascending, no zeros. rank: (N, k1). half_count (N,), half: members of each R_half.
+    columns ascending. rank: (N, k1). half_count (N,), half: members of each R_half.
     """
     k1 = rank.shape[1]
     reciprocal = np.full(len(rank), -1, dtype=np.int64)  # row whose R holds the column
@@ -62,20 +62,8 @@ def reciprocal_rows(start, stop, rank, half_count, half, features, count, column
                         end += 1
         column[begin:end].sort()
         softmax_weights(features, row, column[begin:end], value[begin:end])
-        end = drop_zeros(begin, end, column, value)
         count[row - start] = end - begin
     return end
-
-
-@numba.njit(nogil=True, cache=True)
-def drop_zeros(begin, end, column, value):
-    """Move the entries begin ... end - 1 above 0 to the front; returns where they end."""
-    kept = begin
-    for entry in range(begin, end):
-        if value[entry] > 0:
-            column[kept], value[kept] = column[entry], value[entry]
-            kept += 1
-    return kept
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
@@ -105,7 +93,7 @@ def softmax_weights(features, row, column, value):
 
 @numba.njit(nogil=True, cache=True)
 def mean_rows(start, stop, near, in_first, in_column, in_value, count, column, value):
-    """Query expansion: the mean of the rows near[row] of a matrix, columns ascending, no zeros."""
+    """Query expansion: the mean of the rows near[row] of a matrix, columns ascending."""
     total = np.zeros(len(near), dtype=np.float32)
     reached = np.full(len(near), -1, dtype=np.int64)  # row that has the column
     end = 0
@@ -123,7 +111,6 @@ def mean_rows(start, stop, near, in_first, in_column, in_value, count, column, v
         column[begin:end].sort()
         for entry in range(begin, end):
             value[entry] = total[column[entry]] / np.float32(near.shape[1])
-        end = drop_zeros(begin, end, column, value)
         count[row - start] = end - begin
     return end
 

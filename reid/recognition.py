@@ -35,8 +35,7 @@ def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[s
     loss = np.log(np.exp(scores - top).sum(axis=1)) - (own - top)[:, 0]
     # Of all pairs of scores, for the own and for a wrong person: how many the own one wins.
     area = rankdata(scores)[np.arange(N) * C + labels].sum() - N * (N + 1) / 2
-    confusion = np.zeros((C, C), dtype=np.int64)
-    np.add.at(confusion, (labels, scores.argmax(axis=1)), 1)
+    confusion = np.bincount(labels * C + scores.argmax(axis=1), minlength=C * C).reshape(C, C)
     return {
         "rank": {str(n): float(share) for n, share in enumerate(cmc, start=1)},
         "rank1": float(cmc[0]), "nAUC_roc": float(area / (N * N * (C - 1))),
