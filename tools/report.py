@@ -30,16 +30,7 @@ METHODS = {figures.attention: "AGE", figures.relations: "SM-SGE"}  # that alone 
 RECOGNITION = {"rank1": "Rank-1", "nAUC_roc": "nAUC", "nAUC_cmc": "nAUC CMC"}
 COLUMNS = {"Retrieval": RETRIEVAL, "Recognition": RECOGNITION}
 STAGES = ("untrained", "best", "last")
-PAGE = Template("""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>$title</title><style>
-body { font: 15px/1.5 sans-serif; max-width: 1300px; margin: 2em auto; padding: 0 1em; color: #222 }
-img, svg { max-width: 100% } figure { margin: 2em 0 } figcaption, p { color: #555 }
-table { border-collapse: collapse } td, th { padding: 0.2em 0.9em; border-bottom: 1px solid #ddd }
-td { text-align: right } td:nth-child(-n + 2), th { text-align: left }
-</style></head><body><h1>$title</h1>
-$body
-</body></html>
-""")
+PAGE = Template(Path(__file__).with_name("report.html").read_text())
 
 
 def write(folders: Sequence[SavedRun], out: Path) -> Path:
