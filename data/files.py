@@ -1,6 +1,4 @@
-"""Read one split of a data set from its files, and check all that can be wrong with them; what
-preprocess.py says of them.
-"""
+"""Read one split from its files, and check all that can be wrong; what preprocess.py says of it."""
 
 import json
 import zlib
@@ -60,8 +58,7 @@ def read_split(part: Part, skeleton: Skeleton, centred: bool = True) -> Sequence
     """The windows of one split, in stored order. InputError if a file is missing, damaged, pickled,
     not finite, or does not fit the other files, the joints or the length.
 
-    skeleton: whose joints are expected. centred: subtract its root in every frame (in float64,
-    before the cast to float32).
+    skeleton: whose joints are expected. centred: subtract its root in every frame, in float64.
     """
     _check_sums(part.folder)
     joints = len(skeleton)

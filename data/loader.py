@@ -28,7 +28,6 @@ class Retrieval:
     probe: Sequences
     gallery: Sequences
     name: str
-    probe_name: str
     length: int
     skeleton: Skeleton
     same_set: bool  # probe and gallery are one set, in which a sequence must not match itself
@@ -74,8 +73,7 @@ def load(dataset: str, probe: str, length: int | None = None, root: str | Path =
         order = training_order(sets["train"].labels, balance=balance and row.balanced, **sampling)
         training = sets["train"].take(order)
     same_set = probe_split == gallery_split
-    return Retrieval(training, probes, gallery, probe_name=probe, same_set=same_set, order=order,
-                     **common)
+    return Retrieval(training, probes, gallery, same_set=same_set, order=order, **common)
 
 
 def load_recognition(dataset: str, split: str | None = None, length: int | None = None,
@@ -83,9 +81,8 @@ def load_recognition(dataset: str, split: str | None = None, length: int | None 
                      balance: bool = True, centred: bool = True, **sampling) -> Recognition:
     """The training set and the test sets of the recognition protocol.
 
-    split: one test split, by default every one that the protocol has (those that the layout holds).
-    view: the cross-view folder, for data sets that have views; its test set is named "test".
-    The other arguments are those of `load`.
+    split: one test split, by default every one of the protocol that the layout holds. view: of data
+    sets that have views, whose test set is named "test". The other arguments are those of `load`.
 
     InputError if data is missing or damaged; DataWarning of test persons that are not trained.
     """

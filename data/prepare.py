@@ -51,9 +51,7 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
 
 
 def draw_windows(windows: dict[str, Sequences], seed: int) -> Iterator[tuple[str, Sequences]]:
-    """The windows of all splits drawn at random, as many for each, in order of person
-    (docs/5-fidelity.md, windows-at-random).
-    """
+    """Windows drawn from all, as many a split, by person (docs/5-fidelity.md, windows-at-random)."""
     every = join(list(windows.values()))
     drawn = np.random.RandomState(seed).permutation(len(every))
     ends = np.cumsum([len(own) for own in windows.values()])
@@ -162,8 +160,7 @@ def staged(target: Path) -> Iterator[Path]:
         raise broken(target, expected, found, "choose another --out or move them away")
     with staging_folder(target, ".preprocess-") as staging:
         yield staging
-        entries = sorted(staging.iterdir(), key=lambda path: path.name == SPLIT_FILE)
-        for entry in entries:
+        for entry in sorted(staging.iterdir(), key=lambda path: path.name == SPLIT_FILE):
             place = target / entry.name
             if place.exists():
                 place.rename(staging / f"replaced-{entry.name}")

@@ -12,8 +12,7 @@ def class_balanced(labels: np.ndarray, batch_size: int, rng: np.random.RandomSta
 
     labels (N,): person of each window. With C persons, b = batch_size // C, in each of 2 * (N //
     batch_size) rounds i every person in label order gives its windows i*b … (i+1)*b - 1 in stored
-    order or, where fewer than b are left, b draws with replacement from all its windows.
-    InputError if that is empty.
+    order or, where fewer are left, b draws with replacement from all. InputError if that is empty.
     """
     persons, person_of = np.unique(labels, return_inverse=True)
     share, rounds = batch_size // len(persons), 2 * (len(labels) // batch_size)

@@ -37,8 +37,7 @@ def cut_windows(recordings: Sequence[np.ndarray], labels: Sequence[int], length:
                 starts: Starts) -> Sequences:
     """Windows (N, f, J, 3) in the type of the recordings, in the order: shift, recording, window.
 
-    recordings: at least one array (n, J, 3); one that is shorter than `length` gives no window.
-    Those of the result are numbers in this list.
+    recordings: at least one array (n, J, 3). Those of the result are numbers in this list.
     """
     passes = zip(*(starts(len(frames), length) for frames in recordings), strict=True)
     pieces = [(number, first) for each in passes for number, first in enumerate(each)]

@@ -107,8 +107,7 @@ def _train_lstm(sets: Recognition, settings: LSTM, seed: int, device: torch.devi
     labels = torch.from_numpy(sets.train.labels).to(device)
     tests = {name: EarlyStopping(settings.patience, "rank1") for name in sets.tests}
     for epoch in tqdm(range(1, settings.epochs + 1), disable=quiet or None, leave=False):
-        order = torch.randperm(len(labels)).to(device)
-        for batch in order.split(settings.batch_size):
+        for batch in torch.randperm(len(labels)).to(device).split(settings.batch_size):
             train_batch(model, optimizer, skeletons[batch], labels[batch])
         last = {}
         for name, test in sets.tests.items():

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -45,7 +45,7 @@ class EarlyStopping:
         self.figures, self.waited = dict(state["figures"]), state["waited"]
 
 
-class Timer(AbstractContextManager):
+class Timer(ExitStack):
     """A clock for each stage, `with timer("learn"): ...`, and a bar moved by `end_epoch`.
     epochs: in all, None if unknown. first: epochs already done. quiet: no bar, as without a
     terminal. device: waited for at the end of a stage, as work is only launched there. stopping:
@@ -53,10 +53,11 @@ class Timer(AbstractContextManager):
     """
     def __init__(self, epochs: int | None, first: int, quiet: bool, device: torch.device,
                  stopping: EarlyStopping | None = None):
+        super().__init__()
         self.seconds: dict[str, float] = defaultdict(float)
         self.epochs, self.device, self.stopping = epochs, device, stopping or EarlyStopping(None)
-        disable = quiet or None
-        self.bar = tqdm(total=epochs, initial=first, unit="epoch", disable=disable, leave=False)
+        bar = tqdm(total=epochs, initial=first, unit="epoch", disable=quiet or None, leave=False)
+        self.bar = self.enter_context(bar)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -76,6 +77,3 @@ class Timer(AbstractContextManager):
         self.bar.update(epoch - self.bar.n)
         seconds, self.seconds = dict(self.seconds), defaultdict(float)
         return seconds
-
-    def __exit__(self, *_) -> None:
-        self.bar.close()

@@ -158,8 +158,7 @@ def _source_of_files(path: Path, options: TrainingOptions) -> Source:
         raise InputError(f"{path}: expected frame features of one size, found {shapes}")
 
     def look_up(part: str, sequences: Sequences) -> Features:
-        labels = contents[part].labels
-        if not np.array_equal(labels, sequences.labels):
+        if not np.array_equal(contents[part].labels, sequences.labels):
             raise InputError(f"{files[part]}: expected the {len(sequences)} labels of "
                              f"{options.dataset.name}'s {part} windows in the order of the files")
         return contents[part]

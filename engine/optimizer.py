@@ -20,9 +20,8 @@ EPSILON = 1e-8
 
 
 class TFAdam(torch.optim.Adam):
-    """TensorFlow's Adam, by PyTorch's fused kernel: one pass over memory.
-    With c = sqrt(1 - b2^t), PyTorch divides by sqrt(v) / c + eps_t and TensorFlow by (sqrt(v) +
-    eps) / c: the same for eps_t = eps / c.
+    """TensorFlow's Adam, by PyTorch's fused kernel. With c = sqrt(1 - b2^t), PyTorch divides by
+    sqrt(v) / c + eps_t and TensorFlow by (sqrt(v) + eps) / c: the same for eps_t = eps / c.
     """
     def __init__(self, params: Iterable[nn.Parameter], lr: float):
         super().__init__(params, lr, fused=True)

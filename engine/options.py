@@ -185,8 +185,7 @@ def resolve(method: str, declared: type[Options], words: Mapping[str, Any]) -> O
         row.pair(probe)
     length = words.get("length", row.default_length if view is None else row.view_length)
     epochs = dict.fromkeys(("pre_epochs", "recognition_epochs"), words.get("epochs"))
-    protocol = words.get("protocol", "full")
-    settings = choose(method, protocol, row.name, probe, epochs | dict(words))
+    settings = choose(method, words.get("protocol", "full"), row.name, probe, epochs | dict(words))
     resolved = {**words, "probe": probe, "length": length, "task": task, "settings": settings}
     known = {each.name for each in fields(declared)}
     return declared(**{n: x for n, x in resolved.items() if n in known}, overrides=words)

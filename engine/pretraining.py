@@ -29,8 +29,7 @@ def run_phases(method: str, options: PhaseOptions, variant: str, phase: str,
     transfer = "_transfer" if options.encoder else ""
     task = "_retrieval" if options.task == "retrieval" else ""
     folder = options.out / method / options.dataset.name / f"{view}{variant}{transfer}{task}"
-    run = Run(method, options, folder)
-    execute(run, train, partial(evaluate, phase=phase), write_features)
+    execute(Run(method, options, folder), train, partial(evaluate, phase=phase), write_features)
 
 
 def load(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:

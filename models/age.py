@@ -6,8 +6,7 @@ Rao, Wang, Hu, Tan, Da, Cheng, Hu. IJCAI 2020. https://www.ijcai.org/proceedings
 An LSTM encoder-decoder rebuilds a skeleton sequence in reverse order. The decoder attends to the
 encoded gait states, and a locality mask pulls its attention towards the frames next to the one
 being rebuilt. The context vectors are the gait feature (attention-based gait encodings, AGEs).
-The axes x, y, z have a model each and share nothing. B sequences, f frames, J joints, H units;
-symbols as in the paper's Fig. 2.
+Each axis has a model of its own. Symbols as in Fig. 2; B sequences, f frames, J joints, H units.
 """
 
 from collections.abc import Mapping, Sequence

@@ -135,8 +135,7 @@ def tsne(runs: Runs) -> Figure:
         dots = place.scatter(*points[own].T, c=numbers[shown][own], s=16, marker=marker, alpha=0.75,
                              linewidths=0, cmap=matplotlib.colormaps["tab20"].resampled(count),
                              vmin=-0.5, vmax=count - 0.5)
-    bar = figure.colorbar(dots, ticks=range(count), label="person")
-    bar.set_ticklabels(persons[:count])
+    figure.colorbar(dots, ticks=range(count), label="person").set_ticklabels(persons[:count])
     place.set(xticks=[], yticks=[],
               xlabel=f"{len(shown)} windows, {count} of {len(persons)} persons")
     return figure

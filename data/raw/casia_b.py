@@ -1,10 +1,9 @@
 """CASIA_B: reader of estimated 3D poses (one file a video) and the data set's two protocols.
 
-The papers do not release this step. Decided here: no frames are cut at the ends (videos are short);
-training windows overlap by half (all shifts, as the small Kinect sets have them, would give 80
-times the raw data at f = 40); test windows stand back to back. Matching: the first 62 persons
-train; with fewer than 124 persons, the first half. Cross-view: the test view's videos of all
-persons and conditions, trained on all other views: for the real videos about 8 GB a length.
+The papers do not release this step. Training windows overlap by half: all shifts, as the small
+Kinect sets have them, would give 80 times the raw data at f = 40. Matching: the first 62 persons
+train; with fewer than 124, the first half. Cross-view: the test view's videos of all persons and
+conditions, trained on all other views: for the real videos about 8 GB a length.
 """
 
 import json

@@ -16,8 +16,7 @@ def read_ks20(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
     """The recordings of `root/<view>/<setting>_body<N>_<timestamp>....{txt,mat}`; frames are (n,
     25, 3). Each view of a walk is a recording of its own. Body numbers become the labels 0-19.
 
-    InputError for a broken frame, a missing view, a name or body number that does not belong, and a
-    frame in both formats.
+    InputError for a broken frame, a missing view, another name or body, a frame in both formats.
     """
     walks: dict[tuple[str, str, str], list[Path]] = {}
     for view in VIEWS:

@@ -51,8 +51,7 @@ def draw_settings(recordings: Sequence[Recording], random: RandomState) -> list[
     """For every person one setting (the recordings' group) is gallery, another probe, the third
     trains; all views of a setting go together.
 
-    Labels that nobody has take part in the draw, so that a person's part in it does not depend on
-    who else is there.
+    A person's draw does not depend on who else is there: labels that nobody has take part, too.
     """
     settings = sorted({recording.group for recording in recordings})
     split_of = {}

@@ -88,9 +88,7 @@ def draw_clothes(amount: float, random: RandomState) -> np.ndarray:
 
 
 def occlude(positions: np.ndarray, heading: np.ndarray, share: float) -> np.ndarray:
-    """Draw joints of the side away from the sensor to the plane of the trunk: hidden ones are
-    guessed, and too near to what is seen.
-    """
+    """Draw joints of the far side to the trunk's plane: hidden ones are guessed, and too near."""
     forward = to_sensor(np.array([[1.0, 0.0, 0.0]]), heading)[:, None]  # (frames, 1, 3)
     right = to_sensor(np.array([[0.0, 1.0, 0.0]]), heading)[:, None]
     away = right[..., 2:]  # 1 where the right side is behind the trunk, -1 where the left side is
