@@ -51,7 +51,7 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
 
 
 def draw_windows(windows: dict[str, Sequences], seed: int) -> Iterator[tuple[str, Sequences]]:
-    """Windows drawn from all, as many a split, by person (docs/5-fidelity.md, windows-at-random)."""
+    """As many windows a split, drawn of all, by person (docs/5-fidelity.md, windows-at-random)."""
     every = join(list(windows.values()))
     drawn = np.random.RandomState(seed).permutation(len(every))
     ends = np.cumsum([len(own) for own in windows.values()])

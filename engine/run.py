@@ -217,9 +217,8 @@ class Run:
 
     def write_results(self, content: Mapping[str, Any]) -> None:
         """Write the results as JSON: results.json of a training run, and --json."""
-        content = {"kind": "retrieval", "method": self.method
-                   } | self.identity | self.knows | content
-        content |= {"settings": asdict(self.settings), "data": self.data}
+        header = {"kind": "retrieval", "method": self.method, **self.identity, **self.knows}
+        content = header | content | {"settings": asdict(self.settings), "data": self.data}
         content["seconds"] = round(time.time() - self.started, 1)
         for path in (self.results if self.options.mode == "Train" else None, self.options.json):
             if path is not None:

@@ -40,13 +40,12 @@ def read_ks20(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
 
 
 def _read_walk(files: list[Path]) -> np.ndarray:
-    return np.array([_read_frame(path) for path in sorted(files, key=natural_key)])
-
-
-def _read_frame(path: Path) -> np.ndarray:
-    """The joints (25, 3) of one frame."""
-    joints = read_joint_lines(path, 25, "id,x,y,z") if path.suffix == ".txt" else _read_mat(path)
-    return finite(joints[:, -3:], path).astype(np.float64)
+    frames = []
+    for path in sorted(files, key=natural_key):
+        is_text = path.suffix == ".txt"
+        joints = read_joint_lines(path, 25, "id,x,y,z") if is_text else _read_mat(path)
+        frames.append(finite(joints[:, -3:], path).astype(np.float64))
+    return np.array(frames)
 
 
 def _read_mat(path: Path) -> np.ndarray:
