@@ -32,7 +32,7 @@ from engine.retrieval import describe, evaluate, report, write_features
 from engine.run import Run, execute, mean_losses
 from engine.settings import StatisticsSettings
 from models.simmc import mean_of_clusters
-from models.statistics import Statistics, WindowLDA, class_contrast, join_nearest
+from models.statistics import Statistics, class_contrast, first_features, join_nearest, link_windows
 from reid import cluster_quality
 from reid.jaccard import cluster
 
@@ -82,6 +82,9 @@ def train(run: Run, options: StatisticsOptions, device: torch.device) -> None:
     describe(run, model, sets)
     last = min(settings.rounds * settings.round_epochs, options.epochs or math.inf)
     with Timer(last, epoch, options.quiet, device) as timer:
+        with timer("cluster"):
+            linked = settings.linked and classes is None
+            tracklets = link_windows(skeletons) if linked else None  # (N,)
         while True:
             row, losses, line, clusters = {}, {}, "", []
             begins = epoch % settings.round_epochs == 0
@@ -96,7 +99,8 @@ def train(run: Run, options: StatisticsOptions, device: torch.device) -> None:
                     run.save_best(model, epoch, figures)
             if begins and not reason:
                 with timer("cluster"):
-                    labels, vectors = label(model, windows, skeletons, classes, epoch, options)
+                    labels, vectors = label(model, windows, skeletons, tracklets, classes, epoch,
+                                            options)
                     clusters = [labels.cpu().numpy()]
                     row |= cluster_quality.figures(clusters, vectors, sets.train.labels)
                     line += "  clusters {clusters_1}  noise {noise_1}  AMI {AMI_1:.3f}".format(
@@ -118,26 +122,34 @@ def train(run: Run, options: StatisticsOptions, device: torch.device) -> None:
 
 
 @torch.no_grad()
-def label(model: Statistics, windows: Tensor, skeletons: Tensor, classes: np.ndarray | None,
-          epoch: int, options: StatisticsOptions) -> tuple[Tensor, Tensor]:
+def label(model: Statistics, windows: Tensor, skeletons: Tensor, tracklets: Tensor | None,
+          classes: np.ndarray | None, epoch: int,
+          options: StatisticsOptions) -> tuple[Tensor, Tensor]:
     """Labels (N,) of a round, -1 for noise, and its first class vectors (K, D_out).
 
-    windows: (N, 2 d). skeletons: (N, f, J, 3). classes: (N,), where they are known. The vectors are
-    drawn in the first round, later the means of the learned features.
+    windows: (N, 2 d). skeletons: (N, f, J, 3). tracklets: (N,), whose mean features are clustered,
+    if windows were linked. classes: (N,), where they are known. The vectors are drawn in the first
+    round, later the means of the learned features.
     """
     settings = options.settings
     if epoch > 0:
         model.eval()
         features, = processes.divided(lambda x: (model(x),), windows.split(4096))  # (N, D_out)
     elif classes is None:
-        lda = WindowLDA(skeletons.shape[2], reference=model.statistics.reference)
-        features = lda.to(skeletons.device).fit(skeletons)(skeletons)  # (N, 80)
-    if classes is None:
+        features = first_features(skeletons, tracklets, model.statistics.reference)
+    if tracklets is not None:
+        means = functional.normalize(mean_of_clusters(features, tracklets))
+        # Half of the usual neighbours: a tracklet stands for several windows.
+        classes = cluster(means, settings.eps, settings.min_samples, k1=10, search=options.search)
+        classes = classes[tracklets.cpu()]
+    elif classes is None:
         classes = cluster(features, settings.eps, settings.min_samples, search=options.search)
     labels = torch.from_numpy(classes).to(windows.device)
     if epoch == 0:
         return labels, functional.normalize(torch.randn(int(labels.max()) + 1, settings.D_out))
-    labels = labels if settings.labels else join_nearest(features, labels)
+    # Clusters of later rounds hold together what the second has joined and learned as one.
+    if not settings.labels and (tracklets is None or epoch == settings.round_epochs):
+        labels = join_nearest(features, labels)
     return labels, mean_of_clusters(features, labels)
 
 

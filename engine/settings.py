@@ -69,28 +69,30 @@ class StatisticsSettings(KnownClasses):
 
     H: int = option(1024, "units of a hidden layer", type=positive_int)
     D_out: int = option(128, "feature size", type=positive_int)
-    dropout: float | None = option(None, "share of units dropped (0.4, with known classes 0.2)",
+    dropout: float | None = option(None, "share of units dropped (0.2, with --no-linked 0.4)",
                                    type=below_one)
     beside: float = option(0.4, "weight of the means beside the learned feature", type=not_negative)
     turned: bool = option(False, "turn skeletons onto one pose: nothing of the camera is left",
                           action="store_true")
     noise: float = option(0.1, "deviation of the noise on the input", type=not_negative)
-    t: float | None = option(None, "temperature (0.1, with known classes 0.15)", type=positive)
+    t: float | None = option(None, "temperature (0.15, with --no-linked 0.1)", type=positive)
+    linked: bool = option(True, "windows that go on in one another are a tracklet", **FLAG)
     eps: float = option(0.6, "DBSCAN: Jaccard distance of neighbours", type=below_one)
-    min_samples: int = option(4, "DBSCAN: neighbours of a core sequence", type=positive_int)
+    min_samples: int | None = option(None, "DBSCAN: neighbours of a core (2, with "
+                                     "--no-linked 4)", type=positive_int)
     rounds: int = option(3, "rounds, each with labels of its own", type=positive_int)
     round_epochs: int = option(10, "epochs of a round", type=positive_int)
-    lr: float | None = option(None, "learning rate (0.001, with known classes 0.003)",
-                              type=positive)
+    lr: float | None = option(None, "learning rate (0.003, with --no-linked 0.001)", type=positive)
     weight_decay: float = option(0.01, "of the encoder, by AdamW", type=not_negative)
     batch_size: int = option(256, "sequences in a batch", type=positive_int)
 
     def __post_init__(self):
-        # Clusters, a part of which are wrong, need what bounds the fit; known classes do not.
-        known = self.knows != "nothing"
-        for name, values in {"t": (0.1, 0.15), "dropout": (0.4, 0.2), "lr": (0.001, 0.003)}.items():
+        # Clusters of windows, a part of which are wrong, need what bounds the fit; others do not.
+        sure = self.linked or self.knows != "nothing"
+        defaults = {"dropout": (0.4, 0.2), "t": (0.1, 0.15), "min_samples": (4, 2)}
+        for name, values in (defaults | {"lr": (0.001, 0.003)}).items():
             if getattr(self, name) is None:
-                object.__setattr__(self, name, values[known])
+                object.__setattr__(self, name, values[sure])
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """Window statistics: label-free person re-identification from distances of joints and their spread.
 
-No joint has a name: any skeleton in any order will do. An encoder of what describes a window learns
-classes by cross entropy of the cosine with class vectors: clusters, first of window LDA's features,
-which need no learning, then of its own, those nearest to each other joined.
+No joint has a name: any skeleton in any order will do. Windows that go on in one another are linked
+to tracklets. An encoder of what describes a window learns classes by cross entropy of the cosine
+with class vectors: clusters of the tracklets' mean features, first of linear discriminants, which
+need no learning, then of its own, those nearest to each other joined.
 
 B windows, f frames, J joints, d = J (J - 1) / 2 + 3 J numbers a frame, K classes, t temperature.
 """
 
+import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,6 +19,7 @@ from common import processes
 from models.simmc import mean_of_clusters
 
 BATCH = 24_576  # frames described at a time
+PAIRS = 1 << 25  # skeletons compared at a time
 LARGEST = 10.0  # standard deviations; beyond them lies a lost joint, not a person
 RIDGE = 0.01  # of linear discriminants: bounds the weight of what hardly varies within a class
 SMALLEST = 1e-6  # deviation of a number that does not vary, in the unit of the skeletons
@@ -98,6 +103,34 @@ class WindowStatistics(nn.Module):
         return torch.cat(describe_windows(skeletons, self.reference)[:self.parts], dim=1)
 
 
+def _nearest_of_others(queries: Tensor, points: Tensor) -> Tensor:
+    """Number (N,) of the point nearest to each query, but its own; (N, d) both."""
+    def nearest(query: Tensor, own: Tensor) -> tuple[Tensor]:
+        distances = torch.cdist(query, points)
+        return distances.scatter_(1, own[:, None], torch.inf).argmin(dim=1),
+
+    rows = max(1, PAIRS // len(points))
+    blocks = queries.split(rows), torch.arange(len(queries), device=queries.device).split(rows)
+    return processes.divided(nearest, *blocks)[0]
+
+
+def link_windows(skeletons: Tensor) -> Tensor:
+    """Numbers (N,) of tracklets that windows (N, f, J, 3) tell by themselves: chains of windows.
+
+    Recordings are cut into windows one after another. So window b goes on from a, if the last
+    skeleton of a and the first of b are each other's nearest, the gap between them at most three
+    times the median one.
+    """
+    last, first = skeletons[:, -1].flatten(1), skeletons[:, 0].flatten(1)  # (N, 3 J)
+    following, before = _nearest_of_others(last, first), _nearest_of_others(first, last)
+    own = torch.arange(len(last), device=last.device)
+    mutual, gaps = before[following] == own, (last - first[following]).norm(dim=1)
+    linked = mutual & (gaps <= 3 * gaps[mutual].median())
+    links = own[linked].cpu(), following[linked].cpu()
+    graph = coo_array((np.ones(len(links[0])), links), shape=(len(own), len(own)))
+    return torch.from_numpy(connected_components(graph, directed=False)[1]).to(own)
+
+
 def discriminants(within: Tensor, between: Tensor, count: int) -> Tensor:
     """Directions of linear discriminant analysis, (d, count), by the covariances (d, d).
 
@@ -142,10 +175,10 @@ class WindowLDA(nn.Module):
 
 class RecordingLDA(nn.Module):
     """The same with every recording a class and the statistics of its windows the samples."""
-    def __init__(self, joints: int, directions: int = 40):  # there are fewer recordings
+    def __init__(self, joints: int, directions: int = 40, turned: bool = False):
         super().__init__()
-        self.statistics = WindowStatistics(joints)
-        self.register_buffer("directions", torch.zeros(2 * frame_size(joints), directions))
+        self.statistics, d = WindowStatistics(joints, turned=turned), 2 * frame_size(joints)
+        self.register_buffer("directions", torch.zeros(d, min(directions, d)))
 
     def fit(self, skeletons: Tensor, recordings: Tensor) -> "RecordingLDA":
         """Find the directions from training windows (N, f, J, 3) of recordings (N,), 0 to R - 1."""
@@ -160,6 +193,17 @@ class RecordingLDA(nn.Module):
     def forward(self, skeletons: Tensor) -> Tensor:
         """(B, f, J, 3) -> (B, 40) of unit length."""
         return functional.normalize(self.statistics(skeletons) @ self.directions)
+
+
+def first_features(skeletons: Tensor, tracklets: Tensor | None, reference: Tensor | None) -> Tensor:
+    """What is clustered before anything was learned: features of linear discriminants (N, 40),
+    tracklets (N,) the classes, or without any (N, 80), windows (N, f, J, 3) the classes.
+    """
+    joints, device = skeletons.shape[2], skeletons.device
+    if tracklets is None:
+        return WindowLDA(joints, reference=reference).to(device).fit(skeletons)(skeletons)
+    lda = RecordingLDA(joints, turned=reference is not None).to(device)
+    return lda.fit(skeletons, tracklets)(skeletons)
 
 
 class Statistics(nn.Module):

@@ -181,7 +181,7 @@ def test_same_seed_same_numbers_and_resume(train):
 
 
 def test_clusters_that_collapse_end_training(train):
-    result = train("--min_samples", 16, "--D_out", 16)
+    result = train("--no-linked", "--min_samples", 16, "--D_out", 16)
     assert (result["stopped"], result["last"]["epoch"]) == ("1 clusters at epoch 2", 2)
 
 
@@ -194,6 +194,15 @@ def test_no_label_enters_training(train):
     (file.parent / "ids_KS20_6.npy").unlink()
     train("--epochs", 4)
     assert same(before, checkpoint.load(train.path("last.pt"))["state"]["model"])
+
+
+def test_links_are_an_option_with_settings_of_its_own(once, train):
+    before, result = once("statistics")
+    plain = train("--no-linked")
+    names = ("dropout", "lr", "min_samples", "t")
+    assert pick(result["settings"], names) == dict(zip(names, (0.2, 0.003, 2, 0.15), strict=True))
+    assert pick(plain["settings"], names) == dict(zip(names, (0.4, 0.001, 4, 0.1), strict=True))
+    assert before.history()[0]["clusters_1"] != train.history()[0]["clusters_1"]
 
 
 EFFECTS = {"H": 8, "D_out": 16, "dropout": 0.1, "noise": 0, "t": 0.3, "eps": 0.3}
@@ -225,6 +234,48 @@ def test_nearest_classes_are_joined():
     spread = torch.tensor([0, 0.01, 0.02, -0.02, 0, 0, -0.01, 1])[:, None]
     joined = paper.join_nearest(means[labels] + spread, labels)
     assert joined.tolist() == [2, 0, 0, 0, 1, 2, 0, -1]
+
+
+def plain_links(windows: np.ndarray) -> set[frozenset[int]]:
+    """The tracklets of windows (N, f, J, 3), one window after another."""
+    count = len(windows)
+    gaps = np.array([[
+        np.inf if a == b else np.linalg.norm(windows[a][-1] - windows[b][0]) for b in range(count)
+    ] for a in range(count)])
+    links = [(a, gaps[a].argmin()) for a in range(count) if gaps[:, gaps[a].argmin()].argmin() == a]
+    median = sorted(gaps[link] for link in links)[(len(links) - 1) // 2]
+    tracklets = [{a} for a in range(count)]
+    for a, b in links:
+        if gaps[a, b] <= 3 * median:
+            tracklets[a] |= tracklets[b]
+            for window in tracklets[a]:
+                tracklets[window] = tracklets[a]
+    return {frozenset(tracklet) for tracklet in tracklets}
+
+
+def partition(tracklets: torch.Tensor) -> set[frozenset[int]]:
+    return {frozenset((tracklets == x).nonzero().flatten().tolist()) for x in tracklets.unique()}
+
+
+@pytest.mark.parametrize("seed", np.random.SeedSequence().generate_state(5))
+def test_links_against_a_plain_version(seed):
+    windows = np.random.RandomState(seed).normal(size=(60, 4, 3, 3))
+    windows[1:20, 0] = windows[:19, -1] + 0.3 * windows[1:20, 0]
+    assert partition(paper.link_windows(torch.from_numpy(windows))) == plain_links(windows)
+
+
+def test_linked_windows_are_recordings():
+    """Five smooth recordings of four windows, then windows of which nothing goes on."""
+    rng = np.random.RandomState(0)
+    starts, speeds = rng.normal(size=(2, 5, 1, 6, 3))
+    frames = starts + 0.02 * np.arange(24)[:, None, None] * speeds  # (5, 24, 6, 3)
+    windows = torch.from_numpy(frames.reshape(20, 6, 6, 3))
+    order = torch.from_numpy(rng.permutation(20))
+    assert partition(paper.link_windows(windows[order])) == partition(order // 4)
+    lonely = 50 * torch.from_numpy(rng.normal(size=(7, 6, 6, 3)))
+    tracklets = paper.link_windows(torch.cat([windows, lonely]))
+    expected = torch.cat([torch.arange(20) // 4, torch.arange(5, 12)])
+    assert partition(tracklets) == partition(expected)
 
 
 def give_recordings(train) -> None:
