@@ -114,6 +114,8 @@ def test_seeds_are_one_row_with_mean_and_spread(runs):
     assert "|SimMC, best||3|" in text and "|D-16||1|" in text
     other = changed(own[0], settings={**own[0].content["settings"], "eps": 0.5})
     assert labels([own[0], other]) == ["SimMC, eps 0.8", "SimMC, eps 0.5"]
+    del other.content["settings"]["eps"]  # as if made before there was such a setting
+    assert labels([own[0], other]) == ["SimMC, eps 0.8", "SimMC"]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")

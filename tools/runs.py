@@ -114,6 +114,6 @@ def labels(runs: Sequence[SavedRun], ignored: Collection[str] = ()) -> list[str]
     found = []
     for row in rows:
         same = [other for other in rows if other[""] == row[""]]
-        own = [n for n in row if n not in ignored and any(other[n] != row[n] for other in same)]
+        own = [n for n in row if n not in ignored and any(other.get(n) != row[n] for other in same)]
         found.append(", ".join([row[""], *(f"{name} {row[name]}" for name in own)]))
     return found
