@@ -94,6 +94,9 @@ class StatisticsSettings(KnownClasses):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, values[sure])
 
+    def folder(self, method: str) -> str:
+        return super().folder(method) + "-no-linked" * (not self.linked)
+
 
 @dataclass(frozen=True)
 class DFSettings:

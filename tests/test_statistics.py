@@ -202,7 +202,8 @@ def test_links_are_an_option_with_settings_of_its_own(once, train):
     names = ("dropout", "lr", "min_samples", "t")
     assert pick(result["settings"], names) == dict(zip(names, (0.2, 0.003, 2, 0.15), strict=True))
     assert pick(plain["settings"], names) == dict(zip(names, (0.4, 0.001, 4, 0.1), strict=True))
-    assert before.history()[0]["clusters_1"] != train.history()[0]["clusters_1"]
+    own = train.out / "statistics-no-linked" / "KS20" / "probe" / "history.csv"
+    assert before.history()[0]["clusters_1"] != history(own)[0]["clusters_1"]
 
 
 EFFECTS = {"H": 8, "D_out": 16, "dropout": 0.1, "noise": 0, "t": 0.3, "eps": 0.3}
