@@ -10,6 +10,7 @@ from scipy.linalg import eigh
 from training import RETRIEVAL, history, pick, same, without_time
 
 import data
+import train_statistics
 from engine import checkpoint
 from models import statistics as paper
 from models.statistics import Statistics, WindowLDA, WindowStatistics
@@ -194,6 +195,17 @@ def test_no_label_enters_training(train):
     (file.parent / "ids_KS20_6.npy").unlink()
     train("--epochs", 4)
     assert same(before, checkpoint.load(train.path("last.pt"))["state"]["model"])
+
+
+def test_rounds_in_which_clusters_are_joined(train, monkeypatch):
+    """Linked: the second alone; else every one after the first."""
+    joined = []
+    monkeypatch.setattr(train_statistics, "join_nearest",
+                        lambda _, labels: joined.append(labels) or labels)
+    for option, times in (("--linked", 1), ("--no-linked", 2)):
+        joined.clear()
+        train("--rounds", 3, "--round_epochs", 1, option)
+        assert len(joined) == times
 
 
 def test_links_are_an_option_with_settings_of_its_own(once, train):
