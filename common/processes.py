@@ -4,6 +4,7 @@ All of them load the same data, draw the same random numbers and take the same d
 one alone prints and writes. Without torchrun there is one, and nothing here changes what it does.
 """
 
+import atexit
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,6 +51,7 @@ def _exchange(name: str, *arguments) -> Any:
     try:
         if not distributed.is_initialized():
             distributed.init_process_group()
+            atexit.register(distributed.destroy_process_group)  # left open it can abort
         getattr(distributed, name)(*arguments)
     except RuntimeError as error:
         raise ProcessEndedError from error

@@ -23,9 +23,8 @@ def retrieval_table(rows: Rows, corner: str = "") -> str:
     """A text table of retrieval figures in percent, where they are known also of recordings."""
     rows = list(rows)
     whole, knows = (any(key in own for _, own in rows) for key in ("recording_mAP", "knows"))
-    titles = dict(RETRIEVAL)
-    if whole:
-        titles |= {f"recording_{key}": f"rec. {title}" for key, title in RETRIEVAL.items()}
+    of_recordings = {f"recording_{key}": f"rec. {title}" for key, title in RETRIEVAL.items()}
+    titles = RETRIEVAL | (of_recordings if whole else {})
     cells = []
     for name, own in rows:
         shares = [f"{100 * own[key]:.1f}" if key in own else "" for key in titles]
