@@ -111,11 +111,10 @@ def train_classifier(options: EvaluationOptions, saved: dict[str, Any]) -> Score
     options = replace(options, length=options.length or default)
     sets = recognition.load(options)
     options = replace(options, probe=recognition.pick_test(options.probe, sets.tests))
-    settings = classifiers.settings_of(name, options.epochs)
+    settings = classifiers.settings_of(name, epochs=options.epochs, neighbours=options.neighbours)
     device = pick_device(options.device)
     figures = classifiers.recognise(name, sets, settings, options.seed, device, options.quiet)
-    summary = recognition.summary(figures, options.probe)
-    return options, name, {**summary, "settings": vars(settings)}
+    return options, name, recognition.summary(figures, options.probe) | {"settings": vars(settings)}
 
 
 def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
@@ -136,8 +135,7 @@ def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
         figures = evaluation.score_descriptor(sets, options.features, options.protocol)
         return options, options.features, figures
     if saved:
-        where = sets.skeleton, sets.length, device, source, saved
-        model, _ = load_model(options.checkpoint, *where)
+        model, _ = load_model(options.checkpoint, sets.skeleton, sets.length, device, source, saved)
     else:  # SimMC's initial weights of --seed
         generator = torch.Generator().manual_seed(options.seed)
         model = SimMC(len(sets.skeleton) * 3, settings.H, settings.D, generator).to(device)

@@ -53,10 +53,10 @@ Figures = dict[str, dict[str, dict[str, Any]]]  # by test, then "best" and "last
 SETTINGS = dict(zip(CLASSIFIERS, (KNN(), AdaBoost(), LSTM(), LSTM(2)), strict=True))
 
 
-def settings_of(name: str, epochs: int | None = None) -> Settings:
-    """The settings of a classifier. epochs: at most, for those that are trained in epochs."""
+def settings_of(name: str, **chosen: int | None) -> Settings:
+    """The settings of a classifier; of the chosen ones, by name, it takes those that it has."""
     settings = SETTINGS[name]
-    return replace(settings, epochs=epochs) if epochs and isinstance(settings, LSTM) else settings
+    return replace(settings, **{n: x for n, x in chosen.items() if x and n in vars(settings)})
 
 
 def recognise(name: str, sets: Recognition, settings: Settings, seed: int, device: torch.device,
@@ -68,7 +68,8 @@ def recognise(name: str, sets: Recognition, settings: Settings, seed: int, devic
     from sklearn import ensemble, neighbors, pipeline, preprocessing, tree  # slow to import
 
     if isinstance(settings, KNN):
-        knn = neighbors.KNeighborsClassifier(settings.neighbours, weights="distance")
+        count = min(settings.neighbours, len(sets.train))
+        knn = neighbors.KNeighborsClassifier(count, weights="distance")
         model = pipeline.make_pipeline(preprocessing.StandardScaler(), knn)
     else:
         base = tree.DecisionTreeClassifier(max_depth=settings.depth)

@@ -124,6 +124,7 @@ class EvaluationOptions(PublishedOptions):
     source: str | None = option(None, "AGE, SM-SGE, FILE.pt or FILE.npz, where it has moved")
     out: Path = option(Path("ReID_Models"), "where --source is", type=Path, metavar="DIR")
     epochs: int | None = option(None, "of the LSTMs, at most", type=positive_int, metavar="N")
+    neighbours: int | None = option(None, "of D-13+KNN (5)", type=positive_int, metavar="N")
 
 
 GALLERY_COMMANDS = ("add", "remove", "list", "identify", "calibrate")
@@ -206,7 +207,7 @@ def parse_evaluation(doc: str) -> EvaluationOptions:
     problems = {
         "--gallery FILE needs --probe FILE": o.gallery and not o.probe,
         f"expected --dataset with {names[0]}": (o.features or o.recognise) and not o.dataset,
-        "--epochs go with --recognise": o.epochs and not o.recognise,
+        "--epochs, --neighbours need --recognise": (o.epochs or o.neighbours) and not o.recognise,
         "no code was released for --recognise": o.recognise and released,
         "--source goes with --checkpoint": o.source and not o.checkpoint,
         "--exclude_self goes with feature files": o.exclude_self and not o.gallery,

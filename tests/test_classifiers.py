@@ -55,9 +55,11 @@ def test_persons_that_lie_apart_are_learned_and_the_same_seed_gives_the_same_num
         assert recognise(name, sets, settings, 1, CPU, quiet=True) != found
 
 
-def test_nearest_neighbours_vote_by_inverse_distance_in_standardised_descriptors():
+@pytest.mark.parametrize("neighbours", [None, 8, 100])
+def test_nearest_neighbours_vote_by_inverse_distance_in_standardised_descriptors(neighbours):
     sets = persons_apart(persons=4, windows=6, noise=2.5, seed=1)
-    found = recognise("D-13+KNN", sets, settings_of("D-13+KNN"), 0, CPU, True)["A"]["best"]
+    settings = settings_of("D-13+KNN", epochs=3, neighbours=neighbours)
+    found = recognise("D-13+KNN", sets, settings, 0, CPU, True)["A"]["best"]
     train, test = (descriptor("D-13", s.skeletons).astype(float)
                    for s in (sets.train, sets.tests["A"]))
     mean, deviation = train.mean(axis=0), train.std(axis=0)
@@ -65,7 +67,7 @@ def test_nearest_neighbours_vote_by_inverse_distance_in_standardised_descriptors
     for row in (test - mean) / deviation:
         distances = np.sqrt((((train - mean) / deviation - row)**2).sum(axis=1))
         votes = np.zeros(4)
-        for i in np.argsort(distances)[:5]:
+        for i in np.argsort(distances)[:neighbours or 5]:
             votes[sets.train.labels[i]] += 1 / distances[i]
         scores.append(np.log(0.99 * votes / votes.sum() + 0.01 / 4))
     expected = evaluate(np.array(scores), sets.tests["A"].labels)
@@ -128,8 +130,9 @@ def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, write_dataset, cap
     assert "D-13 needs left_foot" in error_of(capsys, *words, "CASIA_B", "--view", 4)
     assert "needs a view" in error_of(capsys, *words, "CASIA_B")
     assert "no code was released" in error_of(capsys, *words, "IAS", "--protocol", "released")
-    assert "go with --recognise" in error_of(capsys, "evaluate", "--features", "D-13", "--dataset",
-                                             "IAS", "--epochs", 1)
+    for option in ("--epochs", "--neighbours"):
+        assert "need --recognise" in error_of(capsys, "evaluate", "--features", "D-13", "--dataset",
+                                              "IAS", option, 1)
     parts = write_dataset(tmp_path, "IAS", 6, persons=3, windows=4, rng=np.random.RandomState(0))
     labels = np.load(parts["B"].frame_id)
     np.save(parts["B"].frame_id, np.where(labels == 2, 9, labels))
