@@ -162,9 +162,9 @@ class Gallery:
         if not self.names:
             raise InputError("nobody is enrolled: add recordings to the gallery first")
         most = max(Counter(self.names).values())  # recordings of a person
-        found = nearest_rows(windows.mean(axis=0), self.features, count * most, self.search)
+        nearest = nearest_rows(windows.mean(axis=0), self.features, count * most, self.search)
         best: dict[str, tuple[int, float]] = {}
-        for number, distance in zip(*found, strict=True):
+        for number, distance in zip(*nearest, strict=True):
             if len(best) < count:
                 best.setdefault(self.names[number], (number, float(distance)))
         rows = self.features[[number for number, _ in best.values()]]  # (matches, d)

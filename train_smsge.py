@@ -62,12 +62,12 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     model = SMSGE(len(options.dataset.skeleton), settings.D_h, **variant, generator=generator)
     untrained = copy.deepcopy(model.to(device))
     phase = run.phase("encoder")
-    is_given = options.encoder or not options.pre_train
-    if is_given:
+    reload = options.encoder or not options.pre_train
+    if reload:
         epoch = pretraining.reload_encoder(phase, model, options.encoder)
     run.open()
     pretraining.describe(options, model, order, sets)
-    if not is_given:
+    if not reload:
         epoch = train_encoder(phase, model, skeletons, batches, rng)
     figures = {}
     if options.task == "recognition":

@@ -34,8 +34,8 @@ def run(options: Options) -> Report:
     x = torch.from_numpy(inputs.clustered(some))
     product = partial(bare_product, x)
     searches = {name: partial(nearest_neighbours, x, 20, name) for name in ("torch", "faiss")}
-    found, times = alternate({**searches, "the product alone": product}, options.rounds)
-    same = (found["torch"] == found["faiss"]).float().mean().item()
+    neighbours_by, times = alternate({**searches, "the product alone": product}, options.rounds)
+    same = (neighbours_by["torch"] == neighbours_by["faiss"]).float().mean().item()
     report.notes.append(f"{some:,} features, {100 * same:.3f} % of the neighbours the same; "
                         "seconds and ratios to torch:")
     for each in compare(times, "torch"):
@@ -74,9 +74,9 @@ def measure(folder: Path, size: int) -> dict[str, Any]:
     blocks = []
     for first in np.linspace(0, size - rows, 3).astype(int):
         own = slice(first, first + rows)
-        found, seconds = timed(partial(neighbours._nearest, x, squares, 20, x[own], squares[own]))
+        nearest, seconds = timed(partial(neighbours._nearest, x, squares, 20, x[own], squares[own]))
         blocks.append((seconds.wall * size / rows, seconds.cpu * size / rows))
-        same = (found == rank[own]).float().mean().item()
+        same = (nearest == rank[own]).float().mean().item()
         if same < 0.999:
             raise AssertionError(
                 f"only {100 * same:.1f} % of the neighbours are those inside the clusters")

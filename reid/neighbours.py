@@ -98,8 +98,8 @@ def candidates(index: Any, query: np.ndarray, k: int) -> tuple[np.ndarray, np.nd
 def _nearest_by_faiss(index: Any, plain: partial, query: Tensor, square: Tensor) -> Tensor:
     """What `plain`, a partial of _nearest, gives; it does the rows of which faiss is not sure."""
     features, squares, k = plain.args
-    found = candidates(index, query.cpu().numpy(), k)
-    columns, sure = (torch.from_numpy(x).to(query.device) for x in found)
+    near = candidates(index, query.cpu().numpy(), k)
+    columns, sure = (torch.from_numpy(x).to(query.device) for x in near)
     products = (query[:, None] * features[columns]).sum(dim=2)  # (R, k + EXTRA)
     distances = (squares[columns] + square[:, None] - 2 * products).clamp(min=0)
     best = _keys(distances, columns).topk(k, dim=1, largest=False).values & INDEX_BITS

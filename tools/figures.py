@@ -145,15 +145,15 @@ def attention(runs: Runs) -> Figure:
     """AGE's attention by axis, mean over the test: at which frame (column) each step of the decoder
     (row) looks, beside the locality mask.
     """
-    found = {label: run for label, run in runs.items() if "attention" in run.content}
-    if not found:
+    attentive = {label: run for label, run in runs.items() if "attention" in run.content}
+    if not attentive:
         raise InputError("no attention in results.json: AGE without it, or training is not done")
-    figure = new_figure("Attention of AGE, mean over the test", runs, 13, 1 + 2.9 * len(found))
-    rows = figure.subplots(len(found), 4, squeeze=False)
-    alignments = [np.array(run.content["attention"]["alignment"]) for run in found.values()]
+    figure = new_figure("Attention of AGE, mean over the test", runs, 13, 1 + 2.9 * len(attentive))
+    rows = figure.subplots(len(attentive), 4, squeeze=False)
+    alignments = [np.array(run.content["attention"]["alignment"]) for run in attentive.values()]
     # One colour scale for all models and axes, so that they compare; the mask is not normalised.
     tops = [max(matrix.max() for matrix in alignments)] * 3 + [1]
-    for places, (label, run), alignment in zip(rows, found.items(), alignments, strict=True):
+    for places, (label, run), alignment in zip(rows, attentive.items(), alignments, strict=True):
         mask = locality_mask(alignment.shape[1], run.content["settings"]["target"]).numpy()
         names = ("axis x", "axis y", "axis z", "locality mask")
         for place, name, matrix, top in zip(places, names, (*alignment, mask), tops, strict=True):

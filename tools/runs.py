@@ -111,9 +111,9 @@ def labels(runs: Sequence[SavedRun], ignored: Collection[str] = ()) -> list[str]
         own, knows = run.content, run.content.get("knows", "nothing")
         title = own["method"] + f" (knows {knows})" * (knows != "nothing")
         rows.append({"": title, **{name: own[name] for name in IDENTITY}, **own["settings"]})
-    found = []
+    names = []
     for row in rows:
         same = [other for other in rows if other[""] == row[""]]
         own = [n for n in row if n not in ignored and any(other.get(n) != row[n] for other in same)]
-        found.append(", ".join([row[""], *(f"{name} {row[name]}" for name in own)]))
-    return found
+        names.append(", ".join([row[""], *(f"{name} {row[name]}" for name in own)]))
+    return names
