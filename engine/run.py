@@ -122,7 +122,7 @@ class Run:
         self._save(file, epoch=epoch, figures=dict(figures), **weights, **content)
 
     def save_last(self, epoch: int, parts: Mapping[str, Any], seconds: float = 0) -> None:
-        """Write last.pt, the parts before `epoch`, unless one is younger than some seconds."""
+        """Write last.pt, the parts after some epochs, unless one is younger than some seconds."""
         if time.monotonic() - self.saved >= seconds:
             self.saved = time.monotonic()
             state = {name: checkpoint.state_of(part) for name, part in parts.items()}
@@ -133,7 +133,7 @@ class Run:
         checkpoint.save(self.path(file), header | self.identity | self.notes | content)
 
     def resume(self, parts: Mapping[str, Any], changeable: Collection[str] = ("patience",)) -> int:
-        """The epoch to begin with: 0, or with --resume that of last.pt, whose state `parts` get.
+        """The epochs done: 0, or with --resume those of last.pt, whose state `parts` get.
         InputError if there is none, or of other settings than the changeable ones.
         """
         self.parts = parts
@@ -152,7 +152,7 @@ class Run:
             checkpoint.restore(part, content["state"][name])
         self.history = content["history"]
         self._write_record()
-        log.info(f"resumed before epoch {content['epoch']}")
+        log.info(f"resumed after {content['epoch']} epochs")
         return content["epoch"]
 
     def archive_previous(self) -> None:
