@@ -83,8 +83,7 @@ def train(run: Run, options: StatisticsOptions, device: torch.device) -> None:
     last = min(settings.rounds * settings.round_epochs, options.epochs or math.inf)
     with Timer(last, epoch, options.quiet, device) as timer:
         with timer("cluster"):
-            linked = settings.linked and classes is None
-            tracklets = link_windows(skeletons) if linked else None  # (N,)
+            tracklets = link_windows(skeletons) if settings.linked and classes is None else None
         while True:
             row, losses, line, clusters = {}, {}, "", []
             begins = epoch % settings.round_epochs == 0

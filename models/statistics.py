@@ -119,16 +119,17 @@ def link_windows(skeletons: Tensor) -> Tensor:
 
     Recordings are cut into windows one after another. So window b goes on from a, if the last
     skeleton of a and the first of b are each other's nearest, the gap between them at most three
-    times the median one.
+    times the median one. Copies of a window, of which published training sets have many, are one.
     """
     last, first = skeletons[:, -1].flatten(1), skeletons[:, 0].flatten(1)  # (N, 3 J)
     following, before = _nearest_of_others(last, first), _nearest_of_others(first, last)
     own = torch.arange(len(last), device=last.device)
     mutual, gaps = before[following] == own, (last - first[following]).norm(dim=1)
     linked = mutual & (gaps <= 3 * gaps[mutual].median())
-    links = own[linked].cpu(), following[linked].cpu()
-    graph = coo_array((np.ones(len(links[0])), links), shape=(len(own), len(own)))
-    return torch.from_numpy(connected_components(graph, directed=False)[1]).to(own)
+    copies = len(own) + skeletons.flatten(1).unique(dim=0, return_inverse=True)[1]  # nodes, (N,)
+    edges = torch.cat([own[linked], own]).cpu(), torch.cat([following[linked], copies]).cpu()
+    graph = coo_array((np.ones(len(edges[0])), edges), shape=(2 * len(own), 2 * len(own)))
+    return torch.from_numpy(connected_components(graph, directed=False)[1]).to(own)[:len(own)]
 
 
 def discriminants(within: Tensor, between: Tensor, count: int) -> Tensor:

@@ -258,8 +258,9 @@ def plain_links(windows: np.ndarray) -> set[frozenset[int]]:
     links = [(a, gaps[a].argmin()) for a in range(count) if gaps[:, gaps[a].argmin()].argmin() == a]
     median = sorted(gaps[link] for link in links)[(len(links) - 1) // 2]
     tracklets = [{a} for a in range(count)]
-    for a, b in links:
-        if gaps[a, b] <= 3 * median:
+    copies = [(a, b) for a in range(count) for b in range(a) if (windows[a] == windows[b]).all()]
+    for a, b in [*links, *copies]:
+        if gaps[a, b] <= 3 * median or (a, b) in copies:
             tracklets[a] |= tracklets[b]
             for window in tracklets[a]:
                 tracklets[window] = tracklets[a]
@@ -274,6 +275,7 @@ def partition(tracklets: torch.Tensor) -> set[frozenset[int]]:
 def test_links_against_a_plain_version(seed):
     windows = np.random.RandomState(seed).normal(size=(60, 4, 3, 3))
     windows[1:20, 0] = windows[:19, -1] + 0.3 * windows[1:20, 0]
+    windows[40:50], windows[50:55] = windows[:10], windows[1]
     assert partition(paper.link_windows(torch.from_numpy(windows))) == plain_links(windows)
 
 
@@ -286,8 +288,9 @@ def test_linked_windows_are_recordings():
     order = torch.from_numpy(rng.permutation(20))
     assert partition(paper.link_windows(windows[order])) == partition(order // 4)
     lonely = 50 * torch.from_numpy(rng.normal(size=(7, 6, 6, 3)))
-    tracklets = paper.link_windows(torch.cat([windows, lonely]))
+    tracklets = paper.link_windows(torch.cat([windows, lonely, windows, lonely[:2]]))
     expected = torch.cat([torch.arange(20) // 4, torch.arange(5, 12)])
+    expected = torch.cat([expected, expected[:20], expected[20:22]])  # copies
     assert partition(tracklets) == partition(expected)
 
 
