@@ -40,6 +40,7 @@ test-slow: $(SETUP)
 
 lint: $(SETUP)
 	$(VENV) -m ruff check .
+	$(VENV) -m isort --check-only --quiet .
 	$(VENV) -m yapf --parallel --diff $$(git ls-files '*.py')
 
 bench: $(SETUP)

@@ -11,8 +11,8 @@ A checkpoint names its data set, probe and length. --json FILE writes the figure
 [0, 1] there, percent in the printed table.
 """
 
-from common.errors import InputError, run_command
-from engine.options import BASELINES, EvaluationOptions, parse_evaluation
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.engine.options import BASELINES, EvaluationOptions, parse_evaluation
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_evaluation(__doc__))
@@ -24,17 +24,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.command_line import pick_device
-from common.log import start_log
-from data import datasets
-from data.files import provenance
-from data.loader import LOST, warn_of_lost
-from engine import checkpoint, classifiers, evaluation, features, recognition, results
-from engine.encoding import is_centred, load_model
-from engine.settings import SimMCSettings, settings_of
-from models.simmc import SimMC
-from reid import ranking
-from tensorflow_v1 import convert
+from skeleton_reid.common.command_line import pick_device
+from skeleton_reid.common.log import start_log
+from skeleton_reid.data import datasets
+from skeleton_reid.data.files import provenance
+from skeleton_reid.data.loader import LOST, warn_of_lost
+from skeleton_reid.engine import checkpoint, classifiers, evaluation, features, recognition, results
+from skeleton_reid.engine.encoding import is_centred, load_model
+from skeleton_reid.engine.settings import SimMCSettings, settings_of
+from skeleton_reid.models.simmc import SimMC
+from skeleton_reid.reid import ranking
+from skeleton_reid.tensorflow_v1 import convert
 
 
 def main() -> None:

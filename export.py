@@ -8,8 +8,8 @@ file is left in its place if the features of random windows are those of PyTorch
 what it was made of. It needs `pip install onnx onnxruntime`.
 """
 
-from common.errors import InputError, run_command
-from engine.options import parse_export
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.engine.options import parse_export
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_export(__doc__))
@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.files import write_whole
-from engine.encoding import method_of
 from skeleton_reid import Encoder, load
+from skeleton_reid.common.files import write_whole
+from skeleton_reid.engine.encoding import method_of
 
 try:
     import onnx

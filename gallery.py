@@ -15,8 +15,8 @@ recordings that are not enrolled, the distance to their own person is genuine, t
 other person an impostor's.
 """
 
-from common.errors import InputError, run_command
-from engine.options import GalleryOptions, parse_gallery
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.engine.options import GalleryOptions, parse_gallery
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_gallery(__doc__))
@@ -29,11 +29,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-import data
-from common.files import hold, write_whole
-from data.raw.own import read_recording
-from reid.open_set import error_rates
-from skeleton_reid import Encoder, Gallery, load
+from skeleton_reid import Encoder, Gallery, data, load
+from skeleton_reid.common.files import hold, write_whole
+from skeleton_reid.data.raw.own import read_recording
+from skeleton_reid.reid.open_set import error_rates
 
 SAME = 1e-5  # distance up to which a recording is itself enrolled
 OUTCOMES = ("identified", "misnamed", "rejected")

@@ -14,14 +14,14 @@ went. What cannot be made does not stop the rest: it is named at the end, with e
 import logging
 from pathlib import Path
 
-from common.command_line import script_parser
-from common.errors import InputError, collected, raise_collected, run_command
-from common.numbers import positive_int, seed_number
-from data.datasets import DATASETS, Dataset, get
-from data.prepare import report_floor, warn_duplicates, warn_short, write
-from data.raw.formats import arrange, find, raw_of
-from data.raw.kgbd import JOINT_ORDERS
-from data.simulate import MARKER
+from skeleton_reid.common.command_line import script_parser
+from skeleton_reid.common.errors import InputError, collected, raise_collected, run_command
+from skeleton_reid.common.numbers import positive_int, seed_number
+from skeleton_reid.data.datasets import DATASETS, Dataset, get
+from skeleton_reid.data.prepare import report_floor, warn_duplicates, warn_short, write
+from skeleton_reid.data.raw.formats import arrange, find, raw_of
+from skeleton_reid.data.raw.kgbd import JOINT_ORDERS
+from skeleton_reid.data.simulate import MARKER
 
 
 def wanted_lengths(words: list[str]) -> list[int] | None:

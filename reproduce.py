@@ -16,14 +16,14 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
-from common.command_line import pick_device, script_parser
-from common.errors import InputError, run_command
-from common.numbers import positive_int
-from data import datasets
 from preprocess import preprocess
-from reproduction.experiments import COLUMNS, METHODS, jobs, plan
-from reproduction.jobs import FAILED, Runs, make_all, make_data, overview, slurm
-from reproduction.tables import write_all
+from skeleton_reid.common.command_line import pick_device, script_parser
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.common.numbers import positive_int
+from skeleton_reid.data import datasets
+from skeleton_reid.reproduction.experiments import COLUMNS, METHODS, jobs, plan
+from skeleton_reid.reproduction.jobs import FAILED, Runs, make_all, make_data, overview, slurm
+from skeleton_reid.reproduction.tables import write_all
 
 SIZES = "sizes"  # the table that needs neither data nor runs
 KNOWN = {"tables": (*COLUMNS, SIZES), "datasets": tuple(datasets.DATASETS), "methods": METHODS}
@@ -50,7 +50,8 @@ def main() -> None:
     if args.list:
         return
     if SIZES in args.tables:
-        from reproduction import sizes  # here, so that --list and --help need no model
+        from skeleton_reid.reproduction import \
+            sizes  # here, so that --list and --help need no model
 
         sizes.write(out)
     write_all(out, cells, outcomes)

@@ -12,8 +12,8 @@ Data come from preprocess.py; a run's files lie in <out>/AGE/<dataset>/<attentio
 (docs/2-training.md). --task retrieval trains on the training split alone.
 """
 
-from common.errors import InputError, run_command
-from engine.options import PhaseOptions, parse_training
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.engine.options import PhaseOptions, parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "AGE", PhaseOptions))
@@ -26,16 +26,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common import processes
-from data import Recognition
-from data.sampling import training_order
-from engine import evaluation, pretraining, recognition
-from engine.encoding import encode_rows
-from engine.epochs import Timer
-from engine.optimizer import TFAdam
-from engine.run import Run
-from engine.settings import AGESettings
-from models.age import AGE, AXES, CLIP, mean_alignment, near_target, stops
+from skeleton_reid.common import processes
+from skeleton_reid.data import Recognition
+from skeleton_reid.data.sampling import training_order
+from skeleton_reid.engine import evaluation, pretraining, recognition
+from skeleton_reid.engine.encoding import encode_rows
+from skeleton_reid.engine.epochs import Timer
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.settings import AGESettings
+from skeleton_reid.models.age import AGE, AXES, CLIP, mean_alignment, near_target, stops
 
 VALIDATE_EVERY = 50  # batches of an epoch
 TEST_EVERY = 50  # steps of the recognition network

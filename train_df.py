@@ -10,8 +10,8 @@ The encoders are those of --task retrieval; a run's files lie in <out>/<source>+
 (docs/2-training.md).
 """
 
-from common.errors import InputError, run_command
-from engine.options import RetrievalOptions, parse_training
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.engine.options import RetrievalOptions, parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "DF", RetrievalOptions))
@@ -19,13 +19,13 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
 import numpy as np
 import torch
 
-from engine import features, results
-from engine.epochs import EarlyStopping, Timer
-from engine.evaluation import score_encoder
-from engine.optimizer import TFAdam, train_batch
-from engine.retrieval import describe, report, run_retrieval, stop_reason
-from engine.run import Run
-from models.recognition import DF
+from skeleton_reid.engine import features, results
+from skeleton_reid.engine.epochs import EarlyStopping, Timer
+from skeleton_reid.engine.evaluation import score_encoder
+from skeleton_reid.engine.optimizer import TFAdam, train_batch
+from skeleton_reid.engine.retrieval import describe, report, run_retrieval, stop_reason
+from skeleton_reid.engine.run import Run
+from skeleton_reid.models.recognition import DF
 
 
 def main() -> None:

@@ -10,8 +10,8 @@
 Data come from preprocess.py; a run's files lie in <out>/<dataset>/<probe>/ (docs/2-training.md).
 """
 
-from common.errors import InputError, run_command
-from engine.options import SimMCOptions, parse_training
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.engine.options import SimMCOptions, parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "SimMC", SimMCOptions))
@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common import processes
-from engine import features, results
-from engine.epochs import EarlyStopping, Timer
-from engine.evaluation import known_classes, score_encoder
-from engine.optimizer import TFAdam, one_thread
-from engine.retrieval import describe, report, run_retrieval, stop_reason
-from engine.run import Run, mean_losses
-from models.simmc import SimMC, draw_masks, masked_mean, mean_of_clusters
-from reid import cluster_quality
-from reid.jaccard import cluster
+from skeleton_reid.common import processes
+from skeleton_reid.engine import features, results
+from skeleton_reid.engine.epochs import EarlyStopping, Timer
+from skeleton_reid.engine.evaluation import known_classes, score_encoder
+from skeleton_reid.engine.optimizer import TFAdam, one_thread
+from skeleton_reid.engine.retrieval import describe, report, run_retrieval, stop_reason
+from skeleton_reid.engine.run import Run, mean_losses
+from skeleton_reid.models.simmc import SimMC, draw_masks, masked_mean, mean_of_clusters
+from skeleton_reid.reid import cluster_quality
+from skeleton_reid.reid.jaccard import cluster
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ Data come from preprocess.py; a run's files lie in <out>/SM-SGE/<dataset>/<scale
 (docs/2-training.md). --split names the setting, and the test that the results begin with.
 """
 
-from common.errors import run_command
-from engine.options import SMSGEOptions, parse_training
+from skeleton_reid.common.errors import run_command
+from skeleton_reid.engine.options import SMSGEOptions, parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "SM-SGE", SMSGEOptions))
@@ -25,15 +25,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data import Recognition
-from data.sampling import draw_subsets, training_order
-from engine import pretraining, recognition
-from engine.encoding import encode_rows
-from engine.epochs import Timer
-from engine.joint_step import JointStep
-from engine.run import Run, mean_losses
-from engine.settings import SMSGESettings
-from models.smsge import SMSGE
+from skeleton_reid.data import Recognition
+from skeleton_reid.data.sampling import draw_subsets, training_order
+from skeleton_reid.engine import pretraining, recognition
+from skeleton_reid.engine.encoding import encode_rows
+from skeleton_reid.engine.epochs import Timer
+from skeleton_reid.engine.joint_step import JointStep
+from skeleton_reid.engine.run import Run, mean_losses
+from skeleton_reid.engine.settings import SMSGESettings
+from skeleton_reid.models.smsge import SMSGE
 
 
 def main() -> None:

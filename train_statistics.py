@@ -11,8 +11,8 @@ recordings or persons in their place. Files: <out>/statistics/<dataset>/<probe>/
 (docs/2-training.md).
 """
 
-from common.errors import InputError, run_command
-from engine.options import StatisticsOptions, parse_training
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.engine.options import StatisticsOptions, parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "statistics", StatisticsOptions))
@@ -25,16 +25,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common import processes
-from engine import evaluation, results
-from engine.epochs import EarlyStopping, Timer
-from engine.retrieval import describe, evaluate, report, write_features
-from engine.run import Run, execute, mean_losses
-from engine.settings import StatisticsSettings
-from models.simmc import mean_of_clusters
-from models.statistics import Statistics, class_contrast, first_features, join_nearest, link_windows
-from reid import cluster_quality
-from reid.jaccard import cluster
+from skeleton_reid.common import processes
+from skeleton_reid.engine import evaluation, results
+from skeleton_reid.engine.epochs import EarlyStopping, Timer
+from skeleton_reid.engine.retrieval import describe, evaluate, report, write_features
+from skeleton_reid.engine.run import Run, execute, mean_losses
+from skeleton_reid.engine.settings import StatisticsSettings
+from skeleton_reid.models.simmc import mean_of_clusters
+from skeleton_reid.models.statistics import (Statistics, class_contrast, first_features,
+                                             join_nearest, link_windows)
+from skeleton_reid.reid import cluster_quality
+from skeleton_reid.reid.jaccard import cluster
 
 
 def main() -> None:

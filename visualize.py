@@ -11,9 +11,9 @@ lacks is left out, and the report says so.
 
 from pathlib import Path
 
-from common.command_line import script_parser
-from common.errors import run_command
-from common.log import start_log
+from skeleton_reid.common.command_line import script_parser
+from skeleton_reid.common.errors import run_command
+from skeleton_reid.common.log import start_log
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
                         help="folder of report.html and pictures (report/ in the first RUN)")
     options = parser.parse_args()
     start_log(quiet=False)
-    from tools import report, runs  # slow to import, after --help
+    from skeleton_reid.pictures import report, runs  # slow to import, after --help
 
     folders = [runs.SavedRun(folder, options.data) for folder in options.runs]
     print(report.write(folders, options.out or folders[0].path("report")))

@@ -30,12 +30,12 @@ from pathlib import Path
 
 from benchmarks import inputs
 from benchmarks.harness import ROOT, Options, SkippedError, conditions, save, show
-from common.command_line import pick_device, script_parser
-from common.errors import InputError, run_command
-from common.numbers import positive_int
-from data import datasets
-from data.layouts import locate
-from data.raw.formats import find
+from skeleton_reid.common.command_line import pick_device, script_parser
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.common.numbers import positive_int
+from skeleton_reid.data import datasets
+from skeleton_reid.data.layouts import locate
+from skeleton_reid.data.raw.formats import find
 
 LENGTH = 6  # frames in the sequences of KGBD that are timed
 NAMES = ("jaccard", "jaccard_large", "ranking", "age_step", "smsge_step", "smsge_recognition",

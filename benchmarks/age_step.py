@@ -7,9 +7,9 @@ call each.
 import torch
 
 from benchmarks.harness import Options, Report, alternate, compare
-from engine.optimizer import TFAdam
-from engine.settings import AGESettings
-from models.age import AGE, AXES, CLIP, PUBLISHED
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.engine.settings import AGESettings
+from skeleton_reid.models.age import AGE, AXES, CLIP, PUBLISHED
 from tests.reference import age as plain_age
 
 LR = AGESettings.lr

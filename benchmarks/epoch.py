@@ -10,7 +10,7 @@ import json
 
 from benchmarks.harness import Options, Report, SkippedError, run_script
 from benchmarks.inputs import simulated_raw
-from data.datasets import DATASETS
+from skeleton_reid.data.datasets import DATASETS
 
 
 def run(options: Options) -> Report:

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Options, Report, alternate, compare
-from engine import checkpoint
-from engine.settings import StatisticsSettings
-from models.statistics import Statistics
 from skeleton_reid import Encoder, Gallery, load
+from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.settings import StatisticsSettings
+from skeleton_reid.models.statistics import Statistics
 
 WINDOWS = 100  # of a recording, half-overlapping
 NUMPY, FAISS, WHOLE, LOAD, SAVE = ("search and vote, NumPy", "search and vote, faiss",

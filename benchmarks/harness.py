@@ -16,8 +16,8 @@ from typing import Any
 import numpy
 import torch
 
-from engine.results import write_json
-from reproduction.jobs import machine
+from skeleton_reid.engine.results import write_json
+from skeleton_reid.reproduction.jobs import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmarks"

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import Options, run_script
-from common.errors import InputError
-from engine.features import read
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.engine.features import read
 
 
 def features(file: Path | None, size: int) -> tuple[np.ndarray, str]:

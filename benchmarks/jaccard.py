@@ -10,8 +10,8 @@ import torch
 
 from benchmarks import inputs
 from benchmarks.harness import Options, Report, alternate, compare
-from reid import jaccard
-from reid.neighbours import nearest_neighbours
+from skeleton_reid.reid import jaccard
+from skeleton_reid.reid.neighbours import nearest_neighbours
 from tests.reference import jaccard as reference
 
 EPS, MIN_SAMPLES = 0.6, 4  # the published setting for KGBD

@@ -14,8 +14,8 @@ from benchmarks import inputs
 from benchmarks.harness import Options, Report, in_new_process, peak_mib, resident_mib, timed
 from benchmarks.jaccard import EPS, MIN_SAMPLES, describe
 from benchmarks.million import bare_product
-from reid.jaccard import cluster
-from reid.neighbours import nearest_neighbours
+from skeleton_reid.reid.jaccard import cluster
+from skeleton_reid.reid.neighbours import nearest_neighbours
 
 
 def run(options: Options) -> Report:

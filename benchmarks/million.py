@@ -15,9 +15,9 @@ import torch
 from benchmarks import inputs
 from benchmarks.harness import Options, Report, alternate, compare, in_new_process, peak_mib, timed
 from benchmarks.jaccard import EPS, MIN_SAMPLES
-from reid import neighbours
-from reid.jaccard import cluster
-from reid.neighbours import COLUMNS, nearest_neighbours
+from skeleton_reid.reid import neighbours
+from skeleton_reid.reid.jaccard import cluster
+from skeleton_reid.reid.neighbours import COLUMNS, nearest_neighbours
 
 MEMBERS = 40  # of a cluster
 

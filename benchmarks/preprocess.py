@@ -11,9 +11,9 @@ import numpy as np
 
 from benchmarks.harness import Options, Report, alternate, compare, run_script
 from benchmarks.inputs import simulated_raw
-from data.datasets import DATASETS
-from data.raw.formats import find
-from data.raw.kgbd import read_recording
+from skeleton_reid.data.datasets import DATASETS
+from skeleton_reid.data.raw.formats import find
+from skeleton_reid.data.raw.kgbd import read_recording
 from tests.reference import kgbd
 
 PERSONS = 10  # whose files both readers read

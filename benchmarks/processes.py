@@ -22,12 +22,12 @@ from benchmarks import inputs
 from benchmarks.harness import Options, Report, timed
 from benchmarks.jaccard import EPS, MIN_SAMPLES
 from benchmarks.ranking import random_sets
-from common import processes
-from engine.optimizer import TFAdam
-from models.age import AGE
-from models.simmc import SimMC
-from reid import ranking
-from reid.jaccard import cluster
+from skeleton_reid.common import processes
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.models.age import AGE
+from skeleton_reid.models.simmc import SimMC
+from skeleton_reid.reid import ranking
+from skeleton_reid.reid.jaccard import cluster
 from tests.several import start
 
 

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 
 from benchmarks import harness
 from benchmarks.harness import Options, Report, alternate, compare
-from reid import ranking
+from skeleton_reid.reid import ranking
 from tests.reference import ranking as reference
 
 PERSONS = 164

@@ -9,10 +9,10 @@ joints, D_h = 256, 20 persons.
 import torch
 
 from benchmarks.harness import Options, Report, alternate, compare, timed
-from engine.optimizer import TFAdam, train_batch
-from engine.recognition import Recogniser
-from engine.settings import choose
-from models.smsge import SMSGE
+from skeleton_reid.engine.optimizer import TFAdam, train_batch
+from skeleton_reid.engine.recognition import Recogniser
+from skeleton_reid.engine.settings import choose
+from skeleton_reid.models.smsge import SMSGE
 from tests.reference.smsge import states as plain_states
 
 JOINTS, LENGTH, PERSONS, BATCHES = 25, 6, 20, 8

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Options, Report, alternate, compare
-from data.sampling import draw_subsets
-from engine.joint_step import JointStep
-from engine.settings import choose
-from models.smsge import SMSGE
+from skeleton_reid.data.sampling import draw_subsets
+from skeleton_reid.engine.joint_step import JointStep
+from skeleton_reid.engine.settings import choose
+from skeleton_reid.models.smsge import SMSGE
 from tests.reference.smsge import PlainStep
 
 JOINTS, LENGTH = 25, 6

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Options, Report, run_script, timed
-from engine.encoding import encode_set
-from models.statistics import Statistics
+from skeleton_reid.engine.encoding import encode_set
+from skeleton_reid.models.statistics import Statistics
 
 
 def run(options: Options) -> Report:

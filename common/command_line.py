@@ -9,8 +9,8 @@ from inspect import get_annotations
 from pathlib import Path
 from typing import Any
 
-from common import processes
-from common.errors import InputError
+from skeleton_reid.common import processes
+from skeleton_reid.common.errors import InputError
 
 
 def script_parser(doc: str, usage: str = "[options]", **words: Any) -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from common import processes
+from skeleton_reid.common import processes
 
 READER_GONE = 141  # the exit code that a shell shows of `...` in `... | head`
 LACKS_MEMORY = "(out of|allocate|enough) memory|process pool was terminated"

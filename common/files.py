@@ -12,8 +12,8 @@ from zipfile import is_zipfile
 import numpy as np
 from filelock import FileLock, Timeout
 
-from common import processes
-from common.errors import InputError
+from skeleton_reid.common import processes
+from skeleton_reid.common.errors import InputError
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common import processes
+from skeleton_reid.common import processes
 
 log = logging.getLogger("reid")
 

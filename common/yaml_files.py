@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 import yaml
 
-from common.errors import InputError
+from skeleton_reid.common.errors import InputError
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 

@@ -3,6 +3,6 @@
 """
 # ruff: noqa: F401 - these names are for users of the package
 
-from data.datasets import DATASETS, Dataset
-from data.files import Sequences, read_split
-from data.loader import DataWarning, Recognition, Retrieval, load, load_recognition
+from skeleton_reid.data.datasets import DATASETS, Dataset
+from skeleton_reid.data.files import Sequences, read_split
+from skeleton_reid.data.loader import DataWarning, Recognition, Retrieval, load, load_recognition

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from common.errors import InputError
-from common.yaml_files import read_yaml
-from data.skeleton import Skeleton, read
-from data.skeleton import restore as restore_skeleton
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.yaml_files import read_yaml
+from skeleton_reid.data.skeleton import Skeleton, read
+from skeleton_reid.data.skeleton import restore as restore_skeleton
 
 
 class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -7,9 +7,9 @@ D-13 and D-16, so centred skeletons give the same values.
 
 import numpy as np
 
-from common.errors import InputError
-from data.files import Sequences
-from data.skeleton import Skeleton, get
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.files import Sequences
+from skeleton_reid.data.skeleton import Skeleton, get
 
 DESCRIPTORS = ("D-13", "D-16", "mean-pose")
 HEIGHTS = {"D-13": ("head", "neck"), "D-16": ("head",)}  # above the feet

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import InputError
-from data.datasets import Dataset, get
-from data.layouts import AXES, Part, layouts
-from data.safe_pickle import read_pickled_npy
-from data.skeleton import Skeleton
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.datasets import Dataset, get
+from skeleton_reid.data.layouts import AXES, Part, layouts
+from skeleton_reid.data.safe_pickle import read_pickled_npy
+from skeleton_reid.data.skeleton import Skeleton
 
 SUMS_FILE = "checksums.json"  # preprocess.py writes it beside a split's files
 SPLIT_FILE = "split.json"  # likewise beside the data

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from common.errors import InputError
-from data.datasets import Dataset
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.datasets import Dataset
 
 AXES = "xyz"
 

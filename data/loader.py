@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputError
-from data import datasets
-from data.files import Sequences, join, provenance, read_split
-from data.layouts import Part, locate
-from data.sampling import training_order
-from data.skeleton import Skeleton
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data import datasets
+from skeleton_reid.data.files import Sequences, join, provenance, read_split
+from skeleton_reid.data.layouts import Part, locate
+from skeleton_reid.data.sampling import training_order
+from skeleton_reid.data.skeleton import Skeleton
 
 LOST = "probes' persons that the gallery lacks are misses in top-k and are left out of mAP"
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputError
-from common.files import staging_folder
-from data.datasets import Dataset
-from data.files import SPLIT_FILE, SUMS_FILE, Sequences, broken, checksum, join
-from data.layouts import AXES, Part, layouts
-from data.raw.formats import raw_of
-from data.raw.recordings import Recording
-from data.raw.splits import TRAIN, Arrangement
-from data.windows import at_stride, back_to_back, cut_windows
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.files import staging_folder
+from skeleton_reid.data.datasets import Dataset
+from skeleton_reid.data.files import SPLIT_FILE, SUMS_FILE, Sequences, broken, checksum, join
+from skeleton_reid.data.layouts import AXES, Part, layouts
+from skeleton_reid.data.raw.formats import raw_of
+from skeleton_reid.data.raw.recordings import Recording
+from skeleton_reid.data.raw.splits import TRAIN, Arrangement
+from skeleton_reid.data.windows import at_stride, back_to_back, cut_windows
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pickle import Unpickler, UnpicklingError
 
 import numpy as np
 
-from common.errors import InputError
+from skeleton_reid.common.errors import InputError
 
 
 class _Dtype:

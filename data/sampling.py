@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.errors import InputError
+from skeleton_reid.common.errors import InputError
 
 SUBSET_SIZES = ("1", "f/2", "f-1", "f", "all")
 

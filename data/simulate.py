@@ -20,12 +20,12 @@ One recording in twenty is shorter, by up to a half.
 
 from pathlib import Path
 
-from common.command_line import script_parser
-from common.errors import InputError, run_command
-from common.files import staging_folder
-from data import datasets
-from data.simulation import writers
-from data.simulation.recording import Request
+from skeleton_reid.common.command_line import script_parser
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.common.files import staging_folder
+from skeleton_reid.data import datasets
+from skeleton_reid.data.simulation import writers
+from skeleton_reid.data.simulation.recording import Request
 
 MARKER = "SIMULATED.txt"
 # What writes a data set; frames and recordings by default; the least and the most recordings of a

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from common.errors import InputError
-from common.yaml_files import expected_one, read_yaml
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.yaml_files import expected_one, read_yaml
 
 SCALES = ("I", "J", "P", "B", "H")
 FOLDER = Path(__file__).parent / "skeletons"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from data.files import Sequences
+from skeleton_reid.data.files import Sequences
 
 # (frames of a recording, window length f) -> one array of start frames for each pass over it
 Starts = Callable[[int, int], list[np.ndarray]]

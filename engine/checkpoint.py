@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.errors import InputError
-from common.files import write_whole
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.files import write_whole
 
 FORMAT = "skeleton-reid 1"
 

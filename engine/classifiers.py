@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from common.log import log
-from data import Recognition
-from data.descriptors import descriptor
-from engine.epochs import EarlyStopping
-from engine.optimizer import TFAdam, train_batch
-from engine.options import CLASSIFIERS
-from reid.recognition import evaluate
+from skeleton_reid.common.log import log
+from skeleton_reid.data import Recognition
+from skeleton_reid.data.descriptors import descriptor
+from skeleton_reid.engine.epochs import EarlyStopping
+from skeleton_reid.engine.optimizer import TFAdam, train_batch
+from skeleton_reid.engine.options import CLASSIFIERS
+from skeleton_reid.reid.recognition import evaluate
 
 
 @dataclass(frozen=True)

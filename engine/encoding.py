@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from common import processes
-from common.errors import InputError
-from common.log import log
-from data.skeleton import Skeleton
-from engine import checkpoint, settings
-from engine.options import TrainingOptions
-from models.age import AGE, concatenated, encoder_states
-from models.recognition import DF
-from models.simmc import SimMC
-from models.smsge import SMSGE
-from models.statistics import Statistics
+from skeleton_reid.common import processes
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.log import log
+from skeleton_reid.data.skeleton import Skeleton
+from skeleton_reid.engine import checkpoint, settings
+from skeleton_reid.engine.options import TrainingOptions
+from skeleton_reid.models.age import AGE, concatenated, encoder_states
+from skeleton_reid.models.recognition import DF
+from skeleton_reid.models.simmc import SimMC
+from skeleton_reid.models.smsge import SMSGE
+from skeleton_reid.models.statistics import Statistics
 
 
 def age_rows(model: AGE, skeletons: Tensor, options: settings.AGESettings) -> Tensor:

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import data
-from common.errors import InputError
-from data import Retrieval
-from data.descriptors import descriptor, session
-from engine import results
-from engine.encoding import encode_set
-from engine.options import DataOptions
-from engine.settings import AGESettings, KnownClasses
-from models.simmc import mean_of_clusters
-from models.statistics import RecordingLDA, WindowLDA, WindowStatistics
-from reid import ranking
+from skeleton_reid import data
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data import Retrieval
+from skeleton_reid.data.descriptors import descriptor, session
+from skeleton_reid.engine import results
+from skeleton_reid.engine.encoding import encode_set
+from skeleton_reid.engine.options import DataOptions
+from skeleton_reid.engine.settings import AGESettings, KnownClasses
+from skeleton_reid.models.simmc import mean_of_clusters
+from skeleton_reid.models.statistics import RecordingLDA, WindowLDA, WindowStatistics
+from skeleton_reid.reid import ranking
 
 FITTED = {"statistics": partial(WindowStatistics, parts=1), "window-LDA": WindowLDA}
 FITTED |= {"recording-LDA": RecordingLDA}  # all on the training set

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.errors import InputError
-from common.files import read_arrays, write_whole
-from common.log import log
-from data import Retrieval, Sequences
-from data.descriptors import DESCRIPTORS
-from data.sampling import training_order
-from engine import evaluation
-from engine.checkpoint import weights_digest
-from engine.encoding import encode_frames, is_centred, load_model, method_of
-from engine.options import BASELINES, TrainingOptions
-from engine.settings import settings_of
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.files import read_arrays, write_whole
+from skeleton_reid.common.log import log
+from skeleton_reid.data import Retrieval, Sequences
+from skeleton_reid.data.descriptors import DESCRIPTORS
+from skeleton_reid.data.sampling import training_order
+from skeleton_reid.engine import evaluation
+from skeleton_reid.engine.checkpoint import weights_digest
+from skeleton_reid.engine.encoding import encode_frames, is_centred, load_model, method_of
+from skeleton_reid.engine.options import BASELINES, TrainingOptions
+from skeleton_reid.engine.settings import settings_of
 
 PARTS = ("train", "probe", "gallery")
 # The method's script and the variant whose encoder is looked for.

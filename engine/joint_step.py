@@ -10,9 +10,9 @@ and what each loss asks of them; and one optimiser does for the rest what four w
 import torch
 from torch import Tensor, nn
 
-from common import processes
-from engine.optimizer import TFAdam
-from models.smsge import SMSGE, Graphs, Subsets
+from skeleton_reid.common import processes
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.models.smsge import SMSGE, Graphs, Subsets
 
 
 class JointStep:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from common import processes
+from skeleton_reid.common import processes
 
 EPSILON = 1e-8
 

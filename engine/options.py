@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from common.command_line import add_options, option, output_file, script_parser
-from common.errors import InputError
-from common.numbers import positive_int, seed_number, share
-from data import datasets
-from data.descriptors import DESCRIPTORS
-from engine.settings import PROTOCOLS, SETTINGS, choose
+from skeleton_reid.common.command_line import add_options, option, output_file, script_parser
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.numbers import positive_int, seed_number, share
+from skeleton_reid.data import datasets
+from skeleton_reid.data.descriptors import DESCRIPTORS
+from skeleton_reid.engine.settings import PROTOCOLS, SETTINGS, choose
 
 BASELINES = (*DESCRIPTORS, "statistics", "window-LDA", "recording-LDA")
 CLASSIFIERS = ("D-13+KNN", "D-16+AdaBoost", "LSTM", "LSTM-2")

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from common.errors import InputError
-from common.log import log
-from data import Recognition, Retrieval, Sequences
-from engine import checkpoint, evaluation, features, recognition, results
-from engine.encoding import is_centred, load_model, log_sizes
-from engine.options import PhaseOptions
-from engine.run import Run, execute
-from engine.settings import settings_of
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.log import log
+from skeleton_reid.data import Recognition, Retrieval, Sequences
+from skeleton_reid.engine import checkpoint, evaluation, features, recognition, results
+from skeleton_reid.engine.encoding import is_centred, load_model, log_sizes
+from skeleton_reid.engine.options import PhaseOptions
+from skeleton_reid.engine.run import Run, execute
+from skeleton_reid.engine.settings import settings_of
 
 SAVE_SECONDS = 30  # between two states of the encoders, 70 MB each
 

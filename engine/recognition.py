@@ -14,21 +14,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-import data
-from common import processes
-from common.errors import InputError
-from common.log import log
-from data import DataWarning, Recognition, Sequences
-from engine import checkpoint, results
-from engine.encoding import encode_rows, load_model
-from engine.epochs import EarlyStopping, Timer
-from engine.evaluation import released_test
-from engine.optimizer import TFAdam, train_batch
-from engine.options import DataOptions
-from engine.run import Run
-from engine.settings import settings_of
-from models.recognition import RecognitionNetwork
-from reid.recognition import evaluate
+from skeleton_reid import data
+from skeleton_reid.common import processes
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.log import log
+from skeleton_reid.data import DataWarning, Recognition, Sequences
+from skeleton_reid.engine import checkpoint, results
+from skeleton_reid.engine.encoding import encode_rows, load_model
+from skeleton_reid.engine.epochs import EarlyStopping, Timer
+from skeleton_reid.engine.evaluation import released_test
+from skeleton_reid.engine.optimizer import TFAdam, train_batch
+from skeleton_reid.engine.options import DataOptions
+from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.settings import settings_of
+from skeleton_reid.models.recognition import RecognitionNetwork
+from skeleton_reid.reid.recognition import evaluate
 
 SCORE_BATCH = 4096  # sequences; bounds memory, changes no number
 COMBINE = {"mean": lambda x: x.mean(1), "sum": lambda x: x.sum(1), "last": lambda x: x[:, -1]}

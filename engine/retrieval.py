@@ -6,15 +6,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from common.command_line import pick_device
-from common.log import log
-from data import Retrieval
-from engine import evaluation, features, results
-from engine.encoding import load_model, log_sizes
-from engine.epochs import EarlyStopping
-from engine.options import RetrievalOptions, TrainingOptions
-from engine.run import Run, execute
-from engine.settings import KnownClasses
+from skeleton_reid.common.command_line import pick_device
+from skeleton_reid.common.log import log
+from skeleton_reid.data import Retrieval
+from skeleton_reid.engine import evaluation, features, results
+from skeleton_reid.engine.encoding import load_model, log_sizes
+from skeleton_reid.engine.epochs import EarlyStopping
+from skeleton_reid.engine.options import RetrievalOptions, TrainingOptions
+from skeleton_reid.engine.run import Run, execute
+from skeleton_reid.engine.settings import KnownClasses
 
 
 def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., None]) -> None:

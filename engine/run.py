@@ -21,15 +21,15 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from common import processes
-from common.command_line import pick_device
-from common.errors import InputError
-from common.files import hold, write_whole
-from common.log import log, log_to, start_log
-from data.files import provenance
-from engine import checkpoint, results
-from engine.options import TrainingOptions
-from engine.settings import settings_of
+from skeleton_reid.common import processes
+from skeleton_reid.common.command_line import pick_device
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.files import hold, write_whole
+from skeleton_reid.common.log import log, log_to, start_log
+from skeleton_reid.data.files import provenance
+from skeleton_reid.engine import checkpoint, results
+from skeleton_reid.engine.options import TrainingOptions
+from skeleton_reid.engine.settings import settings_of
 
 
 class Run:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import InitVar, dataclass
 from typing import Any
 
-from common.command_line import FLAG, SWITCH, option
-from common.errors import InputError
-from common.numbers import below_one, not_negative, positive, positive_int, share
-from data.sampling import SUBSET_SIZES
+from skeleton_reid.common.command_line import FLAG, SWITCH, option
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.numbers import below_one, not_negative, positive, positive_int, share
+from skeleton_reid.data.sampling import SUBSET_SIZES
 
 PROTOCOLS = ("full", "released")
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
-from models.published import fill, lstm_cell, pick
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.models.published import fill, lstm_cell, pick
 
 AXES = ("x", "y", "z")
 # Of decoder_input, target, attention.

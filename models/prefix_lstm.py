@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
-from models.published import lstm_cell
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.models.published import lstm_cell
 
 
 class PrefixTree(NamedTuple):

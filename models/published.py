@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
+from skeleton_reid.common.errors import InputError
 
 FORGET_BIAS = 1.0
 

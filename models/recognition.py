@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
-from models.published import fill
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.models.published import fill
 
 # Kernel and bias of both layers in the published checkpoints. A finished SM-SGE also holds the
 # unused recogniser of its pre-training graph, Variable to _3: Variable_4 to _7 go first.

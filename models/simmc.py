@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common.errors import InputError
-from models.published import fill
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.models.published import fill
 
 
 class SimMC(nn.Module):

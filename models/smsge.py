@@ -25,13 +25,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-from common.errors import InputError
-from data.skeleton import PUBLISHED, get, restore
-from data.skeleton import bias as attention_bias
-from data.skeleton import scales as node_positions
-from models.graph_attention import GraphAttention
-from models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
-from models.published import pick
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.skeleton import PUBLISHED
+from skeleton_reid.data.skeleton import bias as attention_bias
+from skeleton_reid.data.skeleton import get, restore
+from skeleton_reid.data.skeleton import scales as node_positions
+from skeleton_reid.models.graph_attention import GraphAttention
+from skeleton_reid.models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
+from skeleton_reid.models.published import pick
 
 SCALES = "IJPB"
 LOSSES = ("l1", "l2", "MSE")

@@ -15,8 +15,8 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torch.nn import functional
 
-from common import processes
-from models.simmc import mean_of_clusters
+from skeleton_reid.common import processes
+from skeleton_reid.models.simmc import mean_of_clusters
 
 BATCH = 24_576  # frames described at a time
 PAIRS = 1 << 25  # skeletons compared at a time

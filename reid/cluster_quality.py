@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.simmc import mean_of_clusters
+from skeleton_reid.models.simmc import mean_of_clusters
 
 
 def figures(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.ndarray,

@@ -15,9 +15,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from common import processes
-from common.errors import InputError
-from reid.neighbours import COLUMNS, nearest_neighbours
+from skeleton_reid.common import processes
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.reid.neighbours import COLUMNS, nearest_neighbours
 
 BLOCK_ENTRIES = 1 << 20  # entries of a sparse matrix for which there is room in a block of rows
 
@@ -52,7 +52,7 @@ def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6,
 
 def encode(features, k1: int, k2: int, rank: Tensor | None, search: str = "torch") -> csr_array:
     """V (N, N) float32, averaged over the k2 nearest; columns ascending, stored values above 0."""
-    from reid import jaccard_loops
+    from skeleton_reid.reid import jaccard_loops
 
     features = torch.as_tensor(features, dtype=torch.float32)
     if bad := sum(int((~x.isfinite()).any(dim=1).sum()) for x in features.split(COLUMNS)):
@@ -77,7 +77,7 @@ def encode(features, k1: int, k2: int, rank: Tensor | None, search: str = "torch
 
 def close_pairs(v: csr_array, max_distance: float | None = None) -> csr_array:
     """Jaccard distances, below 1 or at most max_distance, of pairs i <= j of v (encode)."""
-    from reid import jaccard_loops
+    from skeleton_reid.reid import jaccard_loops
 
     # Both sides of `d <= limit` are float32: what rounds to eps is within eps, as released.
     below_one = np.nextafter(np.float32(1), np.float32(0))

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numba.core import event
 
-from common.log import log
+from skeleton_reid.common.log import log
 
 
 class CompileNotice(event.Listener):

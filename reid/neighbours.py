@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common import processes
-from common.errors import InputError
+from skeleton_reid.common import processes
+from skeleton_reid.common.errors import InputError
 
 BLOCK_BYTES = 1 << 27  # of distances (rows, columns) float32
 COLUMNS = 1 << 16  # features that a block of rows is compared with at a time

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from common.errors import InputError
-from reid.neighbours import EXTRA, candidates, faiss_index
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.reid.neighbours import EXTRA, candidates, faiss_index
 
 
 def nearest_rows(query: np.ndarray, rows: np.ndarray, count: int,

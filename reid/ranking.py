@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from common import processes
-from common.errors import InputError
+from skeleton_reid.common import processes
+from skeleton_reid.common.errors import InputError
 
 BLOCK_CELLS = 1 << 24  # distances (float64) held at once
 TOP = (1, 5, 10)

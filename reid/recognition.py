@@ -7,7 +7,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from common.errors import InputError
+from skeleton_reid.common.errors import InputError
 
 
 def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[str, Any]:

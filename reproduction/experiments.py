@@ -11,8 +11,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from data import datasets
-from data.descriptors import DESCRIPTORS
+from skeleton_reid.data import datasets
+from skeleton_reid.data.descriptors import DESCRIPTORS
 
 PUBLISHED_ONLY = "published"  # what --methods calls the rows without a command
 UNSEEDED = (*DESCRIPTORS, "session", "D-13+KNN")  # methods of which the seed changes nothing

@@ -21,14 +21,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from common.errors import InputError
-from data import datasets
-from data.files import provenance
-from data.layouts import locate
-from data.raw.formats import RAW, find
-from data.simulate import simulate
-from engine.results import write_json
-from reproduction.experiments import Cell, Job
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data import datasets
+from skeleton_reid.data.files import provenance
+from skeleton_reid.data.layouts import locate
+from skeleton_reid.data.raw.formats import RAW, find
+from skeleton_reid.data.simulate import simulate
+from skeleton_reid.engine.results import write_json
+from skeleton_reid.reproduction.experiments import Cell, Job
 
 PROJECT = Path(__file__).resolve().parent.parent
 FAILED = "failed: "

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import torch
 
-from engine.encoding import count_operations, count_parameters, encode_set
-from engine.results import write_csv, write_json, write_text
-from engine.settings import AGESettings, DFSettings, SimMCSettings, SMSGESettings
-from models.age import AGE
-from models.recognition import DF, RecognitionNetwork
-from models.simmc import SimMC
-from models.smsge import SMSGE
-from reproduction.experiments import published
-from reproduction.tables import markdown_table
+from skeleton_reid.engine.encoding import count_operations, count_parameters, encode_set
+from skeleton_reid.engine.results import write_csv, write_json, write_text
+from skeleton_reid.engine.settings import AGESettings, DFSettings, SimMCSettings, SMSGESettings
+from skeleton_reid.models.age import AGE
+from skeleton_reid.models.recognition import DF, RecognitionNetwork
+from skeleton_reid.models.simmc import SimMC
+from skeleton_reid.models.smsge import SMSGE
+from skeleton_reid.reproduction.experiments import published
+from skeleton_reid.reproduction.tables import markdown_table
 
 JOINTS, LENGTH, PERSONS = 20, 6, 11  # IAS
 ABOUT = f"""# Sizes

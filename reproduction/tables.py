@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from engine.results import write_csv, write_json, write_text
-from reproduction.experiments import Cell, published
-from reproduction.jobs import Outcome, Outcomes, shorten
+from skeleton_reid.engine.results import write_csv, write_json, write_text
+from skeleton_reid.reproduction.experiments import Cell, published
+from skeleton_reid.reproduction.jobs import Outcome, Outcomes, shorten
 
 NOT_RUN = "published, not run here"
 ABOUT = """Best: the epoch that is best on the test set, as in the papers; last: the last epoch;

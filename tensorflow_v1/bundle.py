@@ -19,7 +19,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-from common.errors import InputError
+from skeleton_reid.common.errors import InputError
 
 FILE = re.compile(r"(.+)\.(?:index|meta|data-\d{5}-of-\d{5})")
 MAGIC = bytes.fromhex("57fb808b247547db")

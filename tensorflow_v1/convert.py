@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.errors import InputError
-from common.log import log
-from data import datasets
-from engine import checkpoint, settings
-from engine.encoding import METHODS
-from engine.options import PublishedOptions, refuse_options
-from engine.recognition import Recogniser
-from models.age import AXES
-from models.recognition import RecognitionNetwork
-from reid.recognition import evaluate
-from tensorflow_v1 import bundle
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.log import log
+from skeleton_reid.data import datasets
+from skeleton_reid.engine import checkpoint, settings
+from skeleton_reid.engine.encoding import METHODS
+from skeleton_reid.engine.options import PublishedOptions, refuse_options
+from skeleton_reid.engine.recognition import Recogniser
+from skeleton_reid.models.age import AXES
+from skeleton_reid.models.recognition import RecognitionNetwork
+from skeleton_reid.reid.recognition import evaluate
+from skeleton_reid.tensorflow_v1 import bundle
 
 # Variables that each kind has, as regular expressions; the first kind with all of its own is taken.
 # A pre-trained SM-SGE holds an untrained recogniser (Variable to _3), a finished one another.

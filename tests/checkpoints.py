@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
-from engine import checkpoint
-from engine.settings import SETTINGS
-from models.age import AGE
-from models.simmc import SimMC
-from models.smsge import SMSGE
-from models.statistics import Statistics
+from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.settings import SETTINGS
+from skeleton_reid.models.age import AGE
+from skeleton_reid.models.simmc import SimMC
+from skeleton_reid.models.smsge import SMSGE
+from skeleton_reid.models.statistics import Statistics
 
 # All of 20 joints, as data set IAS has.
 MODELS = {

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from common.errors import run_command
+from skeleton_reid.common.errors import run_command
 
 
 def run(script: str, *arguments: object) -> int:

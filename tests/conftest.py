@@ -12,9 +12,9 @@ import torch
 from archives import unpack
 from training import Training
 
-from common.log import log
-from data import datasets
-from data.layouts import Part, layouts
+from skeleton_reid.common.log import log
+from skeleton_reid.data import datasets
+from skeleton_reid.data.layouts import Part, layouts
 
 # Small matrices: a second thread costs more than it brings, several times so on a busy machine.
 torch.set_num_threads(1)

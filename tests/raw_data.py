@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import preprocess
-from common.errors import run_command
-from data.raw.kgbd import KINECT_V1
+from skeleton_reid.common.errors import run_command
+from skeleton_reid.data.raw.kgbd import KINECT_V1
 
 AUTHOR_ORDER = (3, 2, 8, 4, 9, 5, 10, 6, 11, 7, 1, 0, 16, 12, 17, 13, 18, 14, 19, 15)
 

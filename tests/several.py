@@ -35,8 +35,8 @@ def start(count: int, *words: object, **pipes) -> list[subprocess.Popen]:
 
 def gradients() -> dict[str, np.ndarray]:
     """Window statistics' loss, gradients and running statistics of batches, in double precision."""
-    from common import processes
-    from models.statistics import Statistics, class_contrast
+    from skeleton_reid.common import processes
+    from skeleton_reid.models.statistics import Statistics, class_contrast
 
     found = {}
     for size in (2, 7, 64):
@@ -56,8 +56,8 @@ def gradients() -> dict[str, np.ndarray]:
 
 def work(folder: Path) -> None:
     """Train as the command lines in `folder` say, cluster and rank what is there."""
-    from common import processes
-    from reid import jaccard, neighbours, ranking
+    from skeleton_reid.common import processes
+    from skeleton_reid.reid import jaccard, neighbours, ranking
     from tests import commands
     from tests.training import SCRIPTS
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
-from engine.optimizer import TFAdam
-from models import age as paper
-from models.age import AGE, AXES, CLIP, concatenated, locality_mask, stops
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.models import age as paper
+from skeleton_reid.models.age import AGE, AXES, CLIP, concatenated, locality_mask, stops
 from tests.reference.age import published_gradients, weights_of
 
 LR = 0.0005

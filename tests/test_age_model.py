@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from models import age as paper
-from models.age import AGE, AXES, encoder_states, locality_mask, mean_alignment, near_target
+from skeleton_reid.models import age as paper
+from skeleton_reid.models.age import (AGE, AXES, encoder_states, locality_mask, mean_alignment,
+                                      near_target)
 from tests.reference import age as plain_age
 from tests.reference.age import published_gradients, weights_of
 

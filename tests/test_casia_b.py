@@ -9,9 +9,9 @@ import pytest
 from commands import error_of, results_of, run
 from sklearn.metrics import average_precision_score
 
-import data
-from data.simulate import simulate
-from engine import features
+from skeleton_reid import data
+from skeleton_reid.data.simulate import simulate
+from skeleton_reid.engine import features
 
 PAIRS = ("nm.nm", "cl.cl", "bg.bg", "cl.nm", "bg.nm")
 FIGURES = ("top1", "top5", "top10", "mAP")

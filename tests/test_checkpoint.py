@@ -7,8 +7,8 @@ import pytest
 import torch
 from commands import error_of
 
-from common.errors import InputError
-from engine import checkpoint
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.engine import checkpoint
 
 
 def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):

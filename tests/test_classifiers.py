@@ -10,12 +10,12 @@ import pytest
 import torch
 from commands import error_of, run
 
-from data import Recognition, Sequences, skeleton
-from data.descriptors import descriptor
-from engine import classifiers
-from engine.classifiers import LSTM, AdaBoost, recognise, settings_of
-from engine.options import CLASSIFIERS
-from reid.recognition import evaluate
+from skeleton_reid.data import Recognition, Sequences, skeleton
+from skeleton_reid.data.descriptors import descriptor
+from skeleton_reid.engine import classifiers
+from skeleton_reid.engine.classifiers import LSTM, AdaBoost, recognise, settings_of
+from skeleton_reid.engine.options import CLASSIFIERS
+from skeleton_reid.reid.recognition import evaluate
 
 CPU = torch.device("cpu")
 FEW_EPOCHS = 12

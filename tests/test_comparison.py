@@ -6,8 +6,8 @@ import json
 import pytest
 from commands import run
 
-from reproduction import tables as comparison
-from reproduction.experiments import plan
+from skeleton_reid.reproduction import tables as comparison
+from skeleton_reid.reproduction.experiments import plan
 
 (CELL,) = plan(["retrieval"], ["KS20"], ["SimMC"], seeds=1)
 (CELL3,) = plan(["retrieval"], ["KS20"], ["SimMC"], seeds=3)

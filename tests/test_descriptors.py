@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from common.errors import InputError
-from data.descriptors import DESCRIPTORS, descriptor, session
-from data.files import Sequences
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.descriptors import DESCRIPTORS, descriptor, session
+from skeleton_reid.data.files import Sequences
 
 
 @pytest.mark.parametrize("case", ["KS20_probe", "IAS_A", "BIWI_Walking", "KGBD_gallery"])

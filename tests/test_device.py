@@ -10,12 +10,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from data.sampling import draw_subsets
-from engine.joint_step import JointStep
-from engine.optimizer import train_batch
-from engine.recognition import Recogniser
-from models.age import AGE
-from models.smsge import SMSGE
+from skeleton_reid.data.sampling import draw_subsets
+from skeleton_reid.engine.joint_step import JointStep
+from skeleton_reid.engine.optimizer import train_batch
+from skeleton_reid.engine.recognition import Recogniser
+from skeleton_reid.models.age import AGE
+from skeleton_reid.models.smsge import SMSGE
 
 
 class Copies(TorchDispatchMode):

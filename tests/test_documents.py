@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from common import command_line
-from common.errors import InputError
+from skeleton_reid.common import command_line
+from skeleton_reid.common.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -31,7 +31,7 @@ OTHERS |= {
     "--nproc_per_node", "--nnodes", "--rdzv_backend", "--rdzv_endpoint", "--nodes",
     "--ntasks-per-node"
 }  # of torchrun and srun
-ROOMS = "common|data|models|reid|engine|tensorflow_v1|reproduction|tools|tests|benchmarks|docs"
+ROOMS = "common|data|models|reid|engine|tensorflow_v1|reproduction|pictures|tests|benchmarks|docs"
 
 
 class ParsedError(Exception):

@@ -6,11 +6,11 @@ import pytest
 import torch
 from training import without_time
 
-from data import datasets
-from engine import checkpoint
-from engine.options import TrainingOptions
-from engine.run import Run
-from engine.settings import SimMCSettings
+from skeleton_reid.data import datasets
+from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.options import TrainingOptions
+from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.settings import SimMCSettings
 
 
 def contents(run, *parts):

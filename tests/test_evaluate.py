@@ -5,11 +5,12 @@ their scripts.
 import numpy as np
 import pytest
 from commands import error_of, results_of
-from raw_data import random_kgbd, write_kgbd
+from raw_data import random_kgbd
 from raw_data import run as run_preprocess
+from raw_data import write_kgbd
 from training import RETRIEVAL, pick
 
-from engine.options import BASELINES
+from skeleton_reid.engine.options import BASELINES
 
 
 @pytest.mark.parametrize("name", [*(n for n in BASELINES if n != "recording-LDA"), "untrained"])

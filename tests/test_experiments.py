@@ -1,8 +1,9 @@
 """The published tables' rows and columns as declared, and the runs that are planned from them."""
 
-from data import datasets
-from reproduction import experiments
-from reproduction.experiments import COLUMNS, METHODS, PUBLISHED_ONLY, ROWS, jobs, plan, rows_of
+from skeleton_reid.data import datasets
+from skeleton_reid.reproduction import experiments
+from skeleton_reid.reproduction.experiments import (COLUMNS, METHODS, PUBLISHED_ONLY, ROWS, jobs,
+                                                    plan, rows_of)
 
 TABLES, NAMES = list(COLUMNS), list(datasets.DATASETS)
 

@@ -7,11 +7,10 @@ import pytest
 from checkpoints import write
 from commands import error_of, run
 
-import data
 import skeleton_reid
-from common.files import hold
-from reid.open_set import error_rates
-from skeleton_reid import Gallery
+from skeleton_reid import Gallery, data
+from skeleton_reid.common.files import hold
+from skeleton_reid.reid.open_set import error_rates
 
 PERSONS, RECORDINGS = 6, 3
 

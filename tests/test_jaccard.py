@@ -9,10 +9,10 @@ import torch
 from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN
 
-from common.errors import InputError
-from reid import jaccard_loops
-from reid.jaccard import cluster, dbscan, jaccard_distance
-from reid.neighbours import nearest_neighbours
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.reid import jaccard_loops
+from skeleton_reid.reid.jaccard import cluster, dbscan, jaccard_distance
+from skeleton_reid.reid.neighbours import nearest_neighbours
 from tests.reference import jaccard as reference
 
 CASES = [
@@ -87,7 +87,7 @@ def test_distances_against_definition(seed, k1, k2):
 def test_blocks_of_any_size_give_the_same(entries, monkeypatch):
     features = walkers(np.random.RandomState(5), 700, 20, 0.8)
     whole = jaccard_distance(features)
-    monkeypatch.setattr("reid.jaccard.BLOCK_ENTRIES", entries)
+    monkeypatch.setattr("skeleton_reid.reid.jaccard.BLOCK_ENTRIES", entries)
     blocks = jaccard_distance(features)
     np.testing.assert_array_equal(whole.indptr, blocks.indptr)
     np.testing.assert_array_equal(whole.indices, blocks.indices)
@@ -170,7 +170,7 @@ def test_neighbours_with_ties_take_the_lower_index(size):
 def test_neighbours_in_blocks(monkeypatch):
     features = torch.from_numpy(walkers(np.random.RandomState(1), 1500, 30, 0.9))
     whole = nearest_neighbours(features, 20)
-    monkeypatch.setattr("reid.neighbours.BLOCK_BYTES", 4 * 1500 * 100)
+    monkeypatch.setattr("skeleton_reid.reid.neighbours.BLOCK_BYTES", 4 * 1500 * 100)
     assert torch.equal(nearest_neighbours(features, 20), whole)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from archives import unpack
 
-import data
-from common.errors import InputError
-from data import files
-from data.layouts import locate
-from data.sampling import class_balanced, training_order
+from skeleton_reid import data
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data import files
+from skeleton_reid.data.layouts import locate
+from skeleton_reid.data.sampling import class_balanced, training_order
 
 # Case of the golden file -> data set, probe and batch size of the released run.
 CASES = {

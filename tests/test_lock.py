@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from commands import error_of, run
 
-from common.errors import InputError
-from common.files import hold
-from data import datasets
-from engine.options import TrainingOptions
-from engine.run import Run
-from engine.settings import SimMCSettings
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.files import hold
+from skeleton_reid.data import datasets
+from skeleton_reid.engine.options import TrainingOptions
+from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.settings import SimMCSettings
 
 HOLD = """
 import sys
 from pathlib import Path
-from common.files import hold
+from skeleton_reid.common.files import hold
 lock = hold(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from commands import run
 
-from engine.encoding import count_operations, count_parameters, encode_set
-from models.age import AGE
-from models.recognition import RecognitionNetwork
-from models.simmc import SimMC
-from models.smsge import SMSGE
+from skeleton_reid.engine.encoding import count_operations, count_parameters, encode_set
+from skeleton_reid.models.age import AGE
+from skeleton_reid.models.recognition import RecognitionNetwork
+from skeleton_reid.models.simmc import SimMC
+from skeleton_reid.models.smsge import SMSGE
 
 
 def operations(model, joints, f):

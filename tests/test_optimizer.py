@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.optimizer import TFAdam
+from skeleton_reid.engine.optimizer import TFAdam
 
 
 def test_adam_against_the_formula():

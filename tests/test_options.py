@@ -13,9 +13,9 @@ import pytest
 import torch
 from commands import error_of, run
 
-from common.errors import InputError, run_command
-from common.files import write_whole
-from engine import checkpoint
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.common.files import write_whole
+from skeleton_reid.engine import checkpoint
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = [
@@ -296,8 +296,8 @@ def test_letters_that_the_terminal_does_not_know(data):
 
 def test_a_reader_that_has_gone_ends_a_command_quietly(tmp_path):
     """As `command | head -1` does."""
-    code = ("import logging, sys\nfrom common.log import log, start_log\n"
-            "from common.errors import run_command\n"
+    code = ("import logging, sys\nfrom skeleton_reid.common.log import log, start_log\n"
+            "from skeleton_reid.common.errors import run_command\n"
             "def main():\n    start_log(False)\n    for n in range(10**5): log.info('a line')\n"
             "run_command(main)")
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE,

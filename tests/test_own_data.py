@@ -11,10 +11,10 @@ import yaml
 from commands import error_of
 from raw_data import read_part, read_split, refused, run
 
-from common.errors import InputError
-from data import datasets
-from data.datasets import OwnData
-from data.raw.own import read_own, repair, turned
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data import datasets
+from skeleton_reid.data.datasets import OwnData
+from skeleton_reid.data.raw.own import read_own, repair, turned
 
 SKELETON = {
     "joints": ["hip", "head", "left foot", "right foot"], "root": ["left foot", "right foot"],

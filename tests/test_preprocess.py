@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from raw_data import random_kgbd, read_part, read_split, run, write_casia_b, write_kgbd
 
-import data
-from data.datasets import DATASETS
-from data.files import provenance
-from data.prepare import split_windows
-from data.raw.formats import RAW, arrange, find
-from data.raw.splits import TRAIN, Arrangement
-from data.windows import back_to_back, cut_windows, every_shift, half_overlapping
+from skeleton_reid import data
+from skeleton_reid.data.datasets import DATASETS
+from skeleton_reid.data.files import provenance
+from skeleton_reid.data.prepare import split_windows
+from skeleton_reid.data.raw.formats import RAW, arrange, find
+from skeleton_reid.data.raw.splits import TRAIN, Arrangement
+from skeleton_reid.data.windows import back_to_back, cut_windows, every_shift, half_overlapping
 
 ROOT = Path(__file__).parents[1]
 

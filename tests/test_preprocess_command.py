@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from raw_data import random_kgbd, read_split, refused, run, write_casia_b, write_kgbd
 
-from data.prepare import staged
-from data.raw import kgbd
+from skeleton_reid.data.prepare import staged
+from skeleton_reid.data.raw import kgbd
 
 ROOT = Path(__file__).parents[1]
 

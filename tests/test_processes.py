@@ -10,8 +10,8 @@ import torch
 from several import EPOCHS, start, work
 from training import Training, history
 
-from common import processes
-from reid.neighbours import nearest_neighbours
+from skeleton_reid.common import processes
+from skeleton_reid.reid.neighbours import nearest_neighbours
 
 GO_ON = "go on with --resume, or run again"
 
@@ -123,7 +123,7 @@ def test_the_group_is_closed_before_python_ends():
 import atexit
 from torch import distributed
 atexit.register(lambda: print(distributed.is_initialized()))  # is called last
-from common import processes
+from skeleton_reid.common import processes
 processes.wait()
 print(distributed.is_initialized())
 """

@@ -9,8 +9,8 @@ import pytest
 import raw_data
 from commands import error_of, run
 
-from data.files import provenance
-from data.simulate import simulate
+from skeleton_reid.data.files import provenance
+from skeleton_reid.data.simulate import simulate
 
 
 @pytest.fixture(scope="module")

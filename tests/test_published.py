@@ -18,15 +18,15 @@ from test_age import h32_weights
 from test_smsge import Golden
 from training import RETRIEVAL, pick
 
-from data import load, load_recognition
-from engine import evaluation
-from engine.encoding import encode_set
-from models.age import AGE, AXES, concatenated
-from models.recognition import RecognitionNetwork
-from models.smsge import SMSGE
-from reid import recognition
-from tensorflow_v1.bundle import masked_crc32c
-from tensorflow_v1.convert import detect
+from skeleton_reid.data import load, load_recognition
+from skeleton_reid.engine import evaluation
+from skeleton_reid.engine.encoding import encode_set
+from skeleton_reid.models.age import AGE, AXES, concatenated
+from skeleton_reid.models.recognition import RecognitionNetwork
+from skeleton_reid.models.smsge import SMSGE
+from skeleton_reid.reid import recognition
+from skeleton_reid.tensorflow_v1.bundle import masked_crc32c
+from skeleton_reid.tensorflow_v1.convert import detect
 
 SHARED = Path(__file__).parents[2] / "shared" / "golden"
 

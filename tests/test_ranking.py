@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from common.errors import InputError
-from reid import ranking
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.reid import ranking
 from tests.reference import ranking as reference
 
 FIGURES = ("mAP", "top1", "top5", "top10")

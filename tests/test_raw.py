@@ -7,10 +7,10 @@ import pytest
 from raw_data import random_kgbd, read_split, run, write_kgbd
 from scipy.io import savemat
 
-import data
-from data.datasets import DATASETS
-from data.raw import kgbd as raw_kgbd
-from data.raw.formats import RAW, find
+from skeleton_reid import data
+from skeleton_reid.data.datasets import DATASETS
+from skeleton_reid.data.raw import kgbd as raw_kgbd
+from skeleton_reid.data.raw.formats import RAW, find
 
 
 @pytest.mark.parametrize("folder", [

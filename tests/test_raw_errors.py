@@ -11,7 +11,7 @@ import pytest
 from archives import unpack
 from raw_data import AUTHOR_ORDER, random_kgbd, refused, run, write_casia_b, write_kgbd
 
-from data.simulate import simulate
+from skeleton_reid.data.simulate import simulate
 
 
 def replace_line(path: Path, line: int, text: str | None) -> None:

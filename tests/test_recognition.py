@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
-from engine.optimizer import TFAdam
-from models.recognition import RecognitionNetwork
-from reid.recognition import evaluate
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.models.recognition import RecognitionNetwork
+from skeleton_reid.reid.recognition import evaluate
 from tests.reference import recognition as reference
 
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from common.errors import InputError
-from data import datasets
-from engine import recognition
-from engine.optimizer import TFAdam
-from engine.options import TrainingOptions
-from engine.recognition import BestNetworks, Recogniser, Rows, Rules, train
-from engine.run import Run
-from engine.settings import AGESettings
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data import datasets
+from skeleton_reid.engine import recognition
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.engine.options import TrainingOptions
+from skeleton_reid.engine.recognition import BestNetworks, Recogniser, Rows, Rules, train
+from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.settings import AGESettings
 
 
 class Encoder(torch.nn.Module):

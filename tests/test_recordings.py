@@ -8,12 +8,13 @@ import torch
 from scipy.linalg import eigh
 from training import history, pick
 
-import data
-from data.files import Sequences
-from engine.evaluation import known_classes, mean_of_recordings, score, score_descriptor
-from engine.settings import SimMCSettings, StatisticsSettings
-from models.statistics import RecordingLDA
-from reid import ranking
+from skeleton_reid import data
+from skeleton_reid.data.files import Sequences
+from skeleton_reid.engine.evaluation import (known_classes, mean_of_recordings, score,
+                                             score_descriptor)
+from skeleton_reid.engine.settings import SimMCSettings, StatisticsSettings
+from skeleton_reid.models.statistics import RecordingLDA
+from skeleton_reid.reid import ranking
 
 
 def walks(windows: int, seed: int, persons: int = 4) -> Sequences:

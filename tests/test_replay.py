@@ -12,15 +12,15 @@ import pytest
 import torch
 from archives import unpack
 
-import data
 import train_simmc
-from engine import evaluation
-from engine.encoding import encode_set
-from engine.optimizer import TFAdam
-from engine.settings import SimMCSettings
-from models.simmc import SimMC, draw_masks
-from reid import cluster_quality
-from reid.jaccard import cluster
+from skeleton_reid import data
+from skeleton_reid.engine import evaluation
+from skeleton_reid.engine.encoding import encode_set
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.engine.settings import SimMCSettings
+from skeleton_reid.models.simmc import SimMC, draw_masks
+from skeleton_reid.reid import cluster_quality
+from skeleton_reid.reid.jaccard import cluster
 
 FOLDER = Path(__file__).parents[2] / "shared" / "golden" / "replay_KS20"
 SETTINGS = SimMCSettings(batch_size=80)

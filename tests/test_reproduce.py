@@ -18,10 +18,10 @@ import pytest
 from commands import error_of, run
 from filelock import FileLock
 
-from data import datasets
-from reproduction import jobs as execution
-from reproduction.experiments import COLUMNS, METHODS, ROWS, Job, jobs, plan
-from reproduction.jobs import Runs
+from skeleton_reid.data import datasets
+from skeleton_reid.reproduction import jobs as execution
+from skeleton_reid.reproduction.experiments import COLUMNS, METHODS, ROWS, Job, jobs, plan
+from skeleton_reid.reproduction.jobs import Runs
 
 
 def job_of(table: str, row: str, column: str, seed: int = 0) -> Job:
@@ -207,8 +207,9 @@ def command(out: Path, data: Path, project: Path, *words: object) -> list[str]:
     """reproduce.py with the scripts of another folder, in a process of its own."""
     parent = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
               f"sys.path.insert(0, {str(execution.PROJECT)!r})\n"
-              "import pathlib, reproduce; from common.errors import run_command\n"
-              f"from reproduction import jobs; jobs.PROJECT = pathlib.Path({str(project)!r})\n"
+              "import pathlib, reproduce; from skeleton_reid.common.errors import run_command\n"
+              "from skeleton_reid.reproduction import jobs\n"
+              f"jobs.PROJECT = pathlib.Path({str(project)!r})\n"
               "run_command(reproduce.main, go_on='go on')\n")
     return [
         sys.executable, "-c", parent, *FOUR, "--out",

@@ -59,7 +59,7 @@ def test_a_resumed_run_goes_on_with_its_events(training):
 
 def test_missing_tensorboard_is_named_before_any_work(training, capsys, monkeypatch):
     train = training("SimMC")
-    monkeypatch.setattr("engine.run.find_spec", lambda name: None)
+    monkeypatch.setattr("skeleton_reid.engine.run.find_spec", lambda name: None)
     assert "pip install tensorboard" in train.error(capsys, "--tensorboard")
     assert not train.out.exists()
 
@@ -89,7 +89,7 @@ def test_a_run_that_is_refused_leaves_nothing(method, words, training, capsys):
 
 
 def test_the_time_left_is_until_nothing_better_ends_the_run(monkeypatch):
-    from engine.epochs import EarlyStopping, Timer
+    from skeleton_reid.engine.epochs import EarlyStopping, Timer
 
     stopping = EarlyStopping(10)
     with Timer(None, 0, False, torch.device("cpu"), stopping) as timer:

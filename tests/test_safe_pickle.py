@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import data
-from common.errors import InputError
-from data.files import read_labels
-from data.layouts import Part
-from data.safe_pickle import read_pickled_npy
+from skeleton_reid import data
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.files import read_labels
+from skeleton_reid.data.layouts import Part
+from skeleton_reid.data.safe_pickle import read_pickled_npy
 
 IDS = {1: [0, 2, 5], 0: [1, 3], 4: np.array([4, 6])}
 LABELS = [1, 0, 1, 0, 4, 1, 4]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from commands import error_of, run
 
-from data.datasets import DATASETS
-from engine import options, settings
+from skeleton_reid.data.datasets import DATASETS
+from skeleton_reid.engine import options, settings
 
 SCRIPTS = {
     "SimMC": ("train_simmc", "SimMCOptions"), "DF": ("train_df", "RetrievalOptions"),

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
-from engine.optimizer import TFAdam
-from models.simmc import SimMC, draw_masks, mean_of_clusters, prototype_contrast
-from reid.cluster_quality import tightness
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.models.simmc import SimMC, draw_masks, mean_of_clusters, prototype_contrast
+from skeleton_reid.reid.cluster_quality import tightness
 
 NAMES = {
     "SimMC/dense/kernel": "dense_kernel", "SimMC/dense/bias": "dense_bias",

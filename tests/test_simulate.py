@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import raw_data
 
-from common.errors import run_command
-from data import simulate
-from data.simulation import writers
-from data.simulation.recording import Request, lost_joints
-from data.simulation.walkers import GAIT, Track, draw_person, pose, walk
+from skeleton_reid.common.errors import run_command
+from skeleton_reid.data import simulate
+from skeleton_reid.data.simulation import writers
+from skeleton_reid.data.simulation.recording import Request, lost_joints
+from skeleton_reid.data.simulation.walkers import GAIT, Track, draw_person, pose, walk
 
 KINECT_V1_FILES = ("BIWI", "IAS")
 
@@ -184,7 +184,8 @@ def test_more_persons_than_the_real_set_has(tmp_path):
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_persons(tmp_path):
     def peak(persons: int) -> int:
-        script = (f"from data.simulate import simulate; from pathlib import Path; import resource\n"
+        script = (f"from skeleton_reid.data.simulate import simulate\n"
+                  f"from pathlib import Path; import resource\n"
                   f"simulate('KGBD', Path({str(tmp_path)!r}), {persons}, 40, 3)\n"
                   f"print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
         ended = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
-from data.skeleton import FOLDER, SCALES, adjacency, averaging, bias, read, restore, scales
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.skeleton import (FOLDER, SCALES, adjacency, averaging, bias, read, restore,
+                                         scales)
 
 JOINTS = (20, 25, 14)
 RELEASED = {"I": "In", "J": "J", "P": "P", "B": "B",

@@ -11,13 +11,12 @@ import tf_writer
 import torch
 from checkpoints import MODELS, write
 
-import data
 import skeleton_reid
-from engine import checkpoint
-from engine.encoding import encode_set, load_model
-from models.statistics import frame_size
-from reid import open_set
-from skeleton_reid import Gallery, InputError
+from skeleton_reid import Gallery, InputError, data
+from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.encoding import encode_set, load_model
+from skeleton_reid.models.statistics import frame_size
+from skeleton_reid.reid import open_set
 
 FRAMES = np.random.RandomState(1).normal([0, 0, 3], size=(20, 20, 3))
 

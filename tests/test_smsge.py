@@ -14,14 +14,14 @@ import pytest
 import torch
 from archives import unpack
 
-from common.errors import InputError
-from data.skeleton import scales
-from engine.joint_step import JointStep
-from engine.optimizer import TFAdam
-from models.prefix_lstm import prefix_tree
-from models.recognition import RecognitionNetwork
-from models.smsge import SMSGE
-from reid.recognition import evaluate
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.skeleton import scales
+from skeleton_reid.engine.joint_step import JointStep
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.models.prefix_lstm import prefix_tree
+from skeleton_reid.models.recognition import RecognitionNetwork
+from skeleton_reid.models.smsge import SMSGE
+from skeleton_reid.reid.recognition import evaluate
 from tests.reference import smsge as plain
 
 SCALES = "IJPB"

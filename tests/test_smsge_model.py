@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
-from data.sampling import draw_subsets
-from data.skeleton import bias, scales
-from engine.joint_step import JointStep
-from models.graph_attention import GraphAttention
-from models.prefix_lstm import prefix_tree
-from models.smsge import SMSGE
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.sampling import draw_subsets
+from skeleton_reid.data.skeleton import bias, scales
+from skeleton_reid.engine.joint_step import JointStep
+from skeleton_reid.models.graph_attention import GraphAttention
+from skeleton_reid.models.prefix_lstm import prefix_tree
+from skeleton_reid.models.smsge import SMSGE
 from tests.reference import smsge as plain
 
 SCALES = "IJPB"

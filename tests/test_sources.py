@@ -6,12 +6,12 @@ import torch
 from commands import error_of, results_of, run, score_files
 from training import RETRIEVAL, pick, without_time
 
-import data
 import train_simmc
-from engine import checkpoint, features
-from engine.encoding import encode_set
-from models.simmc import SimMC
-from tools.runs import SavedRun
+from skeleton_reid import data
+from skeleton_reid.engine import checkpoint, features
+from skeleton_reid.engine.encoding import encode_set
+from skeleton_reid.models.simmc import SimMC
+from skeleton_reid.pictures.runs import SavedRun
 
 AGE = ("--task", "retrieval", "--hidden", 4, "--pre_epochs", 1, "--batch_size", 20, "--quiet")
 SMSGE = ("--task", "retrieval", "--D_h", 4, "--P", 2, "--pre_epochs", 1, "--batch_size", 20,

@@ -9,11 +9,11 @@ from commands import score_files
 from scipy.linalg import eigh
 from training import RETRIEVAL, history, pick, same, without_time
 
-import data
 import train_statistics
-from engine import checkpoint
-from models import statistics as paper
-from models.statistics import Statistics, WindowLDA, WindowStatistics
+from skeleton_reid import data
+from skeleton_reid.engine import checkpoint
+from skeleton_reid.models import statistics as paper
+from skeleton_reid.models.statistics import Statistics, WindowLDA, WindowStatistics
 from train_statistics import learning_rate
 
 JOINTS = (14, 17, 20, 25)

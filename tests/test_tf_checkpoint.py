@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tf_writer
 
-from common.errors import InputError
-from tensorflow_v1 import bundle
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.tensorflow_v1 import bundle
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import torch
 from training import RECOGNITION, RETRIEVAL, history, pick, same, without_time
 
 import train_age
-from engine import checkpoint, evaluation, pretraining
-from engine.run import Run
-from engine.settings import choose
+from skeleton_reid.engine import checkpoint, evaluation, pretraining
+from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.settings import choose
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import torch
 from commands import error_of, score_files
 from training import RETRIEVAL, pick, same, without_time
 
-import data
-from engine import features
-from engine.optimizer import TFAdam, train_batch
-from models.recognition import DF
+from skeleton_reid import data
+from skeleton_reid.engine import features
+from skeleton_reid.engine.optimizer import TFAdam, train_batch
+from skeleton_reid.models.recognition import DF
 
 D = 9
 

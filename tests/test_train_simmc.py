@@ -12,10 +12,10 @@ import torch
 from commands import run, score_files
 from training import RETRIEVAL, pick, without_time
 
-import data
 import train_simmc
-from engine import checkpoint, features
-from engine.encoding import encode_set, load_model
+from skeleton_reid import data
+from skeleton_reid.engine import checkpoint, features
+from skeleton_reid.engine.encoding import encode_set, load_model
 
 ROOT = Path(__file__).parent.parent
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from training import RECOGNITION, history, pick, same, without_time
 
-from data.sampling import class_balanced, training_order
-from engine import features
-from engine.encoding import encode_frames, encode_rows, encode_set
-from engine.settings import SMSGESettings, choose
-from models.smsge import SMSGE
+from skeleton_reid.data.sampling import class_balanced, training_order
+from skeleton_reid.engine import features
+from skeleton_reid.engine.encoding import encode_frames, encode_rows, encode_set
+from skeleton_reid.engine.settings import SMSGESettings, choose
+from skeleton_reid.models.smsge import SMSGE
 
 
 @pytest.fixture

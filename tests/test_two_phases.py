@@ -8,11 +8,11 @@ import torch
 from commands import run, score_files
 from training import RECOGNITION, RETRIEVAL, pick, same, without_time
 
-import data
-from engine import checkpoint, features, pretraining
-from engine.encoding import encode_frames, load_model
-from engine.options import BASELINES
-from engine.run import Run
+from skeleton_reid import data
+from skeleton_reid.engine import checkpoint, features, pretraining
+from skeleton_reid.engine.encoding import encode_frames, load_model
+from skeleton_reid.engine.options import BASELINES
+from skeleton_reid.engine.run import Run
 
 BOTH = ("AGE", "SM-SGE")
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from commands import error_of
 
-import data
-from data.layouts import layouts
+from skeleton_reid import data
+from skeleton_reid.data.layouts import layouts
 
 
 @pytest.fixture(params=["AGE", "SM-SGE"])

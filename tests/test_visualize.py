@@ -14,12 +14,12 @@ import torch
 from commands import error_of, run
 from PIL import Image
 
-from common.errors import InputError
-from data.skeleton import adjacency, get
-from reid import cluster_quality, ranking
-from tools import figures
-from tools.report import tables
-from tools.runs import SavedRun, labels
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.skeleton import adjacency, get
+from skeleton_reid.pictures import figures
+from skeleton_reid.pictures.report import tables
+from skeleton_reid.pictures.runs import SavedRun, labels
+from skeleton_reid.reid import cluster_quality, ranking
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",

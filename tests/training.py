@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from commands import error_of, results_of
 
-from engine import checkpoint
+from skeleton_reid.engine import checkpoint
 
 RETRIEVAL = ("top1", "top5", "top10", "mAP")
 RECOGNITION = ("rank", "rank1", "nAUC_roc", "nAUC_cmc", "loss", "confusion", "epoch", "step")

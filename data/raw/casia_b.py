@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputError
-from data.files import broken
-from data.raw.recordings import Recording, finite, read_each, read_lines, read_numbers, visible
-from data.raw.splits import TRAIN, Arrangement
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.files import broken
+from skeleton_reid.data.raw.recordings import (Recording, finite, read_each, read_lines,
+                                               read_numbers, visible)
+from skeleton_reid.data.raw.splits import TRAIN, Arrangement
 
 JOINTS = 14
 VIEWS = tuple(range(0, 181, 18))

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from numpy.random import RandomState
 
-from common.errors import InputError
-from data.datasets import Dataset
-from data.raw.casia_b import arrange_protocols, read_casia_b
-from data.raw.kgbd import read_kgbd
-from data.raw.kinect_v1 import BIWI_SETS, IAS_SETS, read_kinect_v1
-from data.raw.ks20 import read_ks20
-from data.raw.own import as_described, read_own
-from data.raw.recordings import Recording
-from data.raw.splits import TRAIN, Arrangement, Split, by_group, draw_recordings, draw_settings
-from data.windows import Starts, back_to_back, every_shift, half_overlapping
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.datasets import Dataset
+from skeleton_reid.data.raw.casia_b import arrange_protocols, read_casia_b
+from skeleton_reid.data.raw.kgbd import read_kgbd
+from skeleton_reid.data.raw.kinect_v1 import BIWI_SETS, IAS_SETS, read_kinect_v1
+from skeleton_reid.data.raw.ks20 import read_ks20
+from skeleton_reid.data.raw.own import as_described, read_own
+from skeleton_reid.data.raw.recordings import Recording
+from skeleton_reid.data.raw.splits import (TRAIN, Arrangement, Split, by_group, draw_recordings,
+                                           draw_settings)
+from skeleton_reid.data.windows import Starts, back_to_back, every_shift, half_overlapping
 
 
 @dataclass(frozen=True)

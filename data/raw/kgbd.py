@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.files import broken
-from data.raw.recordings import Recording, finite, read_each, read_lines, to_numbers, visible
-from data.skeleton import read
+from skeleton_reid.data.files import broken
+from skeleton_reid.data.raw.recordings import (Recording, finite, read_each, read_lines, to_numbers,
+                                               visible)
+from skeleton_reid.data.skeleton import read
 
 log = logging.getLogger(__name__)
 

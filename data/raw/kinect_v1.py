@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.files import broken
-from data.raw.recordings import Recording, finite, read_each, read_joint_lines, visible
+from skeleton_reid.data.files import broken
+from skeleton_reid.data.raw.recordings import (Recording, finite, read_each, read_joint_lines,
+                                               visible)
 
 BIWI_SETS = {"train": "Training", "Walking": "Testing/Walking", "Still": "Testing/Still"}
 IAS_SETS = {"train": "Training", "A": "TestingA", "B": "TestingB"}

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.files import broken
-from data.raw.recordings import Recording, finite, natural_key, read_each, read_joint_lines, visible
+from skeleton_reid.data.files import broken
+from skeleton_reid.data.raw.recordings import (Recording, finite, natural_key, read_each,
+                                               read_joint_lines, visible)
 
 VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_lateral")
 BODIES = (*range(1, 5), *range(7, 10), *range(11, 18), *range(19, 25))

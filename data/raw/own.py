@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.random import RandomState
 
-from common.errors import InputError
-from common.yaml_files import expected_one
-from data.datasets import Dataset, OwnData
-from data.files import broken
-from data.raw.pose_files import csv_rows, read_poses
-from data.raw.recordings import Recording, read_each
-from data.raw.splits import DRAWN, TRAIN, by_group, draw_recordings
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.yaml_files import expected_one
+from skeleton_reid.data.datasets import Dataset, OwnData
+from skeleton_reid.data.files import broken
+from skeleton_reid.data.raw.pose_files import csv_rows, read_poses
+from skeleton_reid.data.raw.recordings import Recording, read_each
+from skeleton_reid.data.raw.splits import DRAWN, TRAIN, by_group, draw_recordings
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from common.errors import InputError
-from common.yaml_files import expected_one
-from data.datasets import OwnData
-from data.files import broken
-from data.raw.recordings import to_numbers, visible
-from data.skeleton import Skeleton
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.yaml_files import expected_one
+from skeleton_reid.data.datasets import OwnData
+from skeleton_reid.data.files import broken
+from skeleton_reid.data.raw.recordings import to_numbers, visible
+from skeleton_reid.data.skeleton import Skeleton
 
 # MediaPipe's names of a frame's landmarks; in metres where it gives them, else in the image.
 LANDMARKS = (*("pose_world_landmarks", "poseWorldLandmarks", "pose_landmarks", "poseLandmarks"),

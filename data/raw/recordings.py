@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.files import broken
+from skeleton_reid.data.files import broken
 
 progress = partial(tqdm, disable=None, leave=False)  # on a terminal
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from numpy.random import RandomState
 
-from common.errors import InputError
-from data.raw.recordings import Recording
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.raw.recordings import Recording
 
 TRAIN = "train"
 DRAWN = (TRAIN, "gallery", "probe")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.random import RandomState
 
-from data.raw.recordings import progress
-from data.simulation import walkers
-from data.simulation.walkers import JOINTS, Person, Track, slow_noise, to_sensor
+from skeleton_reid.data.raw.recordings import progress
+from skeleton_reid.data.simulation import walkers
+from skeleton_reid.data.simulation.walkers import JOINTS, Person, Track, slow_noise, to_sensor
 
 SHORT_SHARE = 0.05  # of the recordings
 # Limbs: what a tracker loses, misplaces or lets drift together.

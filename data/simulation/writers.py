@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from numpy.random import RandomState
 
-from data.raw import casia_b, ks20
-from data.raw.kgbd import joint_number
-from data.simulation.recording import Actor, Request, Scene, Sensor, draw_clothes, lost_joints
+from skeleton_reid.data.raw import casia_b, ks20
+from skeleton_reid.data.raw.kgbd import joint_number
+from skeleton_reid.data.simulation.recording import (Actor, Request, Scene, Sensor, draw_clothes,
+                                                     lost_joints)
 
 # Degrees between walking and the way to the sensor; the lateral and diagonal views of the real set.
 KS20_HEADINGS = dict(zip(ks20.VIEWS, (0, -60, -90, 40, 90), strict=True))

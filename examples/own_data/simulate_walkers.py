@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.random import RandomState
 
-from common.command_line import script_parser
-from common.errors import run_command
-from data.simulate import MARKER
-from data.simulation.recording import Actor, Scene, Sensor, draw_clothes, lost_joints
-from data.simulation.walkers import draw_person
-from data.skeleton import read
+from skeleton_reid.common.command_line import script_parser
+from skeleton_reid.common.errors import run_command
+from skeleton_reid.data.simulate import MARKER
+from skeleton_reid.data.simulation.recording import Actor, Scene, Sensor, draw_clothes, lost_joints
+from skeleton_reid.data.simulation.walkers import draw_person
+from skeleton_reid.data.skeleton import read
 
 HERE = Path(__file__).parent
 PERSONS, RECORDINGS, FRAMES = 12, 4, 60

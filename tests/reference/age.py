@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from models.age import COPIES, PUBLISHED
+from skeleton_reid.models.age import COPIES, PUBLISHED
 
 ENCODER = "rnn/multi_rnn_cell"
 DECODER = "decode/decoder/Attention_Wrapper/multi_rnn_cell"

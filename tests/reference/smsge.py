@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from models.published import FORGET_BIAS
-from models.smsge import SMSGE
+from skeleton_reid.models.published import FORGET_BIAS
+from skeleton_reid.models.smsge import SMSGE
 
 
 def nodes(model: SMSGE, graphs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,10 +15,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from common.errors import InputError, collected, raise_collected
-from engine.results import RETRIEVAL
-from models.age import locality_mask
-from tools.runs import SavedRun
+from skeleton_reid.common.errors import InputError, collected, raise_collected
+from skeleton_reid.engine.results import RETRIEVAL
+from skeleton_reid.models.age import locality_mask
+from skeleton_reid.pictures.runs import SavedRun
 
 Runs = Mapping[str, SavedRun]
 STYLES = ("-", "--", ":", "-.")

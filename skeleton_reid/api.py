@@ -21,17 +21,17 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from torch import nn
 
-from common.command_line import pick_device
-from common.errors import InputError
-from common.files import read_arrays, write_whole
-from data import datasets
-from data.files import LARGEST_COORDINATE
-from engine import checkpoint
-from engine.encoding import encode_set, is_centred, load_model
-from engine.options import PublishedOptions
-from engine.settings import settings_of
-from reid.open_set import nearest_rows
-from tensorflow_v1.convert import open_checkpoint
+from skeleton_reid.common.command_line import pick_device
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.files import read_arrays, write_whole
+from skeleton_reid.data import datasets
+from skeleton_reid.data.files import LARGEST_COORDINATE
+from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.encoding import encode_set, is_centred, load_model
+from skeleton_reid.engine.options import PublishedOptions
+from skeleton_reid.engine.settings import settings_of
+from skeleton_reid.reid.open_set import nearest_rows
+from skeleton_reid.tensorflow_v1.convert import open_checkpoint
 
 __all__ = ["Encoder", "Gallery", "InputError", "Match", "load"]
 FORMAT = "skeleton-reid gallery 1"

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from common.command_line import pick_device
-from common.errors import InputError
-from data import Retrieval, datasets
-from data.files import broken
-from engine import checkpoint, evaluation, features
-from engine.encoding import encode_set, load_model
-from engine.options import DataOptions
-from engine.settings import settings_of
-from reid import ranking
+from skeleton_reid.common.command_line import pick_device
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data import Retrieval, datasets
+from skeleton_reid.data.files import broken
+from skeleton_reid.engine import checkpoint, evaluation, features
+from skeleton_reid.engine.encoding import encode_set, load_model
+from skeleton_reid.engine.options import DataOptions
+from skeleton_reid.engine.settings import settings_of
+from skeleton_reid.reid import ranking
 
 IDENTITY = ("dataset", "probe", "length", "protocol", "seed")
 HEADER = ("method", *IDENTITY, "settings", "data")

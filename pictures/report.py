@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
-from common.errors import InputError
-from common.files import write_whole
-from engine.options import BASELINES
-from engine.results import RETRIEVAL, write_text
-from tools import figures
-from tools.figures import Runs
-from tools.runs import SavedRun, labels
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.files import write_whole
+from skeleton_reid.engine.options import BASELINES
+from skeleton_reid.engine.results import RETRIEVAL, write_text
+from skeleton_reid.pictures import figures
+from skeleton_reid.pictures.figures import Runs
+from skeleton_reid.pictures.runs import SavedRun, labels
 
 # A file is named like its function, whose docstring says what the figure shows.
 TOGETHER = (figures.training, figures.cmc, figures.attention, figures.walk)
