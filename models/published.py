@@ -5,7 +5,7 @@ recurrent kernels are one matrix whose gates stand in the order i, j, f, o (PyTo
 g = j), and the forget bias of 1 is added when the cell runs, not stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -38,3 +38,20 @@ def pick(variables: Mapping[str, np.ndarray], name: str,
 def fill(parameter: nn.Parameter, variables: Mapping[str, np.ndarray], name: str) -> None:
     """Copy the named variable, a kernel (inputs, outputs) or bias (outputs,), into a parameter."""
     parameter.data.copy_(pick(variables, name, parameter.shape[::-1]).t())
+
+
+def fill_parts(parts: Sequence[Tensor], variables: Mapping[str, np.ndarray], name: str) -> None:
+    """Copy the named variable into parameters, or parts of them, that lie in it one below the other
+    and as they are. InputError where it is missing or has another number of numbers.
+    """
+    array = pick(variables, name).flatten()
+    sizes = [part.numel() for part in parts]
+    if len(array) != sum(sizes):
+        raise InputError(f"variable {name!r}: expected {sum(sizes)} numbers, found {len(array)}")
+    for part, values in zip(parts, array.split(sizes), strict=True):
+        part.data.copy_(values.view_as(part))
+
+
+def numbered(name: str, number: int) -> str:
+    """TensorFlow's names of equals: x, x_1, x_2."""
+    return f"{name}_{number}" if number else name

@@ -32,7 +32,7 @@ from skeleton_reid.data.skeleton import get, restore
 from skeleton_reid.data.skeleton import scales as node_positions
 from skeleton_reid.models.graph_attention import GraphAttention
 from skeleton_reid.models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
-from skeleton_reid.models.published import pick
+from skeleton_reid.models.published import fill_parts, numbered, pick
 
 SCALES = "IJPB"
 LOSSES = ("l1", "l2", "MSE")
@@ -240,29 +240,14 @@ class SMSGE(nn.Module):
         heads = sum(name.startswith("Multi_Scale/BiasAdd") for name in variables) // len(SCALES)
         model = cls(width // 3, D_h, heads=max(1, heads), hidden=hidden, **options)
         for name, parts in model._published():
-            array = pick(variables, name).flatten()
-            sizes = [part.numel() for part in parts]
-            if len(array) != sum(sizes):
-                raise InputError(
-                    f"variable {name!r}: expected {sum(sizes)} numbers, found {len(array)}")
-            for part, values in zip(parts, array.split(sizes), strict=True):
-                part.data.copy_(values.view_as(part))
+            fill_parts(parts, variables, name)
         return model
 
     def _published(self) -> Iterator[tuple[str, list[Tensor]]]:
         """Each published variable and the parameters, one below the other, that it fills."""
         for order, scale in enumerate("JPBI"):
-            layer, heads = self.structure[scale], len(self.structure[scale].b)
-            yield _numbered("Multi_Scale/Multi_Scale/Variable", 2 * order), [layer.W_in]
-            yield _numbered("Multi_Scale/Multi_Scale/Variable", 2 * order + 1), [layer.b_in]
-            for head in range(heads):
-                count = order * heads + head
-                yield _numbered("Multi_Scale/conv1d", 3 * count) + "/kernel", [layer.W[head]]
-                for which in (0, 1):
-                    score = _numbered("Multi_Scale/conv1d", 3 * count + 1 + which)
-                    yield f"{score}/kernel", [layer.a[which, head]]
-                    yield f"{score}/bias", [layer.b_a[which, head]]
-                yield _numbered("Multi_Scale/BiasAdd", count) + "/biases", [layer.b[head]]
+            for name, parameter in self.structure[scale].published("Multi_Scale", order):
+                yield name, [parameter]
         for number, pair in enumerate(PUBLISHED_RELATIONS, 8):
             if pair in self.relation:
                 yield f"Multi_Scale/Multi_Scale/Variable_{number}", [self.relation[pair]]
@@ -275,9 +260,4 @@ class SMSGE(nn.Module):
             targets = "JPBI" if scale == "I" else self.coarser(scale)
             own = [p for target in targets for p in self.head[scale + target].parameters()]
             for number, parameter in enumerate(own):
-                yield _numbered(f"MSR/MSR/{scale}_pred/{scale}_pred/Variable", number), [parameter]
-
-
-def _numbered(name: str, number: int) -> str:
-    """TensorFlow's names of equals: x, x_1, x_2."""
-    return f"{name}_{number}" if number else name
+                yield numbered(f"MSR/MSR/{scale}_pred/{scale}_pred/Variable", number), [parameter]
