@@ -9,7 +9,7 @@ The scales' LSTMs run side by side, on a leading axis S. Weights keep TensorFlow
 Shapes: S scales, N nodes of the tree, B sequences, f frames, D units.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -66,6 +66,13 @@ class PrefixLSTM(nn.Module):
                 limit = (6 / (len(into) + units + 4 * units))**0.5
                 into.uniform_(-limit, limit, generator=generator)
                 self.recurrent[layer][s].uniform_(-limit, limit, generator=generator)
+
+    def published(self, folder: str, s: int) -> Iterator[tuple[str, list[Tensor]]]:
+        """The variables of LSTM s in a published checkpoint, and the parameters each fills."""
+        for layer, into in enumerate((self.into_first[s], self.into_second[s])):
+            cell = f"{folder}/rnn/multi_rnn_cell/cell_{layer}/lstm_cell"
+            yield f"{cell}/kernel", [into, self.recurrent[layer][s]]
+            yield f"{cell}/bias", [self.bias[layer][s]]
 
     def forward(self, x: Sequence[Tensor], tree: PrefixTree) -> Tensor:
         """x: S inputs (B, f, inputs[s]) -> the second layer's h at all nodes, (S, N, B, D)."""

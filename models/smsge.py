@@ -251,12 +251,8 @@ class SMSGE(nn.Module):
         for number, pair in enumerate(PUBLISHED_RELATIONS, 8):
             if pair in self.relation:
                 yield f"Multi_Scale/Multi_Scale/Variable_{number}", [self.relation[pair]]
-        lstm = self.dynamics
         for s, scale in enumerate(self.scales):
-            cell = f"MSR/{scale}_pred/rnn/multi_rnn_cell/cell_"
-            for layer, into in enumerate((lstm.into_first[s], lstm.into_second[s])):
-                yield f"{cell}{layer}/lstm_cell/kernel", [into, lstm.recurrent[layer][s]]
-                yield f"{cell}{layer}/lstm_cell/bias", [lstm.bias[layer][s]]
+            yield from self.dynamics.published(f"MSR/{scale}_pred", s)
             targets = "JPBI" if scale == "I" else self.coarser(scale)
             own = [p for target in targets for p in self.head[scale + target].parameters()]
             for number, parameter in enumerate(own):

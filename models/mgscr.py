@@ -1,0 +1,239 @@
+"""MG-SCR: Multi-Level Graph Encoding with Structural-Collaborative Relation Learning for
+Skeleton-Based Person Re-Identification.
+
+Rao, Xu, Hu, Cheng, Hu. IJCAI 2021. https://www.ijcai.org/proceedings/2021/0135
+(https://arxiv.org/abs/2106.03069; TensorFlow code: https://github.com/Kali-Hac/MG-SCR)
+
+A skeleton is a graph at three levels: joints J, parts P, bodies B, from fine to coarse. Each node
+gathers features from its neighbours (structural relations, models/graph_attention.py), each part
+from the joints and each body from the parts (collaborative relations); both are copied back to
+their joints. An LSTM reads the joints' features. It is first taught, without labels, to predict the
+next skeleton from sparse frame subsets (SSP); then the whole network is trained with labels.
+
+Shapes: S sequences, f frames, J joints, n nodes of a level, D_h LSTM units, R readings of k frames,
+C persons. `graphs` is a dict J, P, B of node positions (S, f, n, 3). A reading is the frame numbers
+that the LSTM reads, in this order: (k,) for all sequences alike or (S, k), a row a sequence.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.skeleton import Skeleton, averaging
+from skeleton_reid.data.skeleton import bias as attention_bias
+from skeleton_reid.data.skeleton import get
+from skeleton_reid.data.skeleton import scales as node_positions
+from skeleton_reid.models.graph_attention import GraphAttention
+from skeleton_reid.models.prefix_lstm import PrefixLSTM, prefix_tree
+from skeleton_reid.models.published import fill_parts, numbered, pick
+from skeleton_reid.models.recognition import RecognitionNetwork
+from skeleton_reid.models.smsge import ReconstructionHead, relation
+
+LEVELS = "JPB"
+HEADS = HIDDEN = 8  # of the graph attention
+PAIRS = ("PJ", "BP")  # who gathers from whom
+UNUSED = "BJ"  # its matrix W_13 is held and never read by the released code
+L2_WEIGHT = 0.0005
+CHOICES = {"frames": ("subset", "tiled"), "prefixes": ("f-1", "f"), "feature": ("nodes", "state")}
+
+Graphs = Mapping[str, Tensor]  # by level
+Readings = Sequence[Any]  # R frame-number arrays, (k,) or (S, k)
+
+
+class MGSCR(nn.Module):
+    """Graph encoder, LSTM, prediction head and recogniser.
+
+    skeleton: its record, or the number of joints of published data. persons: C. c_lambda: weight of
+    the coarse levels in the joints' features, can be set. frames: how recognition reads prefixes of
+    1, 2, ... frames, as a `subset` or `tiled` as the released code does. prefixes: of up to f-1 (as
+    released) or f frames. feature: that of `encode`, the joints' (`nodes`) or the LSTM's `state`.
+    unused_relation: hold the released code's W_13, which enters only the L2 term.
+    generator: of the initial values, seed 0 by default. InputError for unknown choices.
+    """
+    def __init__(self, skeleton: Skeleton | int, D_h: int = 128, persons: int = 2,
+                 c_lambda: float = 0.3, frames: str = "subset", prefixes: str = "f-1",
+                 feature: str = "nodes", unused_relation: bool = False,
+                 generator: torch.Generator | None = None):
+        super().__init__()
+        self.skeleton = get(skeleton)
+        self.c_lambda, self.tiled, self.feature = c_lambda, frames == "tiled", feature
+        self.unread = 1 if prefixes == "f-1" else 0  # last frames, by every prefix
+        self._arguments = {"frames": frames, "prefixes": prefixes, "feature": feature}
+        for name, value in self._arguments.items():
+            if value not in CHOICES[name]:
+                known = " or ".join(CHOICES[name])
+                raise InputError(f"MG-SCR: found {name} {value!r}; choose {known}")
+        self._arguments |= {"D_h": D_h, "persons": persons, "unused_relation": unused_relation}
+        self.structure = nn.ModuleDict({
+            level: GraphAttention(attention_bias(level, self.skeleton), HEADS, HIDDEN)
+            for level in LEVELS
+        })
+        pairs = (*PAIRS, UNUSED) if unused_relation else PAIRS
+        self.relation = nn.ParameterDict({pair: torch.zeros(HIDDEN, HIDDEN) for pair in pairs})
+        for level in "PB":  # (J, n): 1 where a joint belongs to a node
+            member = (averaging(level, self.skeleton) > 0).T.astype(np.float32)
+            self.register_buffer(f"joints_of_{level}", torch.from_numpy(member), persistent=False)
+        J = len(self.skeleton)
+        self.dynamics = PrefixLSTM([J * HIDDEN], D_h)
+        self.prediction = ReconstructionHead(D_h, J)
+        generator = generator or torch.Generator().manual_seed(0)
+        self.recogniser = RecognitionNetwork(D_h, persons, D_h, generator)
+        self.initialise(generator)
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """As released: matrices N(0, 1), attention and LSTM kernels Glorot-uniform, biases 0."""
+        for layer in (*self.structure.values(), self.dynamics):
+            layer.initialise(generator)
+        for matrix in (*self.relation.values(), self.prediction.W_1, self.prediction.W_2):
+            matrix.normal_(generator=generator)
+
+    @property
+    def arguments(self) -> dict:
+        """What the constructor needs, beside the skeleton, to build this model again."""
+        return self._arguments | {"c_lambda": self.c_lambda}
+
+    def graphs(self, skeletons: Tensor) -> dict[str, Tensor]:
+        """The graphs of hip-centred skeletons (S, f, J, 3); InputError for other shapes."""
+        J, shape = len(self.skeleton), tuple(skeletons.shape)
+        if len(shape) != 4 or shape[2:] != (J, 3):
+            raise InputError(f"MG-SCR expects skeletons of shape (S, f, {J}, 3), found {shape}")
+        return node_positions(skeletons, LEVELS, self.skeleton)
+
+    def structural(self, graphs: Graphs) -> dict[str, Tensor]:
+        """Structural features H of every level, (S, f, n, 8) (Section 3.2)."""
+        return {level: self.structure[level](graphs[level]) for level in LEVELS}
+
+    def nodes(self, graphs: Graphs) -> dict[str, Tensor]:
+        """Node features of every level, (S, f, n, 8): F of the joints, P', B' (Section 3.3)."""
+        H = self.structural(graphs)
+        fused = {}
+        for coarse, fine in PAIRS:
+            gathered = relation(H[coarse], H[fine]) @ H[fine]  # C = softmax(H_c H_f^T) H_f
+            fused[coarse] = H[coarse] + gathered @ self.relation[coarse + fine]
+        # F_j = H_j + lambda (P'_part(j) + B'_body(j))
+        back = self.joints_of_P @ fused["P"] + self.joints_of_B @ fused["B"]
+        return {"J": H["J"] + self.c_lambda * back, **fused}
+
+    def relations(self, graphs: Graphs) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Structural relations by level, (S, f, 8 heads, n, n); collaborative ones by pair."""
+        H = self.structural(graphs)
+        attention = {level: self.structure[level].dense(graphs[level])[1] for level in LEVELS}
+        return attention, {pair: relation(H[pair[0]], H[pair[1]]) for pair in PAIRS}
+
+    def outputs(self, graphs: Graphs, readings: Readings) -> list[Tensor]:
+        """The LSTM's outputs at every frame of every reading: R tensors (S, k, D_h)."""
+        F = self.nodes(graphs)["J"].flatten(2)  # (S, f, 8 J)
+        readings = [torch.as_tensor(reading, device=F.device) for reading in readings]
+        if all(reading.ndim == 1 for reading in readings):  # common beginnings are read once
+            tree = prefix_tree(readings, F.device)
+            h = self.dynamics([F], tree)[0]  # (N, S, D_h), at the tree's nodes
+            return [h[passed].transpose(0, 1) for passed in tree.passes]
+        trees = [prefix_tree([range(reading.shape[-1])], F.device) for reading in readings]
+        rows = [take(F, reading) for reading in readings]
+        return [
+            self.dynamics([x], tree)[0].transpose(0, 1)
+            for x, tree in zip(rows, trees, strict=True)
+        ]
+
+    def states(self, graphs: Graphs, readings: Readings) -> Tensor:
+        """The LSTM's last output of each reading, (S, R, D_h)."""
+        return torch.stack([h[:, -1] for h in self.outputs(graphs, readings)], dim=1)
+
+    def losses(self, graphs: Graphs, readings: Readings,
+               batch: int | None = None) -> dict[str, Tensor]:
+        """SSP: every output predicts the next frame's joints. each: (R,), half the summed squared
+        error of each reading; prediction, total: their mean.
+
+        batch: sequences in all, if these are a part of them, whose sums then stand for the whole.
+        """
+        joints = graphs["J"].flatten(2)  # (S, f, 3 J)
+        half = 0.5 * (batch or len(joints)) / len(joints)
+        each = []
+        for reading, h in zip(readings, self.outputs(graphs, readings), strict=True):
+            target = take(joints, torch.as_tensor(reading, device=joints.device) + 1)
+            each.append(half * (self.prediction(h) - target).square().sum())
+        each = torch.stack(each)
+        return {"each": each, "prediction": each.mean(), "total": each.mean()}
+
+    def prefixes(self, f: int, sequences: int) -> list[Tensor]:
+        """The readings that recognition sums up: the first k = 1, 2, ... of f frames."""
+        subsets = [torch.arange(k) for k in range(1, f - self.unread + 1)]
+        return [tiled(subset, sequences) for subset in subsets] if self.tiled else subsets
+
+    def scores(self, graphs: Graphs, readings: Readings | None = None) -> Tensor:
+        """Scores of the persons, the sum of the readings' logits, (S, C)."""
+        S, f = graphs["J"].shape[:2]
+        readings = self.prefixes(f, S) if readings is None else readings
+        return self.recogniser(self.states(graphs, readings)).sum(dim=1)
+
+    def recognition_losses(self, scores: Tensor, labels: Tensor,
+                           unread: bool = False) -> dict[str, Tensor]:
+        """cross_entropy of scores (S, C) with classes (S,), l2 and their sum total.
+
+        unread: also what the scores do not depend on decays.
+        """
+        loss, l2 = cross_entropy(scores, labels), L2_WEIGHT * self.weight_decay(unread)
+        return {"cross_entropy": loss, "l2": l2, "total": loss + l2}
+
+    def weight_decay(self, unread: bool = True) -> Tensor:
+        """Half the summed square of all parameters, or of those that the scores depend on."""
+        idle = set() if unread else {*self.prediction.parameters(), self.relation.get(UNUSED)}
+        return 0.5 * sum(p.square().sum() for p in self.parameters() if p not in idle)
+
+    def encode(self, skeletons: Tensor) -> Tensor:
+        """What is retrieved by: F of every frame, (S, f, 8 J), or the last state, (S, 1, D_h)."""
+        graphs = self.graphs(skeletons)
+        if self.feature == "state":
+            return self.states(graphs, self.prefixes(skeletons.shape[1], len(skeletons))[-1:])
+        return self.nodes(graphs)["J"].flatten(2)
+
+    @classmethod
+    def from_published(cls, variables: Mapping[str, np.ndarray], c_lambda: float = 0.3,
+                       **options) -> "MGSCR":
+        """Model of published variables, arrays by their names without ":0", or InputError.
+
+        The variables tell J, D_h and C; lambda stands in the folder's name.
+        """
+        D_h, width = pick(variables, "Prediction/Prediction/Variable_2").shape
+        persons = len(pick(variables, "Recognition/Recognition/Variable_3"))
+        model = cls(width // 3, D_h, persons, c_lambda, **{"unused_relation": True} | options)
+        for name, parts in model._published():
+            fill_parts(parts, variables, name)
+        return model
+
+    def _published(self) -> Iterator[tuple[str, list[Tensor]]]:
+        """Each published variable and the parameters, one below the other, that it fills."""
+        for order, layer in enumerate(self.structure.values()):
+            for name, parameter in layer.published("Multi_Level", order):
+                yield name, [parameter]
+        for number, pair in enumerate((*PAIRS, UNUSED), 6):
+            if pair in self.relation:
+                yield f"Multi_Level/Multi_Level/Variable_{number}", [self.relation[pair]]
+        for number, parameter in enumerate(self.prediction.parameters()):
+            yield numbered("Prediction/Prediction/Variable", number), [parameter]
+        yield from self.dynamics.published("Prediction", 0)
+        for number, parameter in enumerate(self.recogniser.parameters()):
+            yield numbered("Recognition/Recognition/Variable",
+                           number), [parameter.mT if parameter.ndim == 2 else parameter]
+
+
+def take(x: Tensor, reading: Tensor) -> Tensor:
+    """The frames that a reading names: x (S, f, d), reading (k,) or (S, k) -> (S, k, d)."""
+    rows = slice(None) if reading.ndim == 1 else torch.arange(len(x), device=x.device)[:, None]
+    return x[rows, reading]
+
+
+def tiled(subset: Tensor | Sequence[int], sequences: int) -> Tensor:
+    """The frames that the released code reads of a subset T of k frames, (sequences, k).
+
+    It repeats T element by element in place of the whole, so that sequence s of a batch of S reads
+    at step p frame T[(s k + p) // S]: about k times the same one, which depends on s.
+    """
+    subset = torch.as_tensor(subset)
+    return subset.repeat_interleave(sequences).view(sequences, len(subset))
