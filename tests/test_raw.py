@@ -110,3 +110,62 @@ def test_ks20_mat_files_equal_txt_files(released_trees, tmp_path):
     for own, expected in zip(RAW["KS20"].read(tmp_path, "kinect"), text, strict=True):
         assert own.name == expected.name and own.person == expected.person
         assert np.array_equal(own.frames, expected.frames)
+
+
+def longer(text: str) -> str:
+    """Lines as BIWI and IAS are distributed: person, …, and the link's joints and quaternion."""
+    return "".join(f"1,{line.split(',', 1)[1]},0,1,-nan(ind),0.1,0.2,0.9\n"
+                   for line in text.splitlines())
+
+
+@pytest.mark.parametrize("name", ["BIWI", "IAS"])
+def test_padua_sets_as_they_are_distributed(name, released_trees, tmp_path, caplog):
+    """14 fields, whatever follows, byte order marks, CRLF, system files, deeper folders."""
+    expected = RAW[name].read(released_trees / name, "kinect")
+    root = tmp_path / name
+    shutil.copytree(released_trees / name, root)
+    for path in root.rglob("*skel.txt"):
+        text = longer(path.read_text())
+        if name == "BIWI":
+            text = "".join(text.splitlines(keepends=True)[:20]) + "no joint\n1,2\n"
+        path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+        path.with_name("Thumbs.db").write_bytes(b"\0")
+        path.with_name(f"._{path.name}").write_bytes(b"\0")
+        path.with_name(path.name.replace("skel.txt", "rgb.jpg")).write_bytes(b"\xff")
+    (root / "Training" / "desktop.ini").write_text("[]")
+    (root / "Training" / "__MACOSX" / "7").mkdir(parents=True)
+    (root / "Training" / "__MACOSX" / "7" / "0_skel.txt").write_text("x")
+    (root / "Training" / "notes").mkdir()
+    for person in (root / "Training").iterdir():  # one more folder: of the archive, or of the files
+        if person.is_dir() and person.name not in ("notes", "__MACOSX"):
+            person.rename(person.with_name("files"))
+            person.mkdir()
+            person.with_name("files").rename(person / "skeletons")
+    found = RAW[name].read(root, "kinect")
+    assert "Training/notes: no ...skel.txt in it" in caplog.text
+    for own, theirs in zip(found, expected, strict=True):
+        assert own.person == theirs.person and own.group == theirs.group
+        assert np.array_equal(own.frames, theirs.frames)
+
+
+def test_a_frame_with_nobody_is_dropped(released_trees, tmp_path):
+    """As BIWI marks it: the first field is 0, and so is the tracking state; one line will do."""
+    shutil.copytree(released_trees / "BIWI", tmp_path / "BIWI")
+    before = RAW["BIWI"].read(tmp_path / "BIWI", "kinect")[0]
+    folder = tmp_path / "BIWI" / before.name
+    for number in (1, 2):
+        (folder / f"{number:06d}-a_9_skel.txt").write_text("0,0,0,0,0,0,0,0,0,0,0,0,0,0\n")
+    (after, *_) = RAW["BIWI"].read(tmp_path / "BIWI", "kinect")
+    assert np.array_equal(after.frames, before.frames)
+
+
+def test_ks20_reads_three_fields_of_25_lines(released_trees, tmp_path):
+    shutil.copytree(released_trees / "KS20", tmp_path / "KS20")
+    for path in list((tmp_path / "KS20").rglob("*_skel.txt")):
+        text = path.read_text().replace("\n", ",2,0.5\r\n")
+        path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b"and so on\r\n\r\n")
+        path.with_name("Thumbs.db").write_bytes(b"\0")
+        path.rename(path.with_suffix(".TXT"))
+    for own, expected in zip(RAW["KS20"].read(tmp_path / "KS20", "kinect"),
+                             RAW["KS20"].read(released_trees / "KS20", "kinect"), strict=True):
+        assert own.name == expected.name and np.array_equal(own.frames, expected.frames)

@@ -92,12 +92,30 @@ def test_kgbd_lists_the_joints_from_the_head_on_with_crlf(raw):
 def test_kinect_v1_lines_hold_position_pixel_and_tracking_state(raw, name):
     paths = sorted((raw / name / "Training").glob("*/*skel.txt"))
     lines = table(paths[0])
-    assert lines.shape[1] == 8
-    np.testing.assert_array_equal(lines[:20, 0], np.arange(20))
+    assert lines.shape[1] == 14
+    assert (lines[:20, 0] == 1).all()  # of the person
+    np.testing.assert_array_equal(lines[:20, 9], np.arange(20))
+    np.testing.assert_allclose((lines[:20, 10:]**2).sum(axis=1), 1, atol=1e-3)
     seen = lines[:20][lines[:20, 6] > 0]
     assert ((seen[:, 4] > 320) == (seen[:, 1] > 0)).mean() > 0.9  # u grows with x
     assert ((seen[:, 5] < 240) == (seen[:, 2] > 0)).mean() > 0.9  # v falls with y
     assert set(lines[:20, 6]) <= {0, 1, 2}
+
+
+def test_ias_copies_the_joints_that_its_tracker_lacks_and_biwi_flags_who_is_partly_seen(raw):
+    frames = {
+        name: [table(path)[:20] for path in sorted((raw / name).rglob("*skel.txt"))]
+        for name in KINECT_V1_FILES
+    }
+    ias, biwi = np.array(frames["IAS"]), np.array(frames["BIWI"])
+    for copy, of in ((0, 1), (6, 7), (10, 11), (14, 15), (18, 19)):
+        np.testing.assert_array_equal(ias[:, copy, 1:7], ias[:, of, 1:7])
+        assert (biwi[:, copy, 1:4] != biwi[:, of, 1:4]).any()
+    assert not ias[:, :, 7].any() and 0 < (biwi[:, 0, 7] > 0).mean() < 0.1
+    stamps = [
+        int(path.name.split("_")[1]) for path in sorted((raw / "BIWI/Training/001").iterdir())
+    ]
+    assert stamps[1] - stamps[0] == 100  # milliseconds: 10 frames a second
 
 
 def test_biwi_tests_a_share_of_the_persons_in_both_sets_and_may_add_lines(raw):

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.recordings import (Recording, finite, natural_key, read_each,
-                                               read_joint_lines, visible)
+from skeleton_reid.data.raw.recordings import (Recording, natural_key, read_each, read_joint_lines,
+                                               visible, whole_frame)
 
 VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_lateral")
 BODIES = (*range(1, 5), *range(7, 10), *range(11, 18), *range(19, 25))
+JOINTS = 25
 
 
 def read_ks20(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
@@ -22,13 +23,13 @@ def read_ks20(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
     walks: dict[tuple[str, str, str], list[Path]] = {}
     for view in VIEWS:
         folder = root / view
-        files = [path for path in visible(folder) if path.suffix in (".txt", ".mat")]
+        files = [path for path in visible(folder) if path.suffix.lower() in (".txt", ".mat")]
         if not files:
             raise broken(folder, "one .txt or .mat a frame", "none", "complete the data")
         if len({path.stem for path in files}) < len(files):
             raise broken(folder, ".txt or .mat", "frames in both", "remove one of the two")
         for path in sorted(files):  # as text: the order of the recordings is that of the papers
-            match = re.match(r"(gc[123])_body(\d+)_.", path.name)
+            match = re.match(r"(gc[123])_body(\d+)_.", path.name.lower())
             if not match or int(match[2]) not in BODIES:
                 raise broken(path, f"<gc1-gc3>_body<N>_<timestamp> with N one of {BODIES}",
                              "another name", "remove the file")
@@ -43,25 +44,28 @@ def read_ks20(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
 def _read_walk(files: list[Path]) -> np.ndarray:
     frames = []
     for path in sorted(files, key=natural_key):
-        is_text = path.suffix == ".txt"
-        joints = read_joint_lines(path, 25, "id,x,y,z") if is_text else _read_mat(path)
-        frames.append(finite(joints[:, -3:], path).astype(np.float64))
+        is_text = path.suffix.lower() == ".txt"
+        rows = read_joint_lines(path, "id,x,y,z", (1, 2, 3), JOINTS) if is_text else _read_mat(path)
+        frames.append(whole_frame(rows, JOINTS, path))
     return np.array(frames)
 
 
 def _read_mat(path: Path) -> np.ndarray:
-    """The file's one array of 25 joints, in rows or columns, with or without an id."""
+    """x, y, z (25, 3) of the file's one array of 25 joints, in rows or columns, with or without an
+    id before them. How the distributed files are laid out is not public (docs/6-formats.md).
+    """
     from scipy.io import loadmat  # here, because --help needs none of it
     from scipy.io.matlab import MatReadError
 
     try:
-        arrays = [value for key, value in loadmat(path).items() if not key.startswith("__")]
+        arrays = {key: own for key, own in loadmat(path).items() if not key.startswith("__")}
     except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError) as error:
         raise broken(path, "a MATLAB file", error) from error
-    numbers = [array for array in arrays if array.ndim == 2 and array.dtype.kind in "fiu"]
-    joints = [array if len(array) == 25 else array.T for array in numbers]
-    joints = [array for array in joints if array.shape in ((25, 3), (25, 4))]
-    if len(joints) != 1:
-        shapes = ", ".join(str(array.shape) for array in arrays)
-        raise broken(path, "one array of 25 joints by x, y, z", shapes)
-    return joints[0]
+    numbers = [own for own in arrays.values() if own.ndim == 2 and own.dtype.kind in "fiu"]
+    rows = [own if len(own) == JOINTS else own.T for own in numbers]
+    rows = [own for own in rows if len(own) == JOINTS and own.shape[1] >= 3]
+    if len(rows) != 1:
+        found = ", ".join(f"{key} {own.dtype} {own.shape}" for key, own in arrays.items())
+        raise broken(path, f"one array of {JOINTS} joints by x, y, z", found)
+    first = min(rows[0].shape[1] - 3, 1)  # after an id
+    return rows[0][:, first:first + 3].astype(np.float64)

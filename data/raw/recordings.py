@@ -1,5 +1,6 @@
 """What every raw reader hands on, and what the readers share."""
 
+import codecs
 import re
 import signal
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from skeleton_reid.data.files import broken
 
 progress = partial(tqdm, disable=None, leave=False)  # on a terminal
+SYSTEM_FILES = ("thumbs.db", "desktop.ini", "icon\r")
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,33 @@ def natural_key(path: Path) -> tuple[list[str | int], str]:
 
 
 def visible(folder: Path, pattern: str = "*") -> list[Path]:
-    """The entries of a folder in natural order, without hidden files and read-me files."""
-    paths = (path for path in folder.glob(pattern) if not path.name.startswith((".", "__")))
-    return sorted((path for path in paths if path.stem.lower() != "readme"), key=natural_key)
+    """The entries of a folder in natural order, without hidden files, those that systems leave
+    behind, and read-me files.
+    """
+    paths = [path for path in folder.glob(pattern) if path.name.lower() not in SYSTEM_FILES]
+    hidden = (any(part.startswith((".", "__", "~$")) for part in path.relative_to(folder).parts)
+              for path in paths)
+    shown = (path for path, is_hidden in zip(paths, hidden, strict=True) if not is_hidden)
+    return sorted((path for path in shown if path.stem.lower() != "readme"), key=natural_key)
+
+
+def read_text(path: Path) -> str:
+    """A text file without its byte order mark: UTF-8, UTF-16 with a mark, else Latin-1.
+
+    Latin-1 decodes any byte, so that a damaged file is reported by its line and not by a codec.
+    """
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file without empty ones at the end. InputError for an empty file."""
-    # Latin-1 decodes any byte, so that a damaged file is reported by its line and not by a codec.
-    lines = path.read_text(encoding="latin-1").rstrip().splitlines()
+    lines = read_text(path).rstrip().splitlines()
     if not lines:
         raise broken(path, "lines with joints", "an empty file")
     return lines
@@ -90,13 +110,27 @@ def to_numbers(fields: Sequence[str], path: Path, line: int,
         raise broken(path, "numbers", found, place=f"line {line}{next(own, '')}") from None
 
 
-def read_joint_lines(path: Path, joints: int, form: str, more: bool = False) -> np.ndarray:
-    """The numbers (joints, fields) of a file, a line a joint; if `more`, other lines may follow."""
-    lines = read_lines(path)
-    if len(lines) < joints or (len(lines) > joints and not more):
-        raise broken(path, f"{joints} lines, one a joint", f"{len(lines)} lines",
-                     place=f"line {len(lines)}")
-    return read_numbers(lines[:joints], path, form, form.count(",") + 1)
+def read_joint_lines(path: Path, form: str, fields: Sequence[int],
+                     joints: int | None = None) -> np.ndarray:
+    """These fields (lines, fields) of a file's first `joints` lines (None: of all), a line a joint.
+
+    A line has the fields that the `form` names, or more, else InputError.
+    """
+    rows = []
+    for number, line in enumerate(read_lines(path)[:joints], 1):
+        words = line.split(",")
+        if len(words) <= form.count(","):
+            raise broken(path, form, line, place=f"line {number}")
+        rows.append(to_numbers([words[field] for field in fields], path, number))
+    return np.array(rows)
+
+
+def whole_frame(rows: np.ndarray, joints: int, path: Path) -> np.ndarray:
+    """The rows (joints, 3). InputError, with file and line, for others or not all finite."""
+    if len(rows) != joints:
+        place = f"line {len(rows)}"
+        raise broken(path, f"{joints} lines, one a joint", f"{len(rows)} lines", place=place)
+    return finite(rows, path)
 
 
 def finite(rows: np.ndarray, path: Path, unit: str = "line") -> np.ndarray:

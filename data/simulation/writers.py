@@ -1,5 +1,6 @@
 """The writers of the five raw formats (docs/6-formats.md)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +25,15 @@ BIWI_TEST_SHARE = 28 / 50
 BIWI_EXTRA_SHARE = 0.02  # of the frames, in which lines for a second body follow the 20 joints
 FOCAL_LENGTH = 525.0  # pixels, of Kinect v1's image of 640 x 480
 FRAME_MILLISECONDS = 33
+BIWI_PARTLY_SEEN_SHARE = 0.03  # of the frames, in which QualityFlag is above 0
+# IAS's tracker has 15 joints: hip centre, wrists and ankles are copies of spine, hands and feet.
+IAS_JOINTS = (1, 1, 2, 3, 4, 5, 7, 7, 8, 9, 11, 11, 12, 13, 15, 15, 16, 17, 19, 19)
+LINK_STARTS = (0, 0, 1, 2, 2, 4, 5, 6, 2, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18)  # of Kinect v1
 # Offsets of the joints, metres: the same clothes as they sit on one occasion, and other clothes.
 SAME_CLOTHES, OTHER_CLOTHES = 0.003, 0.010
 
 KINECT_V1 = Sensor(white=0.012, drift=0.024)
+PADUA = replace(KINECT_V1, rate=10.0)  # BIWI and IAS
 KINECT_V2 = Sensor()
 POSE_ESTIMATOR = Sensor(white=0.015, drift=0.030, fit=0.020, occlusion=0.20, scale=0.05, rate=25.0)
 
@@ -68,10 +74,10 @@ def write_biwi(request: Request) -> None:
     """Training/<person>/…; of 28 persons in 50 Testing/{Walking,Still}/<person>/… too."""
     count = max(1, round(BIWI_TEST_SHARE * request.persons))
     tested = RandomState(request.seed).permutation(request.persons)[:count]
-    walking = Scene(KINECT_V1, heading_spread=10.0, turn=20.0)
+    walking = Scene(PADUA, heading_spread=10.0, turn=20.0)
     training = replace(walking, heading_spread=5.0, turn=10.0, sway=35.0)
     still = replace(walking, speed=0.0, turn=10.0)
-    extra = "".join(f"{j},0,0,0,0,0,0,0\n" for j in range(20))
+    extra = "0,0,0,0,0,0,0,0,0,0,0,0,0,0\n" * 20
     for actor in request.actors():
         usual, changed = (draw_clothes(x, actor.random) for x in (SAME_CLOTHES, OTHER_CLOTHES))
         sets = [("Training", training, usual)]
@@ -79,7 +85,8 @@ def write_biwi(request: Request) -> None:
             sets += [("Testing/Walking", walking, changed), ("Testing/Still", still, changed)]
         for name, scene, clothes in sets:
             folder = request.root / name / f"{actor.number + 1:03d}"
-            _write_walks(folder, "{:06d}-a_{}_skel.txt", actor, scene, clothes, request.recordings)
+            _write_walks(folder, "{:06d}-a_{}_skel.txt", actor, scene, clothes, request.recordings,
+                         partly_seen=BIWI_PARTLY_SEEN_SHARE)
             for path in sorted(folder.iterdir()):
                 if actor.random.random_sample() < BIWI_EXTRA_SHARE:
                     path.write_text(path.read_text() + extra)
@@ -87,36 +94,52 @@ def write_biwi(request: Request) -> None:
 
 def write_ias(request: Request) -> None:
     """{Training,TestingA,TestingB}/<person>/…, a file a frame. A: other clothes, B: other room."""
-    room = Scene(KINECT_V1, heading_spread=5.0, turn=10.0, sway=35.0)
+    room = Scene(PADUA, heading_spread=5.0, turn=10.0, sway=35.0)
     other = replace(room, floor=-1.05, tilt=6.0)
     for actor in request.actors():
         usual, changed = (draw_clothes(x, actor.random) for x in (SAME_CLOTHES, OTHER_CLOTHES))
         sets = [("Training", room, usual), ("TestingA", room, changed), ("TestingB", other, usual)]
         for name, scene, clothes in sets:
             folder = request.root / name / f"p{actor.number:02d}"
-            _write_walks(folder, "{:05d}_skel.txt", actor, scene, clothes, request.recordings)
+            _write_walks(folder, "{:05d}_skel.txt", actor, scene, clothes, request.recordings,
+                         joints=IAS_JOINTS)
 
 
 def _write_walks(folder: Path, name: str, actor: Actor, scene: Scene, clothes: np.ndarray,
-                 walks: int) -> None:
+                 walks: int, joints: Sequence[int] = range(20), partly_seen: float = 0.0) -> None:
     """Walks as Kinect v1 gives them, a file a frame; between two walks the numbers leap.
 
-    A line a joint: `id,x,y,z,u,v,TrackingState,QualityFlag`. name: from frame number and timestamp.
+    A line a joint, 14 fields: person, position, pixel, TrackingState, QualityFlag, the link that
+    ends in the joint and its direction as a quaternion. name: from frame number and timestamp.
+    joints: of which the lines are. partly_seen: the share of frames with QualityFlag above 0.
     """
     folder.mkdir(parents=True)
-    template = "".join(f"{j},%.4f,%.4f,%.4f,%.1f,%.1f,%d,1\n" for j in range(20))
+    template = "".join(f"1,%.4f,%.4f,%.4f,%.1f,%.1f,%d,%d,{start},{end},%.4f,%.4f,%.4f,%.4f\n"
+                       for end, start in enumerate(LINK_STARTS))
     number = 0
     for _ in range(walks):
-        frames = actor.record(scene, clothes)[:, :20]
-        state = lost_joints(len(frames), scene.sensor.lost, actor.random)[:, :20, None]
+        frames = actor.record(scene, clothes)[:, joints]  # (frames, 20, 3)
+        state = lost_joints(len(frames), scene.sensor.lost, actor.random)[:, joints, None]
+        quality = np.broadcast_to(
+            actor.random.random_sample((len(frames), 1, 1)) < partly_seen, state.shape)
         image = FOCAL_LENGTH * frames[..., :2] / np.maximum(frames[..., 2:], 0.5)
         pixels = np.array([320, 240]) + image * [1, -1]
         seen = np.where(state > 0, np.concatenate([frames, pixels], -1), 0)
-        for frame in np.concatenate([seen, state], -1):
-            path = folder / name.format(number, 1000000 + FRAME_MILLISECONDS * number)
+        links = _quaternions(frames - frames[:, LINK_STARTS])
+        for frame in np.concatenate([seen, state, quality, links], -1):
+            milliseconds = round(1000 * number / scene.sensor.rate)
+            path = folder / name.format(number, 1000000 + milliseconds)
             path.write_text(template % tuple(frame.ravel()))
             number += 1
         number += 30
+
+
+def _quaternions(links: np.ndarray) -> np.ndarray:
+    """x, y, z, w (..., 4) of the shortest rotations that turn the y axis into these directions."""
+    x, y, z = np.moveaxis(links / np.maximum(np.linalg.norm(links, axis=-1)[..., None], 1e-9), -1,
+                          0)
+    turns = np.stack([z, 0 * y, -x, 1 + y], axis=-1)
+    return turns / np.maximum(np.linalg.norm(turns, axis=-1, keepdims=True), 1e-9)
 
 
 def write_casia(request: Request) -> None:
