@@ -116,6 +116,9 @@ class AGE(nn.Module):
     attention: LA (locality-aware), BA (basic), MBA (multiplied by the locality mask) or none.
     generator: source of the initial values; seed 0 by default. InputError for an unknown choice.
     """
+
+    published = PUBLISHED
+
     def __init__(self, joints: int, hidden: int = 256, decoder_input: str = "zeros",
                  target: str = "reverse", count_copies: bool = False, attention: str = "LA",
                  generator: torch.Generator | None = None):
@@ -156,7 +159,7 @@ class AGE(nn.Module):
         """
         hidden, joints = pick(variables, f"x/{PUBLISHED['decoder.output.weight']}").shape
         model = cls(joints, hidden, **options)
-        names = dict(PUBLISHED)
+        names = dict(cls.published)
         for copy, source in COPIES.items():
             names[f"copies.{copy}"] = copy if f"x/{copy}" in variables else PUBLISHED[source]
         for axis, own in model.axes.items():
@@ -210,9 +213,14 @@ class AGE(nn.Module):
         The first two are summed over the batch. locality: whether it counts; by default with LA.
         batch: sequences in all, if these are a part of them, whose sums then stand for the whole.
         """
-        half = 0.5 * (batch or len(skeletons)) / len(skeletons)
-        out = self.encode(skeletons)
-        error = out["reconstruction"] - self.targets(skeletons).permute(3, 0, 1, 2)
+        terms = self.terms(self.encode(skeletons), self.targets(skeletons), locality, batch)
+        return terms | {"total": sum(terms.values())}
+
+    def terms(self, out: Mapping[str, Tensor], targets: Tensor, locality: bool | None = None,
+              batch: int | None = None) -> dict[str, Tensor]:
+        """The terms of `losses` from encode's output and what was to be rebuilt, (B, f, J, 3)."""
+        half = 0.5 * (batch or len(targets)) / len(targets)
+        error = out["reconstruction"] - targets.permute(3, 0, 1, 2)
         reconstruction = half * error.square().sum(dim=(1, 2, 3))  # L_rec
         local = torch.zeros_like(reconstruction)
         if self.attention == "LA" if locality is None else locality:
@@ -222,8 +230,7 @@ class AGE(nn.Module):
             local = half * (A - A * mask).square().sum(dim=(1, 2, 3))
         squares = [sum(p.square().sum() for p in axis.parameters()) for axis in self.axes.values()]
         l2 = L2_WEIGHT * 0.5 * torch.stack(squares)  # biases included
-        total = reconstruction + local + l2
-        return {"reconstruction": reconstruction, "locality": local, "l2": l2, "total": total}
+        return {"reconstruction": reconstruction, "locality": local, "l2": l2}
 
 
 def locality_mask(f: int, target: str = "reverse", device: torch.device | None = None) -> Tensor:

@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from skeleton_reid.models.age import COPIES, PUBLISHED
+from skeleton_reid.models.age import COPIES
 
 ENCODER = "rnn/multi_rnn_cell"
 DECODER = "decode/decoder/Attention_Wrapper/multi_rnn_cell"
@@ -134,7 +134,7 @@ def published_gradients(model, values=lambda p: p.grad):
     """Gradients (or other values) of the parameters under their TensorFlow names, in TensorFlow's
     layout.
     """
-    names = {**PUBLISHED, **{f"copies.{copy}": copy for copy in COPIES}}
+    names = {**model.published, **{f"copies.{copy}": copy for copy in COPIES}}
     return {
         f"{axis}/{names[name]}": values(parameter).detach().T.numpy()
         if parameter.dim() == 2 else values(parameter).detach().numpy()

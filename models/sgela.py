@@ -1,0 +1,131 @@
+"""SGELA: A Self-Supervised Gait Encoding Approach with Locality-Awareness for 3D Skeleton Based
+Person Re-Identification.
+
+Rao, Wang, Hu, Tan, Guo, Cheng, Liu, Hu. IEEE T-PAMI 2021. https://arxiv.org/abs/2009.03671
+(TensorFlow code: https://github.com/Kali-Hac/Locality-Awareness-SGE)
+
+AGE (models/age.py) with other pretext tasks and a contrastive loss: windows that follow each other
+should look alike to a projection head on the context vectors. The feature is AGE's (CAGE).
+
+B windows that are neighbours in the files, f frames, J joints, H units.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, pad
+
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.models.age import AGE, PUBLISHED
+from skeleton_reid.models.published import pick
+from skeleton_reid.models.recognition import RecognitionNetwork
+
+TASKS = ("rev_rec", "prediction", "sorting", "reconstruction")
+HEAD = {
+    "head.hidden.weight": "W1", "head.hidden.bias": "b1", "head.output.weight": "W",
+    "head.output.bias": "Variable"
+}
+
+
+class SGELA(AGE):
+    """AGE's three axes, each with a projection head of its own on all f context vectors.
+
+    length: f, to which the head belongs. temperature: t of the contrastive loss. Options: as AGE's;
+    `target` says where the locality mask looks and, by default, what is rebuilt.
+    """
+
+    published = PUBLISHED | HEAD
+
+    def __init__(self, joints: int, hidden: int = 256, length: int = 6, temperature: float = 0.1,
+                 generator: torch.Generator | None = None, **options):
+        generator = generator or torch.Generator().manual_seed(0)
+        super().__init__(joints, hidden, generator=generator, **options)
+        if self.attention == "none":
+            raise InputError("SGELA: its head reads context vectors: choose LA, BA or MBA")
+        self.length, self.temperature = length, temperature
+        self.arguments |= {"length": length, "temperature": temperature}
+        for axis in self.axes.values():
+            axis.head = RecognitionNetwork(length * hidden, hidden, hidden, generator)
+
+    @classmethod
+    def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "SGELA":
+        """As AGE.from_published; the head's size tells f."""
+        rows, hidden = pick(variables, "x/W1").shape
+        return super().from_published(variables, length=rows // hidden, **options)
+
+    def encode(self, skeletons: Tensor) -> dict[str, Tensor]:
+        """AGE.encode's output and projections (3, B, H). InputError for windows of another f."""
+        if skeletons.shape[1] != self.length:
+            raise InputError(f"SGELA expects windows of {self.length} frames, to which its head "
+                             f"belongs, found {skeletons.shape[1]}")
+        out = super().encode(skeletons)
+        heads = [
+            axis.head(u.flatten(1))
+            for axis, u in zip(self.axes.values(), out["contexts"], strict=True)
+        ]
+        return out | {"projections": torch.stack(heads)}
+
+    def losses(self, skeletons: Tensor, targets: Tensor | None = None, *,
+               follows: Tensor | None = None, rebuilt: Tensor | None = None, copies: bool = True,
+               contrast_weight: float = 1.0, locality: bool | None = None) -> dict[str, Tensor]:
+        """reconstruction, locality, contrastive, l2 and total of each axis, (3,) each.
+
+        skeletons: (B, f, J, 3), in file order. targets: what is rebuilt; by default the reversed
+        windows. follows: (B-1,) bool, whether window i + 1 goes on window i, all by default.
+        rebuilt: (B,) bool, windows whose reconstruction counts. copies: as of `contrast`.
+        """
+        out = self.encode(skeletons)
+        targets = self.targets(skeletons) if targets is None else targets
+        if rebuilt is not None:
+            kept = out["reconstruction"].permute(1, 2, 3, 0)
+            targets = torch.where(rebuilt[:, None, None, None], targets, kept)  # no error
+        terms = self.terms(out, targets, locality)
+        contrastive = contrast(out["projections"], self.temperature, follows, copies)
+        terms = {**terms, "contrastive": contrast_weight * contrastive}
+        return terms | {"total": sum(terms.values())}
+
+
+def contrast(v: Tensor, t: float, follows: Tensor | None = None, copies: bool = True) -> Tensor:
+    """L_C of projections v (3, B, H), (3,): each window of a pair should find the other one.
+
+    With s_ij = cos(v_i, v_j) / t a pair (i, i + 1) adds, for either window a of it and the other
+    one b, log sum_j n_aj exp(s_aj) - s_ab. The loss is the mean over the pairs that `follows`
+    names. n_aj is 1 for every other window; with `copies`, as in the paper's list of 2 (B - 1)
+    rows, window j counts as often as it stands in a pair, and j = a once less.
+    """
+    B = v.shape[1]
+    if B < 2:
+        return v.sum(dim=(1, 2)) * 0
+    follows = v.new_ones(B - 1) if follows is None else follows.to(v)
+    z = normalize(v, dim=2)
+    s = z @ z.mT / t  # (3, B, B)
+    in_pairs = pad(follows, (1, 0)) + pad(follows, (0, 1))  # 0, 1 or 2
+    often = in_pairs.clamp(min=1) if copies else torch.ones_like(in_pairs)
+    n = often - torch.eye(B).to(v)  # n[a, j]
+    all_rows = (s + n.log()).logsumexp(dim=2)  # (3, B)
+    pairs = all_rows[:, :-1] + all_rows[:, 1:] - 2 * s.diagonal(1, dim1=1, dim2=2)
+    return (pairs * follows).sum(dim=1) / (2 * follows.sum()).clamp(min=1)
+
+
+def pretext(windows: Tensor, task: str,
+            rng: np.random.RandomState | None = None) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of a pretext task for windows (N, f, J, axes) in file order.
+
+    rev_rec: rebuild the window in reverse; prediction: the next window, the last one itself;
+    sorting: put shuffled frames in order, one permutation of rng a window; reconstruction: the
+    window. InputError for another task.
+    """
+    if task not in TASKS:
+        raise InputError(f"SGELA: unknown task {task!r}; choose one of {', '.join(TASKS)}")
+    if task == "rev_rec":
+        return windows, windows.flip(1)
+    if task == "prediction":
+        return windows, torch.cat([windows[1:], windows[-1:]])
+    if task == "sorting":
+        rng = rng or np.random.RandomState(0)
+        orders = np.stack([rng.permutation(windows.shape[1]) for _ in range(len(windows))])
+        rows = torch.arange(len(windows), device=windows.device)[:, None]
+        return windows[rows, torch.from_numpy(orders).to(windows.device)], windows
+    return windows, windows
