@@ -79,8 +79,10 @@ def train(run: Run, options: SimMCOptions, device: torch.device) -> None:
                     row |= cluster_quality.figures(*quality, tight=bool(options.save_flag))
                     line += "  clusters {clusters_1}/{clusters_2}".format(**row)
                     line += "  outliers {outliers}  AMI {AMI_1:.3f}/{AMI_2:.3f}".format(**row)
-                if row["outliers"] == len(skeletons):
-                    reason = f"no clusters: {row['outliers']} of {len(skeletons)} are noise"
+                least = size if options.protocol == "released" else 1
+                if len(skeletons) - row["outliers"] < least:
+                    reason = "no clusters, or less than a batch: "
+                    reason += f"{row['outliers']} of {len(skeletons)} are noise"
             if reason is None:
                 with timer("learn"):
                     losses = learn(model, optimizer, skeletons, masks, views, labels, options)
@@ -121,8 +123,6 @@ def learn(model: SimMC, optimizer: TFAdam, skeletons: Tensor, masks: Tensor, vie
     kept = (y >= 0).all(dim=0).nonzero().squeeze(1)
     if options.protocol == "released":
         kept = kept[:len(kept) // size * size]
-    if len(kept) == 0:
-        raise InputError("noise leaves less than a batch to learn from; try a larger --eps")
     batches = []
     for batch, mask in zip(kept.split(size), masks, strict=False):
         own, weight = processes.part(len(batch))

@@ -71,6 +71,10 @@ def train(run: Run, options: StatisticsOptions, device: torch.device) -> None:
     settings = options.settings
     sets = evaluation.cut(evaluation.load_in_order(options), settings.batch_size, options.protocol)
     classes = evaluation.known_classes(sets, settings)  # (N,), or None: clusters are the classes
+    if min(len(sets.train), settings.batch_size) < 2:
+        raise InputError(
+            "batch normalisation needs two windows: expected that many to train with, and "
+            f"in a batch, found {len(sets.train)} and {settings.batch_size}")
     run.open()
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     torch.manual_seed(options.seed)
@@ -160,7 +164,8 @@ def learn(current: Round, windows: Tensor, epoch: int, seed: int) -> float:
     model.train()
     kept = (labels >= 0).nonzero().squeeze(1)
     order = kept[torch.randperm(len(kept)).to(kept.device)]
-    batches = order.tensor_split(math.ceil(len(order) / settings.batch_size))
+    # Batches of nearly equal size; rather one window more than a batch of one.
+    batches = order.tensor_split(min(-(-len(order) // settings.batch_size), len(order) // 2))
     first, losses = epoch % settings.round_epochs * len(batches), []
     for step, batch in enumerate(batches, first):
         rate = learning_rate(step, settings.round_epochs * len(batches), settings.lr)

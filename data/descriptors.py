@@ -41,9 +41,15 @@ def session(sets: Sequences) -> np.ndarray:
     for recording in np.unique(sets.recordings):
         own = sets.recordings == recording
         y, z = heights[own].min(axis=2).ravel(), distances[own].ravel()  # (frames,)
-        below = y <= np.polyval(np.polyfit(z, y, 1), z)
-        floor[own] = np.polyval(np.polyfit(z[below], y[below], 1), (2, 4))
+        above = y - _line(z, y, z)
+        below = above <= max(0, above.min())  # some on a flat floor, too
+        floor[own] = _line(z[below], y[below], (2, 4))
     return floor
+
+
+def _line(z: np.ndarray, y: np.ndarray, at: np.ndarray | tuple) -> np.ndarray:
+    """The line y(z) that fits best, at some distances; level if all z are one, as in 2D."""
+    return np.polyval(np.polyfit(z, y, int(np.ptp(z) > 0)), at)
 
 
 def descriptor(name: str, skeletons: np.ndarray, skeleton: Skeleton | None = None) -> np.ndarray:

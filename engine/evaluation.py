@@ -108,7 +108,13 @@ def known_classes(sets: Retrieval, settings: KnownClasses) -> np.ndarray | None:
     if known is None:
         where = f"expected recording_id files in {sets.paths['train']}, found none"
         raise InputError(f"{where}; preprocess.py writes them")
-    return np.unique(known, return_inverse=True)[1]
+    classes, numbers = np.unique(known, return_inverse=True)
+    if len(classes) < 2:
+        kind = "persons" if settings.labels else "recordings"
+        raise InputError(
+            f"expected two {kind} or more to tell apart in {sets.paths['train']}, found "
+            "one")
+    return numbers
 
 
 def score_encoder(model: nn.Module, sets: Retrieval, protocol: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.util import find_spec
@@ -18,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from skeleton_reid.common import processes
@@ -50,7 +50,7 @@ class Run:
         self.results = self.path("results.json")  # of the run, also in its phases
         self.record = self.path("run.json")
         self.data = provenance(options.dataset, options.length, options.data, options.view)
-        self.lock: FileLock | None = None
+        self.at_the_end = ExitStack()  # releases the lock, closes TensorBoard's writers
         self.source: Any = None  # of frame features (features.Source); None: skeletons
         self.parts: Mapping[str, Any] = {}  # of the training, by name
         self.writer = None  # of TensorBoard's events
@@ -71,7 +71,7 @@ class Run:
         """Begin to write. InputError if another process writes there, or --resume finds nothing."""
         if self.options.resume and not any(self.folder.rglob(f"{self.prefix}last.pt")):
             raise InputError(f"no checkpoint at {self.path('last.pt')}: leave out --resume")
-        self.lock = hold(self.path("run.lock"))
+        self.at_the_end.callback(hold(self.path("run.lock")).release)
         log_to(self.path("log.txt"))
         self.announce()
 
@@ -197,6 +197,7 @@ class Run:
             from torch.utils.tensorboard import SummaryWriter  # here, because it is slow to load
 
             self.writer = SummaryWriter(self.path("tensorboard"), purge_step=epoch)
+            self.at_the_end.callback(self.writer.close)
         optimizers = {name: getattr(part, "optimizer", part) for name, part in self.parts.items()}
         optimizers = {n: part for n, part in optimizers.items() if hasattr(part, "param_groups")}
         scalars["rates"] = {n: part.param_groups[0]["lr"] for n, part in optimizers.items()}
@@ -230,14 +231,11 @@ def execute(run: Run, train: Callable[..., None], evaluate: Callable[..., None],
     """What the command line asks for: train or evaluate, then write features if that is wanted."""
     options, device = run.options, pick_device(run.options.device)
     start_log(options.quiet)
-    try:
+    with run.at_the_end:
         (train if options.mode == "Train" else evaluate)(run, options, device)
         if options.save_features:
             processes.wait()  # until the model is written
             write_features(run, options, device)
-    finally:
-        if run.lock is not None:
-            run.lock.release()
 
 
 def mean_losses(batches: list[dict[str, Tensor]]) -> dict[str, float]:

@@ -255,6 +255,8 @@ def join_nearest(features: Tensor, labels: Tensor) -> Tensor:
     """Labels (N,) of windows, -1 for noise, in which two classes are one if their mean features are
     each other's nearest by cosine. features: (N, D_out).
     """
+    if (labels < 0).all():
+        return labels
     means = functional.normalize(mean_of_clusters(features, labels))  # (K, D_out)
     nearest = (means @ means.T).fill_diagonal_(-2).argmax(dim=1)
     own = torch.arange(len(means), device=means.device)

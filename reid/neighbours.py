@@ -28,7 +28,7 @@ def nearest_neighbours(features: Tensor, k: int, search: str = "torch") -> Tenso
     k = min(k, len(features))
     squares = torch.cat([x.square().sum(dim=1) for x in features.split(COLUMNS)])
     find = partial(_nearest, features, squares, k)
-    if search == "faiss" and len(features) > k + EXTRA:
+    if by_faiss(search, k, len(features)):
         find = partial(_nearest_by_faiss, faiss_index(features.cpu().numpy()), find)
     rows = max(1, BLOCK_BYTES // (4 * min(len(features), COLUMNS)))
     blocks = features.split(rows), squares.split(rows)
@@ -70,6 +70,13 @@ def k_smallest(distances: Tensor, k: int) -> Tensor:
 def _keys(values: Tensor, columns: Tensor) -> Tensor:
     """int64 numbers that sort by value, then column: float32 bits above 32 index bits."""
     return (values.contiguous().view(torch.int32).long() << 32) | columns
+
+
+def by_faiss(search: str, k: int, rows: int) -> bool:
+    """Whether faiss is to find the k nearest of some rows; InputError for an unknown search."""
+    if search not in ("torch", "faiss"):
+        raise InputError(f"search: expected torch or faiss, found {search!r}")
+    return search == "faiss" and rows > k + EXTRA
 
 
 def faiss_index(rows: np.ndarray) -> Any:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.reid.neighbours import EXTRA, candidates, faiss_index
+from skeleton_reid.reid.neighbours import by_faiss, candidates, faiss_index
 
 
 def nearest_rows(query: np.ndarray, rows: np.ndarray, count: int,
@@ -14,7 +14,7 @@ def nearest_rows(query: np.ndarray, rows: np.ndarray, count: int,
     "faiss" finds the rows that can be among them, whose distances are then computed in float64.
     """
     count, numbers = min(count, len(rows)), np.arange(len(rows))
-    if search == "faiss" and len(rows) > count + EXTRA:
+    if by_faiss(search, count, len(rows)):
         near, sure = candidates(faiss_index(rows), query[None], count)
         numbers = np.sort(near[0]) if sure[0] else numbers
     distances = np.linalg.norm(rows[numbers] - query.astype(np.float64), axis=1)

@@ -105,6 +105,16 @@ def test_session_is_the_floor_of_a_tilted_sensor():
         session(Sequences(skeletons, np.zeros(90, int)))
 
 
+@pytest.mark.parametrize("distances", [[2, 3, 4], [0, 0, 0]])
+def test_session_on_a_flat_floor(distances):
+    """Steps on one height, and a 2D recording, in which all distances are 0."""
+    skeletons = np.zeros((1, 3, 20, 3), np.float32)
+    skeletons[..., 1], skeletons[..., 2] = 0.1, np.array(distances)[:, None]
+    skeletons[..., 5, 1] = 1
+    floor = session(Sequences(skeletons, np.zeros(1, int), np.zeros(1, int)))
+    np.testing.assert_allclose(floor, [[0.1, 0.1]], atol=1e-6)
+
+
 def test_bad_input():
     poses = np.zeros((2, 40, 14, 3))
     assert descriptor("mean-pose", poses).shape == (2, 42)

@@ -193,3 +193,8 @@ def test_features_that_are_not_finite_are_refused():
     features[3, 1] = np.nan
     with pytest.raises(InputError, match=r"NaN.*1 of 30"):
         cluster(features, 0.6, 4)
+
+
+def test_an_unknown_search_is_refused():
+    with pytest.raises(InputError, match="search: expected torch or faiss, found 'fais'"):
+        cluster(np.zeros((30, 4), np.float32), 0.6, 4, search="fais")

@@ -103,4 +103,4 @@ def test_probes_that_share_a_folder_do_not_wait_for_each_other(tmp_path):
             Run("SimMC", options, folder, "nm.nm_").open()
         run = Run("SimMC", replace(options, probe="cl.nm"), folder, "cl.nm_")
         run.open()
-        run.lock.release()
+        run.at_the_end.close()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 from training import SCRIPTS
 
 RUNS = {
@@ -46,9 +47,12 @@ def test_tensorboard_has_every_figure_of_the_history(method, training):
                 assert histogram.num == int(row[f"clusters_{number}"])
 
 
-def test_a_resumed_run_goes_on_with_its_events(training):
+def test_a_resumed_run_goes_on_with_its_events(training, monkeypatch):
+    closed, close = [], SummaryWriter.close
+    monkeypatch.setattr(SummaryWriter, "close", lambda x: (closed.append(x), close(x)))
     train = training("SimMC")
     train("--epochs", 2, "--tensorboard")
+    assert len(closed) == 1
     train("--epochs", 4, "--tensorboard", "--resume")
     events = EventAccumulator(str(train.path("tensorboard"))).Reload()
     assert [e.step for e in events.Scalars("figures/top1")] == [0, 1, 2, 3, 4]

@@ -239,6 +239,27 @@ def test_wrong_use(train, capsys, arguments, message):
     assert message in train.error(capsys, *arguments)
 
 
+@pytest.mark.parametrize(("persons", "windows", "extra", "message"),
+                         [(1, 9, ("--labels",), "expected two persons or more to tell apart in"),
+                          (1, 1, (), "batch normalisation needs two windows"),
+                          (3, 9, ("--batch_size", 1), "batch normalisation needs two windows")])
+def test_what_cannot_be_learned_from(train, write_dataset, capsys, persons, windows, extra,
+                                     message):
+    write_dataset(train.data, "KS20", 6, persons, windows, np.random.RandomState(0))
+    assert message in train.error(capsys, *extra)
+    assert not train.out.exists()
+
+
+def test_no_batch_is_of_one_window(train):
+    assert train("--labels", "--batch_size", 127, "--epochs", 1)["epochs"] == 1  # 128 windows
+
+
+def test_noise_alone_in_a_later_round_ends_the_run_with_a_report(train, monkeypatch):
+    labels = [np.arange(128) % 3, np.full(128, -1)]
+    monkeypatch.setattr(train_statistics, "cluster", lambda *_, **__: labels.pop(0))
+    assert train("--no-linked")["stopped"] == "0 clusters at epoch 2"
+
+
 def test_nearest_classes_are_joined():
     """0 and 1 are each other's nearest, 2's nearest is 1 but not the reverse, 3 and 4 again."""
     angles = torch.tensor([0, 0.1, 0.25, 2, 2.2])

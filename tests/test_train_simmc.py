@@ -231,6 +231,18 @@ def test_released_protocol_without_a_whole_batch_left(train, capsys, monkeypatch
     assert "less than a batch" in train.error(capsys, "--protocol", "released")
 
 
+def test_released_protocol_keeps_what_came_before_less_than_a_batch(train, monkeypatch):
+    calls = []
+
+    def fewer_each_time(v, *_, **__):
+        calls.append(len(v))
+        return np.where(np.arange(len(v)) < 64 - 16 * (len(calls) // 2), 0, -1)
+
+    monkeypatch.setattr(train_simmc, "cluster", fewer_each_time)
+    result = train("--protocol", "released")
+    assert "less than a batch: " in result["stopped"] and result["best"]["epoch"] > 0
+
+
 def test_resume_with_other_settings_is_refused(train, capsys):
     train("--epochs", 1)
     before = train.path("last.pt").read_bytes()
