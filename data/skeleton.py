@@ -16,6 +16,7 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.yaml_files import expected_one, read_yaml
 
 SCALES = ("I", "J", "P", "B", "H")
+SAME_EIGENVALUE, SHORTEST = 1e-9, 1e-6  # of `positions`
 FOLDER = Path(__file__).parent / "skeletons"
 PUBLISHED = {20: "kinect_v1", 25: "kinect_v2", 14: "casia_b"}  # by their number of joints
 GROUPS = {"P": "parts", "B": "bodies", "H": "hyper_bodies"}
@@ -165,3 +166,48 @@ def bias(scale: str, joints: int | Skeleton, n_hood: int = 1,
     for _ in range(min(n_hood, len(step)) - 1 if scale in ("J", "H") else 0):
         near = near @ step  # boolean: whether any path reaches that far
     return np.where(near, np.float32(0), np.float32(-1e9))
+
+
+def positions(joints: int | Skeleton, k: int = 10, scale: str = "J") -> np.ndarray:
+    """Positions (nodes, k) float64 in a graph: unit eigenvectors 1 ... k of its normalised
+    Laplacian, by ascending eigenvalue; at most nodes - 1.
+
+    Eigenvectors of equal eigenvalues are not unique, so the basis of their space is fixed here: the
+    projections of node 0, 1 ... that are not yet spanned, in turn, made orthogonal.
+    """
+    A = adjacency(scale, joints).astype(np.float64)
+    degrees = A.sum(axis=0).clip(min=1)
+    values, vectors = np.linalg.eigh(np.eye(len(A)) - A / np.sqrt(degrees[:, None] * degrees))
+    basis = []
+    for space in np.split(vectors.T, np.flatnonzero(np.diff(values) > SAME_EIGENVALUE) + 1):
+        own: list[np.ndarray] = []
+        for node in space.T @ space:  # its projection
+            rest = node - sum((node @ vector) * vector for vector in own)
+            if len(own) < len(space) and (length := np.linalg.norm(rest)) > SHORTEST:
+                own.append(rest / length)
+        basis += own
+    return np.array(basis)[1:k + 1].T
+
+
+def motifs(joints: int | Skeleton) -> dict[int, np.ndarray]:
+    """MoCos's motifs, (J, J) float32 of 0 and 1, no joint in its own row.
+
+    1, 2, 3: joints at most so many bones apart. 4, 5: rows of arms, rows of legs; columns of both.
+    InputError for a skeleton without left_arm, right_arm, left_leg and right_leg among its bodies.
+    """
+    skeleton = get(joints)
+    try:
+        arms, legs = ([number for side in ("left", "right")
+                       for number in skeleton.numbers(skeleton.bodies[f"{side}_{limb}"])]
+                      for limb in ("arm", "leg"))
+    except KeyError as error:
+        raise InputError(f"the skeleton {skeleton.name} has no {error} among its bodies, of which "
+                         "motifs are made") from error
+    found = {order: bias("J", skeleton, order) == 0 for order in (1, 2, 3)}
+    if skeleton == get(20):  # docs/5-fidelity.md, third-order-gap
+        found[3][skeleton.numbers(("HipCenter", )), skeleton.numbers(("ShoulderLeft", "ShoulderRight"))] = False
+    for number, rows in ((4, arms), (5, legs)):
+        found[number] = np.zeros_like(found[1])
+        found[number][np.ix_(rows, arms + legs)] = True
+    outside = ~np.eye(len(skeleton), dtype=bool)
+    return {number: (motif & outside).astype(np.float32) for number, motif in found.items()}
