@@ -197,15 +197,17 @@ def motifs(joints: int | Skeleton) -> dict[int, np.ndarray]:
     """
     skeleton = get(joints)
     try:
-        arms, legs = ([number for side in ("left", "right")
-                       for number in skeleton.numbers(skeleton.bodies[f"{side}_{limb}"])]
-                      for limb in ("arm", "leg"))
+        arms, legs = ([
+            number for side in ("left", "right")
+            for number in skeleton.numbers(skeleton.bodies[f"{side}_{limb}"])
+        ] for limb in ("arm", "leg"))
     except KeyError as error:
         raise InputError(f"the skeleton {skeleton.name} has no {error} among its bodies, of which "
                          "motifs are made") from error
     found = {order: bias("J", skeleton, order) == 0 for order in (1, 2, 3)}
     if skeleton == get(20):  # docs/5-fidelity.md, third-order-gap
-        found[3][skeleton.numbers(("HipCenter", )), skeleton.numbers(("ShoulderLeft", "ShoulderRight"))] = False
+        found[3][skeleton.numbers(("HipCenter",)),
+                 skeleton.numbers(("ShoulderLeft", "ShoulderRight"))] = False
     for number, rows in ((4, arms), (5, legs)):
         found[number] = np.zeros_like(found[1])
         found[number][np.ix_(rows, arms + legs)] = True
