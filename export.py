@@ -59,7 +59,8 @@ def convert(encoder: Encoder) -> "onnx.ModelProto":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes that may be fixed: they are compared below
             # By tracing: the exporter by torch.export needs minutes for AGE's LSTMs.
-            torch.onnx.export(graph, torch.zeros(3, *shape), file, dynamo=False, **names)
+            example = torch.zeros(3, *shape, device=next(graph.parameters()).device)
+            torch.onnx.export(graph, example, file, dynamo=False, **names)
         session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
         for batch in BATCHES:
             windows = np.random.RandomState(batch).normal(0.5, 1, (batch, *shape))
@@ -83,7 +84,7 @@ def main() -> None:
     options = parse_export(__doc__)
     if onnx is None:
         raise InputError("expected the packages of ONNX: pip install onnx onnxruntime")
-    encoder = load(options.checkpoint, "cpu")
+    encoder = load(options.checkpoint, options.device)
     content = convert(encoder).SerializeToString()
     write_whole(options.onnx, lambda file: file.write(content))
     print(f"{options.onnx}: {encoder}; {encoder.size} features, equal to PyTorch's")

@@ -35,6 +35,7 @@ from skeleton_reid.data.raw.own import read_recording
 from skeleton_reid.reid.open_set import error_rates
 
 SAME = 1e-5  # distance up to which a recording is itself enrolled
+ENCODE = ("add", "identify", "calibrate")  # commands that need the encoder
 OUTCOMES = ("identified", "misnamed", "rejected")
 SHOWN = (0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false acceptance rates in the table
 
@@ -45,9 +46,10 @@ def main() -> None:
     with ExitStack() as stack:
         if changes:  # of two processes one would lose what the other has added
             stack.callback(hold(file.with_name(f".{file.name}.lock")).release)
-        encoder = load(options.checkpoint) if options.checkpoint else None
+        device = options.device if options.command in ENCODE else "cpu"
+        encoder = load(options.checkpoint, device) if options.checkpoint else None
         is_new = options.command == "add" and encoder and not file.exists()
-        people = Gallery(encoder) if is_new else Gallery.load(file, encoder)
+        people = Gallery(encoder) if is_new else Gallery.load(file, encoder, device)
         people.search = options.search
         match options.command:
             case "add":  # all of the recordings, or none if one is bad

@@ -23,11 +23,12 @@ def main() -> None:
                         help="what preprocess.py wrote (Datasets)")
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="folder of report.html and pictures (report/ in the first RUN)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     options = parser.parse_args()
     start_log(quiet=False)
     from skeleton_reid.pictures import report, runs  # slow to import, after --help
 
-    folders = [runs.SavedRun(folder, options.data) for folder in options.runs]
+    folders = [runs.SavedRun(folder, options.data, options.device) for folder in options.runs]
     print(report.write(folders, options.out or folders[0].path("report")))
 
 

@@ -71,20 +71,38 @@ def output_file(text: str) -> Path:
     return path
 
 
-def pick_device(name: str) -> Any:
-    """The torch.device of --device (under torchrun cuda is the process's own) or InputError."""
+def devices(name: str) -> list[str]:
+    """All that --device names: cpu, a GPU cuda:N, or every GPU. InputError if it is not there."""
     import torch  # here, so that scripts without a model start at once
 
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if count else "cpu"
     name = f"cuda:{name}" if name.isdecimal() else name  # --gpu 1
-    if not re.fullmatch(r"cpu|cuda(:\d\d?)?", name):
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise InputError(f"unknown device {name!r}; choose auto, cpu, cuda or cuda:N")
-    if name == "cuda" and processes.count() > 1:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
-    device, count = torch.device(name), torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
+    known = ["cpu", *(f"cuda:{number}" for number in range(count))]
+    found = [each for each in known if name in (each, each.partition(":")[0])]
+    if not found:
         raise InputError(f"device {name} asked for, {count} CUDA devices found; use --device cpu")
+    return found
+
+
+def pick_device(name: str) -> Any:
+    """The torch.device of --device: of several GPUs the first, under torchrun the process's own.
+    Products are in full float32 from then on, whatever the environment says. InputError for one
+    that is not there, and for a GPU that processes would have to share.
+    """
+    import torch
+
+    found, number, count = devices(name), *processes.local()
+    if found[0] != "cpu" and count > len(found):
+        raise InputError(f"expected a GPU for each of the {count} processes of torchrun, found "
+                         f"{len(found)} with --device {name}")
+    device = torch.device(found[number % len(found)])
+    torch.set_float32_matmul_precision("highest")  # TF32 changes which neighbours are nearest
+    torch.backends.cudnn.allow_tf32 = False
     if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for --deterministic
         torch.cuda.set_device(device)
     return device

@@ -6,11 +6,15 @@ one alone prints and writes. Without torchrun there is one, and nothing here cha
 
 import atexit
 import os
+import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+
+# In the words of gloo, NCCL and their store when a process does not answer any more.
+LOST = "connection|closed by|broken pipe|timed? ?out|failed to recv|remote ?error|aborted"
 
 
 class ProcessEndedError(KeyboardInterrupt):
@@ -25,6 +29,13 @@ def number() -> int:
 def count() -> int:
     """How many processes there are."""
     return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+def local() -> tuple[int, int]:
+    """The number of this process among those on this machine, and how many these are."""
+    if count() == 1:
+        return 0, 1
+    return int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
 
 
 @contextmanager
@@ -46,15 +57,18 @@ def first_speaks() -> Iterator[None]:
 
 def _exchange(name: str, *arguments) -> Any:
     """The first argument, filled by torch.distributed; ProcessEndedError if a process is gone."""
-    from torch import distributed
+    from torch import cuda, distributed
 
     try:
         if not distributed.is_initialized():
-            distributed.init_process_group()
+            has_nccl = cuda.is_available() and distributed.is_nccl_available()
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo")
             atexit.register(distributed.destroy_process_group)  # left open it can abort
         getattr(distributed, name)(*arguments)
     except RuntimeError as error:
-        raise ProcessEndedError from error
+        if re.search(LOST, str(error), re.IGNORECASE):
+            raise ProcessEndedError from error
+        raise
     return arguments[0]
 
 

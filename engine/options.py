@@ -145,6 +145,7 @@ class GalleryOptions:
     far: float = option(0.01, "largest false acceptance rate", type=share)
     search: str = option("torch", "of the nearest, exact", choices=SEARCHES)
     picture: Path | None = option(None, "of the error rates", type=output_file, metavar="FILE.png")
+    device: str = option("auto", "auto, cpu, cuda or cuda:N, or N", "--gpu")
     command: str = ""  # one of GALLERY_COMMANDS
     gallery: Path = Path()
     files: tuple[Path, ...] = ()
@@ -229,10 +230,11 @@ def parse_gallery(doc: str) -> GalleryOptions:
 
 
 def parse_export(doc: str) -> Namespace:
-    """The options of export.py: checkpoint and onnx, two paths."""
+    """The options of export.py: checkpoint and onnx, two paths, and device."""
     parser = script_parser(doc, "CHECKPOINT --onnx FILE")
     parser.add_argument("checkpoint", type=Path, help="of an encoder")
     parser.add_argument("--onnx", type=output_file, required=True, help="the file to write")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (cpu)")
     return parser.parse_args()
 
 

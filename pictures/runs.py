@@ -40,6 +40,7 @@ class SavedRun:
 
     folder: Path  # of its files; of CASIA_B, whose files begin with the probe, folder and probe
     data: Path  # the folder of all data sets
+    device: str = "auto"  # that encodes
 
     def path(self, file: str) -> Path:
         """The path of one of the run's files."""
@@ -88,7 +89,7 @@ class SavedRun:
         """By the best model. InputError if the model, the data or a gallery are not there."""
         path = self.path("encoder/best.pt")
         path = path if path.is_file() else self.path("best.pt")
-        saved, device = checkpoint.load(path), pick_device("auto")
+        saved, device = checkpoint.load(path), pick_device(self.device)
         settings = settings_of(saved)
         own = {name: self.content[name] for name in ("probe", "length", "protocol")}
         options = DataOptions(datasets.restore(saved), data=self.data, **own)

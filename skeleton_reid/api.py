@@ -179,14 +179,17 @@ class Gallery:
         write_whole(Path(path), lambda x: np.savez(x, header=header, features=self.features))
 
     @classmethod
-    def load(cls, path: str | Path, encoder: Encoder | None = None) -> "Gallery":
-        """Read a gallery. encoder: its own (else InputError), where the checkpoint has moved."""
+    def load(cls, path: str | Path, encoder: Encoder | None = None,
+             device: str = "auto") -> "Gallery":
+        """Read a gallery. encoder: its own (else InputError), where the checkpoint has moved.
+        device: of the encoder, if it is not given.
+        """
         names = ("header", "features")
         arrays = read_arrays(Path(path), names, "gallery", "gallery.py add makes one")
         header = json.loads(str(arrays.get("header", "{}")))
         if header.get("format") != FORMAT or "features" not in arrays:
             raise InputError(f"{path}: expected a gallery ({FORMAT}), found another archive")
-        encoder = encoder or load(**header["encoder"])
+        encoder = encoder or load(device=device, **header["encoder"])
         if encoder.digest != header["digest"]:
             own = header["encoder"]["path"]
             raise InputError(f"{path} needs the encoder {own}, found other weights")

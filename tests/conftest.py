@@ -2,6 +2,7 @@
 on them.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,19 @@ from skeleton_reid.data.layouts import Part, layouts
 
 # Small matrices: a second thread costs more than it brings, several times so on a busy machine.
 torch.set_num_threads(1)
+
+
+def pytest_configure(config):
+    if "gpu" not in config.option.markexpr:  # tests are the same where a GPU is
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip("needs a GPU, and `pytest -m gpu`"))
+
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -1,0 +1,199 @@
+"""Every script on a GPU: with a pretended one (tests/pretended_gpu.py) the CPU's figures to the
+bit, on a real one (pytest -m gpu) nearly. No training step makes the host wait.
+"""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import torch
+from commands import results_of, run
+from pretended_gpu import pretended
+from several import start
+from torch import distributed
+from training import RETRIEVAL, SCRIPTS, Training, history, pick, without_time
+
+from skeleton_reid.common import processes
+from skeleton_reid.common.command_line import devices, pick_device
+from skeleton_reid.common.errors import InputError
+
+LOST = processes.ProcessEndedError
+
+SAME = "on the same device"
+# Code with c (3, 3), i (3,) int64, m (3,) bool, one () of the CPU and C, I, M, ONE of cuda:0; what
+# refuses it; what the host waits for.
+PLANTED = [("c + C", SAME, ""), ("C + one", "", ""), ("c + ONE", SAME, ""),
+           ("torch.cat([C, c])", SAME, ""), ("C.gather(1, i[:, None])", SAME, ""),
+           ("torch.nn.Linear(3, 2)(C)", SAME, ""), ("torch.zeros(3) + C", SAME, ""),
+           ("torch.zeros(3, device=C.device) + C", "", ""),
+           ("c.to('cuda:1') + C", SAME, "to the device"),
+           ("c.to('cuda:2')", "invalid device ordinal", ""),
+           ("torch.cuda.set_device(torch.device('cuda'))", "specified index", ""),
+           ("c[I]", "indices should be", ""), ("C[i]", "", "index to the device"),
+           ("C[M]", "", "index by a mask"), ("C[I] = c", SAME, ""),
+           ("np.asarray(C)", "can't convert cuda:0", ""), ("C.cpu().numpy()", "", "to the host"),
+           ("C.sum().item()", "", "_local_scalar_dense"), ("C.tolist()", "", "tolist"),
+           ("bool(ONE)", "", "_local_scalar_dense"), ("C.nonzero()", "", "nonzero"),
+           ("torch.tensor([1.0], device='cuda')", "", "numbers to the device"),
+           ("C.normal_(generator=torch.Generator())", "'cuda' device type for generator", ""),
+           ("c.normal_(generator=torch.Generator('cuda'))", "'cpu' device type for generator", ""),
+           ("copy.deepcopy(torch.nn.Linear(3, 2)).cuda()(C)", "", "to the device"),
+           ("(W := torch.nn.Parameter(C)).sum().backward(); W.grad + c", SAME, ""),
+           ("W = torch.nn.Parameter(C); W.grad = c", "assigned grad", ""),]
+
+
+@pytest.mark.parametrize(("code", "refusal", "wait"), PLANTED)
+def test_the_pretended_gpu_sees(code, refusal, wait):
+    with pretended(2) as gpus:
+        here = {"c": torch.eye(3), "i": torch.tensor([0, 2, 1])}
+        here |= {"m": here["i"] > 0, "one": torch.tensor(1.0)}
+        there = {name.upper(): x.cuda() for name, x in here.items()}
+        gpus.waits.clear()
+        try:
+            exec(code, here | there | {"torch": torch, "np": np, "copy": copy})
+            said = ""
+        except (RuntimeError, TypeError, ValueError) as error:
+            said = str(error)
+    assert bool(said) == bool(refusal), said
+    assert refusal in said
+    assert {name.partition(" ")[2] for name in gpus.waits} == ({wait} if wait else set())
+
+
+@pytest.fixture(params=["pretended", pytest.param("real", marks=pytest.mark.gpu)])
+def gpu(request):
+    """What makes a GPU be there: the pretended one, or a real one."""
+    return pretended if request.param == "pretended" else nullcontext
+
+
+def sources(root):
+    """Feature files for train_df.py, of random numbers that tell persons apart."""
+    rng = np.random.RandomState(1)
+    for part in ("train", "probe", "gallery"):
+        labels = np.repeat(np.arange(6), 8)
+        frames = labels[:, None, None] + rng.normal(size=(48, 6, 9))
+        np.savez(root / f"X.{part}.npz", labels=labels, frames=frames, features=frames.mean(axis=1))
+    return ("--source", root / "X.npz")
+
+
+def everything(method, root, device, write_dataset):
+    """Results of the scripts on a device, in the order in which a user has them, and histories."""
+    root.mkdir()
+    train = Training(method, root, write_dataset)
+    train.extra = (*(sources(root) if method == "DF" else ()), "--device", device)
+    results = [train("--epochs", 2), train("--epochs", 3, "--resume"), train("--mode", "Eval")]
+    own = SCRIPTS[method].recogniser
+    best = train.path("recogniser", "best_A.pt") if own else train.path("best.pt")
+    results.append(train.evaluate(best, "--device", device))
+    histories = [history(path) for path in sorted(train.out.rglob("history.csv"))]
+    return train, [without_time(result) for result in results], histories
+
+
+@pytest.mark.parametrize("method", SCRIPTS)
+def test_a_script_on_a_gpu_has_the_figures_of_the_cpu(method, gpu, tmp_path, write_dataset):
+    _, results, histories = everything(method, tmp_path / "cpu", "cpu", write_dataset)
+    with gpu() as gpus:
+        *_, found, lines = everything(method, tmp_path / "gpu", "cuda", write_dataset)
+    if gpus:
+        assert (found, lines) == (results, histories)
+    else:
+        for before, after in zip(histories, lines, strict=True):
+            numbers = [[[float(x or 0) for x in row.values()] for row in rows]
+                       for rows in (before[:1], after[:1])]
+            np.testing.assert_allclose(*numbers, rtol=0.02, atol=0.02)
+
+
+def test_pictures_gallery_and_baselines_on_a_gpu(gpu, once, tmp_path):
+    train, _ = once("SimMC", "--epochs", 2)
+    people, recording = tmp_path / "people.gallery", tmp_path / "1.npy"
+    np.save(recording, np.random.RandomState(0).normal(size=(12, 25, 3)))
+    baseline = ("--features", "untrained", *train.on(), "--quiet", "--device")
+    with gpu() as gpus:
+        add = ("add", people, recording, "--checkpoint", train.path("best.pt"))
+        assert run("gallery", *add, "--device", "cuda") == 0
+        assert run("gallery", "identify", people, recording, "--device", "cuda") == 0
+        figures = results_of("evaluate", *baseline, "cuda")
+        report = ("--data", train.data, "--out", tmp_path)
+        assert run("visualize", train.path(), *report, "--device", "cuda") == 0
+    assert pick(figures, RETRIEVAL) == pytest.approx(
+        pick(results_of("evaluate", *baseline, "cpu"), RETRIEVAL), abs=0.02)
+    if gpus:
+        assert gpus.kernels > 0
+        with pretended() as gpus:
+            assert run("gallery", "list", people) == 0
+        assert gpus.kernels == 0
+
+
+def test_one_gpu_of_several_is_used_alone(training):
+    train = training("SimMC")
+    with pretended(3):
+        train("--epochs", 1, "--gpu", 2)
+        assert torch.cuda.current_device() == 2
+        devices = [torch.device("cuda", 2), torch.device("cuda", 0), torch.device("cpu")]
+        assert [pick_device(name) for name in ("2", "auto", "cpu")] == devices
+
+
+def test_two_processes_have_a_gpu_each(training):
+    train = training("SimMC")
+    alone = train("--epochs", 1)
+    words = ("tests/pretended_gpu.py", 2, "train_simmc.py", *train.words("--epochs", 1))
+    assert [each.wait(60) for each in start(2, *words, "--device", "cuda")] == [0, 0]
+    together = json.loads(train.path("results.json").read_text())
+    assert pick(together["last"], RETRIEVAL) == pytest.approx(pick(alone["last"], RETRIEVAL))
+
+
+def test_processes_do_not_share_a_gpu(monkeypatch):
+    environment = {"TORCHELASTIC_RUN_ID": "test", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4"}
+    for name, value in (environment | {"RANK": "3", "LOCAL_RANK": "1"}).items():
+        monkeypatch.setenv(name, value)
+    with pretended(2):
+        assert pick_device("auto") == torch.device("cuda", 1)
+        assert pick_device("cpu") == torch.device("cpu")
+        with pytest.raises(InputError, match=r"each of the 2 processes .* found 1 with --device 0"):
+            pick_device("0")
+
+
+def test_out_of_memory_is_not_a_lost_process(monkeypatch):
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    for message, kind in {
+            "CUDA out of memory. Tried to allocate 2 GiB": RuntimeError,
+            "No backend type associated with device type cpu": RuntimeError,
+            "[../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1": LOST,
+            "NCCL error: ncclRemoteError: A call failed possibly due to a network error": LOST,
+            "Timed out waiting 1800000ms for recv operation to complete": LOST
+    }.items():
+        monkeypatch.setattr(distributed, "broadcast", Mock(side_effect=RuntimeError(message)))
+        with pytest.raises(kind):
+            processes._exchange("broadcast", torch.zeros(1), 0)
+
+
+def test_products_are_exact_whatever_the_environment_says():
+    code = """import torch
+from skeleton_reid.common.command_line import pick_device
+before = torch.backends.cuda.matmul.allow_tf32
+pick_device("cpu")
+print(before, torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)"""
+    environment = os.environ | {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    said = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    assert said == "True False False\n"
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "0", "gpu", "cuda:x"])
+def test_a_device_that_is_not_there_is_refused(name):
+    with pytest.raises(InputError, match=r"0 CUDA devices found|unknown device"):
+        devices(name)
+
+
+def test_devices_of_a_name():
+    with pretended(12):
+        assert devices("cuda") == [f"cuda:{number}" for number in range(12)]
+        assert devices("1") == devices("cuda:1") == ["cuda:1"]
+        assert devices("cuda:11") == ["cuda:11"]
+        assert devices("cpu") == ["cpu"]
+        with pytest.raises(InputError, match="cuda:12 asked for, 12 CUDA"):
+            devices("12")
