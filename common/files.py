@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -74,6 +75,20 @@ def read_arrays(path: Path, names: Collection[str], kind: str,
     except Exception as error:  # other bytes than those of such a file can raise anything
         reason = "it holds pickled objects" if "pickle" in str(error) else error
         raise InputError(f"{path} is not a readable {kind} (.npz): {reason}") from error
+
+
+def composed(name: str) -> str:
+    """The name in one Unicode form (NFC): macOS unpacks an accent as a letter of its own."""
+    return unicodedata.normalize("NFC", name)
+
+
+def existing(folder: Path, name: str) -> Path:
+    """The file `folder`/`name`, also if its names are there in another Unicode form."""
+    places = [folder]
+    for part in Path(name).parts:
+        forms = part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))
+        places = [place / form for place in places for form in forms if (place / form).exists()]
+    return places[0] if places else folder / name
 
 
 def hold(path: Path) -> FileLock:

@@ -1,13 +1,16 @@
 """The table of data sets, outside which no line of the project asks for one by name; users' own."""
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
 import msgspec
 
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.files import composed
 from skeleton_reid.common.yaml_files import read_yaml
 from skeleton_reid.data.skeleton import Skeleton, read
 from skeleton_reid.data.skeleton import restore as restore_skeleton
@@ -34,13 +37,44 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     least_confidence: float = 0.0  # of a joint that is not lost
 
     def __post_init__(self):
-        """ValueError for values that do not go together."""
-        if bool(self.recordings) == bool(self.table):
-            raise ValueError("expected either recordings or table")
-        if self.recordings and "{person}" not in self.recordings:
-            raise ValueError(f"recordings: expected {{person}} in it, found {self.recordings!r}")
-        if self.least_confidence and self.format == "csv" and not self.confidence:
-            raise ValueError("least_confidence: expected the columns of confidence, found none")
+        """ValueError for values out of range, or that do not go together."""
+        msgspec.structs.force_setattr(self, "name", composed(self.name))
+        unit = 1 if isinstance(self.unit, str) else self.unit
+        of_folder = re.fullmatch(r"(?![.\s])[^/\\:*?\"<>|]+", self.name) and self.name.isprintable()
+        # fmt: off
+        refused = {
+            "name: expected letters that a folder can have": (not of_folder, self.name),
+            "unit: expected a number above 0": (not 0 < unit < math.inf, unit),
+            "longest_gap: expected frames, from 0 on": (self.longest_gap < 0, self.longest_gap),
+            "least_confidence: expected a number from 0 on":
+                (not 0 <= self.least_confidence < math.inf, self.least_confidence),
+            "least_confidence: expected the columns of confidence":
+                (self.least_confidence and self.format == "csv" and not self.confidence, "none"),
+            "expected either recordings or table":
+                (bool(self.recordings) == bool(self.table), "both" if self.table else "none"),
+            "recordings: expected a path from folder on, with / between folders":
+                (PureWindowsPath(self.recordings).anchor or re.search(r"\.\.|\\", self.recordings),
+                 self.recordings),
+            "recordings: expected {person} in it":
+                (self.recordings and "{person}" not in self.recordings, self.recordings),
+            "columns: expected {joint} and {axis} in it":
+                (not re.search("{joint}.*{axis}|{axis}.*{joint}", self.columns), self.columns)
+        }
+        placeholders = {
+            "recordings": (self.recordings, ("{person}", "{recording}", "{split}")),
+            "columns": (self.columns, ("{joint}", "{axis}")),
+            "confidence": (self.confidence, ("{joint}",)),
+            "header": (" ".join(set(self.header) - {self.columns}), (self.columns,))
+        }
+        # fmt: on
+        for expected, (is_wrong, found) in refused.items():
+            if is_wrong:
+                raise ValueError(f"{expected}, found {found!r}")
+        for key, (pattern, known) in placeholders.items():
+            for name in re.findall("{.*?}|[{}]", pattern):
+                if name not in known:
+                    raise ValueError(
+                        f"{key}: expected {', '.join(known)} alone in braces, found {name!r}")
 
     def expand(self, pattern: str, skeleton: Skeleton) -> list[str]:
         """The columns of all joints that the pattern `columns` stands for; or the name itself."""

@@ -4,6 +4,7 @@ kind of bad input: one line, exit code 2, nothing written.
 
 import json
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -228,6 +229,8 @@ def test_training_on_other_persons_than_are_tested(own, tmp_path):
      ((*LINES, LINES[0]), "table.csv, line 8: expected every recording once"),
      ((*LINES, "p1/w3.csv,bert,trian,"), "line 8: split: unknown 'trian'; did you mean 'train'?"),
      ((*LINES, "p1/w3.csv,bert,train,16"), "line 8: expected 16 frames in"),
+     ((*LINES, "p1/w3.csv,bert,train,,"), "line 8: expected 4 cells, as in line 1, found 'more'"),
+     ((*LINES, ",bert,train,"), "line 8: expected the name of a file, found 'none'"),
      ((*LINES, "p1/w3.csv,,train,"), "line 8: expected the name of a person, found 'none'"),
      ((*LINES, "p1/w9.csv,bert,train,"), "w9.csv: expected csv, frames of 4 joints (stick)")])
 def test_a_wrong_table(own, tmp_path, capsys, lines, message):
@@ -236,25 +239,86 @@ def test_a_wrong_table(own, tmp_path, capsys, lines, message):
     assert not list((tmp_path / "out").glob("mine/6/*"))
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [({"skeleton": "cocco"}, "skeleton: unknown 'cocco'; did you mean 'coco'?"),
-     ({"longest_gab": 3}, "mine.yaml: unknown 'longest_gab'; did you mean 'longest_gap'?"),
-     ({"unit": None}, "mine.yaml: Object missing required field `unit`"),
-     ({"up": "up"}, "mine.yaml: Invalid enum value 'up' - at `$.up`"),
-     ({"longest_gap": "three"}, "Expected `int`, got `str` - at `$.longest_gap`"),
-     ({"recordings": None}, "either recordings or table"),
-     ({"recordings": "{recording}.csv"}, "expected {person} in it"),
-     ({"recordings": "x/{person}.csv"}, "expected recordings as x/{person}.csv names them"),
-     ({"recordings": "{person}/*.csv", "name": "KGBD"}, "a name of its own, found 'KGBD'"),
-     ({"least_confidence": 0.5}, "expected the columns of confidence"),
-     ({"columns": "{joint}.{axis}.value"}, "line 1: column unknown 'hip.x.value'"),
-     (TABLE, "table.csv: expected the table of recordings")])
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"skeleton": "cocco"}, "skeleton: unknown 'cocco'; did you mean 'coco'?"),
+    ({"longest_gab": 3}, "mine.yaml: unknown 'longest_gab'; did you mean 'longest_gap'?"),
+    ({"unit": None}, "mine.yaml: expected the key 'unit', found none"),
+    ({"up": "Y"}, "mine.yaml: up: expected one of x, -x, y, -y, z, -z, found 'Y'"),
+    ({"up": 3}, "mine.yaml: up: expected one of x, -x, y, -y, z, -z, found 3"),
+    ({"unit": "M"}, "unit: expected one of m, cm, mm or a number, found 'M'"),
+    *(({"unit": unit}, f"unit: expected a number above 0, found {unit}")
+      for unit in (0.0, -1.0, float("nan"), float("inf"))),
+    ({"longest_gap": "three"}, "longest_gap: expected a whole number, found 'three'"),
+    ({"longest_gap": -3}, "longest_gap: expected frames, from 0 on, found -3"),
+    ({"joint_names": {"hip": 3}}, "joint_names: expected text (quote what looks like a number)"),
+    ({"joint_names": ["hip"]}, "joint_names: expected names with values, key: value, found ['hip'"),
+    *(({"name": name}, f"name: expected letters that a folder can have, found {name!r}")
+      for name in ("", "..", ".hidden", "a/b", "a\\b", "a:b", "a\tb", " ")),
+    ({"recordings": None}, "expected either recordings or table, found 'none'"),
+    ({"table": "table.csv"}, "expected either recordings or table, found 'both'"),
+    ({"recordings": "{recording}.csv"}, "expected {person} in it"),
+    ({"recordings": "x/{person}.csv"}, "expected recordings as x/{person}.csv names them"),
+    *(({"recordings": path}, "recordings: expected a path from folder on, with / between folders")
+      for path in ("/data/{person}/*.csv", "../{person}/*.csv", "C:/{person}.csv",
+                   "{person}\\{recording}.csv")),
+    ({"recordings": "{person}/{session}/*.csv"
+      }, "recordings: expected {person}, {recording}, {split} alone in braces, found '{session}'"),
+    ({"recordings": "{person}/{recroding}.csv"}, "found '{recroding}'"),
+    ({"recordings": "{person}/{recording.csv"}, "found '{'"),
+    ({"columns": "{joint}_x"}, "columns: expected {joint} and {axis} in it, found '{joint}_x'"),
+    ({"columns": "{joint}_{axes}_{axis}"
+      }, "columns: expected {joint}, {axis} alone in braces, found '{axes}'"),
+    ({"confidence": "{name}_score"}, "confidence: expected {joint} alone in braces"),
+    ({"header": ["frame", "{joint}.{axis}"]
+      }, "header: expected {joint}_{axis} alone in braces, found '{joint}'"),
+    ({"recordings": "{person}/*.csv", "name": "KGBD"}, "a name of its own, found 'KGBD'"),
+    ({"least_confidence": 0.5}, "expected the columns of confidence"),
+    ({"columns": "{joint}.{axis}.value"}, "line 1: column unknown 'hip.x.value'"),
+    (TABLE, "table.csv: expected the table of recordings")
+])
 def test_a_wrong_description(own, tmp_path, capsys, changes, message):
     write_persons(tmp_path)
     words = 6, "--dataset", own(**changes), "--out", tmp_path / "out"
     assert message in refused(capsys, *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_key_twice_and_numbers_with_an_exponent(own, tmp_path, capsys):
+    write_persons(tmp_path)
+    path = own()
+    text = path.read_text()
+    path.write_text(text.replace("unit: m\n", "unit: 1e-3\n"), encoding="utf-16")
+    assert read(path)[0].frames == pytest.approx(random_poses() / 1000)
+    path.write_text(text + "up: -y\n")
+    said = refused(capsys, 6, "--dataset", path, "--out", tmp_path / "out")
+    assert "found the key 'up' twice" in said and "line 7" in said
+    path.write_text("anna")
+    said = refused(capsys, 6, "--dataset", path, "--out", tmp_path / "out")
+    assert "mine.yaml: expected names with values, key: value, found 'anna'" in said
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_are_compared_in_one_form(own, tmp_path, form):
+    """As macOS unpacks them: with an accent as a letter of its own."""
+    forms = [normalize(form, "Jürgen"), normalize("NFD" if form == "NFC" else "NFC", "Jürgen")]
+    for number in range(4):
+        write_csv(
+            tmp_path / "raw" / normalize("NFD", "Läufer") / forms[number // 2] / f"{number}.csv",
+            random_poses())
+    recordings = read(own(recordings=normalize(form, "Läufer") + "/{person}/{recording}.csv"))
+    assert [recording.person for recording in recordings] == [0, 0, 0, 0]
+    lines = [
+        f"Läufer/{forms[0]}/0.csv,{forms[0]}", f"Läufer/{forms[0]}/1.csv,{forms[1]}",
+        f"Läufer/{forms[1]}/2.csv,{forms[1]}"
+    ]
+    (tmp_path / "raw" / "table.csv").write_text("\n".join(["File, Person", *lines]))
+    assert [recording.person for recording in read(own(**TABLE))] == [0, 0, 0]
+
+
+def test_folders_between_that_do_not_count(own, tmp_path):
+    write_csv(tmp_path / "raw" / "a[1]" / "b" / "p0" / "w0.csv", random_poses())
+    write_csv(tmp_path / "raw" / "a[1]" / "p1" / "w0.csv", random_poses())
+    assert [each.person for each in read(own(recordings="a[1]/**/{person}/*.csv"))] == [0, 1]
 
 
 def test_two_recordings_of_one_name(own, tmp_path, capsys):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import RandomState
 
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.files import composed, existing
 from skeleton_reid.common.yaml_files import expected_one
 from skeleton_reid.data.datasets import Dataset, OwnData
 from skeleton_reid.data.files import broken
@@ -75,30 +76,39 @@ def read_recording(path: Path, dataset: Dataset) -> Recording:
 
 def _of_pattern(source: OwnData, root: Path) -> Iterator[Entry]:
     """The files that the pattern of paths fits; hidden ones do not count."""
-    expression = re.escape(source.recordings).replace(r"\*", "[^/]*")
+    expression = re.escape(composed(source.recordings)).replace(r"\*\*/", "(.*/)?")
+    expression = expression.replace(r"\*", "[^/]*")
     for name in ("person", "recording", "split"):
         expression = expression.replace(rf"\{{{name}\}}", rf"(?P<{name}>(?!\.)[^/]+)", 1)
         expression = expression.replace(rf"\{{{name}\}}", f"(?P={name})")
-    for path in sorted(root.glob(re.sub("{.*?}", "*", source.recordings))):
-        if match := re.fullmatch(expression, path.relative_to(root).as_posix()):
+    wild = re.sub("[^/]*[^\0-\x7f][^/]*|{.*?}", "*", source.recordings).replace("[", "[[]")
+    for path in sorted(root.glob(wild)):
+        if match := re.fullmatch(expression, composed(path.relative_to(root).as_posix())):
             yield Entry(path, source.file, **match.groupdict())
 
 
 def _of_table(source: OwnData, root: Path) -> Iterator[Entry]:
     """The lines of the table."""
-    table = root / source.table
+    table = existing(root, source.table)
     if not table.is_file():
         raise broken(table, "the table of recordings", "no file", f"see {source.file}")
     rows = csv_rows(table, restval="")
-    header = rows.fieldnames or ()
+    rows.fieldnames = header = [name.strip().lower() for name in rows.fieldnames or ()]
     for name in ("file", "person"):
         if name not in header:
             raise broken(table, f"the column {name!r}", ", ".join(header), place="line 1")
     for row in rows:
-        values = {name: row.get(name, "").strip() for name in ("person", "split", "frames")}
-        if not values["person"]:
-            raise broken(table, "the name of a person", "none", place=f"line {rows.line_num}")
-        yield Entry(root / row["file"], f"{table}, line {rows.line_num}", **values)
+        place = f"line {rows.line_num}"
+        if None in row:
+            raise broken(table, f"{len(header)} cells, as in line 1", "more", place=place)
+        names = ("file", "person", "split", "frames")
+        file, *others = (row.get(name, "").strip() for name in names)
+        person, split, frames = map(composed, others)
+        for name, value in {"a file": file, "a person": person}.items():
+            if not value or not value.isprintable():
+                raise broken(table, f"the name of {name}", value or "none", place=place)
+        where = f"{table}, {place}"
+        yield Entry(existing(root, file), where, person, split=split, frames=frames)
 
 
 def turned(up: str) -> tuple[list[int], list[int]]:
