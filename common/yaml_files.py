@@ -23,7 +23,7 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1, but 1e-3 is a number, and a key that is there twice is an error."""
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [key.value for key, _ in node.value]
-        for key, _ in node.value:
+        for key, _ in reversed(node.value):
             if keys.count(key.value) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} twice",
                                                         key.start_mark)
