@@ -1,4 +1,5 @@
-"""Hand-made descriptors: the D-13 and D-16 rows of the papers' tables, and the mean pose.
+"""Hand-made descriptors: the D-13 and D-16 rows of the papers' tables, PoseGait's features (D-PG),
+and the mean pose.
 
 The joints are the skeleton's landmarks; a-b is their distance, the height is y, in the unit of the
 skeletons. Every value is averaged over the frames of a window. Only differences of positions enter
@@ -11,7 +12,7 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.files import Sequences
 from skeleton_reid.data.skeleton import Skeleton, get
 
-DESCRIPTORS = ("D-13", "D-16", "mean-pose")
+DESCRIPTORS = ("D-13", "D-16", "D-PG", "mean-pose")
 HEIGHTS = {"D-13": ("head", "neck"), "D-16": ("head",)}  # above the feet
 LENGTHS = {
     "D-13": "left_shoulder-neck right_shoulder-neck spine-right_shoulder "
@@ -53,7 +54,8 @@ def _line(z: np.ndarray, y: np.ndarray, at: np.ndarray | tuple) -> np.ndarray:
 
 
 def descriptor(name: str, skeletons: np.ndarray, skeleton: Skeleton | None = None) -> np.ndarray:
-    """Windows (N, f, J, 3) -> (N, d) of the same type; d = 13, 16, or 3J for the mean pose.
+    """Windows (N, f, J, 3) -> (N, d) of the same type; d = 13, 16, 3J for the mean pose, and with
+    D-PG 3J and three for every bone.
 
     skeleton: by default that of published data with so many joints. The mean pose depends on the
     origin: give it centred skeletons. InputError for an unknown name, and for D-13 and D-16 of
@@ -64,12 +66,11 @@ def descriptor(name: str, skeletons: np.ndarray, skeleton: Skeleton | None = Non
     if name == "mean-pose":
         return skeletons.reshape(*skeletons.shape[:2], -1).mean(axis=1)
     skeleton = skeleton or get(skeletons.shape[-2])
+    if name == "D-PG":
+        return posegait(skeletons, motion=False, skeleton=skeleton).mean(axis=2)
     ends = [pair.split("-") for pair in LENGTHS[name].split()]
     needed = {*HEIGHTS[name], "left_foot", "right_foot", *(end for pair in ends for end in pair)}
-    if missing := sorted(needed - skeleton.landmarks.keys()):
-        raise InputError(
-            f"{name} needs {', '.join(missing)}, which the skeleton {skeleton.name} of "
-            f"{skeletons.shape[2]} joints lacks; use mean-pose, or for recognition LSTM")
+    refuse_missing(name, needed, skeleton)
     point = {each: skeleton.mean(skeleton.landmarks[each], skeletons) for each in needed}
     floor = (point["left_foot"] + point["right_foot"])[..., 1] / 2  # (N, f, 1)
     heights = [point[each][..., 1] - floor for each in HEIGHTS[name]]
@@ -80,3 +81,66 @@ def descriptor(name: str, skeletons: np.ndarray, skeleton: Skeleton | None = Non
         values = heights + lengths
         values += [lengths[_TORSO] / np.maximum(lengths[thigh], 0.1) for thigh in _THIGHS]
     return np.concatenate(values, axis=-1).mean(axis=1).astype(skeletons.dtype)  # of (N, f, d)
+
+
+def refuse_missing(name: str, needed: set[str], skeleton: Skeleton) -> None:
+    """InputError if the skeleton lacks some landmarks that the descriptor `name` needs."""
+    if missing := sorted(needed - skeleton.landmarks.keys()):
+        raise InputError(
+            f"{name} needs {', '.join(missing)}, which the skeleton {skeleton.name} of "
+            f"{len(skeleton)} joints lacks; use mean-pose, or for recognition LSTM")
+
+
+def posegait(skeletons: np.ndarray, motion: bool = True,
+             skeleton: Skeleton | None = None) -> np.ndarray:
+    """PoseGait's hand-made features, a column a frame: (N, f, J, 3) -> (N, R, f) of the same type.
+
+    In this project's reading (docs/5-fidelity.md): R rows are the pose (3J: x of all joints, then y
+    and z), two angles and the length of every bone, then the motion (3J; 0 in the last frame): 123,
+    177 or 222 rows for 14, 20, 25 joints. A pose is relative to the neck, the joint of both
+    shoulders, in units of the distance H from there to the middle of the hips; if that is 0, the
+    frame is zeros. InputError for skeletons that lack one of these landmarks.
+    """
+    skeleton = skeleton or get(skeletons.shape[-2])
+    refuse_missing("D-PG", {"neck", "left_hip", "right_hip"}, skeleton)
+    neck = skeleton.mean(_joint_of_shoulders(skeleton), skeletons)  # (N, f, 1, 3)
+    left, right = (skeleton.mean(skeleton.landmarks[hip], skeletons)
+                   for hip in ("left_hip", "right_hip"))
+    H = np.linalg.norm(neck - (left + right) / 2, axis=-1, keepdims=True)
+    has_size = H > 0
+    pose = np.where(has_size, (skeletons - neck) / np.where(has_size, H, 1), 0)
+    first, second = zip(*map(skeleton.numbers, _bones_outwards(skeleton)), strict=True)
+    dx, dy, dz = np.moveaxis(pose[:, :, list(first)] - pose[:, :, list(second)], 3,
+                             0)  # (N, f, bones)
+    flat = np.hypot(dx, dy)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        alpha = np.where(dx == 0, np.pi / 2, np.arctan(dy / dx))
+        beta = np.where(flat == 0, np.pi / 2, np.arctan(dz / flat))
+    angles = np.concatenate([alpha, beta, np.hypot(flat, dz)], axis=2) * has_size[:, :, 0]
+    steps = np.zeros_like(pose)
+    steps[:, :-1] = pose[:, 1:] - pose[:, :-1]
+    columns = [np.moveaxis(pose, 3, 2).reshape(*pose.shape[:2], -1), angles]
+    columns += [np.moveaxis(steps, 3, 2).reshape(*pose.shape[:2], -1)] if motion else []
+    return np.concatenate(columns, axis=2).transpose(0, 2, 1).astype(skeletons.dtype)
+
+
+def _joint_of_shoulders(skeleton: Skeleton) -> tuple[str, ...]:
+    """The joint with a bone to both shoulders; where there is none, the landmark neck."""
+    shoulders = [skeleton.landmarks.get(f"{side}_shoulder", ()) for side in ("left", "right")]
+    joined = [{joint for bone in skeleton.bones if set(bone) & set(shoulder) for joint in bone}
+              for shoulder in shoulders]
+    both = (joined[0] & joined[1]) - {*shoulders[0], *shoulders[1]}
+    return tuple(sorted(both)[:1]) or skeleton.landmarks["neck"]
+
+
+def _bones_outwards(skeleton: Skeleton) -> list[list[str]]:
+    """The bones in their order, of each the joint that is nearer to the hips first."""
+    hips = ("hip_center",) if "hip_center" in skeleton.landmarks else ("left_hip", "right_hip")
+    queue = [joint for hip in hips for joint in skeleton.landmarks[hip]]
+    steps = dict.fromkeys(queue, 0)  # from the hips, in bones
+    for joint in queue:
+        for other in {end for bone in skeleton.bones if joint in bone for end in bone}:
+            if other not in steps:
+                steps[other] = steps[joint] + 1
+                queue.append(other)
+    return [sorted(bone, key=lambda joint: steps.get(joint, len(steps))) for bone in skeleton.bones]

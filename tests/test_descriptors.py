@@ -1,10 +1,12 @@
 """Hand-made descriptors against the released code's arrays and against loops."""
 
+import math
+
 import numpy as np
 import pytest
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.data.descriptors import DESCRIPTORS, descriptor, session
+from skeleton_reid.data.descriptors import DESCRIPTORS, descriptor, posegait, session
 from skeleton_reid.data.files import Sequences
 
 
@@ -18,7 +20,45 @@ def test_descriptors_equal_the_released_ones(golden, case, split, name):
                                atol=2e-6)
 
 
+# Of 20 and 25 joints; the joint nearer to the hips first. Of 14: the neck is joint 1.
+BONES = {
+    20: "2-3 2-8 8-9 9-10 10-11 2-4 4-5 5-6 6-7 1-2 0-1 0-16 0-12 16-17 12-13 17-18 18-19 13-14 "
+    "14-15",
+    25: "2-3 20-8 8-9 9-10 10-11 20-4 4-5 5-6 6-7 1-20 0-1 0-16 0-12 16-17 12-13 17-18 18-19 13-14 "
+    "14-15 20-2 11-23 10-24 7-21 6-22",
+    14: "1-0 1-2 2-3 3-4 1-5 5-6 6-7 8-1 8-9 9-10 11-1 11-12 12-13"
+}
+BONES = {
+    J: [tuple(map(int, bone.split("-"))) for bone in text.split()] for J, text in BONES.items()
+}
+
+
+def posegait_in_loops(skeletons: np.ndarray) -> np.ndarray:
+    J = skeletons.shape[2]
+    neck, hips = {20: (2, (12, 16)), 25: (20, (12, 16)), 14: (1, (8, 11))}[J]
+    windows = []
+    for window in skeletons:
+        poses = []
+        for p in window:
+            H = math.dist(p[neck], (p[hips[0]] + p[hips[1]]) / 2)
+            poses.append((p - p[neck]) / H)
+        columns = []
+        for t, p in enumerate(poses):
+            column = [p[j][axis] for axis in range(3) for j in range(J)]
+            d = [p[i] - p[j] for i, j in BONES[J]]
+            column += [math.atan(y / x) if x else math.pi / 2 for x, y, z in d]
+            column += [math.atan(z / math.hypot(x, y)) for x, y, z in d]
+            column += [math.hypot(*v) for v in d]
+            after = poses[t + 1] if t + 1 < len(poses) else p
+            columns.append(column + [after[j][k] - p[j][k] for k in range(3) for j in range(J)])
+        windows.append(np.transpose(columns))
+    return np.array(windows)
+
+
 def in_loops(name: str, skeletons: np.ndarray) -> np.ndarray:
+    if name == "D-PG":
+        rows = 2 * skeletons.shape[2] * 3 + 3 * len(BONES[skeletons.shape[2]])
+        return posegait_in_loops(skeletons)[:, :rows - skeletons.shape[2] * 3].mean(axis=2)
     rows = []
     for window in skeletons:
         frames = []
@@ -83,8 +123,28 @@ def test_a_shift_of_every_frame_changes_nothing(name):
 def test_type_and_size():
     skeletons = np.zeros((2, 6, 20, 3), dtype=np.float32)
     sizes = {name: descriptor(name, skeletons).shape for name in DESCRIPTORS}
-    assert sizes == {"D-13": (2, 13), "D-16": (2, 16), "mean-pose": (2, 60)}
+    assert sizes == {"D-13": (2, 13), "D-16": (2, 16), "D-PG": (2, 117), "mean-pose": (2, 60)}
     assert all(descriptor(name, skeletons).dtype == np.float32 for name in DESCRIPTORS)
+
+
+@pytest.mark.parametrize(("joints", "rows"), [(14, 123), (20, 177), (25, 222)])
+def test_posegait_equals_loops(joints, rows):
+    skeletons = np.random.RandomState(1).normal(size=(3, 4, joints, 3))
+    ours = posegait(skeletons)
+    assert ours.shape == (3, rows, 4)
+    np.testing.assert_allclose(ours, posegait_in_loops(skeletons), rtol=1e-10, atol=1e-12)
+    without = posegait(skeletons, motion=False)
+    np.testing.assert_array_equal(without, ours[:, :rows - 3 * joints])
+
+
+def test_posegait_of_degenerate_frames():
+    """No size: zeros. A bone along an axis: right angles where the quotient has no value."""
+    skeletons = np.random.RandomState(1).normal(size=(1, 2, 20, 3))
+    skeletons[0, 0] = 0.5
+    skeletons[0, 1, 3] = skeletons[0, 1, 2] + [0, 0, 0.3]  # neck to head
+    pose = posegait(skeletons, motion=False)[0]
+    assert (pose[:, 0] == 0).all() and np.isfinite(pose).all()
+    assert pose[60, 1] == pose[60 + 19, 1] == np.pi / 2
 
 
 def test_session_is_the_floor_of_a_tilted_sensor():
@@ -121,5 +181,5 @@ def test_bad_input():
     for name in ("D-13", "D-16"):
         with pytest.raises(InputError, match="14 joints lacks; use mean-pose"):
             descriptor(name, poses)
-    with pytest.raises(InputError, match="D-13, D-16, mean-pose"):
+    with pytest.raises(InputError, match="D-13, D-16, D-PG, mean-pose"):
         descriptor("D-15", poses)

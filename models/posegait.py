@@ -1,0 +1,121 @@
+"""PoseGait, in this project's own reading: a model-based gait recognition method with body pose and
+human prior knowledge.
+
+Liao, Yu, An, Huang. Pattern Recognition 98, 2020. https://doi.org/10.1016/j.patcog.2019.107069
+(PyTorch code: https://github.com/RijunLiao/PoseGait)
+
+A CNN on a matrix of hand-made pose features (data.descriptors.posegait), a column a frame, trained
+with labels. The released code has the CNN for 126 rows and 17 columns; with windows of few frames
+its convolutions need `padding`. The version for Kinect skeletons in the later papers' tables was
+never released, so no figure of this model is PoseGait's own (docs/5-fidelity.md).
+
+B sequences, R rows of features, T columns, C persons.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, max_pool2d
+
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.descriptors import posegait
+from skeleton_reid.data.skeleton import Skeleton
+from skeleton_reid.models.published import pick
+
+FEATURE = 512
+
+
+def convolution(inputs: int, outputs: int, padding: int) -> nn.Sequential:
+    """3 x 3, without bias, batch norm, ReLU."""
+    kernel = nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False)
+    return nn.Sequential(kernel, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class PoseGait(nn.Module):
+    """The released CNN.
+
+    padding: 0 as released, 1 keeps the size before a pool. centres: hold one for each person, for
+    the centre loss. skeleton: of `encode`, by default that of published data. generator: of the
+    initial values, seed 0 by default. InputError for sizes of which the convolutions leave nothing.
+    """
+    def __init__(self, rows: int = 126, columns: int = 17, persons: int = 5, padding: int = 0,
+                 centres: bool = False, skeleton: Skeleton | None = None,
+                 generator: torch.Generator | None = None):
+        super().__init__()
+        self.arguments = {"rows": rows, "columns": columns, "persons": persons}
+        self.arguments |= {"padding": padding, "centres": centres}
+        self.skeleton = skeleton
+        left = [rows, columns]
+        for lost in (4, 2):  # by the unpadded convolutions before each pool
+            left = [size - lost * (1 - padding) for size in left]
+            left = [size // 2 if size > 1 else size for size in left]
+        if min(left) < 1:
+            raise InputError(f"PoseGait: {rows} rows and {columns} columns leave nothing after its "
+                             "convolutions; use padding 1")
+        self.conv1 = convolution(1, 32, padding)
+        self.conv2 = convolution(32, 64, padding)
+        self.conv2_1 = convolution(64, 64, 1)
+        self.conv3 = convolution(64, 128, padding)
+        self.conv4 = convolution(128, 128, 1)
+        self.conv4_1 = convolution(128, 128, 1)
+        self.dropout = nn.Dropout(0.5)
+        self.fc = nn.Linear(128 * left[0] * left[1], FEATURE)
+        self.fc_cls = nn.Linear(FEATURE, persons)
+        self.centres = nn.Parameter(torch.empty(persons, FEATURE)) if centres else None
+        self.initialise(generator or torch.Generator().manual_seed(0))
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """PyTorch's initial values, uniform in 1 / sqrt(inputs of a unit); centres N(0, 1)."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                limit = layer.weight[0].numel()**-0.5
+                for parameter in layer.parameters():
+                    parameter.uniform_(-limit, limit, generator=generator)
+        if self.centres is not None:
+            self.centres.normal_(generator=generator)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Feature rows (B, R, T) -> features (B, 512) and logits (B, C)."""
+        x = _pool(self.conv2(self.conv1(x[:, None])))  # (B, 64, R', T')
+        x = x + self.conv2_1(self.conv2_1(x))  # twice with the same weights, as released
+        x = _pool(self.conv3(x))
+        x = x + self.conv4_1(self.conv4(x))  # (B, 128, R'', T'')
+        feature = self.fc(self.dropout(x.flatten(1)))
+        return feature, self.fc_cls(feature)
+
+    def encode(self, skeletons: Tensor) -> Tensor:
+        """What is retrieved by: skeletons (B, f, J, 3) -> (B, 1, 512)."""
+        rows = posegait(skeletons.cpu().numpy(), skeleton=self.skeleton)
+        return self(torch.from_numpy(rows).to(skeletons))[0][:, None]
+
+    def losses(self, x: Tensor, labels: Tensor, centre_weight: float = 0.0) -> dict[str, Tensor]:
+        """cross_entropy of x (B, R, T) with classes (B,) and, if there are centres, half the mean
+        squared distance from the persons' (centre); total: the first plus the weighted second.
+        """
+        feature, logits = self(x)
+        losses = {"cross_entropy": cross_entropy(logits, labels)}
+        total = losses["cross_entropy"]
+        if self.centres is not None:
+            away = (feature - self.centres[labels]).square().sum(dim=1)
+            losses["centre"] = 0.5 * away.mean()
+            total = total + centre_weight * losses["centre"]
+        return losses | {"total": total}
+
+    def load_released(self, state: Mapping[str, Tensor | np.ndarray]) -> "PoseGait":
+        """Take the weights of a released checkpoint, by its names; running statistics may be
+        missing. InputError for others.
+        """
+        own = self.state_dict()
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        needed = {name for name, _ in self.named_parameters()} - {"centres"}
+        for name in sorted(needed | (own.keys() & arrays.keys())):
+            own[name].copy_(pick(arrays, name, own[name].shape))
+        return self
+
+
+def _pool(x: Tensor) -> Tensor:
+    """The maximum of 2 x 2; an axis of one is left as it is."""
+    return max_pool2d(x, [2 if size > 1 else 1 for size in x.shape[2:]])
