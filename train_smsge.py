@@ -33,6 +33,7 @@ from skeleton_reid.engine.epochs import Timer
 from skeleton_reid.engine.joint_step import JointStep
 from skeleton_reid.engine.run import Run, mean_losses
 from skeleton_reid.engine.settings import SMSGESettings
+from skeleton_reid.models.prefix_lstm import prefix_tree
 from skeleton_reid.models.smsge import SMSGE
 
 
@@ -90,9 +91,11 @@ def train_encoder(run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tenso
         while epoch < settings.pre_epochs:
             steps = []
             with timer("learn"):
-                for batch in batches:
-                    subsets = fixed or draw(rng, f, settings)
-                    steps.append(step({scale: x[batch] for scale, x in graphs.items()}, subsets))
+                drawn = [fixed or draw(rng, f, settings) for _ in batches]
+                # Here, because a step would wait until they are on the device.
+                trees = [prefix_tree(subsets, skeletons.device) for subsets in drawn]
+                for batch, tree in zip(batches, trees, strict=True):
+                    steps.append(step({scale: x[batch] for scale, x in graphs.items()}, tree))
             epoch += 1
             losses = {f"loss_{scale}": loss for scale, loss in mean_losses(steps).items()}
             run.end_epoch(epoch, {}, losses, "", timer.end_epoch(epoch))

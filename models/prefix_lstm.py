@@ -27,24 +27,27 @@ class PrefixTree(NamedTuple):
     sizes: list[int]  # the number of nodes of each depth
     parents: list[Tensor]  # of the nodes of each depth after the first, numbered within their depth
     passes: Tensor  # (M, N) bool: the nodes that a subset passes
+    last: int  # the last frame that is read
 
 
 def prefix_tree(subsets: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> PrefixTree:
     """The tree of frame subsets (frame numbers in reading order). InputError for an empty one."""
     sequences = [tuple(int(frame) for frame in subset) for subset in subsets]
-    if not sequences or not all(sequences):
-        raise InputError("expected at least one frame subset, and at least one frame in each")
+    if not sequences or not all(sequences) or min(map(min, sequences)) < 0:
+        raise InputError("expected at least one frame subset, and in each at least one frame, from "
+                         f"0 on, found {sequences}")
     depths = range(1, max(map(len, sequences)) + 1)
     levels = [sorted({s[:depth] for s in sequences if len(s) >= depth}) for depth in depths]
     parents = [[above.index(node[:-1]) for node in level] for above, level in pairwise(levels)]
     nodes = [node for level in levels for node in level]
     passes = [sequence[:len(node)] == node for sequence in sequences for node in nodes]
-    # In one copy to the device: each copy would make the host wait for it.
+    # In one copy to the device, for which the host waits: not in a training step.
     parts = [[node[-1] for node in nodes], *parents, passes]
     numbers = torch.tensor([number for part in parts for number in part], device=device)
     frames, *parents, passes = numbers.split([len(part) for part in parts])
     sizes = [len(level) for level in levels]
-    return PrefixTree(frames, sizes, parents, passes.view(len(sequences), -1).bool())
+    passes = passes.view(len(sequences), -1).bool()
+    return PrefixTree(frames, sizes, parents, passes, max(map(max, sequences)))
 
 
 class PrefixLSTM(nn.Module):

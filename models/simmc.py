@@ -96,7 +96,7 @@ class SimMC(nn.Module):
 
 def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
     """The mean over the frames that the mask keeps. (B, f, H), (f,) bool -> (B, H)."""
-    return frames[:, mask].mean(dim=1)
+    return (frames * mask[:, None]).sum(dim=1) / mask.sum()  # the host need not know how many
 
 
 def prototype_contrast(v: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:

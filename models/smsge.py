@@ -40,7 +40,7 @@ LOSSES = ("l1", "l2", "MSE")
 PUBLISHED_RELATIONS = ("JP", "PB", "JB", None, "IJ", "IP", "IB", "II", "JJ", "PP", "BB")
 
 Graphs = Mapping[str, Tensor]  # by scale
-Subsets = Sequence[Sequence[int]]
+Subsets = Sequence[Sequence[int]] | PrefixTree  # frame numbers in reading order, or their tree
 
 
 def relation(fine: Tensor, coarse: Tensor) -> Tensor:
@@ -202,8 +202,8 @@ class SMSGE(nn.Module):
                H: Mapping[str, Graphs] | None = None) -> dict[str, Tensor]:
         """The loss of each source scale, summed over the rebuilt scales, averaged over the subsets.
 
-        subsets: frame numbers in reading order. H: structural features for each source scale
-        (engine.joint_step). InputError for frames, pred_margin added, that sequences do not have.
+        H: structural features for each source scale (engine.joint_step). InputError for frames,
+        pred_margin added, that sequences do not have.
         """
         H = H or dict.fromkeys(self.scales, self.structural(graphs))
         terms = self.loss_terms(graphs, subsets, H)
@@ -213,12 +213,11 @@ class SMSGE(nn.Module):
                    H: Mapping[str, Graphs]) -> dict[str, dict[str, Tensor]]:
         """The loss on each subset, (M,), by source and target scale; arguments as of `losses`."""
         length, device = graphs[self.scales[0]].shape[1], graphs[self.scales[0]].device
-        read = {int(frame) for frames in subsets for frame in frames}
-        if read and (min(read) < 0 or max(read) + self.pred_margin >= length):
+        tree = subsets if isinstance(subsets, PrefixTree) else prefix_tree(subsets, device)
+        if tree.last + self.pred_margin >= length:
             raise InputError(
-                f"frame subsets reach from {min(read)} to {max(read)} (+ {self.pred_margin} ahead),"
-                f" but the sequences have frames 0 to {length - 1}")
-        tree = prefix_tree(subsets, device)
+                f"frame subsets reach to {tree.last} (+ {self.pred_margin} ahead), but "
+                f"the sequences have frames 0 to {length - 1}")
         h = self.encode({scale: self.collaborate(scale, H[scale]) for scale in self.scales}, tree)
         frames = tree.frames + self.pred_margin  # to rebuild at the nodes: (N, B, n * 3) by scale
         skeletons = {s: graphs[s].flatten(2).transpose(0, 1)[frames] for s in self.scales}

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from contextlib import nullcontext
 from unittest.mock import Mock
 
@@ -101,6 +102,10 @@ def test_a_script_on_a_gpu_has_the_figures_of_the_cpu(method, gpu, tmp_path, wri
         *_, found, lines = everything(method, tmp_path / "gpu", "cuda", write_dataset)
     if gpus:
         assert (found, lines) == (results, histories)
+        waits = defaultdict(list)  # between two steps, by the line of .backward()
+        for place, _, seen in gpus.steps[1:]:
+            waits[place].append(seen)
+        assert [min(each, key=len) for each in waits.values()] == [[]] * len(waits)
     else:
         for before, after in zip(histories, lines, strict=True):
             numbers = [[[float(x or 0) for x in row.values()] for row in rows]

@@ -226,7 +226,7 @@ def test_options_of_the_loss():
     ahead = (rebuilt - graphs["B"][:, [1, 3]]).abs()
     expected = (ahead[:, 0].mean() + ahead.mean()) / 2
     torch.testing.assert_close(SMSGE(20, 8, pred_margin=1).losses(graphs, subsets)["B"], expected)
-    with pytest.raises(InputError, match="from 0 to 2"):
+    with pytest.raises(InputError, match="reach to 2"):
         SMSGE(20, 8, pred_margin=2).losses(graphs, subsets)
 
 
