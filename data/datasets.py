@@ -16,7 +16,8 @@ from skeleton_reid.data.skeleton import Skeleton, read
 from skeleton_reid.data.skeleton import restore as restore_skeleton
 
 
-class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
+              omit_defaults=True):
     """A user's own data as one YAML file describes them (docs/9-own-data.md)."""
 
     file: str  # this description
@@ -105,6 +106,12 @@ class Dataset:
     recognition_train: tuple[str, ...] = ()  # test splits that are added to its training set
     recognition_tested_only: bool = False  # train only persons that the test splits hold
     source: OwnData | None = None  # of a user's own data, where they are described
+
+    def description(self) -> dict[str, Any]:
+        """Plain values of all that windows depend on, which is neither the name nor where it is."""
+        values = msgspec.to_builtins(self.source) if self.source else {}
+        values = {key: value for key, value in values.items() if key not in ("file", "name")}
+        return values | {"joints": list(self.skeleton.joints)}
 
     def pair(self, probe: str) -> tuple[str, str]:
         """The probe and the gallery split named "A", "cl.nm", …; InputError for others."""

@@ -1,11 +1,13 @@
 """Read one split from its files, and check all that can be wrong; what preprocess.py says of it."""
 
 import json
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from skeleton_reid.common.errors import InputError
@@ -16,10 +18,19 @@ from skeleton_reid.data.skeleton import Skeleton
 
 SUMS_FILE = "checksums.json"  # preprocess.py writes it beside a split's files
 SPLIT_FILE = "split.json"  # likewise beside the data
-PROVENANCE = ("seed", "joint_order", "split", "stride", "windows")  # of split.json
+PROVENANCE = ("seed", "joint_order", "split", "stride", "windows", "persons")  # of split.json
 LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
 BLOCK = 2**14  # frames that are read together
 LARGEST_COORDINATE = 1e9  # in the files' unit; beyond it squared distances drown in rounding
+
+
+class Note(msgspec.Struct):
+    """What split.json says, as far as it decides something."""
+
+    simulated: bool
+    description: dict[str, Any] = {}
+    described_in: str = ""  # the YAML file, from the folder on
+    persons: dict[int, str] = {}  # names by label
 
 
 def broken(path: Path, expected: str, found: object, then: str = "repair or remove it",
@@ -88,11 +99,11 @@ def _check_sums(folder: Path) -> None:
     file = folder / SUMS_FILE
     if file.is_file():
         try:
-            sums = dict(json.loads(file.read_text()))
-        except (OSError, ValueError, TypeError) as error:
+            sums = msgspec.json.decode(file.read_bytes(), type=dict[str, int])
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise broken(file, "checksums of preprocess.py", f"{error!r}") from error
-        for path in filter(Path.is_file, (folder / name for name in sums)):
-            if checksum(path) != sums[path.name]:
+        for path, known in ((folder / name, known) for name, known in sums.items()):
+            if path.is_file() and checksum(path) != known:
                 raise broken(path, "the file as preprocess.py wrote it", "another",
                              f"run preprocess.py again, or remove {SUMS_FILE} beside it")
 
@@ -168,14 +179,38 @@ def provenance(dataset: str | Dataset, length: int, root: str | Path = "Datasets
     """What preprocess.py wrote beside the data: whether they are simulated, and PROVENANCE;
     {"simulated": False} for data from elsewhere, such as a download, or for none.
 
-    InputError for a damaged split.json: figures from simulated data must not pass for others.
+    InputError for windows of another description than the data set's, and for a damaged split.json:
+    figures from simulated data must not pass for others.
     """
-    folders = (layout.folder for layout in layouts(get(dataset), length, Path(root), view))
-    for file in (folder / SPLIT_FILE for folder in folders if (folder / SPLIT_FILE).is_file()):
+    row = get(dataset)
+    folders = (layout.folder for layout in layouts(row, length, Path(root), view))
+    for folder in (folder for folder in folders if (folder / SPLIT_FILE).is_file()):
         try:
-            note = json.loads(file.read_text())
-            known = {name: note[name] for name in PROVENANCE if name in note}
-            return {"simulated": note["simulated"], **known}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise broken(file, "what preprocess.py writes", f"{error!r}") from error
+            values = json.loads((folder / SPLIT_FILE).read_text())
+            note = msgspec.convert(values, Note, strict=False)
+        except (OSError, ValueError, msgspec.ValidationError) as error:
+            raise broken(folder / SPLIT_FILE, "what preprocess.py writes", f"{error!r}") from error
+        refuse_namesake(row, folder, note)
+        made, own = note.description, row.description()
+        keys = own.keys() if row.source is None else made.keys() | own.keys()
+        for key in sorted(keys, key=lambda key: (key == "joints", key)) if made else ():
+            if made.get(key) != own.get(key):
+                default = "the default"
+                raise broken(folder / SPLIT_FILE,
+                             f"windows made with {key} {own.get(key, default)}",
+                             made.get(key, default), "run preprocess.py again")
+        known = {name: values[name] for name in PROVENANCE if name in values}
+        return {"simulated": note.simulated, **known}
     return {"simulated": False}
+
+
+def refuse_namesake(dataset: Dataset, folder: Path, note: Note) -> None:
+    """InputError where the windows of a folder are those of another YAML file that is still there.
+    Its place is kept from the folder on, so that both can be moved or copied together.
+    """
+    if dataset.source and note.described_in:
+        other = folder.resolve() / note.described_in
+        if other.is_file() and not other.samefile(dataset.source.file):
+            raise broken(folder, f"windows of {dataset.source.file}",
+                         f"those of {os.path.normpath(other)}, which has the same name",
+                         "give one of them another `name`, or take another folder")

@@ -33,6 +33,7 @@ class Retrieval:
     same_set: bool  # probe and gallery are one set, in which a sequence must not match itself
     order: np.ndarray | None  # stored window number of each training row
     paths: dict[str, Path]  # the folder of each split
+    names: dict[int, str]  # persons by label, where they are known
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Recognition:
     skeleton: Skeleton
     order: np.ndarray  # number of each training row among the windows of all that is trained
     paths: dict[str, Path]  # the folder of each split
+    names: dict[int, str]  # by label, where they are known
 
 
 def load(dataset: str, probe: str, length: int | None = None, root: str | Path = "Datasets", *,
@@ -125,7 +127,9 @@ def _read(row: datasets.Dataset, parts: dict[str, Part], centred: bool,
     if centred and note.get("joint_order") == "later":  # docs/5-fidelity.md, head-as-origin
         for name, own in sets.items():
             sets[name] = replace(own, skeletons=own.skeletons - own.skeletons[:, :, 3:4])
-    return sets, {"name": row.name, "length": length, "skeleton": row.skeleton, "paths": paths}
+    names = {int(label): name for label, name in note.get("persons", {}).items()}
+    common = {"name": row.name, "length": length, "skeleton": row.skeleton, "paths": paths}
+    return sets, common | {"names": names}
 
 
 def _recognition_tests(row: datasets.Dataset, split: str | None, view: int | None) -> list[str]:

@@ -3,19 +3,24 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.files import staging_folder
+from skeleton_reid.common.files import hold, staging_folder
 from skeleton_reid.data.datasets import Dataset
-from skeleton_reid.data.files import SPLIT_FILE, SUMS_FILE, Sequences, broken, checksum, join
+from skeleton_reid.data.files import (LARGEST_COORDINATE, SPLIT_FILE, SUMS_FILE, Note, Sequences,
+                                      broken, checksum, join, refuse_namesake)
 from skeleton_reid.data.layouts import AXES, Part, layouts
+from skeleton_reid.data.plausible import doubts
 from skeleton_reid.data.raw.formats import raw_of
 from skeleton_reid.data.raw.recordings import Recording
 from skeleton_reid.data.raw.splits import TRAIN, Arrangement
@@ -89,14 +94,36 @@ def warn_short(dataset: Dataset, arrangement: Arrangement, length: int) -> None:
 
 
 def warn_duplicates(dataset: Dataset, arrangement: Arrangement) -> None:
-    """Log identical recordings in two splits, which are kept (docs/5-fidelity.md, copied-walks)."""
-    seen: dict[bytes, tuple[str, str]] = {}
+    """Log identical recordings, which are kept (docs/5-fidelity.md, copied-walks)."""
+    seen: dict[bytes, str] = {}
+    twins = []
     for recording, split in arrangement.pairs:
         key = hashlib.sha1(np.ascontiguousarray(recording.frames), usedforsecurity=False).digest()
-        twin, twins_split = seen.setdefault(key, (recording.name, split))
-        if twins_split != split and len(recording.frames):
-            words = "%s: %s (%s) and %s (%s) are identical; both are kept"
-            log.warning(words, dataset.name, twin, twins_split, recording.name, split)
+        name = f"{recording.name} ({split})"
+        if len(recording.frames) and seen.setdefault(key, name) != name:
+            twins.append(f"{seen[key]} and {name}")
+    if twins:
+        more = f" and {len(twins) - 3} pairs more" if len(twins) > 3 else ""
+        log.warning("%s: %s%s are identical; all are kept", dataset.name, ", ".join(twins[:3]),
+                    more)
+
+
+def warn_implausible(dataset: Dataset, recordings: Sequence[Recording]) -> None:
+    """Log in how many recordings people have another size than people, or stand on their heads, or
+    do not move. InputError for coordinates that training would refuse.
+    """
+    found: dict[str, list[str]] = {}
+    for own in recordings:
+        if (largest := np.nanmax(abs(own.frames), initial=0)) >= LARGEST_COORDINATE:
+            raise InputError(
+                f"{own.name}: expected coordinates below {LARGEST_COORDINATE:g}, found "
+                f"{largest:g}; is `unit` right?")
+        for kind, words in doubts(own.frames, dataset.skeleton).items():
+            if dataset.source or kind != "up":  # IAS's real y is said to point down
+                found.setdefault(kind, []).append(f"{words} ({own.name})")
+    for kind, words in found.items():
+        log.warning("%s: %d of %d recordings look wrong: %s%s", dataset.name, len(words),
+                    len(recordings), words[0], f"; is `{kind}` right?" if dataset.source else "")
 
 
 def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
@@ -111,15 +138,13 @@ def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
     layout = layouts(dataset, length, out, arrangement.view)[raw_of(dataset).layout]
     windows = split_windows(dataset, arrangement, length, settings.get("stride"))
     counts: dict[str, int] = {}
-    rows = {
-        each.name: {"person": each.person, "split": split, "frames": len(each.frames)} | each.lost
-        for each, split in arrangement.pairs
-    }
-    note = {
-        "dataset": dataset.name, "length": length, **settings, "windows": counts, "recordings": rows
-    }
+    note = _note(dataset, arrangement, layout.folder)
+    note = {"dataset": dataset.name, "length": length, **settings, "windows": counts} | note
     try:
         with staged(layout.folder) as staging:
+            with suppress(OSError, msgspec.MsgspecError):  # there is none, or a damaged one goes
+                before = (layout.folder / SPLIT_FILE).read_bytes()
+                refuse_namesake(dataset, layout.folder, msgspec.json.decode(before, type=Note))
             if settings["split"] == "windows":
                 windows = draw_windows(dict(windows), settings["seed"])
             for split, own in windows:
@@ -132,6 +157,21 @@ def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
         raise InputError(
             f"cannot write {layout.folder}: {reason}; choose another --out or make room") from error
     return layout.folder, counts
+
+
+def _note(dataset: Dataset, arrangement: Arrangement, folder: Path) -> dict[str, Any]:
+    """What split.json says of the description, the recordings and the persons."""
+    rows = {
+        each.name: {"person": each.person, "split": split, "frames": len(each.frames)} | each.lost
+        for each, split in arrangement.pairs
+    }
+    note = {"description": dataset.description(), "recordings": rows}
+    named = [each for each, _ in arrangement.pairs if each.person_name]
+    note |= {"persons": {each.person: each.person_name for each in named}} if named else {}
+    if dataset.source:
+        file = Path(dataset.source.file).resolve()
+        note["described_in"] = os.path.relpath(file, folder.resolve())
+    return note
 
 
 def _write_part(part: Part, windows: Sequences, persons: list[int]) -> None:
@@ -153,12 +193,16 @@ def _write_part(part: Part, windows: Sequences, persons: list[int]) -> None:
 @contextmanager
 def staged(target: Path) -> Iterator[Path]:
     """A temporary folder; when the block ends well, its entries replace their namesakes in
-    `target`, which else stays as it was. InputError where that holds data without split.json.
+    `target`, which else stays as it was. InputError where that holds data without split.json, and
+    while another process writes there.
     """
     if any(target.glob("*_npy_data")) and not (target / SPLIT_FILE).exists():
         expected, found = "no data or data written by preprocess.py", f"others (no {SPLIT_FILE})"
         raise broken(target, expected, found, "choose another --out or move them away")
-    with staging_folder(target, ".preprocess-") as staging:
+    with staging_folder(target, ".preprocess-") as staging, ExitStack() as at_the_end:
+        lock = target / ".preprocess.lock"
+        at_the_end.callback(hold(lock).release)
+        at_the_end.callback(lock.unlink, missing_ok=True)
         yield staging
         for entry in sorted(staging.iterdir(), key=lambda path: path.name == SPLIT_FILE):
             place = target / entry.name

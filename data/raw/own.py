@@ -61,7 +61,8 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
             raise InputError(f"{entry.place}: expected {entry.frames} frames in {entry.path}, "
                              f"found {len(recording.frames)}")
         name, person = os.path.relpath(entry.path, root), persons.index(entry.person)
-        recordings.append(replace(recording, name=name, person=person, group=entry.split))
+        about = {"name": name, "person": person, "person_name": entry.person, "group": entry.split}
+        recordings.append(replace(recording, **about))
     return recordings
 
 

@@ -29,6 +29,7 @@ class Recording:
     frames: np.ndarray  # (n, J, 3) float64, metres for the Kinect sets; NaN is a lost frame
     view: int = 0  # the camera's number, for sets with several views
     lost: dict[str, Any] = field(default_factory=dict)  # what was lost, by name, for split.json
+    person_name: str = ""  # where the raw data have one
 
     def sequences(self, first: int = 0, last: int = 0) -> list[np.ndarray]:
         """Its frames but `first` and `last` at the ends, cut into pieces where some are lost."""
