@@ -133,10 +133,10 @@ _TABLE = (
             recognition_tested_only=True),
     Dataset("IAS", read("kinect_v1"), ("A", "B"), {"A": "B", "B": "A"}, 11, recognition=("A", "B")),
     Dataset("KGBD", read("kinect_v1"), persons=164, balanced=False, **_GALLERY_AND_PROBE),
-    Dataset("KS20", read("kinect_v2"), persons=20, **_GALLERY_AND_PROBE),
+    Dataset("KS20", read("kinect_v2"), persons=20, views=5, view_length=6, **_GALLERY_AND_PROBE),
     Dataset("CASIA_B", read("casia_b"), ("nm", "cl", "bg"),
             {"nm.nm": "nm", "cl.cl": "cl", "bg.bg": "bg", "cl.nm": "nm", "bg.nm": "nm"}, 124,
-            lengths=(20, 30, 40, 50, 60), default_length=40, folder="CASIA_B_match", views=11)
+            lengths=(20, 30, 40, 50, 60, 70), default_length=40, folder="CASIA_B_match", views=11)
 )
 # fmt: on
 DATASETS = {dataset.name: dataset for dataset in _TABLE}

@@ -135,7 +135,8 @@ def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
     InputError for a split without windows, a folder whose data this program did not write, and
     where writing fails; what was there before is replaced only once everything is written.
     """
-    layout = layouts(dataset, length, out, arrangement.view)[raw_of(dataset).layout]
+    number = raw_of(dataset).layout if arrangement.view is None else 1
+    layout = layouts(dataset, length, out, arrangement.view)[number]
     windows = split_windows(dataset, arrangement, length, settings.get("stride"))
     counts: dict[str, int] = {}
     note = _note(dataset, arrangement, layout.folder)

@@ -215,12 +215,24 @@ def test_same_seed_same_files_other_seed_other_split(released_trees, tmp_path):
     files = [
         path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()
     ]
-    assert len(files) == 44
+    assert len(files) == 44 + 5 * 15  # the five views of KS20
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     for dataset in ("KGBD", "KS20"):
         a, c = (read_split(tmp_path / out / dataset / "6")["recordings"] for out in "ac")
         assert a != c
+
+
+def test_views_of_ks20(ours):
+    """View 0 ... 4: left lateral to right lateral; each is tested, the other four train."""
+    names = ("left_lateral", "left_diagonal", "frontal", "right_diagonal", "right_lateral")
+    for view, name in enumerate(names):
+        sets = data.load_recognition("KS20", None, root=ours, view=view)
+        rows = read_split(sets.paths["test"].parent)["recordings"]
+        assert all(
+            (row["split"] == "test") == path.startswith(f"{name}/") for path, row in rows.items())
+        assert sets.length == 6 and sets.paths["test"].name == "KS20_test_npy_data"
+        assert len(sets.train) > len(sets.tests["test"]) > 0
 
 
 def test_kgbd_draw_gives_every_split_its_number(tmp_path):
@@ -290,13 +302,13 @@ def test_casia_b_training_windows_overlap_by_half(tmp_path):
 
 
 def test_casia_b_published_lengths_by_protocol(tmp_path):
-    write_casia_b(tmp_path / "CASIA_B", persons=2, frames=61)
+    write_casia_b(tmp_path / "CASIA_B", persons=2, frames=71)
     run("all", "--raw", tmp_path, "--out", tmp_path / "out", "--dataset", "CASIA_B")
     lengths = {
         name: sorted(p.name for p in (tmp_path / "out" / name).iterdir())
         for name in ("CASIA_B", "CASIA_B_match")
     }  # fmt: skip
-    assert lengths == {"CASIA_B": ["20", "30", "40"], "CASIA_B_match": ["40", "50", "60"]}
+    assert lengths == {"CASIA_B": ["20", "30", "40"], "CASIA_B_match": ["40", "50", "60", "70"]}
 
 
 @pytest.mark.slow

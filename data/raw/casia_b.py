@@ -18,13 +18,13 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.files import broken
 from skeleton_reid.data.raw.recordings import (Recording, finite, read_each, read_lines,
                                                read_numbers, visible)
-from skeleton_reid.data.raw.splits import TRAIN, Arrangement
+from skeleton_reid.data.raw.splits import TRAIN, Arrangement, by_view
 
 JOINTS = 14
 VIEWS = tuple(range(0, 181, 18))
 CONDITIONS = ("nm", "cl", "bg")
 TRAINING_PERSONS = 62
-MATCHING_LENGTHS, CROSS_VIEW_LENGTHS = (40, 50, 60), (20, 30, 40)
+MATCHING_LENGTHS, CROSS_VIEW_LENGTHS = (40, 50, 60, 70), (20, 30, 40)
 VIDEO_NAME = "<person>-<nm|cl|bg>-<number>-<view 000, 018 ... 180>.{npy,csv,json}"
 
 
@@ -84,8 +84,5 @@ def arrange_protocols(recordings: Sequence[Recording]) -> list[Arrangement]:
     matching = [(own, TRAIN if own.person in trained else own.group) for own in recordings]
     tested = {split for _, split in matching}
     names = (TRAIN, *(name for name in CONDITIONS if name in tested))
-    arrangements = [Arrangement(matching, names, MATCHING_LENGTHS)]
-    for view in views:
-        pairs = [(own, "test" if own.view == view else TRAIN) for own in recordings]
-        arrangements.append(Arrangement(pairs, (TRAIN, "test"), CROSS_VIEW_LENGTHS, view))
-    return arrangements
+    own = Arrangement(matching, names, MATCHING_LENGTHS)
+    return [own, *by_view(recordings, CROSS_VIEW_LENGTHS, {view: view for view in views})]

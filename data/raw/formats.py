@@ -12,11 +12,11 @@ from skeleton_reid.data.datasets import Dataset
 from skeleton_reid.data.raw.casia_b import arrange_protocols, read_casia_b
 from skeleton_reid.data.raw.kgbd import read_kgbd
 from skeleton_reid.data.raw.kinect_v1 import BIWI_SETS, IAS_SETS, read_kinect_v1
-from skeleton_reid.data.raw.ks20 import read_ks20
+from skeleton_reid.data.raw.ks20 import TESTED_VIEWS, read_ks20
 from skeleton_reid.data.raw.own import as_described, read_own
 from skeleton_reid.data.raw.recordings import Recording
-from skeleton_reid.data.raw.splits import (TRAIN, Arrangement, Split, by_group, draw_recordings,
-                                           draw_settings)
+from skeleton_reid.data.raw.splits import (TRAIN, Arrangement, Split, by_group, by_view,
+                                           draw_recordings, draw_settings)
 from skeleton_reid.data.windows import Starts, back_to_back, every_shift, half_overlapping
 
 
@@ -32,7 +32,8 @@ class RawDataset:
     cut_train: tuple[int, int] = (0, 0)  # frames cut at the start and at the end of a recording
     cut_test: tuple[int, int] = (0, 0)
     marker: str = "*"
-    layout: int = 0  # the number in data.layouts.layouts of the layout that is written
+    views: tuple[int, ...] = ()  # of the recordings, each of which view_0, view_1, … tests
+    layout: int = 0  # number in data.layouts.layouts of the one that is written; a view's is 1
 
     def cut(self, split: str) -> tuple[int, int]:
         """Frames cut at the start and at the end of a recording of this split."""
@@ -54,7 +55,8 @@ RAW = {
     "IAS": RawDataset(_read_ias, by_group, every_shift, ("IAS",), _PADUA, (10, 0), (10, 10)),
     "KGBD": RawDataset(read_kgbd, draw_recordings, back_to_back, _KGBD_FOLDERS, _VORTANDER,
                        (10, 10), (10, 10), marker="[Pp]erson*"),
-    "KS20": RawDataset(read_ks20, draw_settings, every_shift, ("KS20",), _LISBON),
+    "KS20": RawDataset(read_ks20, draw_settings, every_shift, ("KS20",), _LISBON,
+                       views=TESTED_VIEWS),
     "CASIA_B": RawDataset(read_casia_b, None, half_overlapping, ("CASIA_B",), _CASIA, layout=1)
 }
 # fmt: on
@@ -85,7 +87,7 @@ def arrange(dataset: Dataset, recordings: Sequence[Recording], seed: int) -> lis
 
     InputError where the recordings are too few for a split.
     """
-    split = raw_of(dataset).split
+    raw, split = raw_of(dataset), raw_of(dataset).split
     if split is None:
         return arrange_protocols(recordings)
     try:
@@ -93,4 +95,5 @@ def arrange(dataset: Dataset, recordings: Sequence[Recording], seed: int) -> lis
     except InputError as error:
         raise InputError(f"{dataset.name}: {error}") from error
     pairs = list(zip(recordings, splits, strict=True))
-    return [Arrangement(pairs, (TRAIN, *dataset.splits), dataset.lengths)]
+    own = Arrangement(pairs, (TRAIN, *dataset.splits), dataset.lengths)
+    return [own, *by_view(recordings, dataset.lengths, dict(enumerate(raw.views)))]

@@ -10,6 +10,8 @@ from skeleton_reid.data.raw.recordings import (Recording, natural_key, read_each
                                                visible, whole_frame)
 
 VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_lateral")
+# As numbered by view_0 ... view_4: 0, 30, 90, 130, 180 degrees, from left to right lateral.
+TESTED_VIEWS = (2, 1, 0, 3, 4)
 BODIES = (*range(1, 5), *range(7, 10), *range(11, 18), *range(19, 25))
 JOINTS = 25
 

@@ -1,7 +1,7 @@
 """Which recording goes where. Draws use the generator they are given, person by person."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from numpy.random import RandomState
@@ -22,7 +22,17 @@ class Arrangement:
     pairs: list[tuple[Recording, str]]  # every recording with its split, in reading order
     names: tuple[str, ...]  # the splits to write
     lengths: tuple[int, ...] = ()  # the published window lengths of this protocol
-    view: int | None = None  # the tested view of a cross-view one
+    view: int | None = None  # number of the tested view of a cross-view one
+
+
+def by_view(recordings: Sequence[Recording], lengths: tuple[int, ...],
+            views: Mapping[int, int]) -> list[Arrangement]:
+    """Cross-view protocols: view_<n> tests the recordings of view views[n], all others train."""
+    arrangements = []
+    for number, view in views.items():
+        pairs = [(own, "test" if own.view == view else TRAIN) for own in recordings]
+        arrangements.append(Arrangement(pairs, (TRAIN, "test"), lengths, number))
+    return arrangements
 
 
 def by_group(recordings: Sequence[Recording], random: RandomState) -> list[str]:
