@@ -26,12 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skeleton_reid.common import processes
 from skeleton_reid.data import Recognition
 from skeleton_reid.data.sampling import training_order
 from skeleton_reid.engine import evaluation, pretraining, recognition
 from skeleton_reid.engine.encoding import encode_rows
-from skeleton_reid.engine.epochs import Timer
+from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.run import Run
 from skeleton_reid.engine.settings import AGESettings
@@ -89,49 +88,41 @@ def train_encoders(run: Run, model: AGE, skeletons: Tensor, batches: list[Tensor
     settings = run.settings
     optimizers = {axis: TFAdam(own.parameters(), settings.lr) for axis, own in model.axes.items()}
     validation = Validation()
-    parts = {"model": model, "validation": validation}
-    parts |= {f"optimizer_{axis}": optimizer for axis, optimizer in optimizers.items()}
-    epoch = run.resume(parts, (*recognition.CHANGEABLE, "manner", "feature"))
-    with Timer(settings.pre_epochs, epoch, run.options.quiet, skeletons.device) as timer:
-        while epoch < settings.pre_epochs and validation.running:
-            steps = []
-            with timer("learn"):
-                for number, batch in enumerate(batches):
-                    own, weight = processes.part(len(batch))
-                    losses = model.losses(skeletons[batch[own]], batch=len(batch))
-                    model.zero_grad()
-                    losses["total"].sum().backward()
-                    losses = processes.average_gradients(losses, model.parameters(), weight)
-                    torch.nn.utils.clip_grad_value_(model.parameters(), CLIP)
-                    for axis in validation.running:
-                        optimizers[axis].step()
-                    steps.append(losses)
-                    if number % VALIDATE_EVERY == 0:
-                        validation.update(model, skeletons[batches[0]])
-                    if not validation.running:
-                        break
-            epoch += 1
-            means = {n: torch.stack([step[n] for step in steps]).mean(dim=0)
-                     for n in losses}  # (3,)
-            losses, line = {name: mean.sum().item() for name, mean in means.items()}, ""
-            if model.attention != "none":
-                alignment = mean_alignment(model, skeletons[batches[0]])
-                means["near"] = near_target(alignment, model.target)
-                line = "near " + " ".join(f"{share:.3f}" for share in means["near"])
-            row = {}
-            for name, mean in means.items():
-                row |= {f"{name}_{axis}": x for axis, x in zip(AXES, mean.tolist(), strict=True)}
-            run.end_epoch(epoch, row, losses, line, timer.end_epoch(epoch))
-            done = epoch == settings.pre_epochs or not validation.running
-            run.save_last(epoch, parts, seconds=0 if done else pretraining.SAVE_SECONDS)
-    run.save_best(model, epoch, {})
-    return epoch
+    epochs = Epochs(run, model, limit=settings.pre_epochs, save_seconds=pretraining.SAVE_SECONDS,
+                    changeable=(*recognition.CHANGEABLE, "manner", "feature"),
+                    validation=validation,
+                    **{f"optimizer_{axis}": own for axis, own in optimizers.items()})
+    for epoch in epochs:
+        with epoch.stage("learn"):
+            for number, batch in enumerate(map(divide, batches)):
+                losses = model.losses(skeletons[batch.own], batch=len(batch.all))
+                running = [optimizers[axis] for axis in validation.running]
+                epoch.step(running, losses, batch, clip=CLIP)
+                if number % VALIDATE_EVERY == 0:
+                    validation.update(model, skeletons[batches[0]])
+                if validation.exhausted:
+                    break
+        means = epoch.mean_losses()  # (3,) each
+        if model.attention != "none":
+            alignment = mean_alignment(model, skeletons[batches[0]])
+            means["near"] = near_target(alignment, model.target)
+            epoch.line = "near " + " ".join(f"{share:.3f}" for share in means["near"])
+        epoch.row = {
+            f"{name}_{axis}": x for name, mean in means.items()
+            for axis, x in zip(AXES, mean.tolist(), strict=True)
+        }
+    return epochs.number
 
 
 class Validation:
     """Reconstruction losses of the first batch by axis, and the axes that have not stopped."""
     def __init__(self):
         self.load_state_dict({"losses": {axis: [] for axis in AXES}, "stopped": ()})
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every axis has stopped."""
+        return not self.running
 
     @torch.no_grad()
     def update(self, model: AGE, batch: Tensor) -> None:

@@ -18,12 +18,12 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 
-from skeleton_reid.engine import features, results
-from skeleton_reid.engine.epochs import EarlyStopping, Timer
-from skeleton_reid.engine.evaluation import score_encoder
-from skeleton_reid.engine.optimizer import TFAdam, train_batch
-from skeleton_reid.engine.retrieval import describe, report, run_retrieval, stop_reason
+from skeleton_reid.engine import evaluation, features
+from skeleton_reid.engine.loop import Epochs
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.recognition import DF
 
@@ -36,40 +36,22 @@ def main() -> None:
 
 
 def train(run: Run, options: RetrievalOptions, device: torch.device) -> None:
-    """Evaluate and learn, until the best top-1 is `patience` epochs old."""
-    settings = options.settings
-    sets = features.load(options, settings, run.source, np.random.RandomState(options.seed))
+    """Score and learn, until the best top-1 is `patience` epochs old."""
+    s = options.settings
+    sets = features.load(options, s, run.source, np.random.RandomState(options.seed))
     run.open()
-    frames = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, d)
-    persons, classes = np.unique(sets.train.labels, return_inverse=True)
-    classes = torch.from_numpy(classes).to(device)
+    x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, d)
+    y = torch.from_numpy(evaluation.known_classes(sets, s)).to(device)  # (N,)
     generator = torch.Generator().manual_seed(options.seed)
-    model = DF(frames.shape[2], len(persons), settings.H, generator).to(device)
-    optimizer = TFAdam(model.parameters(), settings.lr)
-    best = EarlyStopping(settings.patience)
-    parts = {"model": model, "optimizer": optimizer, "best": best}
-    epoch = run.resume(parts)
-    describe(run, model, sets)
-    with Timer(options.epochs, epoch, options.quiet, device, best) as timer:
-        while True:
-            with timer("evaluate"):
-                figures = score_encoder(model, sets, options.protocol)
-            if best.update(epoch, figures):
-                run.save_best(model, epoch, figures)
-            reason, losses = stop_reason(epoch, options.epochs, best), {}
-            if reason is None:
-                with timer("learn"):
-                    size = settings.batch_size
-                    batches = zip(frames.split(size), classes.split(size), strict=True)
-                    steps = [train_batch(model, optimizer, x, y) for x, y in batches]
-                    losses["loss"] = torch.stack(steps).mean().item()
-            line = results.retrieval_line(figures)
-            run.end_epoch(epoch, figures, losses, line, timer.end_epoch(epoch))
-            if reason is not None:
-                break
-            epoch += 1
-            run.save_last(epoch, parts)
-    report(run, best.figures, figures, epoch, reason)
+    model = DF(x.shape[2], int(y.max()) + 1, s.H, generator).to(device)
+    optimizer = TFAdam(model.parameters(), s.lr)
+    for epoch in Epochs(run, model, sets, optimizer=optimizer):
+        if not epoch.score():
+            continue
+        with epoch.stage("learn"):
+            for batch in epoch.batches(y, s.batch_size):
+                loss = cross_entropy(model(x[batch.own]), y[batch.own])
+                epoch.step(optimizer, {"loss": loss}, batch)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ from skeleton_reid.data import Recognition
 from skeleton_reid.data.sampling import draw_subsets, training_order
 from skeleton_reid.engine import pretraining, recognition
 from skeleton_reid.engine.encoding import encode_rows
-from skeleton_reid.engine.epochs import Timer
 from skeleton_reid.engine.joint_step import JointStep
-from skeleton_reid.engine.run import Run, mean_losses
+from skeleton_reid.engine.loop import Epochs
+from skeleton_reid.engine.run import Run
 from skeleton_reid.engine.settings import SMSGESettings
 from skeleton_reid.models.prefix_lstm import prefix_tree
 from skeleton_reid.models.smsge import SMSGE
@@ -83,26 +83,19 @@ def train_encoder(run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tenso
     graphs = model.graphs(skeletons)  # by scale, (N, f, nodes, 3)
     step = JointStep(model, settings.lr)
     fixed = draw(rng, f, settings) if settings.subsets == "fixed" else None
-    parts = {"model": model, "rng": rng, **step.optimisers}
     # The recogniser's settings, under which an encoder can be gone on with.
     others = ("prefixes", "last_pre", "recognition_lr", "best_from")
-    epoch = run.resume(parts, (*recognition.CHANGEABLE, *others))
-    with Timer(settings.pre_epochs, epoch, run.options.quiet, skeletons.device) as timer:
-        while epoch < settings.pre_epochs:
-            steps = []
-            with timer("learn"):
-                drawn = [fixed or draw(rng, f, settings) for _ in batches]
-                # Here, because a step would wait until they are on the device.
-                trees = [prefix_tree(subsets, skeletons.device) for subsets in drawn]
-                for batch, tree in zip(batches, trees, strict=True):
-                    steps.append(step({scale: x[batch] for scale, x in graphs.items()}, tree))
-            epoch += 1
-            losses = {f"loss_{scale}": loss for scale, loss in mean_losses(steps).items()}
-            run.end_epoch(epoch, {}, losses, "", timer.end_epoch(epoch))
-            done = epoch == settings.pre_epochs
-            run.save_last(epoch, parts, seconds=0 if done else pretraining.SAVE_SECONDS)
-    run.save_best(model, epoch, {})
-    return epoch
+    epochs = Epochs(run, model, limit=settings.pre_epochs, save_seconds=pretraining.SAVE_SECONDS,
+                    changeable=(*recognition.CHANGEABLE, *others), rng=rng, **step.optimisers)
+    for epoch in epochs:
+        with epoch.stage("learn"):
+            drawn = [fixed or draw(rng, f, settings) for _ in batches]
+            # Here, because a step would wait until they are on the device.
+            trees = [prefix_tree(subsets, skeletons.device) for subsets in drawn]
+            for batch, tree in zip(batches, trees, strict=True):
+                losses = step({scale: x[batch] for scale, x in graphs.items()}, tree)
+                epoch.record({f"loss_{scale}": loss for scale, loss in losses.items()})
+    return epochs.number
 
 
 def draw(rng: np.random.RandomState, f: int, settings: SMSGESettings) -> list[np.ndarray]:

@@ -26,15 +26,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skeleton_reid.common import processes
-from skeleton_reid.engine import evaluation, results
-from skeleton_reid.engine.epochs import EarlyStopping, Timer
-from skeleton_reid.engine.retrieval import describe, evaluate, report, write_features
-from skeleton_reid.engine.run import Run, execute, mean_losses
+from skeleton_reid.engine import evaluation
+from skeleton_reid.engine.loop import Epochs, divide
+from skeleton_reid.engine.retrieval import evaluate, write_features
+from skeleton_reid.engine.run import Run, execute
 from skeleton_reid.engine.settings import StatisticsSettings
 from skeleton_reid.models.simmc import mean_of_clusters
 from skeleton_reid.models.statistics import (Statistics, class_contrast, first_features,
                                              join_nearest, link_windows)
-from skeleton_reid.reid import cluster_quality
 from skeleton_reid.reid.jaccard import cluster
 
 
@@ -67,62 +66,37 @@ class Round:
 
 
 def train(run: Run, options: StatisticsOptions, device: torch.device) -> None:
-    """Label, learn for the epochs of a round, evaluate; again for every round."""
-    settings = options.settings
-    sets = evaluation.cut(evaluation.load_in_order(options), settings.batch_size, options.protocol)
-    classes = evaluation.known_classes(sets, settings)  # (N,), or None: clusters are the classes
-    if min(len(sets.train), settings.batch_size) < 2:
+    """Score, label, learn for the epochs of a round; again for every round."""
+    s = options.settings
+    sets = evaluation.cut(evaluation.load_in_order(options), s.batch_size, options.protocol)
+    known = evaluation.known_classes(sets, s)  # (N,), or None: clusters are the classes
+    if min(len(sets.train), s.batch_size) < 2:
         raise InputError(
             "batch normalisation needs two windows: expected that many to train with, and "
-            f"in a batch, found {len(sets.train)} and {settings.batch_size}")
+            f"in a batch, found {len(sets.train)} and {s.batch_size}")
     run.open()
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     torch.manual_seed(options.seed)
-    model = Statistics(len(sets.skeleton), settings.H, settings.D_out, settings.dropout,
-                       settings.beside, settings.turned).to(device)
+    model = Statistics(len(sets.skeleton), s.H, s.D_out, s.dropout, s.beside, s.turned).to(device)
     windows = model.statistics.fit(skeletons)(skeletons)  # (N, 2 d)
-    current, best = Round(model, settings), EarlyStopping(None)
-    parts = {"model": model, "round": current, "best": best}
-    epoch = run.resume(parts, changeable=("rounds",))
-    describe(run, model, sets)
-    last = min(settings.rounds * settings.round_epochs, options.epochs or math.inf)
-    with Timer(last, epoch, options.quiet, device) as timer:
-        with timer("cluster"):
-            tracklets = link_windows(skeletons) if settings.linked and classes is None else None
-        while True:
-            row, losses, line, clusters = {}, {}, "", []
-            begins = epoch % settings.round_epochs == 0
-            reason = f"{epoch} epochs done" if epoch >= last else None
-            if begins or reason:
-                with timer("evaluate"):
-                    figures = evaluation.score_encoder(model, sets, options.protocol)
-                row |= figures
-                line = results.retrieval_line(figures)
-                # A run that is resumed within a round has not kept figures from there.
-                if (begins or not best.figures) and best.update(epoch, figures):
-                    run.save_best(model, epoch, figures)
-            if begins and not reason:
-                with timer("cluster"):
-                    labels, vectors = label(model, windows, skeletons, tracklets, classes, epoch,
-                                            options)
-                    clusters = [labels.cpu().numpy()]
-                    row |= cluster_quality.figures(clusters, vectors, sets.train.labels)
-                    line += "  clusters {clusters_1}  noise {noise_1}  AMI {AMI_1:.3f}".format(
-                        **row)
-                current.begin(labels, vectors)
-                if len(vectors) < 2:
-                    reason = f"{len(vectors)} clusters at epoch {epoch}"
-            if not reason:
-                with timer("learn"):
-                    losses["loss"] = learn(current, windows, epoch, options.seed)
-            run.end_epoch(epoch, row, losses, line, timer.end_epoch(epoch), clusters)
-            if reason:
-                break
-            epoch += 1
-            run.save_last(epoch, parts)
-    if not best.figures:
-        raise InputError(f"nothing was trained: {reason}; try another --eps or --min_samples")
-    report(run, best.figures, figures, epoch, reason)
+    current = Round(model, s)
+    tracklets = link_windows(skeletons) if s.linked and known is None else None  # (N,)
+    limit = min(s.rounds * s.round_epochs, options.epochs or math.inf)
+    for epoch in Epochs(run, model, sets, limit=limit, changeable=("rounds",), round=current):
+        begins = epoch.number % s.round_epochs == 0
+        if (begins or epoch.is_last) and not epoch.score(keep=begins):
+            continue
+        if begins:
+            with epoch.stage("cluster"):
+                labels, vectors = label(model, windows, skeletons, tracklets, known, epoch.number,
+                                        options)
+                epoch.describe_clusters([labels.cpu().numpy()], vectors)
+            current.begin(labels, vectors)
+            if len(vectors) < 2:
+                epoch.end(f"{len(vectors)} clusters at epoch {epoch.number}")
+                continue
+        with epoch.stage("learn"):
+            learn(epoch, current, windows, options.seed)
 
 
 @torch.no_grad()
@@ -157,31 +131,26 @@ def label(model: Statistics, windows: Tensor, skeletons: Tensor, tracklets: Tens
     return labels, mean_of_clusters(features, labels)
 
 
-def learn(current: Round, windows: Tensor, epoch: int, seed: int) -> float:
-    """One epoch of AdamW over the labelled windows, (N, 2 d), in random order. Returns the loss."""
-    model, settings, labels = current.model, current.settings, current.labels
-    torch.manual_seed(seed * 100_003 + epoch + 1)  # a resumed run draws the same
+def learn(epoch: Epochs, current: Round, windows: Tensor, seed: int) -> None:
+    """One epoch of AdamW over the labelled windows, (N, 2 d), in random order."""
+    model, s, labels = current.model, current.settings, current.labels
+    torch.manual_seed(seed * 100_003 + epoch.number + 1)  # a resumed run draws the same
     model.train()
     kept = (labels >= 0).nonzero().squeeze(1)
     order = kept[torch.randperm(len(kept)).to(kept.device)]
     # Batches of nearly equal size; rather one window more than a batch of one.
-    batches = order.tensor_split(min(-(-len(order) // settings.batch_size), len(order) // 2))
-    first, losses = epoch % settings.round_epochs * len(batches), []
-    for step, batch in enumerate(batches, first):
-        rate = learning_rate(step, settings.round_epochs * len(batches), settings.lr)
+    batches = order.tensor_split(min(-(-len(order) // s.batch_size), len(order) // 2))
+    first = epoch.number % s.round_epochs * len(batches)
+    for step, batch in enumerate(map(divide, batches), first):
+        rate = learning_rate(step, s.round_epochs * len(batches), s.lr)
         for group in current.optimizer.param_groups:
             group["lr"] = rate
-        own, weight = processes.part(len(batch))
-        x = windows[batch]
-        features = model((x + settings.noise * torch.randn_like(x))[own], len(batch))
+        x = windows[batch.all]
+        x = (x + s.noise * torch.randn_like(x))[batch.part]
+        features = model(x, len(batch.all))
         # Gradients meet within the model: the processes' losses must add up to the batch's.
-        loss = weight * class_contrast(features, labels[batch[own]], current.vectors, settings.t)
-        current.optimizer.zero_grad()
-        loss.backward()
-        parameters = [*model.parameters(), current.vectors]
-        losses.append(processes.average_gradients({"loss": loss}, parameters, weight=1))
-        current.optimizer.step()
-    return mean_losses(losses)["loss"]
+        loss = batch.weight * class_contrast(features, labels[batch.own], current.vectors, s.t)
+        epoch.step(current.optimizer, {"loss": loss}, batch._replace(weight=1.0))
 
 
 def learning_rate(step: int, steps: int, lr: float) -> float:

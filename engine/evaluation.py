@@ -100,17 +100,18 @@ def mean_of_recordings(features, labels: np.ndarray,
     return mean_of_clusters(features, torch.from_numpy(number).to(features.device)), labels[first]
 
 
-def known_classes(sets: Retrieval, settings: KnownClasses) -> np.ndarray | None:
-    """The class number of each training window (N,), if --tracklets or --labels make them known."""
-    if settings.knows == "nothing":
+def known_classes(sets: Retrieval, settings: Any) -> np.ndarray | None:
+    """The class number of each training window (N,), if the settings say that they are known."""
+    knows = getattr(settings, "knows", "nothing")
+    if knows == "nothing":
         return None
-    known = sets.train.labels if settings.labels else sets.train.recordings
+    known = sets.train.labels if knows == "labels" else sets.train.recordings
     if known is None:
         where = f"expected recording_id files in {sets.paths['train']}, found none"
         raise InputError(f"{where}; preprocess.py writes them")
     classes, numbers = np.unique(known, return_inverse=True)
     if len(classes) < 2:
-        kind = "persons" if settings.labels else "recordings"
+        kind = "persons" if knows == "labels" else "recordings"
         raise InputError(
             f"expected two {kind} or more to tell apart in {sets.paths['train']}, found "
             "one")

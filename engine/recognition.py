@@ -21,9 +21,10 @@ from skeleton_reid.common.log import log
 from skeleton_reid.data import DataWarning, Recognition, Sequences
 from skeleton_reid.engine import checkpoint, results
 from skeleton_reid.engine.encoding import encode_rows, load_model
-from skeleton_reid.engine.epochs import EarlyStopping, Timer
+from skeleton_reid.engine.epochs import EarlyStopping
 from skeleton_reid.engine.evaluation import released_test
-from skeleton_reid.engine.optimizer import TFAdam, train_batch
+from skeleton_reid.engine.loop import Epochs, divide
+from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import DataOptions
 from skeleton_reid.engine.run import Run
 from skeleton_reid.engine.settings import settings_of
@@ -140,17 +141,17 @@ class Rules:
     save: bool = True  # keep the networks in files
 
 
-class BestNetworks:
+class BestNetworks(EarlyStopping):
     """The test sets, and the best network of each: weights, figures with epoch and step.
     patience: epochs that end training if none has, on any test, a Rank-1 as high as the highest
     before or a loss as low as the lowest; None: never.
     """
     def __init__(self, sets: Mapping[str, Rows], rules: Rules, patience: int | None):
+        super().__init__(patience)
         self.sets, self.rules = sets, rules
         self.best: dict[str, dict[str, Any]] = {}  # by test; a new one has its scores (N, C), too
         self.highest = dict.fromkeys(sets, 0.0)
         self.lowest = dict.fromkeys(sets, float("inf"))
-        self.stopping = EarlyStopping(patience)
         self.improved = False
 
     def test(self, recogniser: Recogniser, epoch: int, step: int,
@@ -179,17 +180,17 @@ class BestNetworks:
         for name in new:
             figures = evaluate(self.best[name].pop("scores"), self.sets[name].labels)
             self.best[name]["figures"] |= figures
-        self.stopping.count(self.improved)
+        self.count(self.improved)
         self.improved = False
         return new
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("best", "highest", "lowest")
-        return {name: getattr(self, name) for name in names} | {"waited": self.stopping.waited}
+        names = ("best", "highest", "lowest", "waited")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.best, self.highest, self.lowest = state["best"], state["highest"], state["lowest"]
-        self.stopping.waited = state["waited"]
+        self.waited = state["waited"]
 
 
 def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray, training: Rows,
@@ -200,35 +201,30 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     run: the phase. encoder: saved with the network. persons: the data files' label of each class.
     order: row numbers of `training`, as every epoch takes its batches.
     """
-    device, settings = training.rows.device, run.settings
-    whole, epochs = run.options.protocol == "released", settings.recognition_epochs
-    batches = split_batches(order, settings.batch_size, whole, "rows", device)
+    whole, settings = run.options.protocol == "released", run.settings
+    batches = split_batches(order, settings.batch_size, whole, "rows", training.rows.device)
     keep = partial(save, run, encoder, recogniser, persons) if rules.save else lambda *_, **__: None
-    optimizer = TFAdam(recogniser.to(device).parameters(), rules.lr)
+    optimizer = TFAdam(recogniser.to(training.rows.device).parameters(), rules.lr)
     tests = BestNetworks(test_sets, rules, settings.patience)
-    parts = {"recogniser": recogniser, "optimizer": optimizer, "tests": tests}
-    epoch = _resume(run, encoder, parts)
-    with Timer(epochs, epoch, run.options.quiet, device, tests.stopping) as timer:
-        while epoch < epochs and not tests.stopping.exhausted:
-            row, losses = {}, torch.zeros(len(batches), device=device)
-            with timer("learn"):
-                for number, batch in enumerate(batches):
-                    rows, labels = training.rows[batch], training.labels[batch]
-                    losses[number] = train_batch(recogniser, optimizer, rows, labels)
-                    step = epoch * len(batches) + number + 1
-                    if rules.test_every and (step - 1) % rules.test_every == 0:
-                        row |= tests.test(recogniser, epoch + 1, step)
-            epoch += 1
-            if rules.test_every is None:
-                with timer("test"):
-                    row |= tests.test(recogniser, epoch, epoch * len(batches))
-            for name in tests.end_epoch():
-                keep(name, **tests.best[name])
-            loss = {"loss": losses.mean().item()}
-            run.end_epoch(epoch, row, loss, _line(row, tests), timer.end_epoch(epoch))
-            run.save_last(epoch, parts)
+    epochs = Epochs(_same_encoder(run, encoder), recogniser, limit=settings.recognition_epochs,
+                    changeable=CHANGEABLE, keep_model=False, optimizer=optimizer, tests=tests)
+    for epoch in epochs:
+        with epoch.stage("learn"):
+            for number, batch in enumerate(map(divide, batches), epoch.number * len(batches)):
+                scores = recogniser(training.rows[batch.own])
+                losses = {"loss": cross_entropy(scores, training.labels[batch.own])}
+                epoch.step(optimizer, losses, batch)
+                if rules.test_every and number % rules.test_every == 0:
+                    epoch.row |= tests.test(recogniser, epoch.number + 1, number + 1)
+        if rules.test_every is None:
+            with epoch.stage("test"):
+                step = (epoch.number + 1) * len(batches)
+                epoch.row |= tests.test(recogniser, epoch.number + 1, step)
+        for name in tests.end_epoch():
+            keep(name, **tests.best[name])
+        epoch.line = _line(epoch.row, tests)
     # The last network can be the best. A run that is resumed knows nothing of this test.
-    where = {"epoch": epoch, "step": epoch * len(batches)}
+    where = {"epoch": epochs.number, "step": epochs.number * len(batches)}
     tests.test(recogniser, **where, last=True)
     tests.end_epoch()
     figures = {}
@@ -240,16 +236,18 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     return figures
 
 
-def _resume(run: Run, encoder: nn.Module, parts: Mapping[str, Any]) -> int:
-    """The epoch to begin with; 0 if the work that is saved is on features of another encoder."""
+def _same_encoder(run: Run, encoder: nn.Module) -> Run:
+    """The phase, from the start in spite of --resume if what is saved is of another encoder."""
     run.identity["encoder_digest"] = checkpoint.weights_digest(encoder)
-    run.parts, path = parts, run.path("last.pt")
-    if run.options.resume and path.is_file():
+    path = run.path("last.pt")
+    if not run.options.resume:
+        return run
+    if path.is_file():
         if checkpoint.load(path).get("encoder_digest") == run.identity["encoder_digest"]:
-            return run.resume(parts, CHANGEABLE)
+            return run
         log.info(f"{path} is of another encoder: the recogniser is trained from the start")
-    run.archive_previous()
-    return 0
+    run.options = replace(run.options, resume=False)
+    return run
 
 
 def save(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray,

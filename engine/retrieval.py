@@ -11,7 +11,6 @@ from skeleton_reid.common.log import log
 from skeleton_reid.data import Retrieval
 from skeleton_reid.engine import evaluation, features, results
 from skeleton_reid.engine.encoding import load_model, log_sizes
-from skeleton_reid.engine.epochs import EarlyStopping
 from skeleton_reid.engine.options import RetrievalOptions, TrainingOptions
 from skeleton_reid.engine.run import Run, execute
 from skeleton_reid.engine.settings import KnownClasses
@@ -42,13 +41,6 @@ def describe(run: Run, model: nn.Module, sets: Retrieval) -> None:
         log.info(f"{source.size} numbers a frame from {source.file} ({source.note})")
     sizes = {name: len(getattr(sets, name)) for name in features.PARTS}
     log_sizes(run.options, model, sizes, sets.train.skeletons)
-
-
-def stop_reason(epoch: int, epochs: int | None, stopping: EarlyStopping) -> str | None:
-    """Why training ends before this epoch's learning, or None."""
-    if epochs is not None and epoch >= epochs:  # more, if a longer run was resumed
-        return f"{epoch} epochs done"
-    return f"no better top-1 for {stopping.patience} epochs" if stopping.exhausted else None
 
 
 def report(run: Run, best: dict[str, Any], last: dict[str, Any], epoch: int, reason: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from skeleton_reid.common import processes
 from skeleton_reid.common.command_line import pick_device
@@ -236,9 +236,3 @@ def execute(run: Run, train: Callable[..., None], evaluate: Callable[..., None],
         if options.save_features:
             processes.wait()  # until the model is written
             write_features(run, options, device)
-
-
-def mean_losses(batches: list[dict[str, Tensor]]) -> dict[str, float]:
-    """Each loss averaged over the batches of an epoch, by name."""
-    stacked = torch.stack([torch.stack(list(losses.values())) for losses in batches])
-    return dict(zip(batches[0], stacked.mean(dim=0).tolist(), strict=True))

@@ -52,7 +52,7 @@ def scripted(correct, confidence, N=10, patience=None, **rules):
     for epoch in range(1, len(correct) + 1):
         tests.test(network, epoch, epoch)
         tests.end_epoch()
-        if tests.stopping.exhausted:
+        if tests.exhausted:
             break
     return epoch, tests.best["A"]["figures"]["epoch"] if tests.best else None
 

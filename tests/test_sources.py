@@ -6,9 +6,8 @@ import torch
 from commands import error_of, results_of, run, score_files
 from training import RETRIEVAL, pick, without_time
 
-import train_simmc
 from skeleton_reid import data
-from skeleton_reid.engine import checkpoint, features
+from skeleton_reid.engine import checkpoint, features, loop
 from skeleton_reid.engine.encoding import encode_set
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.pictures.runs import SavedRun
@@ -119,7 +118,7 @@ def test_the_same_rows_are_resampled(encoder, train, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "load", lambda *args: seen.append(load(*args)) or seen[-1])
     for options in ((), ("--no-balance",), ("--protocol", "released")):
         seen.clear()
-        monkeypatch.setattr(train_simmc, "cluster", lambda v, *_, **__: np.arange(len(v)) % 3)
+        monkeypatch.setattr(loop, "cluster", lambda v, *_, **__: np.arange(len(v)) % 3)
         train(tmp_path / "n.npz", *options)
         expected = data.load("IAS", "A", 6, tmp_path / "data", seed=0, batch_size=20,
                              balance="--no-balance" not in options)

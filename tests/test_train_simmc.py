@@ -12,9 +12,8 @@ import torch
 from commands import run, score_files
 from training import RETRIEVAL, pick, without_time
 
-import train_simmc
 from skeleton_reid import data
-from skeleton_reid.engine import checkpoint, features
+from skeleton_reid.engine import checkpoint, features, loop
 from skeleton_reid.engine.encoding import encode_set, load_model
 
 ROOT = Path(__file__).parent.parent
@@ -77,7 +76,7 @@ def test_no_clusters_later_stops_with_the_reason(train, monkeypatch):
         calls.append(len(v))
         return np.arange(len(v)) % 3 if len(calls) <= 4 else np.full(len(v), -1)
 
-    monkeypatch.setattr(train_simmc, "cluster", clusters_for_two_epochs)
+    monkeypatch.setattr(loop, "cluster", clusters_for_two_epochs)
     result = train("--epochs", 9)
     assert "no clusters" in result["stopped"]
     assert result["last"]["epoch"] == 2
@@ -227,7 +226,7 @@ def test_released_protocol_without_a_whole_batch_left(train, capsys, monkeypatch
     def nine_in_a_cluster(v, *_, **__):
         return np.where(np.arange(len(v)) < 9, 0, -1)
 
-    monkeypatch.setattr(train_simmc, "cluster", nine_in_a_cluster)
+    monkeypatch.setattr(loop, "cluster", nine_in_a_cluster)
     assert "less than a batch" in train.error(capsys, "--protocol", "released")
 
 

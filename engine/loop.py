@@ -1,0 +1,222 @@
+"""The epochs of a training: `for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):`.
+
+The script says what an epoch does, from top to bottom. The iterator does what every epoch needs
+around it: resume, score, best and last model, stop rules, seconds, log line, history.csv, report.
+It never calls the script. docs/8-architecture.md shows a whole script.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skeleton_reid.common import processes
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data import Retrieval
+from skeleton_reid.engine import results
+from skeleton_reid.engine.epochs import EarlyStopping, Timer
+from skeleton_reid.engine.evaluation import known_classes, score_encoder
+from skeleton_reid.engine.retrieval import describe, report
+from skeleton_reid.engine.run import Run
+from skeleton_reid.reid import cluster_quality
+from skeleton_reid.reid.jaccard import cluster
+
+Losses = dict[str, Tensor]
+
+
+class Batch(NamedTuple):
+    """A batch of training windows, by number."""
+
+    all: Tensor  # (B,)
+    part: slice  # of the batch: what this process takes, all of it if there is one process
+    weight: float  # share of the batch that this part is
+
+    @property
+    def own(self) -> Tensor:
+        """The windows that this process takes."""
+        return self.all[self.part]
+
+
+def divide(numbers: Tensor) -> Batch:
+    """A batch of these windows (B,), divided among the processes."""
+    return Batch(numbers, *processes.part(len(numbers)))
+
+
+class Epochs:
+    """The epochs that are left of a training.
+
+    With `sets` every epoch can be scored by retrieval: row n of history.csv has the metrics after n
+    epochs and the losses of the next one, the model with the best top-1 is kept, and a report ends
+    the run. Without, it is the phase of an encoder: row n has the losses of epoch n, and the last
+    weights are kept.
+
+    limit: epochs in all (by default --epochs, or none). changeable: settings that may differ on
+    --resume. keep_model: write best.pt. save_seconds: between two states in last.pt. parts: what is
+    saved beside the model to resume; one that has become `exhausted` ends the training.
+    """
+    def __init__(self, run: Run, model: nn.Module, sets: Retrieval | None = None, *,
+                 limit: int | None = None, changeable: Iterable[str] = ("patience",),
+                 keep_model: bool = True, save_seconds: float = 0, **parts: Any):
+        self.run, self.model, self.sets, self.keep_model = run, model, sets, keep_model
+        self.scored = sets is not None
+        self.limit = run.options.epochs if limit is None else limit
+        self.save_seconds = save_seconds
+        self.best = EarlyStopping(getattr(run.settings, "patience", None) if sets else None)
+        self.parts = {"model": model, **parts}
+        if self.scored:
+            self.parts["best"] = self.best
+        self.number = run.resume(self.parts, tuple(changeable))  # epochs done
+        self.reason: str | None = None  # why the training ends
+        self.row: dict[str, float] = {}  # of history.csv
+        self.line = ""  # of the log
+        self.steps: list[Losses] = []  # losses of the epoch's batches
+        self.clusters: Sequence[np.ndarray] = ()
+        if self.scored:
+            self.known = known_classes(sets, run.settings)  # (N,), or None: to be clustered
+            describe(run, model, sets)
+
+    def __iter__(self) -> Iterator["Epochs"]:
+        device = next(self.model.parameters()).device
+        waiting = [part for part in self.parts.values() if isinstance(part, EarlyStopping)]
+        with Timer(self.limit, self.number, self.run.options.quiet, device, *waiting) as self.timer:
+            if not self.scored:
+                self.reason = self._stop_reason()
+            while self.reason is None:
+                self.row, self.line, self.steps, self.clusters = {}, "", [], ()
+                yield self
+                self._end_epoch()
+        if self.scored and not self.best.figures:
+            raise InputError(f"nothing was trained: {self.reason}; try another --eps")
+        if self.scored:
+            report(self.run, self.best.figures, self.metrics, self.number, self.reason)
+        elif self.keep_model:
+            self.run.save_best(self.model, self.number, {})
+
+    def _end_epoch(self) -> None:
+        learned = self.reason is None
+        if not self.scored:
+            self.number += 1
+        losses = {name: loss.sum().item() for name, loss in self.mean_losses().items()}
+        seconds = self.timer.end_epoch(self.number)
+        self.run.end_epoch(self.number, self.row, losses, self.line, seconds, self.clusters)
+        if not self.scored:
+            self.reason = self.reason or self._stop_reason()
+            self.run.save_last(self.number, self.parts, 0 if self.reason else self.save_seconds)
+        elif learned:
+            self.number += 1
+            self.run.save_last(self.number, self.parts, self.save_seconds)
+
+    def _stop_reason(self) -> str | None:
+        """Why no further epoch is learned, or None."""
+        if self.is_last:  # more epochs, if a longer run was resumed
+            return f"{self.number} epochs done"
+        if self.best.exhausted:
+            return f"no better top-1 for {self.best.patience} epochs"
+        if any(getattr(part, "exhausted", False) for part in self.parts.values()):
+            return "nothing better in the last epochs"
+        return None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the wanted number of epochs is done."""
+        return self.limit is not None and self.number >= self.limit
+
+    def end(self, reason: str) -> None:
+        """Let the training end here: before this epoch's learning if it is scored, else after."""
+        self.reason = reason
+
+    def stage(self, name: str) -> AbstractContextManager:
+        """Time one stage of the epoch: column s_<name>."""
+        return self.timer(name)
+
+    def score(self, keep: bool = True) -> bool:
+        """Score the model and keep it if it is the best so far, or unless `keep` the first.
+
+        False: the training ends here, learn no more.
+        """
+        with self.stage("evaluate"):
+            self.metrics = score_encoder(self.model, self.sets, self.run.options.protocol)
+        keep = keep or not self.best.figures
+        if keep and self.best.update(self.number, self.metrics) and self.keep_model:
+            self.run.save_best(self.model, self.number, self.metrics)
+        self.row |= self.metrics
+        self.line = results.retrieval_line(self.metrics)
+        self.reason = self._stop_reason()
+        return self.reason is None
+
+    def cluster(self, views: Sequence[Tensor], whole: Tensor, tight: bool = False,
+                **arguments: Any) -> Tensor | None:
+        """Pseudo-labels (views, N) of the windows, from features (N, d) of each view; -1: noise.
+
+        Where the classes are known (--tracklets, --labels, a method with labels), these. None, and
+        the training ends, if noise leaves less than a batch. whole: features (N, d) of which
+        `tight` asks for an analysis. arguments: of reid.jaccard.cluster, but eps and min_samples.
+        """
+        settings, labels = self.run.settings, [self.known] * len(views)
+        with self.stage("cluster"):
+            if self.known is None:
+                arguments |= {"search": self.run.options.search}
+                labels = [
+                    cluster(v, settings.eps, settings.min_samples, **arguments) for v in views
+                ]
+            self.describe_clusters(labels, whole, tight)
+        noise, least = self.row["outliers"], 1
+        if self.run.options.protocol == "released":
+            least = settings.batch_size
+        if len(whole) - noise < least:
+            self.end(f"no clusters, or less than a batch: {noise} of {len(whole)} are noise")
+            return None
+        return torch.from_numpy(np.stack(labels)).to(whole.device)
+
+    def describe_clusters(self, labels: Sequence[np.ndarray], whole: Tensor,
+                          tight: bool = False) -> None:
+        """Put clusterings (N,) beside the persons: columns of the history, and the log."""
+        self.clusters = labels
+        self.row |= cluster_quality.figures(labels, whole, self.sets.train.labels, tight=tight)
+        for title, name, form in (("clusters", "clusters", "d"), ("noise", "noise", "d"),
+                                  ("AMI", "AMI", ".3f")):
+            values = (f"{self.row[f'{name}_{n}']:{form}}" for n in range(1, len(labels) + 1))
+            self.line += f"  {title} {'/'.join(values)}"
+
+    def batches(self, labels: Tensor, size: int) -> Iterator[Batch]:
+        """Batches, in order, of the windows that are noise (-1) in none of the labels, (views, N)
+        or (N,). --protocol released takes whole batches alone.
+        """
+        kept = (torch.atleast_2d(labels) >= 0).all(dim=0).nonzero().squeeze(1)
+        if self.run.options.protocol == "released":
+            kept = kept[:len(kept) // size * size]
+        return map(divide, kept.split(size))
+
+    def step(self, optimizers: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
+             losses: Losses, batch: Batch, clip: float | None = None) -> None:
+        """One update of what the optimizers hold on losses["total"], or their sum if there is none.
+
+        losses: of this process's part of the batch. clip: largest absolute value of a gradient.
+        """
+        optimizers = optimizers if isinstance(optimizers, Sequence) else [optimizers]
+        parameters = [
+            p for own in optimizers for group in own.param_groups for p in group["params"]
+        ]
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        total = losses["total"] if "total" in losses else sum(losses.values())
+        total.sum().backward()
+        self.record(processes.average_gradients(losses, parameters, batch.weight))
+        if clip is not None:
+            torch.nn.utils.clip_grad_value_(parameters, clip)
+        for optimizer in optimizers:
+            optimizer.step()
+
+    def record(self, losses: Losses) -> None:
+        """Add the losses of a batch that was learned without `step`."""
+        self.steps.append(losses)
+
+    def mean_losses(self) -> Losses:
+        """Each loss averaged over the batches of the epoch so far, which become its columns."""
+        if not self.steps:
+            return {}
+        stacked = torch.stack([torch.stack(list(losses.values())) for losses in self.steps])
+        return dict(zip(self.steps[0], stacked.mean(dim=0), strict=True))
