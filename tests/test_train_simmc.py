@@ -237,7 +237,7 @@ def test_released_protocol_keeps_what_came_before_less_than_a_batch(train, monke
         calls.append(len(v))
         return np.where(np.arange(len(v)) < 64 - 16 * (len(calls) // 2), 0, -1)
 
-    monkeypatch.setattr(train_simmc, "cluster", fewer_each_time)
+    monkeypatch.setattr(loop, "cluster", fewer_each_time)
     result = train("--protocol", "released")
     assert "less than a batch: " in result["stopped"] and result["best"]["epoch"] > 0
 
