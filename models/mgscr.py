@@ -29,7 +29,7 @@ from skeleton_reid.data.skeleton import bias as attention_bias
 from skeleton_reid.data.skeleton import get
 from skeleton_reid.data.skeleton import scales as node_positions
 from skeleton_reid.models.graph_attention import GraphAttention
-from skeleton_reid.models.prefix_lstm import PrefixLSTM, prefix_tree
+from skeleton_reid.models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree, take
 from skeleton_reid.models.published import fill_parts, numbered, pick
 from skeleton_reid.models.recognition import RecognitionNetwork
 from skeleton_reid.models.smsge import ReconstructionHead, relation
@@ -42,7 +42,7 @@ L2_WEIGHT = 0.0005
 CHOICES = {"frames": ("subset", "tiled"), "prefixes": ("f-1", "f"), "feature": ("nodes", "state")}
 
 Graphs = Mapping[str, Tensor]  # by level
-Readings = Sequence[Any]  # R frame-number arrays, (k,) or (S, k)
+Readings = Sequence[Any] | PrefixTree  # R frame-number arrays, (k,) or (S, k), or their tree
 
 
 class MGSCR(nn.Module):
@@ -126,24 +126,14 @@ class MGSCR(nn.Module):
         attention = {level: self.structure[level].dense(graphs[level])[1] for level in LEVELS}
         return attention, {pair: relation(H[pair[0]], H[pair[1]]) for pair in PAIRS}
 
-    def outputs(self, graphs: Graphs, readings: Readings) -> list[Tensor]:
-        """The LSTM's outputs at every frame of every reading: R tensors (S, k, D_h)."""
-        F = self.nodes(graphs)["J"].flatten(2)  # (S, f, 8 J)
-        readings = [torch.as_tensor(reading, device=F.device) for reading in readings]
-        if all(reading.ndim == 1 for reading in readings):  # common beginnings are read once
-            tree = prefix_tree(readings, F.device)
-            h = self.dynamics([F], tree)[0]  # (N, S, D_h), at the tree's nodes
-            return [h[passed].transpose(0, 1) for passed in tree.passes]
-        trees = [prefix_tree([range(reading.shape[-1])], F.device) for reading in readings]
-        rows = [take(F, reading) for reading in readings]
-        return [
-            self.dynamics([x], tree)[0].transpose(0, 1)
-            for x, tree in zip(rows, trees, strict=True)
-        ]
+    def outputs(self, graphs: Graphs, tree: PrefixTree) -> Tensor:
+        """The LSTM's outputs at the nodes of the readings' tree, (N, S, D_h)."""
+        return self.dynamics([self.nodes(graphs)["J"].flatten(2)], tree)[0]
 
     def states(self, graphs: Graphs, readings: Readings) -> Tensor:
         """The LSTM's last output of each reading, (S, R, D_h)."""
-        return torch.stack([h[:, -1] for h in self.outputs(graphs, readings)], dim=1)
+        tree = as_tree(readings, graphs)
+        return self.outputs(graphs, tree).index_select(0, tree.ends).transpose(0, 1)
 
     def losses(self, graphs: Graphs, readings: Readings,
                batch: int | None = None) -> dict[str, Tensor]:
@@ -152,18 +142,16 @@ class MGSCR(nn.Module):
 
         batch: sequences in all, if these are a part of them, whose sums then stand for the whole.
         """
-        joints = graphs["J"].flatten(2)  # (S, f, 3 J)
-        half = 0.5 * (batch or len(joints)) / len(joints)
-        each = []
-        for reading, h in zip(readings, self.outputs(graphs, readings), strict=True):
-            target = take(joints, torch.as_tensor(reading, device=joints.device) + 1)
-            each.append(half * (self.prediction(h) - target).square().sum())
-        each = torch.stack(each)
+        tree = as_tree(readings, graphs)
+        joints = graphs["J"].flatten(2).transpose(0, 1)  # (f, S, 3 J)
+        error = self.prediction(self.outputs(graphs, tree)) - take(joints, tree.frames + 1)
+        half = 0.5 * (batch or joints.shape[1]) / joints.shape[1]
+        each = half * tree.passes.to(error) @ error.square().sum(dim=(1, 2))  # of (N,)
         return {"each": each, "prediction": each.mean(), "total": each.mean()}
 
-    def prefixes(self, f: int, sequences: int) -> list[Tensor]:
+    def prefixes(self, f: int, sequences: int) -> list[np.ndarray]:
         """The readings that recognition sums up: the first k = 1, 2, ... of f frames."""
-        subsets = [torch.arange(k) for k in range(1, f - self.unread + 1)]
+        subsets = [np.arange(k) for k in range(1, f - self.unread + 1)]
         return [tiled(subset, sequences) for subset in subsets] if self.tiled else subsets
 
     def scores(self, graphs: Graphs, readings: Readings | None = None) -> Tensor:
@@ -223,17 +211,16 @@ class MGSCR(nn.Module):
                            number), [parameter.mT if parameter.ndim == 2 else parameter]
 
 
-def take(x: Tensor, reading: Tensor) -> Tensor:
-    """The frames that a reading names: x (S, f, d), reading (k,) or (S, k) -> (S, k, d)."""
-    rows = slice(None) if reading.ndim == 1 else torch.arange(len(x), device=x.device)[:, None]
-    return x[rows, reading]
+def as_tree(readings: Readings, graphs: Graphs) -> PrefixTree:
+    """The tree of the readings, in which common beginnings are read once."""
+    tree = isinstance(readings, PrefixTree)
+    return readings if tree else prefix_tree(readings, graphs["J"].device)
 
 
-def tiled(subset: Tensor | Sequence[int], sequences: int) -> Tensor:
+def tiled(subset: Sequence[int], sequences: int) -> np.ndarray:
     """The frames that the released code reads of a subset T of k frames, (sequences, k).
 
     It repeats T element by element in place of the whole, so that sequence s of a batch of S reads
     at step p frame T[(s k + p) // S]: about k times the same one, which depends on s.
     """
-    subset = torch.as_tensor(subset)
-    return subset.repeat_interleave(sequences).view(sequences, len(subset))
+    return np.repeat(subset, sequences).reshape(sequences, len(subset))

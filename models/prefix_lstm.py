@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,31 +24,43 @@ from skeleton_reid.models.published import lstm_cell
 class PrefixTree(NamedTuple):
     """The distinct beginnings of M frame subsets, one node each, shorter ones first."""
 
-    frames: Tensor  # (N,), the frame that a node reads
+    frames: Tensor  # (N,), the frame that a node reads; (N, B) where each sequence has its own
     sizes: list[int]  # the number of nodes of each depth
     parents: list[Tensor]  # of the nodes of each depth after the first, numbered within their depth
     passes: Tensor  # (M, N) bool: the nodes that a subset passes
+    ends: Tensor  # (M,), the node that a subset ends in
     last: int  # the last frame that is read
 
 
 def prefix_tree(subsets: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> PrefixTree:
-    """The tree of frame subsets (frame numbers in reading order). InputError for an empty one."""
-    sequences = [tuple(int(frame) for frame in subset) for subset in subsets]
-    if not sequences or not all(sequences) or min(map(min, sequences)) < 0:
+    """The tree of frame subsets: frame numbers in reading order, (k,) for all sequences alike, or
+    (B, k), a row a sequence. InputError for an empty one.
+    """
+    read = [np.asarray(subset, dtype=np.int64).T for subset in subsets]  # (k,) or (k, B)
+    if not read or not all(own.size and own.min() >= 0 for own in read):
         raise InputError("expected at least one frame subset, and in each at least one frame, from "
-                         f"0 on, found {sequences}")
+                         f"0 on, found {[own.T.tolist() for own in read]}")
+    sequences = [tuple(own.tolist() if own.ndim == 1 else map(tuple, own.tolist())) for own in read]
     depths = range(1, max(map(len, sequences)) + 1)
     levels = [sorted({s[:depth] for s in sequences if len(s) >= depth}) for depth in depths]
     parents = [[above.index(node[:-1]) for node in level] for above, level in pairwise(levels)]
     nodes = [node for level in levels for node in level]
     passes = [sequence[:len(node)] == node for sequence in sequences for node in nodes]
     # In one copy to the device, for which the host waits: not in a training step.
-    parts = [[node[-1] for node in nodes], *parents, passes]
+    frames = np.array([node[-1] for node in nodes])
+    parts = [frames.ravel().tolist(), *parents, passes, list(map(nodes.index, sequences))]
     numbers = torch.tensor([number for part in parts for number in part], device=device)
-    frames, *parents, passes = numbers.split([len(part) for part in parts])
-    sizes = [len(level) for level in levels]
+    numbers, *parents, passes, ends = numbers.split([len(part) for part in parts])
+    sizes, last = [len(level) for level in levels], max(int(own.max()) for own in read)
     passes = passes.view(len(sequences), -1).bool()
-    return PrefixTree(frames, sizes, parents, passes, max(map(max, sequences)))
+    return PrefixTree(numbers.view(frames.shape), sizes, parents, passes, ends, last)
+
+
+def take(x: Tensor, frames: Tensor) -> Tensor:
+    """What the nodes of a tree read: x (..., f, B, d), frames (N,) or (N, B) -> (..., N, B, d)."""
+    if frames.ndim == 1:
+        return x.index_select(-3, frames)
+    return x[..., frames, torch.arange(x.shape[-2], device=x.device), :]
 
 
 class PrefixLSTM(nn.Module):
@@ -83,7 +96,7 @@ class PrefixLSTM(nn.Module):
         rows = [each.transpose(0, 1).flatten(0, 1) for each in x]  # (f B, inputs[s])
         frames = map(torch.addmm, self.bias[0], rows, self.into_first)
         frames = torch.stack([*frames]).unflatten(1, (x[0].shape[1], -1))  # (S, f, B, 4D)
-        h = self._layer(frames.index_select(1, tree.frames), self.recurrent[0], tree)
+        h = self._layer(take(frames, tree.frames), self.recurrent[0], tree)
         gates = torch.baddbmm(self.bias[1][:, None], h.flatten(1, 2), self.into_second)
         return self._layer(gates.unflatten(1, (h.shape[1], -1)), self.recurrent[1], tree)
 

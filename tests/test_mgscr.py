@@ -16,7 +16,8 @@ import torch
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.sampling import draw_subsets, training_order
 from skeleton_reid.engine.optimizer import TFAdam
-from skeleton_reid.models.mgscr import MGSCR, take, tiled
+from skeleton_reid.models.mgscr import MGSCR, tiled
+from skeleton_reid.models.prefix_lstm import prefix_tree, take
 from skeleton_reid.reid.recognition import evaluate
 
 FORWARD = 1e-5  # absolute; losses: relative
@@ -84,7 +85,7 @@ def test_features_and_relations(released):
 
 def test_frames_that_are_read(released):
     """The released index lists; in order when B = 1."""
-    read = np.concatenate([reading.numpy().ravel() for reading in released.readings])
+    read = np.concatenate([reading.ravel() for reading in released.readings])
     np.testing.assert_array_equal(read, released["read"])
     f = released.cfg["f"]
     prefixes = released.model().prefixes(f, len(released.labels))
@@ -98,10 +99,12 @@ def test_frames_that_are_read(released):
 
 def test_prediction(released):
     model = released.model()
-    outputs = model.outputs(released.graphs, released.readings)
-    each = [thin(h.detach(), 200) for h in outputs]
+    tree = prefix_tree(released.readings)
+    outputs = model.outputs(released.graphs, tree)
+    each = [thin(outputs[passed].transpose(0, 1).detach(), 200) for passed in tree.passes]
     np.testing.assert_allclose(np.concatenate(each), released["read_outputs"], atol=FORWARD)
-    each = [thin(model.prediction(h).detach(), 200) for h in outputs]
+    predicted = model.prediction(outputs)
+    each = [thin(predicted[passed].transpose(0, 1).detach(), 200) for passed in tree.passes]
     np.testing.assert_allclose(np.concatenate(each), released["predicted"], atol=1e-4)
     losses = model.losses(released.graphs, released.readings)
     np.testing.assert_allclose(losses["each"].detach(), released["losses"], rtol=FORWARD)
@@ -233,18 +236,16 @@ def test_readings_alone_together_and_by_row():
     graphs = model.graphs(torch.randn(4, 6, 20, 3))
     readings = [[0, 2, 3], [0, 2], [1, 2, 3, 4]]
     together, losses = model.states(graphs, readings), model.losses(graphs, readings)
-    rows = [torch.tensor(reading).expand(4, -1) for reading in readings]
+    rows = [np.tile(reading, (4, 1)) for reading in readings]
     torch.testing.assert_close(model.states(graphs, rows), together)
     torch.testing.assert_close(model.losses(graphs, rows)["each"], losses["each"])
     for number, reading in enumerate(readings):
         torch.testing.assert_close(model.states(graphs, [reading])[:, 0], together[:, number])
-    half = {level: x[:2]
-            for level, x in graphs.items()}, {level: x[2:] for level, x in graphs.items()}
-    parts = [model.losses(part, readings, batch=4)["total"] for part in half]
+    halves = [{level: x[rows] for level, x in graphs.items()} for rows in (slice(2), slice(2, 4))]
+    parts = [model.losses(part, readings, batch=4)["total"] for part in halves]
     torch.testing.assert_close(sum(parts) / 2, losses["total"])
-    x = torch.arange(24.0).view(2, 6, 2)
-    assert torch.equal(take(x, torch.tensor([[1, 0], [5, 5]])), x[[[0, 0], [1, 1]],
-                                                                  [[1, 0], [5, 5]]])
+    x = torch.arange(24.0).view(6, 2, 2)
+    assert torch.equal(take(x, torch.tensor([[1, 0], [5, 5]])), x[[[1, 0], [5, 5]], [0, 1]])
 
 
 def test_place_in_the_batch_changes_tiled_scores_alone():
