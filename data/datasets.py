@@ -23,7 +23,8 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     file: str  # this description
     name: str  # by default that of the file
     skeleton: str  # a shipped one, or a file
-    format: Literal["npy", "csv", "mediapipe", "openpose"]
+    format: Literal["npy", "npz", "csv", "trc", "mediapipe", "blazepose", "openpose", "alphapose",
+                    "coco", "mmpose", "ntu", "azure_kinect"]
     unit: Literal["m", "cm", "mm"] | float  # a number is metres a unit
     up: Literal["x", "-x", "y", "-y", "z", "-z"]  # the axis that points up
     folder: str = "."  # of the recordings, from this file's on
@@ -33,6 +34,13 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     confidence: str = ""  # CSV: those of the confidences, such as {joint}_score
     header: tuple[str, ...] = ()  # CSV: the columns of files that do not name them
     joint_names: dict[str, str] = {}  # CSV: joint of the skeleton -> its name in the columns
+    joint: str = ""  # CSV, a line a joint: the column that names the joint
+    skip_lines: int | None = None  # CSV: before the table; None: a header is looked for
+    decimal: str = ""  # CSV: the sign before decimals; by default a point, or what must be one
+    array: str = ""  # npz: the name of the array
+    track: str = ""  # the column that tells people apart; by default one of a usual name
+    time: str = ""  # the column or key of a frame's number or time; likewise
+    ignore: tuple[str, ...] = ()  # joints of the skeleton that are left out
     longest_gap: int = 0  # frames over which a lost joint is interpolated
     zeros_are_lost: bool = False  # a joint at (0, 0, 0)
     least_confidence: float = 0.0  # of a joint that is not lost
@@ -58,8 +66,7 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                  self.recordings),
             "recordings: expected {person} in it":
                 (self.recordings and "{person}" not in self.recordings, self.recordings),
-            "columns: expected {joint} and {axis} in it":
-                (not re.search("{joint}.*{axis}|{axis}.*{joint}", self.columns), self.columns)
+            "columns: expected {axis} in it": ("{axis}" not in self.columns, self.columns)
         }
         placeholders = {
             "recordings": (self.recordings, ("{person}", "{recording}", "{split}")),
@@ -77,13 +84,16 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                     raise ValueError(
                         f"{key}: expected {', '.join(known)} alone in braces, found {name!r}")
 
-    def expand(self, pattern: str, skeleton: Skeleton) -> list[str]:
-        """The columns of all joints that the pattern `columns` stands for; or the name itself."""
-        if pattern != self.columns:
-            return [pattern]
-        patterns = [*(pattern.replace("{axis}", axis) for axis in "xyz"), self.confidence]
-        joints = [self.joint_names.get(joint, joint) for joint in skeleton.joints]
-        return [each.replace("{joint}", joint) for joint in joints for each in patterns if each]
+    def whole_skeleton(self) -> Skeleton:
+        """The skeleton of the files, with the joints that are ignored. InputError for none."""
+        folder = Path(self.file).parent if self.skeleton.endswith((".yaml", ".yml")) else ""
+        return read(str(Path(folder, self.skeleton)))
+
+    def joint_columns(self, joint: str) -> list[str]:
+        """The columns of a joint: x, y, z and, where there is one, its confidence."""
+        patterns = [*(self.columns.replace("{axis}", axis) for axis in "xyz"), self.confidence]
+        name = self.joint_names.get(joint, joint)
+        return [pattern.replace("{joint}", name) for pattern in patterns if pattern]
 
 
 @dataclass(frozen=True)
@@ -158,8 +168,12 @@ def get(name: str | Path | Dataset) -> Dataset:
     if source.name in DATASETS:
         raise InputError(f"{name}: expected a name of its own, found {source.name!r}, which is "
                          "another data set's; rename the file")
-    folder = Path(name).parent if source.skeleton.endswith((".yaml", ".yml")) else ""
-    return _own(source.name, read(str(Path(folder, source.skeleton))), source)
+    whole = source.whole_skeleton()
+    try:
+        skeleton = whole.without(source.ignore) if source.ignore else whole
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from error
+    return _own(source.name, skeleton, source)
 
 
 def _own(name: str, skeleton: Skeleton, source: OwnData | None = None) -> Dataset:

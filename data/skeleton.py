@@ -4,7 +4,7 @@ joint J, part P, body B, hyper-body H.
 Every node is the mean of some joints; every graph is small, so it is kept as a dense matrix.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,36 @@ class Skeleton(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def mean(self, joints: Joints, skeletons: np.ndarray) -> np.ndarray:
         """The mean position of joints, (..., J, 3) -> (..., 1, 3)."""
         return skeletons[..., self.numbers(joints), :].mean(axis=-2, keepdims=True)
+
+    def without(self, ignored: Collection[str]) -> "Skeleton":
+        """The same without these joints: those that one joined are joined to each other.
+
+        ValueError for other names, and where the root is left without a joint.
+        """
+        for joint in ignored:
+            if joint not in self.joints:
+                raise ValueError(f"ignore: {expected_one(joint, self.joints)}")
+        bones = list(self.bones)
+        for joint in ignored:
+            ends = [end for bone in bones if joint in bone for end in bone if end != joint]
+            bones = [bone for bone in bones if joint not in bone]
+            bones += [(ends[0], other) for other in ends[1:]]
+
+        def kept(joints: Iterable[str]) -> Joints:
+            return tuple(joint for joint in joints if joint not in ignored)
+
+        groups = {
+            key: {name: kept(own) for name, own in getattr(self, key).items() if kept(own)}
+            for key in (*GROUPS.values(), "landmarks")
+        }
+        if not kept(self.root):
+            raise ValueError(f"ignore: expected a joint of the root, {self.root}, to be kept")
+        return msgspec.structs.replace(
+            self, name=f"{self.name} without {', '.join(ignored)}", joints=kept(self.joints),
+            root=kept(self.root), bones=tuple(bones), pairs=tuple(pair for pair in self.pairs
+                                                                  if kept(pair) == pair),
+            part_edges=tuple(edge for edge in self.part_edges
+                             if all(part in groups["parts"] for part in edge)), **groups)
 
     def bone_numbers(self) -> np.ndarray:
         """The bones (bones, 2), i < j, as a scan of the adjacency matrix by rows meets them."""

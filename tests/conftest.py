@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from archives import unpack
+from recorders import put
 from training import Training
 
 from skeleton_reid.common.log import log
@@ -56,6 +58,19 @@ def released_trees(golden, tmp_path_factory) -> Path:
 def write_dataset() -> Callable:
     """The function below, for tests that need a small data set on disk."""
     return _write_dataset
+
+
+@pytest.fixture
+def described(tmp_path) -> Callable[..., Path]:
+    """described(skeleton, format, ending, **keys): the description of files <person>/<recording>
+    with this ending below the test's folder, in metres with y up.
+    """
+    def describe(skeleton: str, form: str, ending: str = "", **keys: object) -> Path:
+        keys = {"unit": "m", "up": "y", "recordings": f"{{person}}/{{recording}}{ending}"} | keys
+        put(tmp_path / "own.yaml", yaml.safe_dump({"skeleton": skeleton, "format": form} | keys))
+        return tmp_path / "own.yaml"
+
+    return describe
 
 
 @pytest.fixture(autouse=True)

@@ -121,17 +121,19 @@ def test_mediapipe(own, tmp_path, key):
 @pytest.mark.parametrize("size", [2, 3])
 def test_openpose(own, tmp_path, size):
     """A file a frame; the person of the highest confidence; 2D has z = 0."""
-    folder, poses = tmp_path / "raw" / "p0" / "walk", random_poses()
+    folder = tmp_path / "raw" / "p0" / "walk"
+    poses = random_poses()[:1] + 0.01 * random_poses()
     folder.mkdir(parents=True)
     for number, pose in enumerate(poses):
         people = [
-            np.insert(pose[:, :size] + i, size, 0.2 + 0.6 * (i == 0), axis=1).ravel().tolist()
+            np.insert(pose[:, :size] + 9 * i, size, 0.2 + 0.6 * (i == 0), axis=1).ravel().tolist()
             for i in (1, 0)
         ]
         content = {"people": [{f"pose_keypoints_{size}d": person} for person in people]}
         (folder / f"walk_{number}_keypoints.json").write_text(json.dumps(content))
     (recording,) = read(own(format="openpose", recordings="{person}/{recording}"))
     np.testing.assert_array_equal(recording.frames[..., :size], poses[..., :size])
+    assert recording.lost == {"frames with several people": 15}
     assert not recording.frames[..., size:].any()
 
 
@@ -144,7 +146,7 @@ def test_arrays_units_and_confidences(own, tmp_path):
     (recording,) = read(own(**changes, least_confidence=0.5))
     assert recording.lost == {
         "repaired": 0, "dropped": 1, "joints without number": 0, "joints of low confidence": 1,
-        "joints at zero": 0, "longest gap": 1
+        "joints not seen": 0, "joints at -1": 0, "joints at zero": 0, "longest gap": 1
     }
     np.testing.assert_allclose(np.delete(recording.frames, 7, 0),
                                np.delete(random_poses(), 7, 0) / 100)
@@ -265,7 +267,7 @@ def test_a_wrong_table(own, tmp_path, capsys, lines, message):
       }, "recordings: expected {person}, {recording}, {split} alone in braces, found '{session}'"),
     ({"recordings": "{person}/{recroding}.csv"}, "found '{recroding}'"),
     ({"recordings": "{person}/{recording.csv"}, "found '{'"),
-    ({"columns": "{joint}_x"}, "columns: expected {joint} and {axis} in it, found '{joint}_x'"),
+    ({"columns": "{joint}_x"}, "columns: expected {axis} in it, found '{joint}_x'"),
     ({"columns": "{joint}_{axes}_{axis}"
       }, "columns: expected {joint}, {axis} alone in braces, found '{axes}'"),
     ({"confidence": "{name}_score"}, "confidence: expected {joint} alone in braces"),
@@ -333,7 +335,7 @@ def test_two_recordings_of_one_name(own, tmp_path, capsys):
     ("old", "new", "message"),
     [("head_y", "heed_y", "line 1: column unknown 'head_y'; did you mean 'heed_y'?"),
      ("\n0.", "\nzero.", "column hip_x: expected numbers, found 'zero."),
-     (None, "1,2,3\n", "line 17, column head_x: expected numbers, found 'nothing'")])
+     (None, "1,2,3\n", "line 17: expected 12 cells, as the header has, found '3 cells'")])
 def test_wrong_files(own, tmp_path, capsys, old, new, message):
     write_persons(tmp_path)
     path = tmp_path / "raw" / "p1" / "w2.csv"

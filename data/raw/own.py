@@ -1,5 +1,6 @@
 """Users' own recordings (docs/9-own-data.md): which there are, of whom; lost joints; axes."""
 
+import logging
 import os
 import re
 from collections import Counter
@@ -21,7 +22,11 @@ from skeleton_reid.data.raw.pose_files import csv_rows, read_poses
 from skeleton_reid.data.raw.recordings import Recording, read_each
 from skeleton_reid.data.raw.splits import DRAWN, TRAIN, by_group, draw_recordings
 
+log = logging.getLogger(__name__)
+
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+RATE_TOLERANCE = 0.1  # of the usual time between frames
+NAMED_JOINTS = 5
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,18 @@ class Entry:
     recording: str = ""
     split: str = ""
     frames: str = ""
+    track: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A recording of nobody yet, and what is to be compared between recordings."""
+
+    recording: Recording
+    lost: np.ndarray  # (J,) frames of somebody in which each joint is lost
+    seen: int  # frames of somebody
+    written: int  # frames in the files
+    step: float | None  # from frame to frame, in the unit of their time or number
 
 
 def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
@@ -48,31 +65,82 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
         expected = f"recordings as {source.recordings or source.table} names them"
         raise broken(root, expected, "none", f"see {source.file}")
     persons = sorted({entry.person for entry in entries})
-    read = partial(read_recording, dataset=dataset)
-    contents = read_each(read, [entry.path for entry in entries], jobs, source.name)
-    for entry, recording in zip(entries, contents, strict=True):
+    read = partial(_read, dataset=dataset)
+    places = [(entry.path, entry.track) for entry in entries]
+    readings = list(read_each(read, places, jobs, source.name))
+    for entry, reading in zip(entries, readings, strict=True):
         key = entry.person, entry.recording or entry.path, entry.split
         if (twin := seen.setdefault(key, entry)) is not entry:
             raise InputError(f"{entry.place}: expected every recording once, found {entry.path} "
                              f"after {twin.path}; give them names of their own")
         if entry.split not in ("", *DRAWN):
             raise InputError(f"{entry.place}: split: {expected_one(entry.split, DRAWN)}")
-        if entry.frames not in ("", str(len(recording.frames))):
+        if entry.frames not in ("", str(reading.written)):
             raise InputError(f"{entry.place}: expected {entry.frames} frames in {entry.path}, "
-                             f"found {len(recording.frames)}")
-        name, person = os.path.relpath(entry.path, root), persons.index(entry.person)
+                             f"found {reading.written}")
+        name = os.path.relpath(entry.path, root) + (entry.track and f" ({entry.track})")
+        person = persons.index(entry.person)
         about = {"name": name, "person": person, "person_name": entry.person, "group": entry.split}
-        recordings.append(replace(recording, **about))
+        recordings.append(replace(reading.recording, **about))
+    _tell(dataset, [
+        replace(reading, recording=recording)
+        for reading, recording in zip(readings, recordings, strict=True)
+    ])
     return recordings
 
 
 def read_recording(path: Path, dataset: Dataset) -> Recording:
     """One file as the data set describes its files, of nobody yet: in metres, y up, repaired."""
-    source = dataset.source
-    frames, lost = repair(read_poses(path, source, dataset.skeleton), source)
+    return _read((path, ""), dataset).recording
+
+
+def _read(place: tuple[Path, str], dataset: Dataset) -> Reading:
+    """The recording of a path, of the person with a track."""
+    source, (path, track) = dataset.source, place
+    own = read_poses(path, source, dataset.skeleton, track)
+    frames, lost = repair(own.poses, source)
     axes, signs = turned(source.up)
     frames = frames[..., axes] * signs * METRES.get(source.unit, source.unit)
-    return Recording(str(path), -1, "", frames, lost=lost)
+    notes = {name: count for name, count in own.notes.items() if count}
+    gone = np.logical_or.reduce(list(lost_joints(own.poses, source).values()))  # (T, J)
+    somebody = ~gone.all(axis=1)
+    recording = Recording(str(path), -1, "", frames, lost=notes | lost)
+    return Reading(recording, gone[somebody].sum(axis=0), int(somebody.sum()), own.written,
+                   own.step)
+
+
+def _tell(dataset: Dataset, readings: Sequence[Reading]) -> None:
+    """Log what looks wrong with the recordings. InputError if nothing of them is left."""
+    name, joints = dataset.name, dataset.skeleton.joints
+    recordings = [reading.recording for reading in readings]
+    for cause in ("frames with several people", "frames missing", "frames twice"):
+        if having := [own for own in recordings if own.lost.get(cause)]:
+            log.warning("%s: %s: %d in %d of %d recordings (first: %s)", name, cause,
+                        sum(own.lost[cause] for own in having), len(having), len(recordings),
+                        having[0].name)
+    steps = [reading.step for reading in readings if reading.step]
+    usual = float(np.median(steps)) if steps else 0.0
+    other = [own for own in readings if own.step and abs(own.step - usual) > RATE_TOLERANCE * usual]
+    if other:
+        log.warning(
+            "%s: another frame rate in %d of %d recordings (first: %s, %g from frame to "
+            "frame, usually %g)", name, len(other), len(readings), other[0].recording.name,
+            other[0].step, usual)
+    if all(not own.frames[..., 2].any() for own in recordings):
+        log.warning("%s: z is 0 everywhere: positions are those in a picture", name)
+    seen, lost = sum(own.seen for own in readings), sum(own.lost for own in readings)
+    dropped = sum(own.lost.get("dropped", 0) for own in recordings)
+    often = [i for i in np.argsort(-lost, kind="stable")[:NAMED_JOINTS] if 20 * lost[i] > seen]
+    if often and 20 * dropped > seen:
+        having = sum(own.lost > 0 for own in readings)  # (J,) recordings
+        each = ", ".join(f"{joints[i]} in {lost[i]} of {seen} frames ({having[i]} of "
+                         f"{len(readings)} recordings)" for i in often)
+        never = ", ".join(joints[i] for i in often if 2 * lost[i] > seen) or joints[often[0]]
+        words = (f"lost joints end the sequences: {each}; joints that are seldom seen can be left "
+                 f"out (ignore: [{never}]), others interpolated (longest_gap)")
+        if not any(own.sequences() for own in recordings):
+            raise InputError(f"{name}: expected frames with all joints, found none: {words}")
+        log.warning("%s: %s", name, words)
 
 
 def _of_pattern(source: OwnData, root: Path) -> Iterator[Entry]:
@@ -84,7 +152,9 @@ def _of_pattern(source: OwnData, root: Path) -> Iterator[Entry]:
         expression = expression.replace(rf"\{{{name}\}}", f"(?P={name})")
     wild = re.sub("[^/]*[^\0-\x7f][^/]*|{.*?}", "*", source.recordings).replace("[", "[[]")
     for path in sorted(root.glob(wild)):
-        if match := re.fullmatch(expression, composed(path.relative_to(root).as_posix())):
+        match = re.fullmatch(expression, composed(path.relative_to(root).as_posix()))
+        folders = [own.is_dir() for own in path.iterdir()] if path.is_dir() else []
+        if match and not (folders and all(folders)):  # as Datasets/<name>/ has
             yield Entry(path, source.file, **match.groupdict())
 
 
@@ -102,14 +172,15 @@ def _of_table(source: OwnData, root: Path) -> Iterator[Entry]:
         place = f"line {rows.line_num}"
         if None in row:
             raise broken(table, f"{len(header)} cells, as in line 1", "more", place=place)
-        names = ("file", "person", "split", "frames")
+        names = ("file", "person", "split", "frames", "track")
         file, *others = (row.get(name, "").strip() for name in names)
-        person, split, frames = map(composed, others)
+        person, split, frames, track = map(composed, others)
         for name, value in {"a file": file, "a person": person}.items():
             if not value or not value.isprintable():
                 raise broken(table, f"the name of {name}", value or "none", place=place)
         where = f"{table}, {place}"
-        yield Entry(existing(root, file), where, person, split=split, frames=frames)
+        about = {"split": split, "frames": frames, "track": track}
+        yield Entry(existing(root, file), where, person, **about)
 
 
 def turned(up: str) -> tuple[list[int], list[int]]:
@@ -118,16 +189,25 @@ def turned(up: str) -> tuple[list[int], list[int]]:
     return [axis - 1, axis, (axis + 1) % 3], [1, sign, sign]
 
 
+def lost_joints(poses: np.ndarray, source: OwnData) -> dict[str, np.ndarray]:
+    """Which joints of poses (T, J, 4) are lost, (T, J), by what shows it."""
+    positions, confidences = poses[..., :3], poses[..., 3]
+    at_zero = (positions == 0).all(axis=-1)
+    return {
+        "joints without number": ~np.isfinite(positions).all(axis=-1),
+        "joints of low confidence": confidences < source.least_confidence,
+        "joints not seen": at_zero & (confidences == 0),
+        "joints at -1": (positions[..., :2] == -1).all(-1) & np.isin(positions[..., 2], (-1, 0)),
+        "joints at zero": at_zero & source.zeros_are_lost
+    }
+
+
 def repair(poses: np.ndarray, source: OwnData) -> tuple[np.ndarray, dict[str, Any]]:
     """Positions (T, J, 3) of poses (T, J, 4): lost joints interpolated where the gap is short
     enough, other frames NaN. Beside them what was lost, where anything was.
     """
     frames, T = poses[..., :3].copy(), len(poses)
-    causes = {
-        "joints without number": ~np.isfinite(frames).all(axis=-1),
-        "joints of low confidence": poses[..., 3] < source.least_confidence,
-        "joints at zero": (frames == 0).all(axis=-1) & source.zeros_are_lost
-    }
+    causes = lost_joints(poses, source)
     lost = np.logical_or.reduce(list(causes.values()))  # (T, J)
     if not lost.any():
         return frames, {}

@@ -1,99 +1,102 @@
-"""Readers of users' own recordings: arrays, CSV, and JSON of MediaPipe and OpenPose."""
+"""Readers of users' own recordings: the table of formats, and arrays."""
 
 import csv
-import json
-import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.yaml_files import expected_one
 from skeleton_reid.data.datasets import OwnData
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.recordings import to_numbers, visible
-from skeleton_reid.data.skeleton import Skeleton
-
-# MediaPipe's names of a frame's landmarks; in metres where it gives them, else in the image.
-LANDMARKS = (*("pose_world_landmarks", "poseWorldLandmarks", "pose_landmarks", "poseLandmarks"),
-             *("landmarks", "landmark"))
-LOST = [np.nan, np.nan, np.nan, 0.0]
+from skeleton_reid.data.raw.people import Frame, Person, follow, in_order
+from skeleton_reid.data.raw.pose_json import PEOPLE, read_json
+from skeleton_reid.data.raw.pose_tables import read_csv, read_ntu
+from skeleton_reid.data.raw.recordings import read_text
+from skeleton_reid.data.skeleton import FOLDER, Skeleton, read
 
 
-def read_poses(path: Path, source: OwnData, skeleton: Skeleton) -> np.ndarray:
-    """The positions x, y, z and the confidences (1 without any) of a recording, (T, J, 4).
+@dataclass(frozen=True)
+class Poses:
+    """One person in one recording."""
 
-    InputError for a file that is damaged or does not hold all joints in every frame.
+    poses: np.ndarray  # (T, J, 4): x, y, z and the confidence, 1 without any; NaN where missing
+    written: int  # frames in the files
+    step: float | None  # from frame to frame, in the unit of their time or number
+    notes: dict[str, int]  # what was counted
+
+
+def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "") -> Poses:
+    """The followed person of a recording. track: who that is; by default see `people.follow`.
+
+    InputError for a file that is damaged or does not hold all joints of its skeleton.
     """
-    expected = f"{source.format}, frames of {len(skeleton)} joints ({skeleton.name})"
+    whole = source.whole_skeleton()
+    expected = f"{source.format}, frames of {len(whole)} joints ({whole.name})"
     try:
-        poses = np.array(READERS[source.format](path, source, skeleton), dtype=float)
+        frames = list(READERS[source.format](path, source, whole))
     except (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, csv.Error) as error:
         raise broken(path, expected, repr(error)) from error
-    if poses.ndim != 3 or poses.shape[1] != len(skeleton) or poses.shape[2] not in (3, 4):
-        raise broken(path, expected, f"an array {poses.shape}")
-    return np.concatenate([poses, np.ones_like(poses[..., :1])], axis=-1)[..., :4]
+    kept = [joint not in source.ignore for joint in whole.joints]
+    timeline = in_order(_kept(frames, kept, expected, path), source.longest_gap)
+    try:
+        poses, notes = follow(timeline, len(skeleton), source.longest_gap, track)
+    except KeyError as error:
+        raise broken(path, *error.args[0].split("; found "), "name another one") from None
+    return Poses(poses, timeline.written, timeline.step, notes)
 
 
 def csv_rows(path: Path, **options: Any) -> csv.DictReader:
     """The lines of a CSV file by column, separated by commas, semicolons or tabs."""
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    lines = read_text(path).splitlines()
     return csv.DictReader(lines, delimiter=max(",;\t", key=(lines or [""])[0].count), **options)
 
 
-def _read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> np.ndarray:
-    """A line a frame. Names of columns may differ in case and in signs between the words."""
-    header = [name for pattern in source.header for name in source.expand(pattern, skeleton)]
-    rows = csv_rows(path, fieldnames=header or None, restval="nothing")
-    spelled = {_letters(name): name for name in rows.fieldnames or ()}
-    names = []
-    for name in source.expand(source.columns, skeleton):
-        if _letters(name) not in spelled:
-            raise InputError(f"{path}, line 1: column {expected_one(name, spelled.values())}")
-        names.append(spelled[_letters(name)])
-    cells = ([row[name].strip() or "nan" for name in names] for row in rows)
-    values = [to_numbers(fields, path, rows.line_num, names) for fields in cells]
-    return np.array(values).reshape(len(values), len(skeleton), -1)
+def _kept(frames: Iterable[Frame], kept: list[bool], expected: str, path: Path) -> Iterator[Frame]:
+    """The frames with the joints that are not ignored. InputError for another number of joints."""
+    for frame in frames:
+        for i, person in enumerate(frame.people):
+            count = len(person.pose)
+            if count not in (len(kept), sum(kept)):
+                raise broken(path, expected, f"{count} joints{_as_many(count)}", "name theirs")
+            if count == len(kept):
+                place = None if person.place is None else person.place[kept]
+                frame.people[i] = Person(person.pose[kept], person.track, place)
+        yield frame
 
 
-def _letters(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.lower())
+def _as_many(joints: int) -> str:
+    """Which shipped skeletons have so many joints."""
+    names = [path.stem for path in sorted(FOLDER.glob("*.yaml")) if len(read(path.stem)) == joints]
+    return f", as {' or '.join(names)} has" if names else ""
 
 
-def _read_mediapipe(path: Path, source: OwnData, skeleton: Skeleton) -> list:
-    """A list of frames, or an object with `frames`, of landmarks x, y, z and visibility."""
-    frames = json.loads(path.read_bytes())
-    frames = frames["frames"] if isinstance(frames, dict) else frames
-    return [_landmarks(frame) or [LOST] * len(skeleton) for frame in frames]
+def _read_array(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]:
+    """An array (T, J, 3 or 4), also as (T, 3 J), with axes of length 1, or flat: (T, J, 2)."""
+    J = len(skeleton)
+    array = np.load(path, allow_pickle=False)
+    if isinstance(array, np.lib.npyio.NpzFile):
+        names = [source.array] if source.array else array.files
+        if len(names) != 1 or names[0] not in array.files:
+            found = ", ".join(f"{name} {array[name].shape}" for name in array.files)
+            raise broken(path, "one array, or its name as `array`", found, "name one of them")
+        array = array[names[0]]
+    shape, kind = array.shape, array.dtype
+    if array.ndim > 3:
+        array = array.squeeze(tuple(i for i, length in enumerate(shape[:-2]) if length == 1))
+    if array.ndim == 2 and array.shape[1] in (3 * J, 4 * J):
+        array = array.reshape(len(array), J, -1)
+    if kind.kind not in "fiu" or array.ndim != 3 or not array.size or array.shape[2] not in (2, 3,
+                                                                                             4):
+        expected = f"numbers (frames, {J} joints of {skeleton.name}, 3)"
+        raise broken(path, expected, f"{kind} {shape}", "turn or cut the array to this shape")
+    poses = array.astype(np.float64)
+    poses = np.insert(poses, 2, 0.0, axis=2) if poses.shape[2] == 2 else poses
+    return (Frame([Person(pose)]) for pose in poses)
 
 
-def _landmarks(frame: Any) -> list[list[float]]:
-    """The landmarks of a frame, of the first person; none of an empty frame."""
-    while isinstance(frame, dict):
-        frame = next((frame[name] for name in LANDMARKS if name in frame), None)
-    if frame and isinstance(frame[0], list):
-        frame = frame[0]
-    return [[each["x"], each["y"], each["z"], each.get("visibility", 1)] for each in frame or ()]
-
-
-def _read_openpose(path: Path, source: OwnData, skeleton: Skeleton) -> list[np.ndarray]:
-    """A folder of one file a frame; of several people the one with the highest confidences.
-
-    Where there are only 2D keypoints, z is 0.
-    """
-    poses = []
-    for file in visible(path, "*.json"):
-        people = [np.array([LOST] * len(skeleton))]
-        for person in json.loads(file.read_bytes())["people"]:
-            numbers = person.get("pose_keypoints_3d") or person["pose_keypoints_2d"]
-            pose = np.reshape(numbers, (len(skeleton), -1))
-            people.append(pose if pose.shape[1] == 4 else np.insert(pose, 2, 0, axis=1))
-        poses.append(max(people, key=lambda pose: pose[:, 3].sum()))
-    return poses
-
-
-READERS = {
-    "npy": lambda path, *_: np.load(path, allow_pickle=False), "csv": _read_csv,
-    "mediapipe": _read_mediapipe, "openpose": _read_openpose
+READERS: dict[str, Callable[[Path, OwnData, Skeleton], Iterable[Frame]]] = {
+    "npy": _read_array, "npz": _read_array, "csv": read_csv, "trc": read_csv, "ntu": read_ntu,
+    **dict.fromkeys(PEOPLE, read_json)
 }

@@ -1,0 +1,190 @@
+"""The frames of a recording with the people in them: their order in time, and whom to follow."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+LONGEST_LINK = 30  # frames after which somebody is no longer looked for in the same place
+REACH = 2.0  # sizes of the body (mean distance from its middle) moved until seen again, at most
+SURE = 2.0  # so many times as near must somebody be as anybody else
+CLEAR = 0.5  # sizes of the body that others must be away, where somebody was not seen just before
+SAME = 0.02  # sizes of the body, within which two people are one that was written twice
+MISSED = 1.75  # steps between two frames, from which on one is missing
+COARSE = 0.2  # share of frames with the time of the one before, and sizes of the body moved since
+
+
+class Person(NamedTuple):
+    """Somebody in a frame."""
+
+    pose: np.ndarray  # (J, 3 or 4): x, y, z and, where it is known, the confidence
+    track: str = ""  # who it is, where the format says so
+    place: np.ndarray | None = None  # (J, 3 or 4) in the image, where poses are centred
+
+
+Track = list[tuple[int, Person]]  # the frames' places in the recording, and who is in them
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a recorder wrote of one moment."""
+
+    people: list[Person] = field(default_factory=list)
+    number: float | None = None  # of the frame, where it is known
+    time: float | None = None  # in any unit, where it is known
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A recording's frames in order, empty ones for those that are missing."""
+
+    frames: list[Frame]
+    written: int  # those that are not missing
+    step: float | None  # from one frame to the next, in the unit of their time or number
+    notes: dict[str, int]
+
+
+def in_order(frames: Iterable[Frame], longest_gap: int) -> Timeline:
+    """The frames by number or time; those of the same are one frame with several people, or, where
+    these stand in the same place, one that was written twice. In a gap are no more empty frames
+    than end a sequence.
+    """
+    frames = list(frames)
+    known = [
+        key for key in ("number", "time")
+        if frames and all(getattr(frame, key) is not None for frame in frames)
+    ]
+    if known == ["time"] and _is_coarse(frames):
+        known = []
+    merged: dict[float, Frame] = {}
+    twice = 0
+    for i, frame in enumerate(frames):
+        key = getattr(frame, known[0]) if known else i
+        twice += key in merged and not frame.people
+        own = merged.setdefault(key, replace(frame, people=[])).people
+        for one in frame.people:
+            if any(one.track == other.track and _apart(one, other) < SAME for other in own):
+                twice += 1
+            else:
+                own.append(one)
+    ordered = [merged[key] for key in sorted(merged)]
+    missing, step = np.zeros(len(ordered), int), None
+    for key in known if len(ordered) > 1 else ():
+        between = np.diff([getattr(frame, key) for frame in ordered], prepend=np.nan)
+        step = float(np.nanquantile(between, 0.5, method="lower"))
+        steps = np.nan_to_num(between / (step or np.inf))
+        missing = np.maximum(missing, np.where(steps >= MISSED, steps.round() - 1, 0).astype(int))
+    result = []
+    for frame, gap in zip(ordered, missing.tolist(), strict=True):
+        result += [Frame()] * min(gap, longest_gap + 1) + [frame]
+    notes = {"frames missing": int(missing.sum()), "frames twice": twice}
+    return Timeline(result, len(ordered), step, notes)
+
+
+def _is_coarse(frames: Sequence[Frame]) -> bool:
+    """Whether many frames share their time because the clock is slower than the recorder: whoever
+    is in them has hardly moved.
+    """
+    pairs = [(a.people[0], b.people[0]) for a, b in pairwise(frames)
+             if a.time == b.time and a.people and b.people and not b.people[0].track]
+    moved = np.median([_apart(*pair) for pair in pairs]) if pairs else 0.0
+    return len(pairs) > COARSE * len(frames) and 0 < moved < COARSE
+
+
+def follow(timeline: Timeline, joints: int, longest_gap: int,
+           wanted: str = "") -> tuple[np.ndarray, dict[str, int]]:
+    """The poses (T, J, 4) of one person, NaN where that person is not seen, and what was counted.
+
+    wanted: the person's track; by default that of the highest sum of confidences. Where tracks are
+    not known, somebody is whoever is nearest to where he or she was; what is not clear ends the
+    sequence. KeyError for a wanted track that is not there.
+    """
+    frames = timeline.frames
+    several = [len(frame.people) > 1 for frame in frames]
+    every = [(t, one) for t, frame in enumerate(frames) for one in frame.people]
+    tracks: dict[str, Track] = {}
+    unclear: dict[str, set[int]] = {}  # frames at which a track's sequence ends
+    if not any(several) and not wanted:
+        tracks = {"": every}
+        unclear = {"": {t for (_, a), (t, b) in pairwise(every) if a.track != b.track}}
+    elif any(one.track for _, one in every):
+        for t, one in every:
+            tracks.setdefault(one.track, []).append((t, one))
+    else:
+        tracks, unclear = _link(frames)
+    if wanted and wanted not in tracks:
+        raise KeyError(f"the track {wanted}; found {', '.join(tracks)}")
+    name = wanted or _clearest(tracks)
+    own, ends = dict(tracks[name]), unclear.get(name, set())
+    lost = np.array([[np.nan, np.nan, np.nan, 0.0]] * joints)
+    poses = []
+    for t in range(len(frames)):
+        poses += [lost] * (longest_gap + 1) if t in ends else []  # more than is interpolated
+        poses.append(with_confidence(own[t].pose) if t in own else lost)
+    others = sum(t not in own and bool(frame.people) for t, frame in enumerate(frames))
+    counts = {
+        "frames with several people": sum(several), "frames with others only": others,
+        "sequences ended as unclear": len(ends)
+    }
+    return np.array(poses).reshape(-1, joints, 4), timeline.notes | counts
+
+
+def with_confidence(pose: np.ndarray) -> np.ndarray:
+    """The pose (J, 4): the confidence is 1 where it is not known."""
+    return pose if pose.shape[1] == 4 else np.insert(pose, 3, 1.0, axis=1)
+
+
+def _confidence(person: Person) -> float:
+    return float(np.nan_to_num(with_confidence(person.pose)[:, 3]).mean())
+
+
+def _clearest(tracks: dict[str, Track]) -> str:
+    """The track of the highest sum of confidences; of such that are about alike, the one that
+    begins first, with the highest confidence.
+    """
+    sums = {name: sum(_confidence(one) for _, one in track) for name, track in tracks.items()}
+    highest = max(sums.values()) or 1.0
+
+    def rank(name: str) -> tuple[float, int, float]:
+        (first, one), *_ = tracks[name]
+        return round(10 * sums[name] / highest), -first, _confidence(one)
+
+    return max(filter(tracks.get, tracks), key=rank, default=next(iter(tracks)))
+
+
+def _link(frames: Sequence[Frame]) -> tuple[dict[str, Track], dict[str, set[int]]]:
+    """Tracks of people who are nearest to where they were, and the frames where that is unclear."""
+    tracks: dict[str, Track] = {}
+    unclear: dict[str, set[int]] = {}
+    for t, frame in enumerate(frames):
+        live = [name for name, track in tracks.items() if t - track[-1][0] <= LONGEST_LINK]
+        apart = np.array([[_apart(tracks[name][-1][1], one) for one in frame.people]
+                          for name in live]).reshape(len(live), len(frame.people))
+        apart[apart > REACH] = np.inf
+        for i, name in enumerate(live):
+            if np.isfinite(apart[i]).any():
+                j = int(apart[i].argmin())
+                rivals = [*np.delete(apart[i], j), *np.delete(apart[:, j], i)]
+                margin = CLEAR if t - tracks[name][-1][0] > 1 else 0.0
+                if all(rival > max(SURE * apart[i, j], margin) for rival in rivals):
+                    tracks[name].append((t, frame.people[j]))
+                else:
+                    unclear.setdefault(name, set()).add(t)
+        for one in np.flatnonzero(~np.isfinite(apart).any(axis=0)):
+            tracks[f"{t}.{one}"] = [(t, frame.people[one])]
+    return tracks, unclear
+
+
+def _apart(before: Person, now: Person) -> float:
+    """The mean distance of the joints that both have, in sizes of the body; infinite for none."""
+    first, second = (with_confidence(one.pose if one.place is None else one.place)
+                     for one in (before, now))
+    seen = [np.isfinite(pose).all(axis=1) & (pose[:, 3] > 0) for pose in (first, second)]
+    both = seen[0] & seen[1]
+    if not both.any():
+        return np.inf
+    body = first[seen[0], :3]
+    size = np.linalg.norm(body - body.mean(axis=0), axis=1).mean()
+    return np.linalg.norm(first[both, :3] - second[both, :3], axis=1).mean() / max(size, 1e-9)

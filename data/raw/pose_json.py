@@ -1,0 +1,209 @@
+"""Readers of JSON by MediaPipe, TensorFlow.js, OpenPose, AlphaPose, MMPose and Azure Kinect.
+
+A recording is a file (one object or list, or JSON Lines) or a folder of one file a frame. Each
+format is a function from what one frame holds to the people in it.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skeleton_reid.data.datasets import OwnData
+from skeleton_reid.data.files import broken
+from skeleton_reid.data.raw.people import Frame, Person
+from skeleton_reid.data.raw.recordings import read_text, visible
+from skeleton_reid.data.skeleton import Skeleton
+
+LISTS = ("frames", "instance_info", "annotations", "results", "poses")  # of an object's frames
+NUMBERS = ("frame", "frame_id", "frame_number", "frameNumber", "frameNum", "frame_num", "frameId",
+           "frame_index", "frameIndex", "frame_idx", "image_id")
+TIMES = ("timestamp_usec", "timestamp_ms", "timestampMs", "timestamp", "time", "t")
+# MediaPipe's names of a frame's landmarks: in metres from the hips, and in the image, from 0 to 1.
+WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
+IMAGE = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
+
+
+def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]:
+    """The frames of a recording in the `format` of the source.
+
+    InputError, with file and frame, for what is no JSON or no frame of this format.
+    """
+    keys = ((source.time,), ()) if source.time else (NUMBERS, TIMES)
+    for place, number, content in _frames(path):
+        values = content if isinstance(content, dict) else {}
+        known = [next((_number(values[key]) for key in own if key in values), None) for own in keys]
+        try:
+            people = list(PEOPLE[source.format](content, source))
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            found = f"no {error}" if isinstance(error, KeyError) else error
+            expected = f"a frame of the format {source.format}"
+            raise broken(place, expected, found, "choose another format, or repair it") from error
+        yield Frame(people, number if known[0] is None else known[0], known[1])
+
+
+def _frames(path: Path) -> Iterator[tuple[Path | str, float | None, Any]]:
+    """Where each frame stands, its number as far as names tell, and what it holds."""
+    if path.is_dir():
+        files = visible(path, "*.json")
+        if not files:
+            raise broken(path, "one .json a frame", "none", "complete or remove it")
+        groups = [re.findall(r"\d+", file.stem) for file in files]
+        counting = [own for own in zip(*groups, strict=False) if len(set(own)) > 1]  # what changes
+        numbers = list(map(int, counting[-1])) if counting else []
+        count = len({len(own) for own in groups}) == 1 and numbers == sorted(set(numbers))
+        yield from zip(files, numbers if count else [None] * len(files), map(_load, files),
+                       strict=True)
+        return
+    content = _load(path)
+    if isinstance(content, dict):
+        named = next((content[key] for key in LISTS if isinstance(content.get(key), list)), None)
+        if named is None and content and all(key.isdecimal() for key in content):
+            for key in sorted(content, key=int):
+                yield f"{path}, frame {key}", float(key), content[key]
+            return
+        content = [content] if named is None else named
+    if not isinstance(content, list):
+        raise broken(path, "a list of frames", type(content).__name__)
+    for i, frame in enumerate(content):
+        yield f"{path}, frame {i + 1}", None, frame
+
+
+def _load(file: Path) -> Any:
+    """The content of a file: JSON, or a list of its lines' (JSON Lines)."""
+    text = read_text(file)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        try:
+            return [json.loads(line) for line in text.splitlines() if line.strip()]
+        except json.JSONDecodeError:
+            found = f"one that is damaged or breaks off at line {error.lineno}, sign {error.colno}"
+            raise broken(file, "a whole JSON file", found) from None
+
+
+def _number(value: Any) -> float | None:
+    """A frame's number or time, also of a name such as 12.jpg; None if there is none."""
+    if isinstance(value, str):
+        value = (re.findall(r"\d+", value) or [None])[-1]
+    return None if value is None or isinstance(value, (list, dict)) else float(value)
+
+
+def _track(value: Any) -> str:
+    """Who it is, of a number or a list of one; empty where it is not known."""
+    while isinstance(value, list):
+        value = value[0] if value else None
+    return "" if value in (None, -1,
+                           "") else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _flat(numbers: Sequence[float], width: int) -> np.ndarray:
+    """Joints (J, 4) of the flat list x, y, c, … (width 3; z is 0) or x, y, z, c, … (4)."""
+    if len(numbers) % width:
+        raise ValueError(f"{len(numbers)} numbers, which are no {width} a joint")
+    points = np.array(numbers, dtype=float).reshape(-1, width)
+    return points if width == 4 else np.insert(points, 2, 0.0, axis=1)
+
+
+def _points(points: Sequence[dict]) -> np.ndarray:
+    """Joints (J, 4) of objects with x, y, perhaps z, and visibility or score."""
+    return np.array(
+        [[each["x"], each["y"],
+          each.get("z", 0.0),
+          each.get("visibility", each.get("score", 1.0))] for each in points], float)
+
+
+def _poses(value: Any) -> list[np.ndarray]:
+    """The poses of landmarks: of one person, or a list of several."""
+    if isinstance(value, dict):
+        value = value.get("landmark", value)
+    several = value and isinstance(value[0], (list, dict)) and (isinstance(value[0], list)
+                                                                or "landmark" in value[0])
+    return [
+        _points(one["landmark"] if isinstance(one, dict) else one)
+        for one in (value if several else [value] if value else [])
+    ]
+
+
+def _in_image(source: OwnData, key: str, expected: Sequence[str]) -> None:
+    """ValueError where a unit of length is given for positions in the image."""
+    if isinstance(source.unit, str):
+        raise ValueError(f"{key!r}, which are positions in the image, and none of "
+                         f"{', '.join(expected)} in metres; to take them, give `unit` as a number")
+
+
+def _mediapipe(frame: Any, source: OwnData) -> Iterator[Person]:
+    """World landmarks, in metres from the hips; several people have no order from frame to frame,
+    so that they are followed in the image.
+    """
+    if not isinstance(frame, dict):
+        yield from map(Person, _poses(frame or []))
+        return
+    world, image = (next((key for key in keys if key in frame), "") for keys in (WORLD, IMAGE))
+    others = [key for key in frame if key not in (*NUMBERS, *TIMES, source.time)]
+    if not (world or image) and others:
+        hint = " (keypoints3D is TensorFlow.js's: format: blazepose)" * ("keypoints3D" in frame)
+        raise ValueError(f"{', '.join(frame)}, and none of {', '.join((*WORLD, *IMAGE))}{hint}")
+    if image and not world:
+        _in_image(source, image, WORLD)
+    poses = _poses(frame.get(world or image))
+    places = _poses(frame.get(image)) if world and image else []
+    for i, pose in enumerate(poses):
+        yield Person(pose, place=places[i] if len(places) == len(poses) else None)
+
+
+def _blazepose(frame: Any, source: OwnData) -> Iterator[Person]:
+    """A list of poses, or one: keypoints3D, in metres from the hips, beside keypoints in pixels."""
+    poses = frame if isinstance(frame, list) else frame.get("poses", [frame])
+    for pose in poses:
+        if "keypoints3D" not in pose and "keypoints" in pose:
+            _in_image(source, "keypoints", ("keypoints3D",))
+        place = _points(pose["keypoints"]) if "keypoints" in pose else None
+        body = _points(pose["keypoints3D"]) if "keypoints3D" in pose else place
+        if body is None:
+            raise ValueError(f"{', '.join(pose)}, and no keypoints3D")
+        yield Person(body, _track(pose.get("id")), place)
+
+
+def _openpose(frame: dict, source: OwnData) -> Iterator[Person]:
+    for person in frame["people"]:
+        flat = person.get("pose_keypoints_3d")
+        in_picture = person.get("pose_keypoints_2d", person.get("pose_keypoints"))
+        pose = _flat(flat, 4) if flat else _flat(in_picture, 3)
+        yield Person(pose, _track(person.get("person_id")))
+
+
+def _results(entry: dict, source: OwnData) -> Iterator[Person]:
+    """One of a list over all frames and people, as AlphaPose and COCO's results have them."""
+    if _number(entry["image_id"]) is None:
+        raise ValueError(f"an image_id without a number, {entry['image_id']!r}")
+    yield Person(_flat(entry["keypoints"], 3), _track(entry.get("idx", entry.get("track_id"))))
+
+
+def _mmpose(frame: Any, source: OwnData) -> Iterator[Person]:
+    """The instances of a frame; of an image in a file of its own they stand alone."""
+    if isinstance(frame, dict) and "keypoints" in frame:
+        frame = [frame]
+    if isinstance(frame, dict):
+        frame = frame["instances"] if "instances" in frame else frame["instance_info"]
+    for one in frame:
+        points = np.array(one["keypoints"], dtype=float)
+        points = points.reshape(-1, points.shape[-1])[:, :3]
+        points = points if points.shape[1] == 3 else np.insert(points, 2, 0.0, axis=1)
+        scores = np.ravel(one.get("keypoint_scores", np.ones(len(points))))
+        track = _track(one.get("track_id", one.get("instance_id")))
+        yield Person(np.insert(points, 3, scores, axis=1), track)
+
+
+def _azure_kinect(frame: dict, source: OwnData) -> Iterator[Person]:
+    for body in frame["bodies"]:
+        yield Person(np.array(body["joint_positions"], dtype=float), _track(body.get("body_id")))
+
+
+PEOPLE = {
+    "mediapipe": _mediapipe, "blazepose": _blazepose, "openpose": _openpose, "alphapose": _results,
+    "coco": _results, "mmpose": _mmpose, "azure_kinect": _azure_kinect
+}
