@@ -35,16 +35,15 @@ class BatchNorm(nn.BatchNorm1d):
 class Dropout(nn.Module):
     """Half of the numbers dropped, the others doubled; on a CPU four times as fast as PyTorch's."""
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        return x * torch.randint(2, x.shape, dtype=torch.uint8, device=x.device) * 2
+        kept = self.training and torch.randint(2, x.shape, dtype=torch.uint8, device=x.device)
+        return x * kept * 2 if self.training else x
 
 
 class GraphTransformer(nn.Module):
     """Layers of attention with nothing between them, then one residual and one feed-forward block.
 
-    k: 0 for nodes without positions. Dense layers are Glorot-uniform at first, attention N(0, 1).
-    InputError if H is no multiple of n_heads.
+    k: 0 for nodes without positions. running: of BatchNorm. Dense layers are Glorot-uniform at
+    first, attention N(0, 1). InputError if H is no multiple of n_heads.
     """
     def __init__(self, H: int, n_heads: int, layers: int, k: int, running: bool = False,
                  generator: torch.Generator | None = None):
@@ -98,38 +97,28 @@ class GraphTransformer(nn.Module):
         """What the softmax gets of the scores (B, f, heads, n, n)."""
         return scores.clamp(-5, 5)
 
-    def published(self) -> Iterator[tuple[str, Tensor]]:
-        """The published variables but for matrices, without the method's name, and their places."""
-        dense = (*self.embedding[::2], self.position, self.residual, self.widen, self.narrow)
-        for number, layer in enumerate(dense):
-            yield numbered("dense", number) + "/kernel", layer.weight.T
-            yield numbered("dense", number) + "/bias", layer.bias
-        for number, norm in enumerate((self.norm_1, self.norm_2)):
-            parts = {"gamma": norm.weight, "beta": norm.bias}
-            parts |= {"moving_mean": norm.running_mean, "moving_variance": norm.running_var}
-            for part, tensor in parts.items():
-                yield f"{numbered('batch_normalization', number)}/{part}", tensor
-
 
 class PrototypeEncoder(nn.Module):
     """A graph transformer whose features are drawn to prototypes, the mean features of persons.
 
     joints: the skeleton, J of published data, or None: that of the first skeletons seen. level: the
-    nodes, joints J, parts P or bodies B. k: at most n - 1 count. positions: a buffer (n, k), by
-    default data.skeleton.positions.
+    nodes, joints J, parts P or bodies B. k: at most n - 1. batch_norm: frozen or running (averages
+    for evaluation). positions: a buffer (n, k), by default data.skeleton.positions.
     """
     transformer_class = GraphTransformer
-    matrices = 2  # published ones that are not of the attention
 
     def __init__(self, joints: int | Skeleton | None, H: int, n_heads: int, layers: int, k: int,
-                 running: bool, generator: torch.Generator | None, level: str = "J"):
+                 batch_norm: str, generator: torch.Generator | None, level: str = "J"):
         super().__init__()
-        self.arguments = {"H": H, "n_heads": n_heads, "layers": layers, "k": k, "running": running}
+        self.arguments = {"H": H, "n_heads": n_heads, "layers": layers, "k": k}
+        self.arguments |= {"batch_norm": batch_norm}
         self.level, self.k = level, k
         if joints is not None:
             self.k = graphs.positions(joints, k, level).shape[1]
+        running = batch_norm == "running"
         self.transformer = self.transformer_class(H, n_heads, layers, self.k, running, generator)
         self.F_1, self.F_2 = (nn.Parameter(torch.randn(H, H, generator=generator)) for _ in "12")
+        self.heads: tuple[nn.Linear, ...] = ()
         self.register_buffer("positions", None)
         if joints is not None:
             self.take(joints)
@@ -139,6 +128,11 @@ class PrototypeEncoder(nn.Module):
         self.skeleton = graphs.get(joints)
         positions = graphs.positions(self.skeleton, self.k, self.level)
         self.positions = torch.from_numpy(positions).to(self.F_1)
+
+    def flipped(self, rng: np.random.RandomState, batches: int) -> Tensor:
+        """Positions (batches, n, k) with random signs, as eigenvectors have none."""
+        signs = np.where(rng.random((batches, 1, self.k)) < 0.5, -1, 1)
+        return self.positions * torch.from_numpy(signs).to(self.positions)
 
     def nodes(self, skeletons: Tensor) -> Tensor:
         """The nodes (B, f, n, 3) of skeletons (B, f, J, 3)."""
@@ -160,36 +154,43 @@ class PrototypeEncoder(nn.Module):
         y = labels.repeat_interleave(g.shape[1])
         return cross_entropy(logits.flatten(0, 1), y, reduction="sum") / len(g)
 
-    @classmethod
-    def from_published(cls, variables: Mapping[str, np.ndarray]) -> Self:
-        """Model of published variables, arrays by their names without ":0", or InputError. What
-        lies below Variable_n, which it was copied from, has no effect.
-        """
-        method, below = cls.__name__, f"{cls.__name__}/{cls.__name__}"
-        count = sum(re.fullmatch(f"{below}/Variable(_[0-9]+)?", n) is not None for n in variables)
-        H, d = pick(variables, f"{below}/Variable").shape
-        layers = (count - cls.matrices) * d // (3 * H)
-        shapes = [pick(variables, numbered(f"{below}/Variable", n)).shape for n in range(count)]
-        k = len(pick(variables, f"{method}/dense_2/kernel"))
-        model = cls(**cls.told_by(shapes), H=H, n_heads=H // d, layers=layers, k=k)
-        for name, tensor in model.published():
-            name = f"{below if name.startswith('Variable') else method}/{name}"
-            tensor.data.copy_(pick(variables, name, tensor.shape))
-        return model
-
-    @classmethod
-    def told_by(cls, shapes: list[torch.Size]) -> dict[str, int | None]:
-        """The arguments that the shapes of published matrices tell beside those of the encoder."""
-        return {"joints": None}
-
-    def heads(self) -> list[Tensor]:
-        """The places of the published matrices between those of the attention and F_1."""
-        return []
-
     def published(self) -> Iterator[tuple[str, Tensor]]:
         """The published variables, without the method's name, and their places."""
-        yield from self.transformer.published()
-        attention = self.transformer.QKV.flatten(0,
-                                                 2)  # 3 (layer heads + head) and 0: Q, 1: K, 2: V
-        for number, matrix in enumerate((*attention, *self.heads(), self.F_1, self.F_2)):
+        own = self.transformer
+        dense = (*own.embedding[::2], own.position, own.residual, own.widen, own.narrow)
+        for number, layer in enumerate(dense):
+            yield numbered("dense", number) + "/kernel", layer.weight.T
+            yield numbered("dense", number) + "/bias", layer.bias
+        for number, norm in enumerate((own.norm_1, own.norm_2)):
+            parts = {"gamma": norm.weight, "beta": norm.bias}
+            parts |= {"moving_mean": norm.running_mean, "moving_variance": norm.running_var}
+            for part, tensor in parts.items():
+                yield f"{numbered('batch_normalization', number)}/{part}", tensor
+        heads = [part for layer in self.heads for part in (layer.weight.T, layer.bias)]
+        # Of the attention number 3 (layer n_heads + head) is Q, then K and V.
+        for number, matrix in enumerate((*own.QKV.flatten(0, 2), *heads, self.F_1, self.F_2)):
             yield numbered("Variable", number), matrix
+
+    def fill(self, variables: Mapping[str, np.ndarray]) -> Self:
+        """This model with published variables. What lies below Variable_n, which that was copied
+        from, has no effect. InputError if one is missing.
+        """
+        method = type(self).__name__
+        for name, tensor in self.published():
+            below = f"{method}/{method}" if name.startswith("Variable") else method
+            tensor.data.copy_(pick(variables, f"{below}/{name}", tensor.shape))
+        return self
+
+
+def published_sizes(variables: Mapping[str, np.ndarray], method: str, more: int) -> dict[str, int]:
+    """H, n_heads, layers, k of published variables, with `more` matrices than the attention's."""
+    H, d = pick(variables, f"{method}/{method}/Variable").shape
+    count = sum(
+        re.fullmatch(f"{method}/{method}/Variable(_[0-9]+)?", n) is not None for n in variables)
+    k = len(pick(variables, f"{method}/dense_2/kernel"))
+    return {"H": H, "n_heads": H // d, "layers": (count - more) * d // (3 * H), "k": k}
+
+
+def mean_of_kept(x: Tensor, mask: Tensor) -> Tensor:
+    """The mean of what the mask keeps, (..., m, H), (m,) bool -> (..., H)."""
+    return (mask / mask.sum()) @ x

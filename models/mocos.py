@@ -11,14 +11,18 @@ some frames) to the mean features of their persons, who are known.
 B sequences, f frames, J joints, H features, C persons; t_1, t_2 temperatures.
 """
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import skeleton as graphs
 from skeleton_reid.data.skeleton import Skeleton
-from skeleton_reid.models.graph_transformer import GraphTransformer, PrototypeEncoder
-from skeleton_reid.models.simmc import masked_mean, prototype_contrast
+from skeleton_reid.models.graph_transformer import (GraphTransformer, PrototypeEncoder,
+                                                    mean_of_kept, published_sizes)
+from skeleton_reid.models.simmc import prototype_contrast
 
 
 class MotifTransformer(GraphTransformer):
@@ -43,11 +47,11 @@ class MoCos(PrototypeEncoder):
     transformer_class = MotifTransformer
 
     def __init__(self, joints: int | Skeleton | None, H: int = 128, n_heads: int = 8,
-                 layers: int = 2, k: int = 10, *, motif: str = "factor", running: bool = False,
+                 layers: int = 2, k: int = 10, *, motif: str = "factor", batch_norm: str = "frozen",
                  generator: torch.Generator | None = None):
         if n_heads < 6:
             raise InputError(f"--n_heads: motifs guide heads 1 to 5 of at least 6, found {n_heads}")
-        super().__init__(joints, H, n_heads, layers, k, running, generator)
+        super().__init__(joints, H, n_heads, layers, k, batch_norm, generator)
         self.arguments |= {"motif": motif}
         self.transformer.hide = motif == "mask"
 
@@ -58,14 +62,39 @@ class MoCos(PrototypeEncoder):
         all_joints[1:6] = motifs
         self.transformer.register_buffer("motifs", all_joints.to(self.F_1), persistent=False)
 
+    @classmethod
+    def from_published(cls, variables: Mapping[str, np.ndarray]) -> "MoCos":
+        """Model of published variables, arrays by their names without ":0", or InputError."""
+        return cls(None, **published_sizes(variables, "MoCos", more=2)).fill(variables)
+
+    def draw_masks(self, rng: np.random.RandomState, batches: int, f: int, p_t: float, p_s: float,
+                   unused: bool = False) -> tuple[Tensor, Tensor]:
+        """Masks (batches, f) and (batches, J) bool of what is kept: each frame but with probability
+        p_t, each joint but with p_s, one at least. unused: draw a mask more, as released
+        (docs/5-fidelity.md, unused-mask-draw).
+        """
+        def draw(size: int, p: float) -> np.ndarray:
+            while not (mask := rng.uniform(size=size) >= p).any():
+                pass
+            return mask
+
+        frames, joints = [], []
+        for _ in range(batches):
+            frames.append(draw(f, p_t))
+            if unused:
+                draw(f, p_t)
+            joints.append(draw(len(self.positions), p_s))
+        return tuple(
+            torch.from_numpy(np.stack(each)).to(self.positions.device) for each in (frames, joints))
+
     def losses(self, skeletons: Tensor, labels: Tensor, prototypes: Tensor, frame_mask: Tensor,
                node_mask: Tensor, positions: Tensor | None = None, *, fusion_lambda: float = 0.5,
                t_1: float = 0.1, t_2: float = 10.0, batch: int | None = None) -> dict[str, Tensor]:
         """STr, SSk and total = lambda STr + (1 - lambda) SSk of a batch; arguments as TranSG's."""
         positions = self.positions if positions is None else positions
         h, _ = self.transformer(self.nodes(skeletons), positions, batch)  # (B, f, J, H)
-        g = h[:, :, node_mask].mean(dim=2)  # sub-skeletons (B, f, H)
-        v = masked_mean(g, frame_mask)  # sub-tracklets (B, H)
+        g = mean_of_kept(h, node_mask)  # sub-skeletons (B, f, H)
+        v = mean_of_kept(g, frame_mask)  # sub-tracklets (B, H)
         STr = prototype_contrast(v, labels, prototypes, t_1)
         SSk = self.skeleton_contrast(g, labels, prototypes, t_2)
         return {"STr": STr, "SSk": SSk, "total": fusion_lambda * STr + (1 - fusion_lambda) * SSk}

@@ -12,37 +12,63 @@ the way of a joint from some of the frames.
 B sequences, f frames, n nodes of a graph, H features, C persons; t_1, t_2 temperatures.
 """
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skeleton_reid.data.skeleton import Skeleton
-from skeleton_reid.models.graph_transformer import PrototypeEncoder
-from skeleton_reid.models.simmc import prototype_contrast
+from skeleton_reid.data.skeleton import Skeleton, adjacency
+from skeleton_reid.models.graph_transformer import PrototypeEncoder, mean_of_kept, published_sizes
+from skeleton_reid.models.published import pick
+from skeleton_reid.models.simmc import draw_masks, prototype_contrast
 
 
 class TranSG(PrototypeEncoder):
     """The encoder and the heads that rebuild skeletons and trajectories (N(0, 1), biases 0)."""
-    matrices = 10
-
     def __init__(self, joints: int | Skeleton, f: int, H: int = 128, n_heads: int = 8,
-                 layers: int = 2, k: int = 10, *, level: str = "J", running: bool = False,
+                 layers: int = 2, k: int = 10, *, level: str = "J", batch_norm: str = "frozen",
                  generator: torch.Generator | None = None):
-        super().__init__(joints, H, n_heads, layers, k, running, generator, level)
+        super().__init__(joints, H, n_heads, layers, k, batch_norm, generator, level)
         self.arguments |= {"f": f, "level": level}
         n = len(self.positions)
         self.structure = nn.Sequential(nn.Linear(H, H), nn.ReLU(), nn.Linear(H, 3 * n))
         self.trajectory = nn.Sequential(nn.Linear(H, H // 2), nn.ReLU(), nn.Linear(H // 2, 3 * f))
-        for layer in (*self.structure[::2], *self.trajectory[::2]):
+        self.heads = (*self.structure[::2], *self.trajectory[::2])
+        for layer in self.heads:
             nn.init.normal_(layer.weight, generator=generator)
             nn.init.zeros_(layer.bias)
 
     @classmethod
-    def told_by(cls, shapes: list[torch.Size]) -> dict[str, int | None]:
-        return {"joints": shapes[-7][0] // 3, "f": shapes[-3][0] // 3}
+    def from_published(cls, variables: Mapping[str, np.ndarray]) -> "TranSG":
+        """Model of published variables, arrays by their names without ":0", or InputError."""
+        sizes = published_sizes(variables, "TranSG", more=10)
+        P = 3 * sizes["layers"] * sizes["n_heads"]
+        joints, f = (len(pick(variables, f"TranSG/TranSG/Variable_{P + last}")) // 3
+                     for last in (3, 7))
+        return cls(joints, f, **sizes).fill(variables)
 
-    def heads(self) -> list[Tensor]:
-        layers = (*self.structure[::2], *self.trajectory[::2])
-        return [part for layer in layers for part in (layer.weight.T, layer.bias)]
+    def draw_masks(self, rng: np.random.RandomState, batches: int, b: int, a: int, kind: int = 3,
+                   unused: bool = False) -> tuple[Tensor, Tensor]:
+        """Masks (batches, f) and (batches, n) bool of what is kept: all but b frames and a nodes.
+
+        kind: 3 leaves out any nodes (all but one at most); 1 every node, in random order, that is
+        no neighbour of one left out; 2 as many as 1 would. unused: draw a mask more, as released
+        (docs/5-fidelity.md, unused-mask-draw). InputError if no frame is left.
+        """
+        graph, masks = adjacency(self.level, self.skeleton), []
+        for _ in range(batches):
+            frames, left_out = draw_masks(rng, self.arguments["f"], [b] * (1 + unused))[0], []
+            for node in rng.permutation(len(graph)) if kind != 3 else ():
+                if not graph[node, left_out].any():
+                    left_out.append(node)
+            if kind != 1:
+                count = min(a, len(graph) - 1) if kind == 3 else len(left_out)
+                left_out = rng.choice(len(graph), count, replace=False)
+            masks.append((frames, np.isin(np.arange(len(graph)), left_out, invert=True)))
+        return tuple(
+            torch.from_numpy(np.stack(each)).to(self.positions.device)
+            for each in zip(*masks, strict=True))
 
     def losses(self, skeletons: Tensor, labels: Tensor, prototypes: Tensor, frame_mask: Tensor,
                node_mask: Tensor, positions: Tensor | None = None, *, seq_lambda: float = 0.5,
@@ -62,8 +88,8 @@ class TranSG(PrototypeEncoder):
         GPC_ske = self.skeleton_contrast(graph, labels, prototypes, t_2)
         GPC = seq_lambda * GPC_seq + (1 - seq_lambda) * GPC_ske
 
-        skeleton = self.structure(h[:, :, node_mask].mean(dim=2))  # (B, f, 3 n)
-        way = self.trajectory(h[:, frame_mask].mean(dim=1))  # (B, n, 3 f)
+        skeleton = self.structure(mean_of_kept(h, node_mask))  # (B, f, 3 n)
+        way = self.trajectory(mean_of_kept(h.transpose(1, 2), frame_mask))  # (B, n, 3 f)
         structure = error(skeleton - x.flatten(2), S_prompt, batch)
         trajectory = error(way - x.transpose(1, 2).flatten(2), T_prompt, batch)
         # As released: without trajectories the rest has no weight.

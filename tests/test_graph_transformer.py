@@ -206,7 +206,7 @@ def test_fresh_models_are_seeded():
 @pytest.mark.parametrize("running", [False, True])
 def test_batch_norm_of_evaluation(running):
     torch.manual_seed(0)
-    model = TranSG(20, 6, H=16, running=running)
+    model = TranSG(20, 6, H=16, batch_norm="running" if running else "frozen")
     x = torch.randn(4, 6, 20, 3)
     before = model.eval().encode(x)
     model.train().encode(x)
