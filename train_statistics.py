@@ -148,9 +148,8 @@ def learn(epoch: Epochs, current: Round, windows: Tensor, seed: int) -> None:
         x = windows[batch.all]
         x = (x + s.noise * torch.randn_like(x))[batch.part]
         features = model(x, len(batch.all))
-        # Gradients meet within the model: the processes' losses must add up to the batch's.
-        loss = batch.weight * class_contrast(features, labels[batch.own], current.vectors, s.t)
-        epoch.step(current.optimizer, {"loss": loss}, batch._replace(weight=1.0))
+        loss = class_contrast(features, labels[batch.own], current.vectors, s.t)
+        epoch.step(current.optimizer, {"loss": loss}, batch)
 
 
 def learning_rate(step: int, steps: int, lr: float) -> float:

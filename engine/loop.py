@@ -202,9 +202,12 @@ class Epochs:
         ]
         for optimizer in optimizers:
             optimizer.zero_grad()
+        # Where a batch is tied together, gradients meet within the model: the processes' losses must
+        # add up to the batch's before they are followed back.
+        losses = {name: batch.weight * loss for name, loss in losses.items()}
         total = losses["total"] if "total" in losses else sum(losses.values())
         total.sum().backward()
-        self.record(processes.average_gradients(losses, parameters, batch.weight))
+        self.record(processes.average_gradients(losses, parameters, weight=1.0))
         if clip is not None:
             torch.nn.utils.clip_grad_value_(parameters, clip)
         for optimizer in optimizers:
