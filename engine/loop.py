@@ -202,8 +202,8 @@ class Epochs:
         ]
         for optimizer in optimizers:
             optimizer.zero_grad()
-        # Where a batch is tied together, gradients meet within the model: the processes' losses must
-        # add up to the batch's before they are followed back.
+        # Where a batch is tied together, gradients meet within the model: the processes' losses
+        # must add up to the batch's before they are followed back.
         losses = {name: batch.weight * loss for name, loss in losses.items()}
         total = losses["total"] if "total" in losses else sum(losses.values())
         total.sum().backward()
