@@ -15,6 +15,8 @@ from skeleton_reid.common.yaml_files import read_yaml
 from skeleton_reid.data.skeleton import Skeleton, read
 from skeleton_reid.data.skeleton import restore as restore_skeleton
 
+TABLE_KEYS = ("confidence", "header", "joint", "skip_lines", "decimal", "track")
+
 
 class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
               omit_defaults=True):
@@ -68,6 +70,9 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 (self.recordings and "{person}" not in self.recordings, self.recordings),
             "columns: expected {axis} in it": ("{axis}" not in self.columns, self.columns)
         }
+        given = [key for key in TABLE_KEYS if getattr(self, key) not in ("", None, ())]
+        if given and self.format not in ("csv", "trc"):
+            refused[f"{given[0]}: expected the format csv or trc"] = (True, self.format)
         placeholders = {
             "recordings": (self.recordings, ("{person}", "{recording}", "{split}")),
             "columns": (self.columns, ("{joint}", "{axis}")),

@@ -96,6 +96,18 @@ def test_a_track_is_the_person(described, tmp_path):
     assert "expected the track 5, found 4, 17" in said
 
 
+def test_person_ids_of_openpose_are_tracks(described, tmp_path):
+    first, second = two(25)
+    for t in range(T):
+        content = openpose(*(first[t], second[t])[::1 if t % 2 else -1])
+        for person in content["people"]:
+            person["person_id"] = [3 if person["pose_keypoints_2d"][0] == first[t, 0, 0] else 8]
+        put(tmp_path / f"anna/1/v_{t}_keypoints.json", content)
+    put(tmp_path / "table.csv", "file,person,track\nanna/1,anna,8\n")
+    (recording,) = read(described("openpose_body25", "openpose", recordings="", table="table.csv"))
+    np.testing.assert_array_equal(recording.frames[..., :2], second[..., :2])
+
+
 def test_tracks_that_follow_one_another_end_a_sequence(described, tmp_path):
     """A tracker lost the one person and gave another number."""
     frames = walk(32)
@@ -230,6 +242,17 @@ def test_a_broken_file_of_many_is_named(described, tmp_path, capsys):
 def test_frames_that_do_not_fit(described, tmp_path, frame, message):
     put(tmp_path / "anna" / "1.json", [frame])
     assert message in refused_reading(described("mediapipe", "mediapipe", ".json"))
+
+
+def test_a_named_time_must_be_there(described, tmp_path):
+    put(tmp_path / "anna" / "1.json", [{"stamp": 1, "worldLandmarks": []}])
+    said = refused_reading(described("mediapipe", "mediapipe", ".json", time="moment"))
+    assert "expected the time of a frame, 'moment', found stamp, worldLandmarks" in said
+
+
+def test_keys_for_tables_are_for_tables(described):
+    said = refused_reading(described("coco", "npy", ".npy", track="id"))
+    assert "track: expected the format csv or trc, found 'npy'" in said
 
 
 def test_results_must_say_of_which_image_they_are(described, tmp_path):

@@ -73,7 +73,7 @@ def _as_many(joints: int) -> str:
 
 
 def _read_array(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]:
-    """An array (T, J, 3 or 4), also as (T, 3 J), with axes of length 1, or flat: (T, J, 2)."""
+    """An array (T, J, 2, 3 or 4), also as (T, 3 J) and so on, or with axes of length 1."""
     J = len(skeleton)
     array = np.load(path, allow_pickle=False)
     if isinstance(array, np.lib.npyio.NpzFile):
@@ -85,7 +85,7 @@ def _read_array(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Fra
     shape, kind = array.shape, array.dtype
     if array.ndim > 3:
         array = array.squeeze(tuple(i for i, length in enumerate(shape[:-2]) if length == 1))
-    if array.ndim == 2 and array.shape[1] in (3 * J, 4 * J):
+    if array.ndim == 2 and array.shape[1] in (2 * J, 3 * J, 4 * J):
         array = array.reshape(len(array), J, -1)
     if kind.kind not in "fiu" or array.ndim != 3 or not array.size or array.shape[2] not in (2, 3,
                                                                                              4):

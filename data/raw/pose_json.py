@@ -35,6 +35,8 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
     keys = ((source.time,), ()) if source.time else (NUMBERS, TIMES)
     for place, number, content in _frames(path):
         values = content if isinstance(content, dict) else {}
+        if source.time and values and source.time not in values:
+            raise broken(place, f"the time of a frame, {source.time!r}", ", ".join(values))
         known = [next((_number(values[key]) for key in own if key in values), None) for own in keys]
         try:
             people = list(PEOPLE[source.format](content, source))
