@@ -7,12 +7,12 @@
     python gallery.py remove people.gallery --name anna
 
 A recording is FILE.npy (T, J, 3) of the person --name, or else named like its folder; files of your
-own format need the --dataset my_data.yaml that describes them. Without files, recordings are those
-of a preprocessed --dataset, named by their labels: its gallery to add and to calibrate, its probes
-to identify. A recording is compared by the mean feature of its windows with every one that is
-enrolled; the nearest names the person, unless it is beyond the threshold. calibrate sets that: for
-recordings that are not enrolled, the distance to their own person is genuine, that to the nearest
-other person an impostor's.
+own format need the --dataset my_data.yaml that describes them and says who it is. Without files,
+recordings are those of a preprocessed --dataset, of the persons' names or labels: its gallery to
+add and to calibrate, its probes to identify. A recording is compared by the mean feature of its
+windows with every one that is enrolled; the nearest names the person, unless it is beyond the
+threshold. calibrate sets that: for recordings that are not enrolled, the distance to their own
+person is genuine, that to the nearest other person an impostor's.
 """
 
 from skeleton_reid.common.errors import InputError, run_command
@@ -21,6 +21,8 @@ from skeleton_reid.engine.options import GalleryOptions, parse_gallery
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_gallery(__doc__))
 
+import math
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -31,7 +33,10 @@ from matplotlib.figure import Figure
 
 from skeleton_reid import Encoder, Gallery, data, load
 from skeleton_reid.common.files import hold, write_whole
-from skeleton_reid.data.raw.own import read_recording
+from skeleton_reid.common.log import start_log
+from skeleton_reid.data import DataWarning
+from skeleton_reid.data.plausible import doubts
+from skeleton_reid.data.raw.own import persons_of, read_recording
 from skeleton_reid.reid.open_set import error_rates
 
 SAME = 1e-5  # distance up to which a recording is itself enrolled
@@ -42,19 +47,23 @@ SHOWN = (0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false acceptance rates in the 
 
 def main() -> None:
     options = parse_gallery(__doc__)
+    start_log(quiet=True)  # each warning is a line
     file, changes = options.gallery, options.command in ("add", "remove", "calibrate")
     with ExitStack() as stack:
         if changes:  # of two processes one would lose what the other has added
             stack.callback(hold(file.with_name(f".{file.name}.lock")).release)
         device = options.device if options.command in ENCODE else "cpu"
         encoder = load(options.checkpoint, device) if options.checkpoint else None
-        is_new = options.command == "add" and encoder and not file.exists()
+        is_new = options.command == "add" and not file.exists()
+        if is_new and not encoder:
+            raise InputError(
+                f"no gallery at {file}: a new one needs the --checkpoint of its encoder")
         people = Gallery(encoder) if is_new else Gallery.load(file, encoder, device)
         people.search = options.search
         match options.command:
             case "add":  # all of the recordings, or none if one is bad
-                for _, name, windows in recordings(people.encoder, options, "gallery"):
-                    people.add_features(name, windows)
+                for title, name, windows in recordings(people.encoder, options, "gallery"):
+                    people.add_features(name, windows, title)
             case "remove":
                 people.remove(options.name or "")
             case "list":
@@ -78,7 +87,14 @@ def recordings(encoder: Encoder, options: GalleryOptions,
     if not (options.files or dataset) or (options.files and dataset and dataset.source is None):
         raise InputError("expected recordings: files (those of your own format with the --dataset "
                          "FILE.yaml that describes them), or a --dataset")
-    for path in options.files:
+    if dataset and dataset.skeleton.joints != encoder.skeleton.joints:
+        raise InputError(
+            f"expected recordings of the skeleton {encoder.skeleton.name}, as {encoder} "
+            f"was trained on, found {dataset.skeleton.name} of {dataset.name}")
+    names = [options.name or path.absolute().parent.name for path in options.files]
+    if dataset and options.files and options.command != "identify" and not options.name:
+        names = persons_of(options.files, dataset)
+    for path, name in zip(options.files, names, strict=True):
         try:
             if dataset is None:
                 pieces = [np.load(path, allow_pickle=False)]
@@ -88,36 +104,45 @@ def recordings(encoder: Encoder, options: GalleryOptions,
             windows = np.concatenate([encoder.windows(own) for own in pieces])
         except (OSError, ValueError, EOFError, InputError) as error:
             raise InputError(f"{path}: expected a recording (T, J, 3): {error}") from error
-        yield str(path), options.name or path.absolute().parent.name, windows
+        if found := doubts(np.concatenate(pieces), encoder.skeleton):
+            warnings.warn(f"{path} looks wrong: {', '.join(found.values())}", DataWarning,
+                          stacklevel=1)
+        yield str(path), name, windows
     if options.files:
         return
     where = dataset, options.probe or next(iter(dataset.gallery_of)), encoder.length, options.data
-    windows = getattr(data.load(*where, train=False, centred=False), part)
+    sets = data.load(*where, train=False, centred=False)
+    windows = getattr(sets, part)
     if windows.recordings is None:
         raise InputError(f"expected recording_id files, which preprocess.py writes, in the {part} "
                          f"of {dataset.name} below {options.data}, found none")
-    numbers, first = np.unique(windows.recordings, return_index=True)
-    wanted, seen = np.unique(windows.labels)[:options.persons], Counter()
-    for number, label in zip(numbers, windows.labels[first], strict=True):
+    wanted, seen = set(np.unique(windows.labels)[:options.persons].tolist()), Counter()
+    numbers, starts = np.unique(np.sort(windows.recordings), return_index=True)
+    each = np.split(np.argsort(windows.recordings, kind="stable"), starts[1:])
+    for number, own in zip(numbers, each, strict=True):
+        label = int(windows.labels[own[0]])
         seen[label] += 1
         if label in wanted and seen[label] <= (options.recordings or len(numbers)):
-            own = windows.skeletons[windows.recordings == number]
-            yield f"{dataset.name} recording {number}", str(label), encoder.encode(own)
+            name, features = sets.names.get(label,
+                                            str(label)), encoder.encode(windows.skeletons[own])
+            yield f"{dataset.name} recording {number}", name, features
 
 
 def identify(people: Gallery, options: GalleryOptions) -> None:
     """Print who each recording is; for a data set also how often that is right: the enrolled
     persons' share that is rejected (FRR), the others' that is misnamed (FAR).
     """
-    tallies = {"enrolled": Counter(), "other": Counter()}
+    tallies, enrolled = {"enrolled": Counter(), "other": Counter()}, set(people.names)
     for title, person, windows in recordings(people.encoder, options, "probe"):
         nearest = people.nearest(windows)
         answer = nearest[0].name if nearest[0].distance <= people.threshold else None
         near = ", ".join(f"{m.name} {m.distance:.3f} ({m.votes:.0%})" for m in nearest)
         print(f"{title}: {'nobody' if answer is None else answer}; nearest {near}")
         named = "identified" if answer == person else "misnamed"
-        tally = tallies["enrolled" if person in people.names else "other"]
+        tally = tallies["enrolled" if person in enrolled else "other"]
         tally["rejected" if answer is None else named] += 1
+    if people.threshold == math.inf:
+        warnings.warn("everybody is named: calibrate sets the threshold", DataWarning, stacklevel=1)
     for kind, tally in tallies.items() if not options.files else ():
         shares = {name: tally[name] / max(1, tally.total()) for name in OUTCOMES}
         words = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())

@@ -13,23 +13,30 @@ the order and unit of the training data. All that can be wrong with them or a fi
 
 import json
 import math
+import re
+import warnings
 from collections import Counter
+from itertools import compress
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from scipy.spatial.distance import cdist
 from torch import nn
 
 from skeleton_reid.common.command_line import pick_device
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.files import read_arrays, write_whole
+from skeleton_reid.common.files import composed, read_arrays, write_whole
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import LARGEST_COORDINATE
+from skeleton_reid.data.loader import DataWarning
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_set, is_centred, load_model
 from skeleton_reid.engine.options import PublishedOptions
 from skeleton_reid.engine.settings import settings_of
+from skeleton_reid.reid.neighbours import faiss_index
 from skeleton_reid.reid.open_set import nearest_rows
 from skeleton_reid.tensorflow_v1.convert import open_checkpoint
 
@@ -45,9 +52,13 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
     set, and dataset unless the path has its name (docs/6-formats.md). InputError for a file without
     an encoder, and for one that reads another model's features.
     """
-    named = [name for name in datasets.DATASETS if name in str(path)]
-    dataset = published.get("dataset", named[0] if len(named) == 1 else None)
-    options = PublishedOptions(**published | {"dataset": dataset and datasets.get(dataset)})
+    words = re.findall("|".join(rf"(?<![^\W_]){name}(?![^\W_])" for name in datasets.DATASETS),
+                       str(path))
+    dataset = published.get("dataset", words[-1] if words else None)
+    try:
+        options = PublishedOptions(**published | {"dataset": dataset and datasets.get(dataset)})
+    except TypeError as error:
+        raise InputError(f"expected options of evaluate.py, found {error}") from error
     file, content = open_checkpoint(Path(path), options)
     skeleton, length = datasets.restore(content).skeleton, content["length"]
     model, _ = load_model(file, skeleton, length, pick_device(device), content=content)
@@ -81,24 +92,30 @@ class Encoder:
         recording (T, J, 3). InputError for another shape, too few frames and lost joints (NaN).
         """
         step = max(1, self.length // 2) if step is None else step
-        frames = self._checked(frames, ("T", self.joints, 3))
-        if len(frames) < self.length or step < 1:
-            raise InputError(f"expected at least {self.length} frames and a step of at least 1, "
-                             f"found {len(frames)} and {step}")
+        frames = self.checked(frames, ("T", self.joints, 3))
+        if len(frames) < self.length or not isinstance(step, Integral) or step < 1:
+            raise InputError(f"expected at least {self.length} frames and a whole step from 1 "
+                             f"on, found {len(frames)} and {step!r}")
         first = np.arange(0, len(frames) - self.length + 1, step)
         return self.encode(frames[first[:, None] + np.arange(self.length)])
 
     def encode(self, windows: Any) -> np.ndarray:
         """Features (N, d) float32 of windows (N, f, J, 3), such as those of preprocessed data."""
-        windows = self._checked(windows, ("N", self.length, self.joints, 3))
+        windows = self.checked(windows, ("N", self.length, self.joints, 3))
         if self.centred:
             windows = windows - self.skeleton.mean(self.skeleton.root, windows)
         return encode_set(self.model, windows.astype(np.float32)).cpu().numpy()
 
-    def _checked(self, values: Any, shape: tuple[str | int, ...]) -> np.ndarray:
-        """The values in float64. InputError unless they are finite numbers of this shape."""
+    def checked(self, values: Any, shape: tuple[str | int, ...]) -> np.ndarray:
+        """The values in float64. InputError unless they are finite numbers of this shape; masked
+        ones are not.
+        """
         expected = f"expected finite numbers ({', '.join(map(str, shape))}) for {self}, found"
         try:
+            if isinstance(values, list | tuple) and any(map(np.ma.isMaskedArray, values)):
+                values = np.ma.stack(values)
+            if np.ma.isMaskedArray(values):
+                values = values.astype(np.result_type(values, float)).filled(np.nan)
             array = np.asarray(values)
             numbers = array.astype(np.float64, casting="same_kind")
         except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, a tensor on a GPU
@@ -118,6 +135,38 @@ class Match(NamedTuple):
     votes: float  # share of the recording's windows that this one is nearest to, of the matches
 
 
+class Header(msgspec.Struct):
+    """What a gallery's file says beside the features."""
+
+    format: str
+    encoder: dict[str, str | int | list[str] | None]  # the arguments of `load`
+    digest: str  # of its weights
+    names: list[str]
+    threshold: float
+
+    def check(self, features: np.ndarray, path: str | Path) -> None:
+        """InputError for what cannot have been enrolled."""
+        names, shape = [name for name in self.names if not _is_name(name)], features.shape
+        is_finite = features.dtype.kind == "f" and np.isfinite(features).all()
+        problems = {
+            f"a gallery ({FORMAT})": self.format != FORMAT and self.format,
+            "the path of an encoder": not isinstance(self.encoder.get("path"), str) and "none",
+            "names of letters that can be seen": names and names[0],
+            "a threshold from 0 on": not self.threshold >= 0 and self.threshold,
+            f"features of as many recordings as there are names, {len(self.names)}": (
+                len(shape) != 2 or shape[0] != len(self.names)) and shape,
+            "finite features": not is_finite and "others",
+        }
+        for expected, found in problems.items():
+            if found is not False and found != []:
+                raise InputError(f"{path}: expected {expected}, found {found!r}")
+
+
+def _is_name(name: Any) -> bool:
+    """Whether somebody can have this name."""
+    return isinstance(name, str) and name.isprintable() and bool(name.strip())
+
+
 class Gallery:
     """People by the mean features of their recordings, one a recording."""
     def __init__(self, encoder: Encoder, threshold: float = math.inf):
@@ -125,7 +174,14 @@ class Gallery:
         self.threshold = threshold  # distance beyond which a recording is nobody's
         self.search = "torch"  # of the nearest; or "faiss", which gives the same answers
         self.names: list[str] = []  # of the enrolled recordings
-        self.features = np.empty((0, encoder.size), dtype=np.float32)  # (recordings, d)
+        self._rows = np.empty((0, encoder.size), dtype=np.float32)  # their features, room for more
+        self._owners: dict[bytes, list[str]] = {}  # names by the bytes of a feature
+        self._index: Any = None  # faiss's, of the features
+
+    @property
+    def features(self) -> np.ndarray:
+        """Of the enrolled recordings, (recordings, d) float32."""
+        return self._rows[:len(self.names)]
 
     def __str__(self) -> str:
         counts = f"{len(set(self.names))} persons, {len(self.names)} recordings"
@@ -135,20 +191,46 @@ class Gallery:
         """Enrol a recording (T, J, 3) of a person, who may have others."""
         self.add_features(name, self.encoder.windows(frames))
 
-    def add_features(self, name: str, windows: np.ndarray) -> None:
-        """The same with the features (N, d) of the recording's windows."""
-        if not isinstance(name, str) or not name.isprintable() or not name.strip():
+    def add_features(self, name: str, windows: Any, title: str = "this recording") -> None:
+        """The same with the features (N, d) of the recording's windows. A DataWarning, which calls
+        it by its title, if it is enrolled; of the same person it is not enrolled again.
+        """
+        if not _is_name(name):
             raise InputError(f"expected a name of letters that can be seen, found {name!r}")
-        self.features = np.vstack([self.features, windows.mean(axis=0)])
-        self.names.append(name)
+        name, mean = composed(name).strip(), self._checked(windows).mean(axis=0)
+        owners, count = self._owners.setdefault(mean.tobytes(), []), len(self.names)
+        if owners:
+            then = "it is not enrolled again" if name in owners else f"now it is {name}'s, too"
+            warnings.warn(f"{title} is enrolled as {owners[0]}'s: {then}", DataWarning,
+                          stacklevel=2)
+        if name not in owners:
+            if count == len(self._rows):  # twice the room: to add N recordings costs N copies
+                self._rows = np.concatenate(
+                    [self._rows,
+                     np.empty_like(self._rows, shape=(count + 1, mean.size))])
+            self._rows[count], self._index = mean, None
+            self.names.append(name)
+            owners.append(name)
 
     def remove(self, name: str) -> None:
         """Remove all recordings of a person. InputError if nobody has this name."""
-        kept = [own != name for own in self.names]
+        kept = [own != composed(name).strip() for own in self.names]
         if all(kept):
             raise InputError(f"expected the name of an enrolled person, found {name!r}")
-        self.features = self.features[kept]
-        self.names = [own for own in self.names if own != name]
+        self._enrol(list(compress(self.names, kept)), self.features[kept])
+
+    def _enrol(self, names: list[str], features: np.ndarray) -> None:
+        """Have these recordings, and no others."""
+        self.names, self._rows, self._index, self._owners = names, features, None, {}
+        for name, row in zip(names, features, strict=True):
+            self._owners.setdefault(row.tobytes(), []).append(name)
+
+    def _checked(self, windows: Any) -> np.ndarray:
+        """Features of windows, (N, d) float32; InputError for others."""
+        features = self.encoder.checked(windows, ("N", self.encoder.size))
+        if not len(features):
+            raise InputError("expected features of windows, found none")
+        return features.astype(np.float32)
 
     def identify(self, frames: Any) -> list[Match]:
         """The persons, nearest first, at most 5, within the threshold of a recording (T, J, 3)."""
@@ -161,8 +243,11 @@ class Gallery:
         """
         if not self.names:
             raise InputError("nobody is enrolled: add recordings to the gallery first")
-        most = max(Counter(self.names).values())  # recordings of a person
-        nearest = nearest_rows(windows.mean(axis=0), self.features, count * most, self.search)
+        windows, most = self._checked(windows), max(Counter(self.names).values())  # of a person
+        if self.search == "faiss" and self._index is None:
+            self._index = faiss_index(self.features)
+        nearest = nearest_rows(windows.mean(axis=0), self.features, count * most, self.search,
+                               self._index)
         best: dict[str, tuple[int, float]] = {}
         for number, distance in zip(*nearest, strict=True):
             if len(best) < count:
@@ -174,8 +259,10 @@ class Gallery:
 
     def save(self, path: str | Path) -> None:
         """Write the gallery, whole or not at all: an .npz archive without pickles."""
-        header = {"format": FORMAT, "encoder": self.encoder.origin, "digest": self.encoder.digest}
-        header = json.dumps(header | {"names": self.names, "threshold": self.threshold})
+        about = self.encoder.origin, self.encoder.digest, self.names, float(self.threshold)
+        header = Header(FORMAT, *about)
+        header.check(self.features, path)
+        header = json.dumps(msgspec.to_builtins(header))
         write_whole(Path(path), lambda x: np.savez(x, header=header, features=self.features))
 
     @classmethod
@@ -184,15 +271,19 @@ class Gallery:
         """Read a gallery. encoder: its own (else InputError), where the checkpoint has moved.
         device: of the encoder, if it is not given.
         """
-        names = ("header", "features")
-        arrays = read_arrays(Path(path), names, "gallery", "gallery.py add makes one")
-        header = json.loads(str(arrays.get("header", "{}")))
-        if header.get("format") != FORMAT or "features" not in arrays:
-            raise InputError(f"{path}: expected a gallery ({FORMAT}), found another archive")
-        encoder = encoder or load(device=device, **header["encoder"])
-        if encoder.digest != header["digest"]:
-            own = header["encoder"]["path"]
-            raise InputError(f"{path} needs the encoder {own}, found other weights")
-        gallery = cls(encoder, header["threshold"])
-        gallery.names, gallery.features = header["names"], arrays["features"]
+        kind = "gallery", "gallery.py add FILE --checkpoint makes one"
+        arrays = read_arrays(Path(path), ("header", "features"), *kind)
+        try:
+            values, features = json.loads(str(arrays["header"])), arrays["features"]
+            header = msgspec.convert(values, Header)
+        except (KeyError, ValueError, msgspec.ValidationError) as error:
+            raise InputError(f"{path}: expected a gallery ({FORMAT}), found {error}") from error
+        header.check(features, path)
+        encoder = encoder or load(**header.encoder | {"device": device})
+        if (encoder.digest, encoder.size) != (header.digest, features.shape[1]):
+            raise InputError(
+                f"{path} needs the encoder {header.encoder['path']}, of {features.shape[1]} "
+                f"numbers, found other weights, of {encoder.size}")
+        gallery = cls(encoder, header.threshold)
+        gallery._enrol(list(map(composed, header.names)), features.astype(np.float32))
         return gallery

@@ -1,9 +1,13 @@
 """gallery.py as a user runs it, and error rates against plain counts."""
 
 import json
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from checkpoints import write
 from commands import error_of, run
 
@@ -21,10 +25,11 @@ def folder(tmp_path):
     write(tmp_path / "encoder.pt", "SimMC")
     rng = np.random.RandomState(0)
     for person in range(PERSONS):
-        pose = rng.normal(size=(20, 3))
+        pose = rng.normal(scale=0.3, size=(20, 3))
+        pose[[3, 15, 19], 1] = 0.8, -0.8, -0.8  # head and feet
         (tmp_path / f"p{person}").mkdir()
         for number in range(RECORDINGS):
-            frames = pose + rng.normal(scale=0.5, size=(25, 20, 3))
+            frames = pose + rng.normal(scale=0.15, size=(25, 20, 3))
             np.save(tmp_path / f"p{person}" / f"{number}.npy", frames)
     return tmp_path
 
@@ -166,6 +171,138 @@ def test_wrong_use_changes_nothing(folder, people, capsys, monkeypatch, words, m
     (folder / "text.npy").write_text("anna")
     assert message in error_of(capsys, "gallery", *words.split())
     assert people.read_bytes() == before
+
+
+EDITS = {
+    "names": (["a"], ["a"] * 5, "anna", None, ["a", "b", "c", 3], ["a", "b", "c", " "], []),
+    "threshold": ("far", None, float("nan"), -1), "digest": (None, 3, "another"),
+    "format": (None, "x"),
+    "encoder": ({}, None, {"path": 3}, {"path": "nowhere.pt"}, {"path": "p", "lenght": 6}, ["path"])
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, x) for key, own in EDITS.items() for x in own])
+def test_an_edited_header(folder, people, capsys, key, value):
+    with np.load(people) as file:
+        header, features = json.loads(str(file["header"])), file["features"]
+    for edited in (header | {key: value}, {n: x for n, x in header.items() if n != key}):
+        np.savez(people.open("wb"), header=json.dumps(edited), features=features)
+        for words in (("identify", people, folder / "p0" / "0.npy"), ("list", people)):
+            assert re.search("expected|no checkpoint|other weights",
+                             error_of(capsys, "gallery", *words))
+
+
+@pytest.mark.parametrize("change", [
+    lambda x: x[:3], lambda x: np.concatenate([x, x]), lambda x: x[:, :7], lambda x: x[0],
+    lambda x: x * np.nan, lambda x: x.astype(int), lambda x: x.astype(str), lambda x: x[:0],
+    lambda x: np.float32(3)
+])
+def test_edited_features(folder, people, capsys, change):
+    with np.load(people) as file:
+        header, features = file["header"], file["features"]
+    np.savez(people.open("wb"), header=header, features=change(features))
+    for words in (("identify", people, folder / "p0" / "0.npy"), ("list", people)):
+        said = error_of(capsys, "gallery", *words)
+        assert f"{people}: expected " in said or "found other weights" in said
+
+
+@pytest.mark.parametrize(
+    "arrays", [{"header": np.array(["{}", "{}"])}, {"header": np.array("{")},
+               {"header": np.array(3)}, {}, {"features": np.zeros(
+                   (4, 16), np.float32)}, {"header": np.array("[]"), "features": np.zeros(3)}])
+def test_another_archive(people, capsys, arrays):
+    np.savez(people.open("wb"), **arrays)
+    assert "expected a gallery" in error_of(capsys, "gallery", "list", people)
+
+
+def test_a_renamed_person(folder, people, capsys):
+    """What a user may edit."""
+    with np.load(people) as file:
+        header, features = json.loads(str(file["header"])), file["features"]
+    header["names"][0] = "anna"
+    np.savez(people.open("wb"), header=json.dumps(header), features=features)
+    assert run("gallery", "identify", people, folder / "p0" / "0.npy") == 0
+    assert "0.npy: anna; nearest" in capsys.readouterr().out
+
+
+def test_a_recording_twice(folder, people, capsys):
+    capsys.readouterr()
+    words = "gallery", "add", people, folder / "p0" / "0.npy"
+    assert run(*words) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"warning: {words[-1]} is enrolled as p0's: it is not enrolled again\n"
+    assert "4 persons, 4 recordings" in captured.out
+    assert run(*words, "--name", "bert") == 0
+    assert "is enrolled as p0's: now it is bert's, too" in capsys.readouterr().err
+
+
+DESCRIPTION = {"skeleton": "kinect_v1", "format": "npy", "unit": "m", "up": "y"}
+
+
+@pytest.fixture
+def described(folder):
+    """described(**changes): the description of the recordings, flat/<person>-<number>.npy."""
+    (folder / "flat").mkdir()
+    for person in range(4):
+        for number in range(RECORDINGS):
+            shutil.copy(folder / f"p{person}" / f"{number}.npy",
+                        folder / "flat" / f"person {person}-{number}.npy")
+
+    def write_yaml(**changes):
+        values = {"folder": "flat", "recordings": "{person}-{recording}.npy"} | changes
+        values = {key: value for key, value in (DESCRIPTION | values).items() if value is not None}
+        (folder / "mine.yaml").write_text(yaml.safe_dump(values))
+        return folder / "mine.yaml"
+
+    return write_yaml
+
+
+def test_names_are_those_of_the_description(folder, described, capsys):
+    """By pattern, also of files elsewhere, by table, and of windows that preprocess.py wrote."""
+    file, path, checkpoint = described(), folder / "x.gallery", folder / "encoder.pt"
+    new = folder / "elsewhere" / "eva-1.npy"
+    new.parent.mkdir()
+    shutil.copy(folder / "p5" / "0.npy", new)
+    flat = sorted((folder / "flat").glob("*-0.npy"))
+    words = "--dataset", file, "--checkpoint", checkpoint
+    assert run("gallery", "add", path, *flat, new, *words) == 0
+    expected = [f"person {n}" for n in range(4)]
+    assert Gallery.load(path).names == [*expected, "eva"]
+    (folder / "flat" / "table.csv").write_text("file,person\n"
+                                               + "".join(f"{each.name},{each.stem[-3]}\n"
+                                                         for each in flat))
+    path.unlink()
+    assert run("gallery", "add", path, *flat, "--dataset",
+               described(recordings=None, table="table.csv"), "--checkpoint", checkpoint) == 0
+    assert Gallery.load(path).names == ["0", "1", "2", "3"]
+    error = error_of(capsys, "gallery", "add", path, new, "--dataset", file)
+    assert "eva-1.npy: expected a file that table.csv" in error and "--name" in error
+    assert run("gallery", "identify", path, new, "--dataset", file) == 0
+    path.unlink()
+    file = described()
+    assert run("preprocess", 6, "--dataset", file, "--out", folder / "data") == 0
+    assert run("gallery", "add", path, *words, "--data", folder / "data") == 0
+    assert Gallery.load(path).names == expected
+    assert run("gallery", "identify", path, "--dataset", file, "--data", folder / "data") == 0
+    assert "enrolled persons, 4 recordings: identified" in capsys.readouterr().out
+
+
+def test_another_skeleton_of_as_many_joints(folder, people, described, capsys):
+    skeleton = yaml.safe_load((Path(data.__file__).parent / "skeletons/kinect_v1.yaml").read_text())
+    joints = skeleton["joints"]
+    (folder / "mirror.yaml").write_text(yaml.safe_dump(skeleton | {"joints": joints[::-1]}))
+    file = folder / "flat" / "person 0-0.npy"
+    words = "gallery", "identify", people, file, "--dataset", described(skeleton="mirror.yaml")
+    assert "expected recordings of the skeleton kinect_v1, as SimMC on IAS" in error_of(
+        capsys, *words)
+
+
+def test_millimetres_for_metres(folder, people, capsys):
+    np.save(folder / "mm.npy", 1000 * np.load(folder / "p0" / "0.npy"))
+    capsys.readouterr()
+    assert run("gallery", "identify", people, folder / "mm.npy") == 0
+    error = capsys.readouterr().err
+    assert "mm.npy looks wrong: people of 1," in error and "everybody is named: calibrate" in error
 
 
 def test_one_process_at_a_time(folder, people, capsys):

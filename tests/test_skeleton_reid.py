@@ -13,6 +13,7 @@ from checkpoints import MODELS, write
 
 import skeleton_reid
 from skeleton_reid import Gallery, InputError, data
+from skeleton_reid.data import DataWarning
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_set, load_model
 from skeleton_reid.models.statistics import frame_size
@@ -89,9 +90,76 @@ def test_frames_that_are_refused(encoders, frames, message):
     assert "\n" not in str(error.value)
 
 
-def test_step_is_refused(encoders):
-    with pytest.raises(InputError, match="a step of at least 1, found 20 and 0"):
-        encoders["SimMC"].windows(FRAMES, 0)
+@pytest.mark.parametrize("step", [0, -1, 1.5, np.nan, "3"])
+def test_step_is_refused(encoders, step):
+    with pytest.raises(InputError, match=f"a whole step from 1 on, found 20 and {step!r}"):
+        encoders["SimMC"].windows(FRAMES, step)
+
+
+@pytest.mark.parametrize("frames", [
+    np.ma.array(FRAMES, mask=FRAMES > 4),
+    np.ma.array(FRAMES.astype(int), mask=FRAMES > 4),
+    list(np.ma.array(FRAMES, mask=FRAMES > 4))
+])
+def test_masked_joints_are_lost(encoders, frames):
+    with pytest.raises(InputError, match=r"found \d+ NaN"):
+        encoders["SimMC"](frames)
+
+
+@pytest.mark.parametrize("windows", [
+    np.zeros((3, 15)),
+    np.zeros((0, 16)),
+    np.zeros(16), None,
+    np.full((3, 16), np.nan), [["a"] * 16]
+])
+def test_features_that_are_refused(people, windows):
+    for use in (people.nearest, lambda windows: people.add_features("anna", windows)):
+        with pytest.raises(InputError, match=r"expected .*found"):
+            use(windows)
+    assert people.features.shape == (5, 16)
+
+
+def test_names_are_compared_in_one_form(people, tmp_path):
+    people.add("Ju\u0308rgen ", FRAMES)
+    assert people.names[-1] == "J\u00fcrgen"
+    people.remove("Ju\u0308rgen")
+    assert len(people.names) == len(people.features) == 5
+
+
+def test_many_recordings_are_added_one_by_one(encoders):
+    """Rows and names stay together while the room for them grows; the index of faiss, too."""
+    gallery, rng = Gallery(encoders["SimMC"]), np.random.RandomState(3)
+    rows = rng.normal(size=(70, 16)).astype(np.float32)
+    for number, row in enumerate(rows):
+        gallery.add_features(f"p{number}", row[None])
+        for gallery.search in ("torch", "faiss"):
+            assert gallery.nearest(rows[number // 2][None], 1)[0][:2] == (f"p{number // 2}", 0.0)
+    np.testing.assert_array_equal(gallery.features, rows)
+    assert len(gallery._rows) < 200
+    gallery.search = "fais"
+    with pytest.raises(InputError, match="search: expected torch or faiss, found 'fais'"):
+        gallery.nearest(rows[:1])
+
+
+@pytest.mark.parametrize(("path", "dataset"), [("BIASED/KS20/best", "KS20"), ("IAS_LA/best", "IAS"),
+                                               ("KS20/of/BIWI-Still/best", "BIWI"),
+                                               ("BIASED/best", None), ("KS201/best", None)])
+def test_a_data_set_is_a_word_of_the_path(tmp_path, path, dataset):
+    variables = {"Variable": np.eye(8, dtype=np.float32), "Variable_1": np.zeros(8, np.float32)}
+    joints = 3 * len(data.datasets.get(dataset or "IAS").skeleton)
+    for name, inputs in (("dense", joints), ("dense_1", 8)):
+        variables |= {f"{name}/kernel": np.ones((inputs, 8), np.float32)}
+        variables |= {f"{name}/bias": np.zeros(8, np.float32)}
+    path = tmp_path / f"{path}.ckpt"
+    path.parent.mkdir(parents=True)
+    tf_writer.write(path, variables)
+    if dataset:
+        assert skeleton_reid.load(path).dataset == dataset
+    else:
+        with pytest.raises(InputError, match="expected --dataset"):
+            skeleton_reid.load(path)
+    with pytest.raises(InputError, match="unexpected keyword argument 'lenght'"):
+        skeleton_reid.load(path, lenght=6)
 
 
 def test_what_an_encoder_says_of_itself(tmp_path):
@@ -179,8 +247,13 @@ def test_search_is_the_same_without_faiss(count):
 
 def test_of_equals_the_first_enrolled_is_named(encoders):
     gallery = Gallery(encoders["SimMC"])
-    for name in ("zoe", "adam", "zoe"):
-        gallery.add(name, FRAMES)
+    gallery.add("zoe", FRAMES)
+    with pytest.warns(DataWarning, match="enrolled as zoe's: now it is adam's, too"):
+        gallery.add("adam", FRAMES)
+    for name in ("zoe", "adam"):
+        with pytest.warns(DataWarning, match="is enrolled as zoe's: it is not enrolled again"):
+            gallery.add(name, FRAMES)
+    assert gallery.names == ["zoe", "adam"]
     assert gallery.identify(FRAMES) == [("zoe", 0.0, 1.0), ("adam", 0.0, 0.0)]
 
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -64,7 +64,7 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
     if not entries:
         expected = f"recordings as {source.recordings or source.table} names them"
         raise broken(root, expected, "none", f"see {source.file}")
-    persons = sorted({entry.person for entry in entries})
+    persons = {name: n for n, name in enumerate(sorted({entry.person for entry in entries}))}
     read = partial(_read, dataset=dataset)
     places = [(entry.path, entry.track) for entry in entries]
     readings = list(read_each(read, places, jobs, source.name))
@@ -79,7 +79,7 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
             raise InputError(f"{entry.place}: expected {entry.frames} frames in {entry.path}, "
                              f"found {reading.written}")
         name = os.path.relpath(entry.path, root) + (entry.track and f" ({entry.track})")
-        person = persons.index(entry.person)
+        person = persons[entry.person]
         about = {"name": name, "person": person, "person_name": entry.person, "group": entry.split}
         recordings.append(replace(reading.recording, **about))
     _tell(dataset, [
@@ -143,13 +143,38 @@ def _tell(dataset: Dataset, readings: Sequence[Reading]) -> None:
         log.warning("%s: %s", name, words)
 
 
-def _of_pattern(source: OwnData, root: Path) -> Iterator[Entry]:
-    """The files that the pattern of paths fits; hidden ones do not count."""
-    expression = re.escape(composed(source.recordings)).replace(r"\*\*/", "(.*/)?")
-    expression = expression.replace(r"\*", "[^/]*")
+def persons_of(paths: Sequence[Path], dataset: Dataset) -> list[str]:
+    """Whose recordings some files are, by the table, or by the end of their paths, wherever they
+    are. InputError for a file of which neither says it.
+    """
+    source, known = dataset.source, defaultdict(set)  # names by path
+    if source.table:
+        for entry in _of_table(source, Path(source.file).parent / source.folder):
+            known[entry.path.resolve()].add(entry.person)
+    else:
+        for path in paths:
+            whole = composed(path.absolute().as_posix())
+            if match := re.search(f"/{_expression(source.recordings)}$", whole):
+                known[path.resolve()].add(match["person"])
+    for path in paths:
+        if len(names := known[path.resolve()]) != 1:
+            raise InputError(f"{path}: expected a file that {source.table or source.recordings} in "
+                             f"{source.file} gives a person, found {len(names)}; use --name")
+    return [min(known[path.resolve()]) for path in paths]
+
+
+def _expression(pattern: str) -> str:
+    """The regular expression of a pattern of paths."""
+    expression = re.escape(composed(pattern)).replace(r"\*\*/", "(.*/)?").replace(r"\*", "[^/]*")
     for name in ("person", "recording", "split"):
         expression = expression.replace(rf"\{{{name}\}}", rf"(?P<{name}>(?!\.)[^/]+)", 1)
         expression = expression.replace(rf"\{{{name}\}}", f"(?P={name})")
+    return expression
+
+
+def _of_pattern(source: OwnData, root: Path) -> Iterator[Entry]:
+    """The files that the pattern of paths fits; hidden ones do not count."""
+    expression = _expression(source.recordings)
     wild = re.sub("[^/]*[^\0-\x7f][^/]*|{.*?}", "*", source.recordings).replace("[", "[[]")
     for path in sorted(root.glob(wild)):
         match = re.fullmatch(expression, composed(path.relative_to(root).as_posix()))
