@@ -12,10 +12,10 @@ recordings or persons in their place. Files: <out>/statistics/<dataset>/<probe>/
 """
 
 from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.engine.options import StatisticsOptions, parse_training
+from skeleton_reid.engine.options import ClusterOptions, parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "statistics", StatisticsOptions))
+    run_command(lambda: parse_training(__doc__, "statistics", ClusterOptions))
 
 import math
 from typing import Any
@@ -38,7 +38,7 @@ from skeleton_reid.reid.jaccard import cluster
 
 
 def main() -> None:
-    options = parse_training(__doc__, "statistics", StatisticsOptions)
+    options = parse_training(__doc__, "statistics", ClusterOptions)
     folder = options.out / options.settings.folder("statistics") / options.dataset.name
     execute(Run("statistics", options, folder / options.probe), train, evaluate, write_features)
 
@@ -65,7 +65,7 @@ class Round:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def train(run: Run, options: StatisticsOptions, device: torch.device) -> None:
+def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
     """Score, label, learn for the epochs of a round; again for every round."""
     s = options.settings
     sets = evaluation.cut(evaluation.load_in_order(options), s.batch_size, options.protocol)
@@ -101,8 +101,7 @@ def train(run: Run, options: StatisticsOptions, device: torch.device) -> None:
 
 @torch.no_grad()
 def label(model: Statistics, windows: Tensor, skeletons: Tensor, tracklets: Tensor | None,
-          classes: np.ndarray | None, epoch: int,
-          options: StatisticsOptions) -> tuple[Tensor, Tensor]:
+          classes: np.ndarray | None, epoch: int, options: ClusterOptions) -> tuple[Tensor, Tensor]:
     """Labels (N,) of a round, -1 for noise, and its first class vectors (K, D_out).
 
     windows: (N, 2 d). skeletons: (N, f, J, 3). tracklets: (N,), whose mean features are clustered,

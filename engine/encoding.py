@@ -18,9 +18,11 @@ from skeleton_reid.data.skeleton import Skeleton
 from skeleton_reid.engine import checkpoint, settings
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.models.age import AGE, concatenated, encoder_states
+from skeleton_reid.models.himpc import HiMPC
 from skeleton_reid.models.recognition import DF
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.models.smsge import SMSGE
+from skeleton_reid.models.spcmgr import SPCMGR
 from skeleton_reid.models.statistics import Statistics
 
 
@@ -56,6 +58,7 @@ class Method:
 METHODS = {
     "SimMC": Method(SimMC), "DF": Method(DF), "statistics": Method(Statistics),
     "AGE": Method(AGE, lambda model, x: model.encode(x)["encodings"], rows=age_rows),
+    "Hi-MPC": Method(HiMPC, lambda model, x: model.frames(x)), "SPC-MGR": Method(SPCMGR),
     "SM-SGE": Method(SMSGE, lambda model, x: model.states(model.graphs(x)),
                      sequence=lambda states: states[:, -1], rows=smsge_rows, batch=3_072)
 }
@@ -130,12 +133,13 @@ def load_model(path: Path, skeleton: Skeleton, length: int, device: torch.device
     if "model" not in content:
         raise InputError(f"{path} holds a state to --resume from: name best.pt beside it")
     arguments = content["arguments"]
-    model = METHODS[name].model(**arguments)
+    known = {"joints", "inputs"} & arguments.keys()
+    model = METHODS[name].model(*(() if known else (skeleton,)), **arguments)
     checkpoint.load_weights(model, content["model"], path)
     if source is not None or "source" in content:
         _check_source(path, content, source)
     else:
-        trained = arguments["joints"] if "joints" in arguments else arguments["inputs"] // 3
+        trained = arguments.get("joints", arguments.get("inputs", 3 * len(skeleton)) // 3)
         if trained != len(skeleton):
             raise InputError(f"{path} was trained on frames of {trained} joints, these data have "
                              f"{len(skeleton)}")

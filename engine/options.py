@@ -51,6 +51,7 @@ class TrainingOptions(DataOptions):
     tensorboard: bool = option(False, "write events for TensorBoard", action="store_true")
     model_size: int = option(0, "1: print parameters and FLOPs", type=int, choices=(0, 1))
     search: str = "torch"  # of neighbours
+    source: str | None = None  # of frame features; None: skeletons
     task: str = "retrieval"  # what the encoder is trained for
     settings: Any = None  # of the method
     overrides: Mapping[str, Any] = field(default_factory=dict)  # what the command line gives
@@ -76,7 +77,7 @@ class SimMCOptions(RetrievalOptions):
 
 
 @dataclass(frozen=True)
-class StatisticsOptions(TrainingOptions):
+class ClusterOptions(TrainingOptions):
     """Clusters."""
 
     search: str = option("torch", "of neighbours, exact", choices=SEARCHES)

@@ -24,7 +24,7 @@ def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., N
     data, probe = options.dataset.name, options.probe
     if source is None:  # names with a dot (CASIA_B) are a prefix of file names, as published
         below, prefix = ("", f"{probe}_") if "." in probe else (probe, "")
-        folder = options.out / ("" if named == method else named) / data / below
+        folder = options.out / ("" if named == "SimMC" else named) / data / below
         run = Run(method, options, folder, prefix)
     else:
         folder = options.out / f"{source.name}+{named}" / data / probe

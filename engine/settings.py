@@ -64,6 +64,44 @@ class SimMCSettings(KnownClasses):
 
 
 @dataclass(frozen=True)
+class HiMPCSettings(KnownClasses):
+    """Hi-MPC (models/himpc.py)."""
+
+    H: int = option(256, "feature size of a level", type=positive_int)
+    M: int = option(8, "meta-transformations of a level", type=positive_int)
+    focus: int = option(1, "mine hard (1) or easy (-1) skeletons, or none (0)", type=int,
+                        choices=(1, -1, 0))
+    cluster_on: str = option("levels", "features of the levels, or what is scored, MSMR",
+                             choices=("levels", "MSMR"))
+    eps: float = option(0.8, "DBSCAN: Jaccard distance of neighbours", type=below_one)
+    min_samples: int = option(2, "DBSCAN: neighbours of a core sequence", type=positive_int)
+    k1: int = option(20, "Jaccard distance: neighbours", type=positive_int)
+    k2: int = option(6, "Jaccard distance: neighbours of the query expansion", type=positive_int)
+    lr: float = option(0.00035, "learning rate", type=positive)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
+    patience: int = option(50, "end after so many epochs without better top-1", type=positive_int)
+    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
+
+
+@dataclass(frozen=True)
+class SPCMGRSettings(KnownClasses):
+    """SPC-MGR (models/spcmgr.py)."""
+
+    heads: int = option(8, "of the graph attention", "--m", type=positive_int)
+    fusion_lambda: float = option(1.0, "weight of the collaborative relations", type=not_negative)
+    struct_only: int = option(0, "no collaborative relations", **SWITCH)
+    t: float = option(0.08, "temperature", type=positive)
+    eps: float = option(0.8, "DBSCAN: Jaccard distance of neighbours", type=below_one)
+    min_samples: int = option(2, "DBSCAN: neighbours of a core sequence", type=positive_int)
+    k1: int = option(20, "Jaccard distance: neighbours", type=positive_int)
+    k2: int = option(6, "Jaccard distance: neighbours of the query expansion", type=positive_int)
+    lr: float = option(0.00035, "learning rate", type=positive)
+    batch_size: int = option(128, "sequences in a batch", type=positive_int)
+    patience: int = option(200, "end after so many epochs without better top-1", type=positive_int)
+    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
+
+
+@dataclass(frozen=True)
 class StatisticsSettings(KnownClasses):
     """Window statistics (models/statistics.py)."""
 
@@ -173,7 +211,7 @@ class SMSGESettings:
 
 SETTINGS = {
     "SimMC": SimMCSettings, "DF": DFSettings, "AGE": AGESettings, "SM-SGE": SMSGESettings,
-    "statistics": StatisticsSettings
+    "statistics": StatisticsSettings, "Hi-MPC": HiMPCSettings, "SPC-MGR": SPCMGRSettings
 }
 Table = dict[tuple[str, ...], dict[str, Any]]  # by method, data set and probe, or the first of them
 PUBLISHED: Table = {
@@ -182,6 +220,12 @@ PUBLISHED: Table = {
     ("SimMC", "BIWI"): {"t": 0.07, "mask_lambda": 0.25},
     ("SimMC", "BIWI", "Still"): {"eps": 0.6},
     ("SimMC", "CASIA_B"): {"t": 0.075, "eps": 0.75, "mask_lambda": 0.25, "mask_x": 10},
+    ("Hi-MPC", "KGBD"): {"eps": 0.6, "min_samples": 4},
+    ("Hi-MPC", "BIWI", "Still"): {"eps": 0.6},
+    ("Hi-MPC", "CASIA_B"): {"eps": 0.75},
+    ("SPC-MGR", "KGBD"): {"t": 0.06, "eps": 0.6, "min_samples": 4, "heads": 16, "batch_size": 256},
+    ("SPC-MGR", "BIWI"): {"t": 0.07, "eps": 0.6},
+    ("SPC-MGR", "CASIA_B"): {"t": 0.075, "eps": 0.75},
     ("AGE", "KGBD"): {"recognition_epochs": 150},
     ("AGE", "BIWI"): {"two_thirds": True},
     ("SM-SGE", "KS20"): {"batch_size": 64, "lr": 0.0005, "pre_epochs": 200},

@@ -14,14 +14,15 @@ B sequences, f frames, J joints, H features, K prototypes of a level, M transfor
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skeleton_reid.data.skeleton import Skeleton, averaging, get, scales
+from skeleton_reid.data.skeleton import Skeleton, get
 from skeleton_reid.models.published import fill, fill_parts, numbered, pick
+from skeleton_reid.models.scales import Scales
 
 LEVELS = "JPB"
 
@@ -37,10 +38,10 @@ class HiMPC(nn.Module):
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
         self.skeleton, self.focus, self._sizes = get(joints), focus, {"H": H, "M": M}
+        self.scales = Scales(LEVELS, self.skeleton)
         self.encoder, self.A = nn.ModuleDict(), nn.ParameterDict()
-        for level in LEVELS:
-            inputs = 3 * len(averaging(level, self.skeleton))
-            layers = nn.Linear(inputs, H), nn.ReLU(), nn.Linear(H, H)
+        for level, nodes in self.scales.sizes.items():
+            layers = nn.Linear(3 * nodes, H), nn.ReLU(), nn.Linear(H, H)
             for layer in layers[::2]:
                 nn.init.xavier_uniform_(layer.weight, generator=generator)
                 nn.init.zeros_(layer.bias)
@@ -57,27 +58,39 @@ class HiMPC(nn.Module):
 
         Their means over the frames, u (B, H), are what is clustered.
         """
-        nodes = scales(skeletons, LEVELS, self.skeleton)
+        nodes = self.scales(skeletons)
         return {level: self.encoder[level](nodes[level].flatten(2)) for level in LEVELS}
 
+    def transformed(self, features: Iterable[Tensor]) -> list[Tensor]:
+        """Features (..., H) of J, P, B under the mean of the level's transformations, (..., H)."""
+        return [v @ self.A[level].mean(dim=0) for v, level in zip(features, LEVELS, strict=True)]
+
     def frames(self, skeletons: Tensor) -> Tensor:
-        """MSMR of every frame, (B, f, 3 H): each level under the mean of its transformations."""
-        v = self.encode(skeletons)
-        return torch.cat([v[level] @ self.A[level].mean(dim=0) for level in LEVELS], dim=2)
+        """MSMR of every frame, (B, f, 3 H): the transformed features, levels J | P | B."""
+        return torch.cat(self.transformed(self.encode(skeletons).values()), dim=2)
 
     def features(self, skeletons: Tensor) -> Tensor:
-        """MSMR of the sequences, (B, 3 H): u A_m for every m, averaged, the levels J | P | B."""
+        """MSMR of the sequences, (B, 3 H): the mean of u A_m over m, end to end J | P | B."""
         return self.frames(skeletons).mean(dim=1)
+
+    def contrasts(self, skeletons: Tensor, labels: Tensor,
+                  prototypes: Sequence[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """By level the errors of the frames and their importance, (M, B, f) each.
+
+        skeletons: (B, f, J, 3). labels: (3, B), the clusters of each sequence at the levels.
+        prototypes: three (K, H), constants.
+        """
+        v, given = self.encode(skeletons), zip(LEVELS, labels, prototypes, strict=True)
+        return {
+            level: contrast(v[level], self.A[level], y, C.detach(), self.focus)
+            for level, y, C in given
+        }
 
     def losses(self, skeletons: Tensor, labels: Tensor,
                prototypes: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The scalars J, P, B and total, a third of their sum, of a batch (B, f, J, 3).
-
-        labels: (3, B), the clusters of each sequence at the levels. prototypes: three (K, H).
-        """
-        v, losses = self.encode(skeletons), {}
-        for level, y, C in zip(LEVELS, labels, prototypes, strict=True):
-            errors, weights = contrast(v[level], self.A[level], y, C.detach(), self.focus)
+        """The scalars J, P, B and total, a third of their sum; arguments as of `contrasts`."""
+        losses = {}
+        for level, (errors, weights) in self.contrasts(skeletons, labels, prototypes).items():
             heads = (weights * errors).sum(dim=2).mean(dim=1)  # (M,)
             # docs/5-fidelity.md, joint-loss-summed
             losses[level] = heads.sum() if level == "J" else heads.mean()

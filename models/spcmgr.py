@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from skeleton_reid.data.skeleton import Skeleton, bias, get, scales
 from skeleton_reid.models.graph_attention import GraphAttention
 from skeleton_reid.models.published import fill_parts, pick
+from skeleton_reid.models.scales import Scales
 from skeleton_reid.models.simmc import prototype_contrast
 from skeleton_reid.models.smsge import relation
 
@@ -39,6 +40,7 @@ class SPCMGR(nn.Module):
         super().__init__()
         self.skeleton, self._sizes = get(joints), {"heads": heads, "hidden": hidden}
         self.fusion_lambda, self.struct_only = fusion_lambda, struct_only
+        self.scales = Scales(SCALES, self.skeleton)
         generator = generator or torch.Generator().manual_seed(0)
         self.structure, self.relation = nn.ModuleDict(), nn.ParameterDict()
         for scale in SCALES:
@@ -59,8 +61,8 @@ class SPCMGR(nn.Module):
         F_s = S_s + lambda sum_r A_sr S_r W_sr, S the structural features, r no finer than s.
         """
         # The groups of joints are the same in all published data: weights fit every J of them.
-        skeleton = self.skeleton if skeletons.shape[2] == len(self.skeleton) else None
-        graphs = scales(skeletons, SCALES, skeleton)
+        own = skeletons.shape[2] == len(self.skeleton)
+        graphs = self.scales(skeletons) if own else scales(skeletons, SCALES)
         S = {scale: self.structure[scale](graphs[scale]) for scale in SCALES}
         fused = dict(S)
         for pair, W in {} if self.struct_only else self.relation.items():

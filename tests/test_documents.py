@@ -18,13 +18,14 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md")), *PAGES]
 FOLDERS = [ROOT / folder / "README.md" for folder in ("Datasets", "ReID_Models")]
-SCRIPTS = ("preprocess", "train_simmc", "train_statistics", "train_smsge", "train_age", "train_df")
+SCRIPTS = ("preprocess", "train_simmc", "train_statistics", "train_smsge", "train_age", "train_df",
+           "train_himpc", "train_spcmgr")
 SCRIPTS += ("evaluate", "gallery", "export", "reproduce", "visualize", "data.simulate")
 SCRIPTS += ("benchmarks.__main__",)
 # Options of the released code, of pip and of tensorboard.
 OTHERS = {
     "--logdir", "--frozen", "--concate", "--abla", "--no_MSR", "--consecutive_pre",
-    "--random_sample"
+    "--random_sample", "--S_dataset", "--evaluate", "--probe_view", "--gallery_view"
 }
 OTHERS |= {"--index-url", "--logdir"}
 OTHERS |= {

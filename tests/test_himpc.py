@@ -15,10 +15,9 @@ def released(request, golden):
     return Golden(golden(f"himpc_{request.param}.npz"), HiMPC)
 
 
-def losses_of(released):
+def arguments_of(released):
     prototypes = [released.tensor(f"prototypes_{level}") for level in LEVELS]
-    return released.model.losses(released.tensor("skeletons"),
-                                 released.tensor("labels").long(), prototypes)
+    return released.tensor("skeletons"), released.tensor("labels").long(), prototypes
 
 
 def close(found, expected, share):
@@ -39,7 +38,7 @@ def test_features(released):
 @pytest.mark.parametrize("focus", [1, -1, 0])
 def test_losses(released, focus):
     released.model.focus = focus
-    losses = losses_of(released)
+    losses = released.model.losses(*arguments_of(released))
     found = [losses[name].item() for name in (*LEVELS, "total")]
     expected = [released[f"loss_{level}"] for level in LEVELS] + [released["total"]]
     if focus != 1:
@@ -55,10 +54,7 @@ def test_losses(released, focus):
 
 
 def test_importance_of_frames(released):
-    frames = released.model.encode(released.tensor("skeletons"))
-    for level, labels in zip(LEVELS, released.tensor("labels").long(), strict=True):
-        prototypes = released.tensor(f"prototypes_{level}")
-        _, weights = contrast(frames[level], released.model.A[level], labels, prototypes, focus=1)
+    for level, (_, weights) in released.model.contrasts(*arguments_of(released)).items():
         np.testing.assert_allclose(weights.detach(), released[f"importance_{level}"], atol=1e-5)
 
 
@@ -66,7 +62,7 @@ def test_gradients_and_steps(released):
     optimizer, gradients = TFAdam(released.model.parameters(), released.meta["lr"]), None
     for step in (1, 2, 3):
         optimizer.zero_grad()
-        losses_of(released)["total"].backward()
+        released.model.losses(*arguments_of(released))["total"].backward()
         if gradients is None:
             gradients = released.flat(lambda p: p.grad)
             error = np.abs(released.kept(gradients) - released["g"])
