@@ -21,12 +21,14 @@ from skeleton_reid.engine.options import BASELINES
 from skeleton_reid.engine.results import RETRIEVAL, write_text
 from skeleton_reid.pictures import figures
 from skeleton_reid.pictures.figures import Runs
+from skeleton_reid.pictures.importance import importance
 from skeleton_reid.pictures.runs import SavedRun, labels
 
-# A file is named like its function, whose docstring says what the figure shows.
+# A file is named like its function, whose docstring says what the figure shows. METHODS: that alone
+# have it.
 TOGETHER = (figures.training, figures.cmc, figures.attention, figures.walk)
-EACH = (figures.tsne, figures.ranked_lists, figures.worst_probes, figures.relations)
-METHODS = {figures.attention: "AGE", figures.relations: "SM-SGE"}  # that alone have it
+EACH = (figures.tsne, figures.ranked_lists, figures.worst_probes, figures.relations, importance)
+METHODS = {figures.attention: "AGE", figures.relations: "SM-SGE", importance: "Hi-MPC"}
 RECOGNITION = {"rank1": "Rank-1", "nAUC_roc": "nAUC", "nAUC_cmc": "nAUC CMC"}
 COLUMNS = {"Retrieval": RETRIEVAL, "Recognition": RECOGNITION}
 STAGES = ("untrained", "best", "last")

@@ -16,7 +16,9 @@ from PIL import Image
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.skeleton import adjacency, get
+from skeleton_reid.models.himpc import contrast
 from skeleton_reid.pictures import figures
+from skeleton_reid.pictures.importance import importance
 from skeleton_reid.pictures.report import tables
 from skeleton_reid.pictures.runs import SavedRun, labels
 from skeleton_reid.reid import cluster_quality, ranking
@@ -200,6 +202,26 @@ def test_bones(joints):
     found = {tuple(bone) for bone in get(joints).bone_numbers()}
     matrix = adjacency("J", joints)
     assert len(found) == joints - 1 and all(matrix[i, j] and i < j for i, j in found)
+
+
+def test_importance_of_the_frames_is_that_of_hard_skeleton_mining(once):
+    """Of the first probe, by the definition: the persons' mean features in the gallery as
+    prototypes.
+    """
+    training, _ = once("Hi-MPC", "--epochs", 2)
+    saved = SavedRun(training.path(), training.data)
+    texts = [text.get_text() for text in importance({"Hi-MPC": saved}).axes[0].texts]
+    model, sets = saved.encoded.model, saved.encoded.sets
+    persons = np.unique(sets.gallery.labels)
+    shown = []
+    for level, probe in model.encode(torch.from_numpy(sets.probe.skeletons[:1])).items():
+        u = model.encode(torch.from_numpy(sets.gallery.skeletons))[level].mean(dim=1)
+        C = torch.stack([u[sets.gallery.labels == person].mean(dim=0) for person in persons])
+        label = torch.tensor([list(persons).index(sets.probe.labels[0])])
+        _, weights = contrast(probe, model.A[level], label, C, focus=1)
+        shown.append([f"{level} {100 * w:.0f} %" for w in weights[:, 0].mean(dim=0)])
+    assert len(texts) == 4 * sets.length
+    assert texts[:sets.length] == ["\n".join(words) for words in zip(*shown, strict=True)]
 
 
 def test_relations_are_the_darker_the_stronger(runs):
