@@ -11,15 +11,61 @@ A checkpoint names its data set, probe and length. --json FILE writes the figure
 [0, 1] there, percent in the printed table.
 """
 
-from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.engine.options import BASELINES, EvaluationOptions, parse_evaluation
-
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_evaluation(__doc__))
-
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from skeleton_reid.common.command_line import add_options, option, script_parser
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.common.numbers import positive_int
+from skeleton_reid.engine.options import BASELINES, CLASSIFIERS, PublishedOptions, refuse_options
+
+WHAT = ("checkpoint", "features", "recognise", "gallery")  # one of them is evaluated
+
+
+@dataclass(frozen=True)
+class EvaluationOptions(PublishedOptions):
+    """Evaluation."""
+
+    checkpoint: Path | None = option(None, "ours or TensorFlow's", type=Path, metavar="FILE")
+    features: str | None = option(None, "a baseline", choices=(*BASELINES, "session", "untrained"))
+    recognise: str | None = option(None, "a baseline of recognition", choices=CLASSIFIERS)
+    gallery: Path | None = option(None, "features, with --probe FILE", type=Path, metavar="FILE")
+    exclude_self: bool = option(False, "the two files are one set", action="store_true")
+    source: str | None = option(None, "AGE, SM-SGE, FILE.pt or FILE.npz, where it has moved")
+    out: Path = option(Path("ReID_Models"), "where --source is", type=Path, metavar="DIR")
+    epochs: int | None = option(None, "of the LSTMs, at most", type=positive_int, metavar="N")
+    neighbours: int | None = option(None, "of D-13+KNN (5)", type=positive_int, metavar="N")
+
+
+def parse() -> EvaluationOptions:
+    """The options of evaluate.py. InputError for those that do not go together, or lack one."""
+    parser = script_parser(__doc__)
+    add_options(parser, EvaluationOptions, first=(*WHAT, "dataset", "probe"))
+    options = EvaluationOptions(**vars(parser.parse_args()))
+    names = [f"--{name}" for name in WHAT if getattr(options, name)]
+    if len(names) != 1:
+        words = " and ".join(names) or "none"
+        raise InputError(f"expected one of --{', --'.join(WHAT)}, found {words}")
+    if not options.checkpoint:
+        refuse_options(options, view=options.recognise is not None)
+    o, released = options, options.protocol == "released"
+    problems = {
+        "--gallery FILE needs --probe FILE": o.gallery and not o.probe,
+        f"expected --dataset with {names[0]}": (o.features or o.recognise) and not o.dataset,
+        "--epochs, --neighbours need --recognise": (o.epochs or o.neighbours) and not o.recognise,
+        "no code was released for --recognise": o.recognise and released,
+        "--source goes with --checkpoint": o.source and not o.checkpoint,
+        "--exclude_self goes with feature files": o.exclude_self and not o.gallery,
+    }
+    for message, is_wrong in problems.items():
+        if is_wrong:
+            raise InputError(message)
+    return options
+
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(parse)
 
 import numpy as np
 import torch
@@ -30,15 +76,16 @@ from skeleton_reid.data import datasets
 from skeleton_reid.data.files import provenance
 from skeleton_reid.data.loader import LOST, warn_of_lost
 from skeleton_reid.engine import checkpoint, classifiers, evaluation, features, recognition, results
-from skeleton_reid.engine.encoding import is_centred, load_model
-from skeleton_reid.engine.settings import SimMCSettings, settings_of
+from skeleton_reid.engine.encoding import load_model
+from skeleton_reid.engine.methods import settings_of
+from skeleton_reid.engine.methods.simmc import SimMCSettings
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.reid import ranking
 from skeleton_reid.tensorflow_v1 import convert
 
 
 def main() -> None:
-    options = parse_evaluation(__doc__)
+    options = parse()
     start_log(options.quiet)
     saved: dict[str, Any] = {}
     if options.checkpoint:
@@ -93,7 +140,7 @@ def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Score
     options = replace(options, view=saved["view"], length=options.length or saved["length"])
     device = pick_device(options.device)
     if "model" in saved:
-        sets = recognition.load(options, is_centred(settings_of(saved)))
+        sets = recognition.load(options, settings_of(saved).centred)
         test = recognition.pick_test(options.probe, sets.tests, part["test"])
         if part["persons"] is None:
             convert.name_persons(saved, path, sets.persons)
@@ -140,7 +187,7 @@ def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
         generator = torch.Generator().manual_seed(options.seed)
         model = SimMC(len(sets.skeleton) * 3, settings.H, settings.D, generator).to(device)
     figures = evaluation.score_encoder(model, sets, options.protocol)
-    figures |= {"epoch": saved.get("epoch"), "knows": getattr(settings, "knows", "nothing")}
+    figures |= {"epoch": saved.get("epoch"), "supervision": settings.supervision or "none"}
     return options, saved.get("method", "untrained"), figures
 
 

@@ -8,14 +8,26 @@ file is left in its place if the features of random windows are those of PyTorch
 what it was made of. It needs `pip install onnx onnxruntime`.
 """
 
-from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.engine.options import parse_export
-
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_export(__doc__))
-
 import io
 import warnings
+from argparse import Namespace
+from pathlib import Path
+
+from skeleton_reid.common.command_line import output_file, script_parser
+from skeleton_reid.common.errors import InputError, run_command
+
+
+def parse() -> Namespace:
+    """The options of export.py: checkpoint and onnx, two paths, and device."""
+    parser = script_parser(__doc__, "CHECKPOINT --onnx FILE")
+    parser.add_argument("checkpoint", type=Path, help="of an encoder")
+    parser.add_argument("--onnx", type=output_file, required=True, help="the file to write")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (cpu)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(parse)
 
 import numpy as np
 import torch
@@ -23,7 +35,6 @@ from torch import Tensor, nn
 
 from skeleton_reid import Encoder, load
 from skeleton_reid.common.files import write_whole
-from skeleton_reid.engine.encoding import method_of
 
 try:
     import onnx
@@ -45,8 +56,7 @@ class Graph(nn.Module):
     def forward(self, skeletons: Tensor) -> Tensor:
         if self.centred:
             skeletons = skeletons - self.skeleton.mean(self.skeleton.root, skeletons)
-        method = method_of(self.model)
-        return method.sequence(method.frames(self.model, skeletons))
+        return self.model.pool(self.model.embed(skeletons))
 
 
 def convert(encoder: Encoder) -> "onnx.ModelProto":
@@ -73,7 +83,9 @@ def convert(encoder: Encoder) -> "onnx.ModelProto":
         reason = str(error).splitlines()[0]
         raise InputError(f"{encoder.method} cannot be exported to ONNX: {reason}") from error
     model = onnx.load_from_string(file.getvalue())
-    about = {"method": encoder.method, "dataset": encoder.dataset, "knows": encoder.knows}
+    about = {
+        "method": encoder.method, "dataset": encoder.dataset, "supervision": encoder.supervision
+    }
     about |= {"data": DATA[encoder.simulated], "f": encoder.length, "joints": encoder.joints}
     about["skeleton"] = encoder.skeleton.name
     onnx.helper.set_model_props(model, {name: str(value) for name, value in about.items()})
@@ -81,7 +93,7 @@ def convert(encoder: Encoder) -> "onnx.ModelProto":
 
 
 def main() -> None:
-    options = parse_export(__doc__)
+    options = parse()
     if onnx is None:
         raise InputError("expected the packages of ONNX: pip install onnx onnxruntime")
     encoder = load(options.checkpoint, options.device)

@@ -15,18 +15,56 @@ threshold. calibrate sets that: for recordings that are not enrolled, the distan
 person is genuine, that to the nearest other person an impostor's.
 """
 
-from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.engine.options import GalleryOptions, parse_gallery
-
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_gallery(__doc__))
-
 import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+
+from skeleton_reid.common.command_line import add_options, option, output_file, script_parser
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.common.numbers import positive_int, share
+from skeleton_reid.data import datasets
+from skeleton_reid.engine.options import SEARCHES
+
+COMMANDS = ("add", "remove", "list", "identify", "calibrate")
+
+
+@dataclass(frozen=True)
+class GalleryOptions:
+    """Gallery."""
+
+    checkpoint: Path | None = option(None, "the encoder, of a new one", type=Path, metavar="FILE")
+    name: str | None = option(None, "person of the files, or to remove")
+    dataset: datasets.Dataset | None = option(None, "recordings of a data set, or FILE.yaml",
+                                              type=datasets.get, metavar="NAME")
+    probe: str | None = option(None, "its test split: probe, A, Walking, ... (the first)")
+    data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
+    persons: int | None = option(None, "the first N of the data set", type=positive_int)
+    recordings: int | None = option(None, "the first N of each person", type=positive_int)
+    far: float = option(0.01, "largest false acceptance rate", type=share)
+    search: str = option("torch", "of the nearest, exact", choices=SEARCHES)
+    picture: Path | None = option(None, "of the error rates", type=output_file, metavar="FILE.png")
+    device: str = option("auto", "auto, cpu, cuda or cuda:N, or N", "--gpu")
+    command: str = ""  # one of COMMANDS
+    gallery: Path = Path()
+    files: tuple[Path, ...] = ()
+
+
+def parse() -> GalleryOptions:
+    """The options of gallery.py."""
+    parser = script_parser(__doc__, "COMMAND GALLERY [FILE.npy ...] [options]")
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("gallery", type=Path, help="its file")
+    parser.add_argument("files", nargs="*", type=Path, help="recordings (T, J, 3), FILE.npy")
+    add_options(parser, GalleryOptions, first=("checkpoint", "name", "dataset", "far", "picture"))
+    return GalleryOptions(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(parse)
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -46,7 +84,7 @@ SHOWN = (0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false acceptance rates in the 
 
 
 def main() -> None:
-    options = parse_gallery(__doc__)
+    options = parse()
     start_log(quiet=True)  # each warning is a line
     file, changes = options.gallery, options.command in ("add", "remove", "calibrate")
     with ExitStack() as stack:

@@ -13,10 +13,10 @@ Data come from preprocess.py; a run's files lie in <out>/AGE/<dataset>/<attentio
 """
 
 from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.engine.options import PhaseOptions, parse_training
+from skeleton_reid.engine.parsing import parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "AGE", PhaseOptions))
+    run_command(lambda: parse_training(__doc__, "AGE"))
 
 import copy
 from collections.abc import Mapping
@@ -32,8 +32,8 @@ from skeleton_reid.engine import evaluation, pretraining, recognition
 from skeleton_reid.engine.encoding import encode_rows
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.engine.options import PhaseOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.settings import AGESettings
 from skeleton_reid.models.age import AGE, AXES, CLIP, mean_alignment, near_target, stops
 
 VALIDATE_EVERY = 50  # batches of an epoch
@@ -41,14 +41,10 @@ TEST_EVERY = 50  # steps of the recognition network
 
 
 def main() -> None:
-    options = parse_training(__doc__, "AGE", PhaseOptions)
-    settings = options.settings
-    if options.length < 2:
-        raise InputError(f"AGE needs windows of at least 2 frames, found {options.length}")
-    if settings.balance and options.protocol == "released":
+    options = parse_training(__doc__, "AGE")
+    if options.settings.balance and options.protocol == "released":
         raise InputError("the released AGE does not resample: leave out --balance")
-    variant = settings.attention + "_same" * (settings.target == "same")
-    pretraining.run_phases("AGE", options, variant, recogniser_name(settings), train)
+    pretraining.run_phases("AGE", options, options.settings.recogniser, train)
 
 
 def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
@@ -154,13 +150,8 @@ def train_recogniser(run: Run, model: AGE, sets: Recognition, order: np.ndarray,
     width, persons = rows.shape[2], sets.persons
     recogniser = recognition.Recogniser(width, len(persons), settings.hidden, "mean", generator)
     rules = recognition.Rules(settings.lr, test_every=TEST_EVERY, ties=True)
-    phase = run.phase(recogniser_name(settings))
+    phase = run.phase(settings.recogniser)
     return recognition.train(phase, model, recogniser, persons, training, numbers, tests, rules)
-
-
-def recogniser_name(settings: AGESettings) -> str:
-    """The recogniser's phase: its manner, and what it is given if that is not the encodings."""
-    return settings.manner + ("" if settings.feature == "encodings" else f"_{settings.feature}")
 
 
 if __name__ == "__main__":

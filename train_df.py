@@ -11,10 +11,10 @@ The encoders are those of --task retrieval; a run's files lie in <out>/<source>+
 """
 
 from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.engine.options import RetrievalOptions, parse_training
+from skeleton_reid.engine.parsing import parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "DF", RetrievalOptions))
+    run_command(lambda: parse_training(__doc__, "DF"))
 
 import numpy as np
 import torch
@@ -23,25 +23,26 @@ from torch.nn.functional import cross_entropy
 from skeleton_reid.engine import evaluation, features
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.engine.options import SourceOptions
 from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.recognition import DF
 
 
 def main() -> None:
-    options = parse_training(__doc__, "DF", RetrievalOptions)
+    options = parse_training(__doc__, "DF")
     if options.source is None:
         raise InputError("expected --source with AGE, SM-SGE, FILE.pt or FILE.npz, found none")
     run_retrieval("DF", options, train)
 
 
-def train(run: Run, options: RetrievalOptions, device: torch.device) -> None:
+def train(run: Run, options: SourceOptions, device: torch.device) -> None:
     """Score and learn, until the best top-1 is `patience` epochs old."""
     s = options.settings
     sets = features.load(options, s, run.source, np.random.RandomState(options.seed))
     run.open()
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, d)
-    y = torch.from_numpy(evaluation.known_classes(sets, s)).to(device)  # (N,)
+    y = torch.from_numpy(evaluation.known_classes(sets, s.supervision)).to(device)  # (N,)
     generator = torch.Generator().manual_seed(options.seed)
     model = DF(x.shape[2], int(y.max()) + 1, s.H, generator).to(device)
     optimizer = TFAdam(model.parameters(), s.lr)

@@ -10,10 +10,10 @@ Data come from preprocess.py; a run's files lie in <out>/Hi-MPC/<dataset>/<probe
 """
 
 from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.options import ClusterOptions, parse_training
+from skeleton_reid.engine.parsing import parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "Hi-MPC", ClusterOptions))
+    run_command(lambda: parse_training(__doc__, "Hi-MPC"))
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from skeleton_reid.common import processes
 from skeleton_reid.engine import features
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.optimizer import TFAdam, one_thread
+from skeleton_reid.engine.options import ClusterOptions
 from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.himpc import HiMPC
@@ -30,7 +31,7 @@ from skeleton_reid.models.simmc import mean_of_clusters
 
 
 def main() -> None:
-    run_retrieval("Hi-MPC", parse_training(__doc__, "Hi-MPC", ClusterOptions), train)
+    run_retrieval("Hi-MPC", parse_training(__doc__, "Hi-MPC"), train)
 
 
 def train(run: Run, options: ClusterOptions, device: torch.device) -> None:

@@ -11,10 +11,10 @@ Data come from preprocess.py; a run's files lie in <out>/<dataset>/<probe>/ (doc
 """
 
 from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.engine.options import SimMCOptions, parse_training
+from skeleton_reid.engine.parsing import parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "SimMC", SimMCOptions))
+    run_command(lambda: parse_training(__doc__, "SimMC"))
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 from skeleton_reid.common import processes
 from skeleton_reid.engine import features
 from skeleton_reid.engine.loop import Epochs
+from skeleton_reid.engine.methods.simmc import SimMCOptions
 from skeleton_reid.engine.optimizer import TFAdam, one_thread
 from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
@@ -30,11 +31,9 @@ from skeleton_reid.models.simmc import SimMC, draw_masks, masked_mean, mean_of_c
 
 
 def main() -> None:
-    options = parse_training(__doc__, "SimMC", SimMCOptions)
+    options = parse_training(__doc__, "SimMC")
     if options.save_features and not options.save_model:
         raise InputError("--save_features takes the best model: it needs --save_model 1")
-    dropped = options.settings.mask_x, options.settings.mask_x_2
-    draw_masks(np.random.RandomState(0), options.length, dropped)  # refuses what leaves no frame
     run_retrieval("SimMC", options, train)
 
 

@@ -13,10 +13,10 @@ Data come from preprocess.py; a run's files lie in <out>/SM-SGE/<dataset>/<scale
 """
 
 from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.options import SMSGEOptions, parse_training
+from skeleton_reid.engine.parsing import parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "SM-SGE", SMSGEOptions))
+    run_command(lambda: parse_training(__doc__, "SM-SGE"))
 
 import copy
 from typing import Any
@@ -31,17 +31,16 @@ from skeleton_reid.engine import pretraining, recognition
 from skeleton_reid.engine.encoding import encode_rows
 from skeleton_reid.engine.joint_step import JointStep
 from skeleton_reid.engine.loop import Epochs
+from skeleton_reid.engine.methods.smsge import SMSGEOptions, SMSGESettings
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.settings import SMSGESettings
 from skeleton_reid.models.prefix_lstm import prefix_tree
 from skeleton_reid.models.smsge import SMSGE
 
 
 def main() -> None:
-    options = parse_training(__doc__, "SM-SGE", SMSGEOptions)
-    draw(np.random.RandomState(0), options.length, options.settings)  # refuses what gives none
+    options = parse_training(__doc__, "SM-SGE")
     phase = f"recogniser_{options.probe}"  # splits can have settings of their own
-    pretraining.run_phases("SM-SGE", options, options.settings.scales, phase, train)
+    pretraining.run_phases("SM-SGE", options, phase, train)
 
 
 def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
@@ -99,7 +98,7 @@ def train_encoder(run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tenso
 
 
 def draw(rng: np.random.RandomState, f: int, settings: SMSGESettings) -> list[np.ndarray]:
-    """Frame subsets of windows of f frames. Raises InputError for settings that give none."""
+    """Frame subsets of windows of f frames. """
     names = ("sample_num", "s_range", "ord_sample", "bi", "pred_margin")
     return draw_subsets(rng, f, **{name: getattr(settings, name) for name in names})
 

@@ -10,10 +10,10 @@ Data come from preprocess.py; a run's files lie in <out>/SPC-MGR/<dataset>/<prob
 """
 
 from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.options import ClusterOptions, parse_training
+from skeleton_reid.engine.parsing import parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "SPC-MGR", ClusterOptions))
+    run_command(lambda: parse_training(__doc__, "SPC-MGR"))
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from skeleton_reid.common import processes
 from skeleton_reid.engine import features
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.optimizer import TFAdam, one_thread
+from skeleton_reid.engine.options import ClusterOptions
 from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.simmc import mean_of_clusters
@@ -30,7 +31,7 @@ from skeleton_reid.models.spcmgr import SPCMGR
 
 
 def main() -> None:
-    run_retrieval("SPC-MGR", parse_training(__doc__, "SPC-MGR", ClusterOptions), train)
+    run_retrieval("SPC-MGR", parse_training(__doc__, "SPC-MGR"), train)
 
 
 def train(run: Run, options: ClusterOptions, device: torch.device) -> None:

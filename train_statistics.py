@@ -12,10 +12,10 @@ recordings or persons in their place. Files: <out>/statistics/<dataset>/<probe>/
 """
 
 from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.engine.options import ClusterOptions, parse_training
+from skeleton_reid.engine.parsing import parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "statistics", ClusterOptions))
+    run_command(lambda: parse_training(__doc__, "statistics"))
 
 import math
 from typing import Any
@@ -28,9 +28,10 @@ from torch.nn import functional
 from skeleton_reid.common import processes
 from skeleton_reid.engine import evaluation
 from skeleton_reid.engine.loop import Epochs, divide
-from skeleton_reid.engine.retrieval import evaluate, write_features
-from skeleton_reid.engine.run import Run, execute
-from skeleton_reid.engine.settings import StatisticsSettings
+from skeleton_reid.engine.methods.statistics import StatisticsSettings
+from skeleton_reid.engine.options import ClusterOptions
+from skeleton_reid.engine.retrieval import run_retrieval
+from skeleton_reid.engine.run import Run
 from skeleton_reid.models.simmc import mean_of_clusters
 from skeleton_reid.models.statistics import (Statistics, class_contrast, first_features,
                                              join_nearest, link_windows)
@@ -38,9 +39,7 @@ from skeleton_reid.reid.jaccard import cluster
 
 
 def main() -> None:
-    options = parse_training(__doc__, "statistics", ClusterOptions)
-    folder = options.out / options.settings.folder("statistics") / options.dataset.name
-    execute(Run("statistics", options, folder / options.probe), train, evaluate, write_features)
+    run_retrieval("statistics", parse_training(__doc__, "statistics"), train)
 
 
 class Round:
@@ -69,7 +68,7 @@ def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
     """Score, label, learn for the epochs of a round; again for every round."""
     s = options.settings
     sets = evaluation.cut(evaluation.load_in_order(options), s.batch_size, options.protocol)
-    known = evaluation.known_classes(sets, s)  # (N,), or None: clusters are the classes
+    known = evaluation.known_classes(sets, s.supervision)  # (N,), or None: clusters are the classes
     if min(len(sets.train), s.batch_size) < 2:
         raise InputError(
             "batch normalisation needs two windows: expected that many to train with, and "

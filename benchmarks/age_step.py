@@ -7,8 +7,8 @@ call each.
 import torch
 
 from benchmarks.harness import Options, Report, alternate, compare
+from skeleton_reid.engine.methods.age import AGESettings
 from skeleton_reid.engine.optimizer import TFAdam
-from skeleton_reid.engine.settings import AGESettings
 from skeleton_reid.models.age import AGE, AXES, CLIP, PUBLISHED
 from tests.reference import age as plain_age
 

@@ -15,7 +15,7 @@ import torch
 from benchmarks.harness import Options, Report, alternate, compare
 from skeleton_reid import Encoder, Gallery, load
 from skeleton_reid.engine import checkpoint
-from skeleton_reid.engine.settings import StatisticsSettings
+from skeleton_reid.engine.methods.statistics import StatisticsSettings
 from skeleton_reid.models.statistics import Statistics
 
 WINDOWS = 100  # of a recording, half-overlapping

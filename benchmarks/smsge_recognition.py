@@ -9,9 +9,9 @@ joints, D_h = 256, 20 persons.
 import torch
 
 from benchmarks.harness import Options, Report, alternate, compare, timed
+from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.optimizer import TFAdam, train_batch
 from skeleton_reid.engine.recognition import Recogniser
-from skeleton_reid.engine.settings import choose
 from skeleton_reid.models.smsge import SMSGE
 from tests.reference.smsge import states as plain_states
 
@@ -20,7 +20,7 @@ PLAIN, AGAIN, ONCE = "plain encoder every epoch", "models.smsge every epoch", "s
 
 
 def run(options: Options) -> Report:
-    settings = choose("SM-SGE", "full", "KS20", "probe", {})
+    settings = METHODS["SM-SGE"].choose("full", "KS20", "probe", {})
     size, D_h = (4, 8) if options.quick else (settings.batch_size, settings.D_h)
     generator = torch.Generator().manual_seed(0)
     model = SMSGE(JOINTS, D_h).requires_grad_(False)

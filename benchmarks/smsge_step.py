@@ -13,7 +13,7 @@ import torch
 from benchmarks.harness import Options, Report, alternate, compare
 from skeleton_reid.data.sampling import draw_subsets
 from skeleton_reid.engine.joint_step import JointStep
-from skeleton_reid.engine.settings import choose
+from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.models.smsge import SMSGE
 from tests.reference.smsge import PlainStep
 
@@ -22,7 +22,7 @@ PLAIN, OURS = "plain", "engine.joint_step"
 
 
 def run(options: Options) -> Report:
-    settings = choose("SM-SGE", "full", "KS20", "probe", {})
+    settings = METHODS["SM-SGE"].choose("full", "KS20", "probe", {})
     batch, D_h = (4, 8) if options.quick else (settings.batch_size, settings.D_h)
     model = SMSGE(JOINTS, D_h)
     slow = copy.deepcopy(model)

@@ -38,6 +38,19 @@ def training_order(labels: np.ndarray, batch_size: int = 256,
     return order[rng.permutation(len(order))] if shuffle else order
 
 
+def subset_sizes(f: int, s_range: str = "all", bi: bool = False, pred_margin: int = 0) -> list[int]:
+    """The sizes of the subsets of a round of `draw_subsets`; InputError if there are none."""
+    if bi and pred_margin:
+        raise InputError("bi reads backwards, pred_margin predicts forwards: use one of them")
+    last = f - pred_margin
+    sizes = {"1": [1], "f/2": [f // 2], "f-1": [f - 1], "f": [f], "all": list(range(1, last + 1))}
+    if s_range not in sizes:
+        raise InputError(f"unknown s_range {s_range!r}; choose one of {', '.join(SUBSET_SIZES)}")
+    if not sizes[s_range] or not 1 <= sizes[s_range][0] <= last:
+        raise InputError(f"f = {f} frames, {pred_margin} predicted ahead: no subset {s_range!r}")
+    return sizes[s_range]
+
+
 def draw_subsets(rng: np.random.RandomState, f: int, *, sample_num: int = 1, s_range: str = "all",
                  ord_sample: bool = False, bi: bool = False,
                  pred_margin: int = 0) -> list[np.ndarray]:
@@ -47,15 +60,7 @@ def draw_subsets(rng: np.random.RandomState, f: int, *, sample_num: int = 1, s_r
     random ones. bi: as many subsets again, read backwards. pred_margin: leave out the last frames,
     which have no target. Raises InputError for settings under which there is no subset.
     """
-    if bi and pred_margin:
-        raise InputError("bi reads backwards, pred_margin predicts forwards: use one of them")
-    last = f - pred_margin
-    one = {"1": [1], "f/2": [f // 2], "f-1": [f - 1], "f": [f], "all": list(range(1, last + 1))}
-    if s_range not in one:
-        raise InputError(f"unknown s_range {s_range!r}; choose one of {', '.join(SUBSET_SIZES)}")
-    sizes = one[s_range]
-    if not sizes or not 1 <= sizes[0] <= last:
-        raise InputError(f"f = {f} frames, {pred_margin} predicted ahead: no subset {s_range!r}")
+    sizes, last = subset_sizes(f, s_range, bi, pred_margin), f - pred_margin
     subsets = []
     for direction in (1, -1) if bi else (1,):
         for size in sizes * sample_num:

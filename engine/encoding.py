@@ -1,7 +1,6 @@
 """Encoders: how each method's model turns skeletons into features, their size, checkpoints."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,81 +14,34 @@ from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import log
 from skeleton_reid.data.skeleton import Skeleton
-from skeleton_reid.engine import checkpoint, settings
+from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.methods import method_of
 from skeleton_reid.engine.options import TrainingOptions
-from skeleton_reid.models.age import AGE, concatenated, encoder_states
-from skeleton_reid.models.himpc import HiMPC
-from skeleton_reid.models.recognition import DF
-from skeleton_reid.models.simmc import SimMC
-from skeleton_reid.models.smsge import SMSGE
-from skeleton_reid.models.spcmgr import SPCMGR
-from skeleton_reid.models.statistics import Statistics
+from skeleton_reid.models.embedding import EmbeddingModel
 
 
-def age_rows(model: AGE, skeletons: Tensor, options: settings.AGESettings) -> Tensor:
-    """`ap`: each frame's feature, encoding or encoder state, is a row; `sc`: all make one."""
-    out = model.encode(skeletons)
-    states = options.feature == "states"
-    frames = encoder_states(out, model.target) if states else out["encodings"]
-    return concatenated(frames)[:, None] if options.manner == "sc" else frames
+def encode_frames(model: EmbeddingModel, skeletons: np.ndarray) -> Tensor:
+    """Frame embeddings of skeletons (N, f, J, 3): (N, f or 1, d) on the model's device."""
+    return _encode(model, skeletons, model.embed)
 
 
-def smsge_rows(model: SMSGE, skeletons: Tensor, options: settings.SMSGESettings) -> Tensor:
-    """The states after the prefixes, or with `last_pre` the last of them alone."""
-    prefixes = skeletons.shape[1] + (options.prefixes == "f+1")
-    states = model.states(model.graphs(skeletons), prefixes)
-    return states[:, -1:] if options.last_pre else states
+def encode_set(model: EmbeddingModel, skeletons: np.ndarray) -> Tensor:
+    """Embeddings of windows (N, f, J, 3): (N, d) on the model's device."""
+    return model.pool(encode_frames(model, skeletons))
 
 
-Encode = Callable[[nn.Module, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Method:
-    """How the models of a method are used."""
-
-    model: type[nn.Module]
-    frames: Encode = lambda model, skeletons: model.encode(skeletons)  # -> (B, f or 1, d)
-    sequence: Callable[[Tensor], Tensor] = lambda frames: frames.mean(dim=1)  # these -> (B, d)
-    rows: Callable[[nn.Module, Tensor, Any], Tensor] | None = None  # for the recogniser, (B, R, d')
-    batch: int = 24_576  # frames encoded at a time: 4,096 sequences of 6; bounds memory
-
-
-METHODS = {
-    "SimMC": Method(SimMC), "DF": Method(DF), "statistics": Method(Statistics),
-    "AGE": Method(AGE, lambda model, x: model.encode(x)["encodings"], rows=age_rows),
-    "Hi-MPC": Method(HiMPC, lambda model, x: model.frames(x)), "SPC-MGR": Method(SPCMGR),
-    "SM-SGE": Method(SMSGE, lambda model, x: model.states(model.graphs(x)),
-                     sequence=lambda states: states[:, -1], rows=smsge_rows, batch=3_072)
-}
-
-
-def method_of(model: nn.Module) -> Method:
-    """The row of METHODS that a model belongs to."""
-    return next(method for method in METHODS.values() if isinstance(model, method.model))
-
-
-def encode_frames(model: nn.Module, skeletons: np.ndarray) -> Tensor:
-    """Frame features of skeletons (N, f, J, 3): (N, f, H) on the model's device."""
-    return _encode(model, skeletons, method_of(model).frames)
-
-
-def encode_set(model: nn.Module, skeletons: np.ndarray) -> Tensor:
-    """Sequence features of skeletons (N, f, J, 3): (N, H) on the model's device."""
-    return method_of(model).sequence(encode_frames(model, skeletons))
-
-
-def encode_rows(model: nn.Module, skeletons: np.ndarray, options: Any) -> Tensor:
+def encode_rows(model: EmbeddingModel, skeletons: np.ndarray, settings: Any) -> Tensor:
     """What the model's recogniser is given of skeletons (N, f, J, 3): (N, R, d) on its device."""
-    return _encode(model, skeletons, partial(method_of(model).rows, options=options))
+    return _encode(model, skeletons, partial(model.recogniser_rows, settings=settings))
 
 
 @torch.no_grad()
-def _encode(model: nn.Module, skeletons: np.ndarray, encode: Encode) -> Tensor:
+def _encode(model: EmbeddingModel, skeletons: np.ndarray, encode: Callable[[Tensor],
+                                                                           Tensor]) -> Tensor:
     model.eval()  # no dropout, and the running statistics of batch norm
-    device, frames = next(model.parameters()).device, method_of(model).batch
-    batches = torch.from_numpy(skeletons).split(max(1, frames // skeletons.shape[1]))
-    return processes.divided(lambda batch: (encode(model, batch.to(device)),), batches)[0]
+    device, size = next(model.parameters()).device, model.frames_at_a_time // skeletons.shape[1]
+    batches = torch.from_numpy(skeletons).split(max(1, size))
+    return processes.divided(lambda batch: (encode(batch.to(device)),), batches)[0]
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -115,11 +67,6 @@ def log_sizes(options: TrainingOptions, encoder: nn.Module, sizes: Mapping[str, 
     log.info(words)
 
 
-def is_centred(options: Any) -> bool:
-    """Whether a model with these settings takes skeletons with the hip centre as the origin."""
-    return getattr(options, "centred", True)
-
-
 def load_model(path: Path, skeleton: Skeleton, length: int, device: torch.device,
                source: Any = None,
                content: dict[str, Any] | None = None) -> tuple[nn.Module, dict[str, Any]]:
@@ -127,14 +74,17 @@ def load_model(path: Path, skeleton: Skeleton, length: int, device: torch.device
     (features.Source) or skeletons. InputError for others than it was trained on, or a damaged file.
     """
     content = content or checkpoint.load(path)
-    name = content["method"].rpartition(" + ")[2]  # "AGE + SimMC" is a SimMC
-    if name not in METHODS:
+    if (method := method_of(content)) is None:
         raise InputError(f"{path} holds a model of unknown method {content['method']!r}")
     if "model" not in content:
         raise InputError(f"{path} holds a state to --resume from: name best.pt beside it")
     arguments = content["arguments"]
-    known = {"joints", "inputs"} & arguments.keys()
-    model = METHODS[name].model(*(() if known else (skeleton,)), **arguments)
+    beside = () if {"joints", "inputs"} & arguments.keys() else (skeleton,)
+    try:
+        model = method.model_class(*beside, **arguments)
+    except TypeError as error:
+        raise InputError(f"{path} was made by another version of this project: its "
+                         f"{method.name} has other arguments ({error})") from error
     checkpoint.load_weights(model, content["model"], path)
     if source is not None or "source" in content:
         _check_source(path, content, source)

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skeleton_reid import data
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.data import Retrieval
+from skeleton_reid.data import Retrieval, loader
 from skeleton_reid.data.descriptors import descriptor, session
 from skeleton_reid.engine import results
 from skeleton_reid.engine.encoding import encode_set
+from skeleton_reid.engine.methods.age import AGESettings
 from skeleton_reid.engine.options import DataOptions
-from skeleton_reid.engine.settings import AGESettings, KnownClasses
 from skeleton_reid.models.simmc import mean_of_clusters
 from skeleton_reid.models.statistics import RecordingLDA, WindowLDA, WindowStatistics
 from skeleton_reid.reid import ranking
@@ -27,7 +26,7 @@ FITTED |= {"recording-LDA": RecordingLDA}  # all on the training set
 def load_in_order(options: DataOptions, centred: bool = True, train: bool = True) -> Retrieval:
     """The data set of a command line in the order of its files; the training set if wanted."""
     where = options.dataset, options.probe, options.length, options.data
-    return data.load(*where, balance=False, shuffle=False, centred=centred, train=train)
+    return loader.load(*where, balance=False, shuffle=False, centred=centred, train=train)
 
 
 def cut(sets: Retrieval, batch_size: int, protocol: str) -> Retrieval:
@@ -100,18 +99,19 @@ def mean_of_recordings(features, labels: np.ndarray,
     return mean_of_clusters(features, torch.from_numpy(number).to(features.device)), labels[first]
 
 
-def known_classes(sets: Retrieval, settings: Any) -> np.ndarray | None:
-    """The class number of each training window (N,), if the settings say that they are known."""
-    knows = getattr(settings, "knows", "nothing")
-    if knows == "nothing":
+def known_classes(sets: Retrieval, supervision: str | None) -> np.ndarray | None:
+    """The class number of each training window (N,): of its person (identities) or recording
+    (tracklets); None without supervision.
+    """
+    if supervision in (None, "none"):
         return None
-    known = sets.train.labels if knows == "labels" else sets.train.recordings
+    known = sets.train.labels if supervision == "identities" else sets.train.recordings
     if known is None:
         where = f"expected recording_id files in {sets.paths['train']}, found none"
         raise InputError(f"{where}; preprocess.py writes them")
     classes, numbers = np.unique(known, return_inverse=True)
     if len(classes) < 2:
-        kind = "persons" if knows == "labels" else "recordings"
+        kind = "persons" if supervision == "identities" else "recordings"
         raise InputError(
             f"expected two {kind} or more to tell apart in {sets.paths['train']}, found "
             "one")
@@ -131,9 +131,10 @@ def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any
     windows = [part.skeletons for part in (sets.probe, sets.gallery)]
     if name not in FITTED:
         return score(sets, *(descriptor(name, x, sets.skeleton) for x in windows), protocol)
-    settings, training = KnownClasses(tracklets=name == "recording-LDA"), [sets.train.skeletons]
-    if settings.tracklets:
-        training.append(known_classes(sets, settings))
+    supervision = "tracklets" if name == "recording-LDA" else "none"
+    training = [sets.train.skeletons]
+    if supervision == "tracklets":
+        training.append(known_classes(sets, supervision))
     fitted = FITTED[name](len(sets.skeleton)).fit(*map(torch.from_numpy, training))
     figures = score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol)
-    return figures | {"knows": settings.knows}
+    return figures | {"supervision": supervision}

@@ -21,13 +21,13 @@ from skeleton_reid.data.descriptors import DESCRIPTORS
 from skeleton_reid.data.sampling import training_order
 from skeleton_reid.engine import evaluation
 from skeleton_reid.engine.checkpoint import weights_digest
-from skeleton_reid.engine.encoding import encode_frames, is_centred, load_model, method_of
-from skeleton_reid.engine.options import BASELINES, TrainingOptions
-from skeleton_reid.engine.settings import settings_of
+from skeleton_reid.engine.encoding import encode_frames, load_model
+from skeleton_reid.engine.methods import METHODS, settings_of
+from skeleton_reid.engine.options import BASELINES, PhaseOptions, TrainingOptions
 
 PARTS = ("train", "probe", "gallery")
-# The method's script and the variant whose encoder is looked for.
-NAMED = {"AGE": ("train_age.py", "LA"), "SM-SGE": ("train_smsge.py", "IJPB")}
+# Methods with a phase for an encoder, which --source can name.
+SOURCES = [own.name for own in METHODS.values() if issubclass(own.options, PhaseOptions)]
 TYPES = {"features": np.float32, "labels": np.int64, "frames": np.float32}
 
 
@@ -48,7 +48,7 @@ def part_path(path: Path, part: str) -> Path:
 def encode(model: nn.Module, sequences: Sequences) -> Features:
     """Sequence and frame features of a set by a model."""
     frames = encode_frames(model, sequences.skeletons)  # (N, f, d)
-    whole = method_of(model).sequence(frames)
+    whole = model.pool(frames)
     return Features(whole.cpu().numpy(), sequences.labels, frames.cpu().numpy())
 
 
@@ -110,17 +110,18 @@ def find_source(name: str | None, options: TrainingOptions, device: torch.device
     """The source that --source names, if any. Raises InputError if it is not there or of no use."""
     if name is None:
         return None
-    path = encoder_path(name, options) if name in NAMED else Path(name)
+    path = encoder_path(name, options) if name in SOURCES else Path(name)
     if path.suffix == ".npz":
         return _source_of_files(path, options)
     if path.suffix == ".pt":
         return _source_of_encoder(path, options, device)
-    raise InputError(f"--source: expected AGE, SM-SGE, FILE.pt or FILE.npz, found {name!r}")
+    known = ", ".join(SOURCES)
+    raise InputError(f"--source: expected {known}, FILE.pt or FILE.npz, found {name!r}")
 
 
 def encoder_path(method: str, options: TrainingOptions) -> Path:
     """The saved encoder of a method that has seen the training split alone; InputError if none."""
-    script, variant = NAMED[method]
+    variant = METHODS[method].settings().variant  # the default one
     row, folder = options.dataset, options.out / method / options.dataset.name
     places = [folder / f"{variant}_retrieval" / "encoder" / "best.pt"]
     if row.recognition and not row.recognition_train and not row.recognition_tested_only:
@@ -128,9 +129,10 @@ def encoder_path(method: str, options: TrainingOptions) -> Path:
     for path in places:
         if path.is_file():
             return path
+    command = f"python {METHODS[method].script} --dataset {row.name} --task retrieval"
     raise InputError(f"--source {method}: expected an encoder at {' or '.join(map(str, places))}, "
-                     f"found none; train it: python {script} --dataset {row.name} --task retrieval "
-                     f"--length {options.length} --data {options.data} --out {options.out}")
+                     f"found none; train it: {command} --length {options.length} "
+                     f"--data {options.data} --out {options.out}")
 
 
 def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.device) -> Source:
@@ -141,8 +143,8 @@ def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.devic
     trained = " + ".join(("train", *seen))
     note = f"{content['method']}, epoch {content['epoch']}, trained on {trained}"
     digest, size = f"weights {weights_digest(model)}", encode_frames(model, pose).shape[2]
-    return Source(content["method"], path, note, digest, size, is_centred(settings_of(content)),
-                  lambda part, sequences: encode(model, sequences))
+    return Source(content["method"], path, note, digest, size,
+                  settings_of(content).centred, lambda part, sequences: encode(model, sequences))
 
 
 def _source_of_files(path: Path, options: TrainingOptions) -> Source:
@@ -173,7 +175,7 @@ def load(options: TrainingOptions, settings: Any, source: Source | None = None,
     """The data set of a command line, with frame features (N, f, d) for skeletons if from a source.
     rng: draws the order of the training set; without one there is none.
     """
-    size, centred = settings.batch_size, source.centred if source else is_centred(settings)
+    size, centred = settings.batch_size, source.centred if source else settings.centred
     sets = evaluation.load_in_order(options, centred, train=rng is not None)
     sets = source.frames(sets) if source else sets
     if rng is not None:

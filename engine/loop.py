@@ -64,7 +64,7 @@ class Epochs:
         self.scored = sets is not None
         self.limit = run.options.epochs if limit is None else limit
         self.save_seconds = save_seconds
-        self.best = EarlyStopping(getattr(run.settings, "patience", None) if sets else None)
+        self.best = EarlyStopping(run.settings.patience if sets else None)
         self.parts = {"model": model, **parts}
         if self.scored:
             self.parts["best"] = self.best
@@ -75,7 +75,7 @@ class Epochs:
         self.steps: list[Losses] = []  # losses of the epoch's batches
         self.clusters: Sequence[np.ndarray] = ()
         if self.scored:
-            self.known = known_classes(sets, run.settings)  # (N,), or None: to be clustered
+            self.known = known_classes(sets, run.settings.supervision)  # (N,); None: clustered
             describe(run, model, sets)
 
     def __iter__(self) -> Iterator["Epochs"]:

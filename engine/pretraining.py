@@ -14,31 +14,32 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import log
 from skeleton_reid.data import Recognition, Retrieval, Sequences
 from skeleton_reid.engine import checkpoint, evaluation, features, recognition, results
-from skeleton_reid.engine.encoding import is_centred, load_model, log_sizes
+from skeleton_reid.engine.encoding import load_model, log_sizes
+from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import PhaseOptions
 from skeleton_reid.engine.run import Run, execute
-from skeleton_reid.engine.settings import settings_of
 
 SAVE_SECONDS = 30  # between two states of the encoders, 70 MB each
 
 
-def run_phases(method: str, options: PhaseOptions, variant: str, phase: str,
+def run_phases(method: str, options: PhaseOptions, phase: str,
                train: Callable[[Run, PhaseOptions, torch.device], None]) -> None:
-    """Train or evaluate; write features. variant: names the folder. phase: the recogniser's."""
+    """Train or evaluate; write features. phase: the recogniser's."""
     view = "" if options.view is None else f"view_{options.view}_"
     transfer = "_transfer" if options.encoder else ""
     task = "_retrieval" if options.task == "retrieval" else ""
-    folder = options.out / method / options.dataset.name / f"{view}{variant}{transfer}{task}"
+    name = f"{view}{options.settings.variant}{transfer}{task}"
+    folder = options.out / method / options.dataset.name / name
     execute(Run(method, options, folder), train, partial(evaluate, phase=phase), write_features)
 
 
 def load(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
     """The data of the task in the order of the files; InputError if tests lack a released batch."""
     if options.task == "retrieval":
-        sets = evaluation.load_in_order(options, is_centred(settings))
+        sets = evaluation.load_in_order(options, settings.centred)
         evaluation.cut(replace(sets, train=None), settings.batch_size, options.protocol)
         return sets
-    sets = recognition.load(options, is_centred(settings))
+    sets = recognition.load(options, settings.centred)
     if options.protocol == "released":
         for test in sets.tests.values():
             evaluation.released_test(settings, test.labels, options.length)
@@ -138,7 +139,7 @@ def write_features(run: Run, options: PhaseOptions, device: torch.device) -> Non
     settings = settings_of(saved)
     if options.view is None:
         try:
-            stored = evaluation.load_in_order(options, is_centred(settings))
+            stored = evaluation.load_in_order(options, settings.centred)
             parts = {name: getattr(stored, name) for name in features.PARTS}
         except InputError as error:
             if options.task == "retrieval":

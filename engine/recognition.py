@@ -14,20 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from skeleton_reid import data
 from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import log
-from skeleton_reid.data import DataWarning, Recognition, Sequences
+from skeleton_reid.data import DataWarning, Recognition, Sequences, loader
 from skeleton_reid.engine import checkpoint, results
 from skeleton_reid.engine.encoding import encode_rows, load_model
 from skeleton_reid.engine.epochs import EarlyStopping
 from skeleton_reid.engine.evaluation import released_test
 from skeleton_reid.engine.loop import Epochs, divide
+from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import DataOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.settings import settings_of
 from skeleton_reid.models.recognition import RecognitionNetwork
 from skeleton_reid.reid.recognition import evaluate
 
@@ -104,7 +103,7 @@ def load(options: DataOptions, centred: bool = True) -> Recognition:
     how = {"view": options.view, "balance": False, "shuffle": False, "centred": centred}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # of the persons that are refused below
-        sets = data.load_recognition(*where, **how)
+        sets = loader.load_recognition(*where, **how)
     trained = sets.persons[np.unique(sets.train.labels)]
     if len(trained) < 2:
         raise InputError(f"recognition needs at least two persons, found {len(trained)}")

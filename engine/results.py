@@ -22,14 +22,14 @@ def retrieval_line(figures: Mapping[str, Any]) -> str:
 def retrieval_table(rows: Rows, corner: str = "") -> str:
     """A text table of retrieval figures in percent, where they are known also of recordings."""
     rows = list(rows)
-    whole, knows = (any(key in own for _, own in rows) for key in ("recording_mAP", "knows"))
+    whole, says = (any(key in own for _, own in rows) for key in ("recording_mAP", "supervision"))
     of_recordings = {f"recording_{key}": f"rec. {title}" for key, title in RETRIEVAL.items()}
     titles = RETRIEVAL | (of_recordings if whole else {})
     cells = []
     for name, own in rows:
         shares = [f"{100 * own[key]:.1f}" if key in own else "" for key in titles]
-        cells.append((name, [*shares, *[own.get("knows", "nothing")] * knows], own))
-    return _table(cells, corner, [*titles.values(), *["knows"] * knows], width=8)
+        cells.append((name, [*shares, *[own.get("supervision", "none")] * says], own))
+    return _table(cells, corner, [*titles.values(), *["supervision"] * says], width=8)
 
 
 def recognition_table(rows: Rows, corner: str = "") -> str:

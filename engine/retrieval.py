@@ -11,23 +11,20 @@ from skeleton_reid.common.log import log
 from skeleton_reid.data import Retrieval
 from skeleton_reid.engine import evaluation, features, results
 from skeleton_reid.engine.encoding import load_model, log_sizes
-from skeleton_reid.engine.options import RetrievalOptions, TrainingOptions
+from skeleton_reid.engine.methods import METHODS
+from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run, execute
-from skeleton_reid.engine.settings import KnownClasses
 
 
-def run_retrieval(method: str, options: RetrievalOptions, train: Callable[..., None]) -> None:
+def run_retrieval(method: str, options: TrainingOptions, train: Callable[..., None]) -> None:
     """Train, or score the saved best model; then write its features if wanted."""
     source = features.find_source(options.source, options, pick_device(options.device))
-    known = isinstance(options.settings, KnownClasses)
-    named = options.settings.folder(method) if known else method
-    data, probe = options.dataset.name, options.probe
-    if source is None:  # names with a dot (CASIA_B) are a prefix of file names, as published
-        below, prefix = ("", f"{probe}_") if "." in probe else (probe, "")
-        folder = options.out / ("" if named == "SimMC" else named) / data / below
-        run = Run(method, options, folder, prefix)
+    data, probe, variant = options.dataset.name, options.probe, options.settings.variant
+    if source is None:
+        folder, prefix = METHODS[method].run_folder(variant, data, probe)
+        run = Run(method, options, options.out / folder, prefix)
     else:
-        folder = options.out / f"{source.name}+{named}" / data / probe
+        folder = options.out / f"{source.name}+{method}{variant}" / data / probe
         run = Run(f"{source.name} + {method}", options, folder)
         run.source = source
         run.identity |= {"source": source.name, "source_digest": source.digest}
@@ -46,7 +43,7 @@ def describe(run: Run, model: nn.Module, sets: Retrieval) -> None:
 def report(run: Run, best: dict[str, Any], last: dict[str, Any], epoch: int, reason: str) -> None:
     """Print and write best and last figures, with those of the untrained model and baselines."""
     untrained = {key: run.history[0][key] for key in last}
-    best, last = best | run.knows, last | {"epoch": epoch} | run.knows
+    best, last = best | run.supervision, last | {"epoch": epoch} | run.supervision
     rows = features.baselines(run.options, run.source) | {"untrained encoder": untrained}
     rows |= {f"{run.method} best": best, f"{run.method} last": last}
     print(f"{run.title}: stopped, {reason}\n" + results.retrieval_table(rows.items()))
@@ -61,7 +58,7 @@ def evaluate(run: Run, options: TrainingOptions, device: torch.device) -> None:
     sets = features.load(run.options, run.settings, run.source)
     model, content = load_model(path, sets.skeleton, sets.length, device, run.source)
     figures = evaluation.score_encoder(model, sets, options.protocol)
-    figures |= {"epoch": content["epoch"], **run.knows}
+    figures |= {"epoch": content["epoch"], **run.supervision}
     print(f"{run.title}\n" + results.retrieval_table([(run.method, figures)]))
     run.write_results(figures)
 

@@ -28,8 +28,8 @@ from skeleton_reid.common.files import hold, write_whole
 from skeleton_reid.common.log import log, log_to, start_log
 from skeleton_reid.data.files import provenance
 from skeleton_reid.engine import checkpoint, results
+from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import TrainingOptions
-from skeleton_reid.engine.settings import settings_of
 
 
 class Run:
@@ -42,8 +42,9 @@ class Run:
         names = ("probe", "length", "protocol", "seed")
         self.identity = {"dataset": options.dataset.name}
         self.identity |= {name: getattr(options, name) for name in names}
-        self.knows = {"knows": self.settings.knows} if hasattr(self.settings, "knows") else {}
-        self.notes = {"skeleton": options.dataset.skeleton.values(), **self.knows}
+        supervision = self.settings.supervision
+        self.supervision = {"supervision": supervision} if supervision else {}
+        self.notes = {"skeleton": options.dataset.skeleton.values(), **self.supervision}
         self.history: list[dict[str, Any]] = []
         self.started = time.time()
         self.saved = -math.inf  # when last.pt was written
@@ -63,9 +64,10 @@ class Run:
     def title(self) -> str:
         """Method, data and seed, as a line."""
         o, simulated = self.options, " (simulated)" * self.data["simulated"]
-        knows = f", knows {self.settings.knows}" if self.knows else ""
+        supervision = self.settings.supervision
+        words = f", supervision: {supervision}" if supervision else ""
         return (f"{self.method} on {o.dataset.name}{simulated}, {o.probe}, f = {o.length}, "
-                f"seed {o.seed}, {o.protocol} protocol{knows}")
+                f"seed {o.seed}, {o.protocol} protocol{words}")
 
     def open(self) -> None:
         """Begin to write. InputError if another process writes there, or --resume finds nothing."""
@@ -218,7 +220,7 @@ class Run:
 
     def write_results(self, content: Mapping[str, Any]) -> None:
         """Write the results as JSON: results.json of a training run, and --json."""
-        header = {"kind": "retrieval", "method": self.method, **self.identity, **self.knows}
+        header = {"kind": "retrieval", "method": self.method, **self.identity, **self.supervision}
         content = header | content | {"settings": asdict(self.settings), "data": self.data}
         content["seconds"] = round(time.time() - self.started, 1)
         for path in (self.results if self.options.mode == "Train" else None, self.options.json):

@@ -10,12 +10,14 @@ Each axis has a model of its own. Symbols as in Fig. 2; B sequences, f frames, J
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.published import fill, lstm_cell, pick
 
 AXES = ("x", "y", "z")
@@ -107,7 +109,7 @@ class AxisModel(nn.Module):
         return out | {"reconstruction": decoder.output(out["attention_vectors"])}
 
 
-class AGE(nn.Module):
+class AGE(EmbeddingModel):
     """The encoder-decoders of the three axes, trained apart.
 
     decoder_input: zeros (as released) or previous (the paper's text: the target frame before the
@@ -177,6 +179,19 @@ class AGE(nn.Module):
         for number, axis in enumerate(self.axes.values()):
             weights = {name: value[number] for name, value in state_dict.items()}
             axis.load_state_dict(weights, *args, **kwargs)
+
+    def embed(self, skeletons: Tensor) -> Tensor:
+        """The encodings (B, f, 3H)."""
+        return self.encode(skeletons)["encodings"]
+
+    def recogniser_rows(self, skeletons: Tensor, settings: Any) -> Tensor:
+        """What is recognised, (B, R, d): each frame's encoding, or encoder state with `feature`
+        "states", is a row (`manner` "ap"), or all of them make one ("sc").
+        """
+        out = self.encode(skeletons)
+        states = settings.feature == "states"
+        frames = encoder_states(out, self.target) if states else out["encodings"]
+        return concatenated(frames)[:, None] if settings.manner == "sc" else frames
 
     def encode(self, skeletons: Tensor) -> dict[str, Tensor]:
         """Encode and rebuild skeletons (B, f, J, 3), in the data's own unit and origin.

@@ -21,13 +21,14 @@ import torch
 from torch import Tensor, nn
 
 from skeleton_reid.data.skeleton import Skeleton, get
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.published import fill, fill_parts, numbered, pick
 from skeleton_reid.models.scales import Scales
 
 LEVELS = "JPB"
 
 
-class HiMPC(nn.Module):
+class HiMPC(EmbeddingModel):
     """Of every level an MLP (Glorot-uniform, biases 0) and M transformations A, from N(0, 1).
 
     joints: J of published data, or a skeleton. focus, can be set: 1 mines hard skeletons, -1 easy
@@ -65,13 +66,13 @@ class HiMPC(nn.Module):
         """Features (..., H) of J, P, B under the mean of the level's transformations, (..., H)."""
         return [v @ self.A[level].mean(dim=0) for v, level in zip(features, LEVELS, strict=True)]
 
-    def frames(self, skeletons: Tensor) -> Tensor:
+    def embed(self, skeletons: Tensor) -> Tensor:
         """MSMR of every frame, (B, f, 3 H): the transformed features, levels J | P | B."""
         return torch.cat(self.transformed(self.encode(skeletons).values()), dim=2)
 
     def features(self, skeletons: Tensor) -> Tensor:
         """MSMR of the sequences, (B, 3 H): the mean of u A_m over m, end to end J | P | B."""
-        return self.frames(skeletons).mean(dim=1)
+        return self.embed(skeletons).mean(dim=1)
 
     def contrasts(self, skeletons: Tensor, labels: Tensor,
                   prototypes: Sequence[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:

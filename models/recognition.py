@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.published import fill
 
 # Kernel and bias of both layers in the published checkpoints. A finished SM-SGE also holds the
@@ -54,7 +55,7 @@ class RecognitionNetwork(nn.Module):
         return self.output(torch.relu(self.hidden(features)))
 
 
-class DF(RecognitionNetwork):
+class DF(RecognitionNetwork, EmbeddingModel):
     """Direct supervised fine-tuning of frozen frame features, (B, f, inputs) -> (B, persons).
 
     SimMC's tables have "SM-SGE + DF", without code. Here it is AGE's recognition network on every

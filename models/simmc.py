@@ -22,10 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.published import fill
 
 
-class SimMC(nn.Module):
+class SimMC(EmbeddingModel):
     """Frame encoder (an MLP, Glorot-uniform at first) and MIC predictor (N(0, 1)); biases 0.
 
     inputs: numbers in a frame, J * 3 or another model's d. H: feature size. D: hidden layers.

@@ -30,6 +30,7 @@ from skeleton_reid.data.skeleton import PUBLISHED
 from skeleton_reid.data.skeleton import bias as attention_bias
 from skeleton_reid.data.skeleton import get, restore
 from skeleton_reid.data.skeleton import scales as node_positions
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.graph_attention import GraphAttention
 from skeleton_reid.models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
 from skeleton_reid.models.published import fill_parts, numbered, pick
@@ -62,7 +63,7 @@ class ReconstructionHead(nn.Module):
         return linear(linear(h, self.W_1.T, self.b_1).relu(), self.W_2.T, self.b_2)
 
 
-class SMSGE(nn.Module):
+class SMSGE(EmbeddingModel):
     """The encoder (MGRN and LSTMs) and its reconstruction heads.
 
     joints: J. skeleton: plain values of its record, by default of published data with J joints.
@@ -74,6 +75,9 @@ class SMSGE(nn.Module):
     frames later. reverse: `graphs` turns the frames round. generator: of the initial values, seed 0
     by default. InputError for unknown values, joints without skeleton, scales without groups.
     """
+
+    frames_at_a_time = 3_072
+
     def __init__(self, joints: int, D_h: int = 256, *, scales: str = SCALES, heads: int = 8,
                  hidden: int = 8, n_hood: int = 1, global_att: bool = False,
                  fusion_lambda: float = 1.0, struct_only: bool = False,
@@ -173,6 +177,20 @@ class SMSGE(nn.Module):
     def encode(self, nodes: Graphs, tree: PrefixTree) -> Tensor:
         """LSTM outputs (scales, N, B, D_h) at the nodes of a prefix tree, of fused features."""
         return self.dynamics([nodes[scale].flatten(2) for scale in self.scales], tree)
+
+    def embed(self, skeletons: Tensor) -> Tensor:
+        """The states after 1 ... f frames, (B, f, 4 D_h)."""
+        return self.states(self.graphs(skeletons))
+
+    def pool(self, frames: Tensor) -> Tensor:
+        """The state after all frames."""
+        return frames[:, -1]
+
+    def recogniser_rows(self, skeletons: Tensor, settings: Any) -> Tensor:
+        """What is recognised: the states after the prefixes, or with `last_pre` the last alone."""
+        prefixes = skeletons.shape[1] + (settings.prefixes == "f+1")
+        states = self.states(self.graphs(skeletons), prefixes)
+        return states[:, -1:] if settings.last_pre else states
 
     def states(self, graphs: Graphs, prefixes: int | None = None) -> Tensor:
         """The states I|J|P|B after k = 1 ... f frames, (B, f, 4 D_h), in one pass.

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from skeleton_reid.data.skeleton import Skeleton, bias, get, scales
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.graph_attention import GraphAttention
 from skeleton_reid.models.published import fill_parts, pick
 from skeleton_reid.models.scales import Scales
@@ -28,7 +29,7 @@ SCALES = "PBH"  # fine to coarse
 PUBLISHED_RELATIONS = ("PB", "PH", "BH", "PP", "BB", "HH")  # the variables 6 ... 11
 
 
-class SPCMGR(nn.Module):
+class SPCMGR(EmbeddingModel):
     """Graph attention at three scales and the matrices W, from N(0, 1), of every pair of them.
 
     joints: J of published data, or a skeleton. heads, hidden: of the graph attention. Can be set:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skeleton_reid.common import processes
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.simmc import mean_of_clusters
 
 BATCH = 24_576  # frames described at a time
@@ -207,7 +208,7 @@ def first_features(skeletons: Tensor, tracklets: Tensor | None, reference: Tenso
     return lda.fit(skeletons, tracklets)(skeletons)
 
 
-class Statistics(nn.Module):
+class Statistics(EmbeddingModel):
     """Encoder of window statistics: two hidden layers and, beside them, a linear path.
 
     joints: J. H: units of a hidden layer. D_out: size of the learned feature. dropout: share of

@@ -16,8 +16,8 @@ from skeleton_reid.data import Retrieval, datasets
 from skeleton_reid.data.files import broken
 from skeleton_reid.engine import checkpoint, evaluation, features
 from skeleton_reid.engine.encoding import encode_set, load_model
+from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import DataOptions
-from skeleton_reid.engine.settings import settings_of
 from skeleton_reid.reid import ranking
 
 IDENTITY = ("dataset", "probe", "length", "protocol", "seed")
@@ -106,11 +106,11 @@ class SavedRun:
 
 
 def labels(runs: Sequence[SavedRun], ignored: Collection[str] = ()) -> list[str]:
-    """Names of runs: method, what it knows, and settings, not `ignored`, that tell them apart."""
+    """Names of runs: method, supervision, and settings, not `ignored`, that tell them apart."""
     rows = []
     for run in runs:
-        own, knows = run.content, run.content.get("knows", "nothing")
-        title = own["method"] + f" (knows {knows})" * (knows != "nothing")
+        own, supervision = run.content, run.content.get("supervision", "none")
+        title = own["method"] + (f" ({supervision})" if supervision != "none" else "")
         rows.append({"": title, **{name: own[name] for name in IDENTITY}, **own["settings"]})
     names = []
     for row in rows:

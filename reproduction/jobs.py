@@ -27,6 +27,7 @@ from skeleton_reid.data.files import provenance
 from skeleton_reid.data.layouts import locate
 from skeleton_reid.data.raw.formats import RAW, find
 from skeleton_reid.data.simulate import simulate
+from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.results import write_json
 from skeleton_reid.reproduction.experiments import Cell, Job
 
@@ -39,8 +40,10 @@ Outcomes = dict[Path, Outcome]  # by the path of the run
 # --quick: persons, frames, recordings; windows for a batch of 256 in every training set.
 SIMULATED = {"BIWI": (6, 60, 1), "IAS": (5, 50, 1), "KGBD": (6, 50, 4), "KS20": (5, 20, 5)}
 SIMULATED["CASIA_B"] = (8, 80, 1)
-SMALL = {"train_simmc.py": ["--H", "32"], "train_age.py": ["--hidden", "16"]}
-SMALL["train_smsge.py"] = ["--D_h", "16", "--P", "2"]
+SMALL = {
+    own.script: [word for n, x in own.small.items() for word in (f"--{n}", str(x))]
+    for own in METHODS.values()
+}  # by script
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,11 @@ from pathlib import Path
 import torch
 
 from skeleton_reid.engine.encoding import count_operations, count_parameters, encode_set
+from skeleton_reid.engine.methods.age import AGESettings
+from skeleton_reid.engine.methods.df import DFSettings
+from skeleton_reid.engine.methods.simmc import SimMCSettings
+from skeleton_reid.engine.methods.smsge import SMSGESettings
 from skeleton_reid.engine.results import write_csv, write_json, write_text
-from skeleton_reid.engine.settings import AGESettings, DFSettings, SimMCSettings, SMSGESettings
 from skeleton_reid.models.age import AGE
 from skeleton_reid.models.recognition import DF, RecognitionNetwork
 from skeleton_reid.models.simmc import SimMC

@@ -33,9 +33,9 @@ from skeleton_reid.data import datasets
 from skeleton_reid.data.files import LARGEST_COORDINATE
 from skeleton_reid.data.loader import DataWarning
 from skeleton_reid.engine import checkpoint
-from skeleton_reid.engine.encoding import encode_set, is_centred, load_model
+from skeleton_reid.engine.encoding import encode_set, load_model
+from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import PublishedOptions
-from skeleton_reid.engine.settings import settings_of
 from skeleton_reid.reid.neighbours import faiss_index
 from skeleton_reid.reid.open_set import nearest_rows
 from skeleton_reid.tensorflow_v1.convert import open_checkpoint
@@ -72,16 +72,16 @@ class Encoder:
         self.method, self.dataset = content["method"], content["dataset"]
         self.skeleton, self.length = datasets.restore(content).skeleton, content["length"]
         self.joints = len(self.skeleton)
-        self.centred = is_centred(settings_of(content))
+        settings = settings_of(content)
+        self.centred, self.supervision = settings.centred, settings.supervision or "none"
         self.simulated = content.get("data", {}).get("simulated")  # None: not known
-        self.knows = content.get("knows", "nothing")  # of the recordings, in training
         self.digest = checkpoint.weights_digest(model)
         self.size = self.encode(np.zeros((1, self.length, self.joints, 3))).shape[1]  # d
 
     def __str__(self) -> str:
         simulated = " (simulated)" * bool(self.simulated)
-        knows = f", knows {self.knows}" * (self.knows != "nothing")
-        return f"{self.method} on {self.dataset}{simulated}, f = {self.length}{knows}"
+        supervision = f", supervision: {self.supervision}" if self.supervision != "none" else ""
+        return f"{self.method} on {self.dataset}{simulated}, f = {self.length}{supervision}"
 
     def __call__(self, frames: Any) -> np.ndarray:
         """The feature (d,) of a recording (T, J, 3): the mean over its half-overlapping windows."""

@@ -16,8 +16,8 @@ import torch
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import log
 from skeleton_reid.data import datasets
-from skeleton_reid.engine import checkpoint, settings
-from skeleton_reid.engine.encoding import METHODS
+from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.options import PublishedOptions, refuse_options
 from skeleton_reid.engine.recognition import Recogniser
 from skeleton_reid.models.age import AXES
@@ -130,7 +130,7 @@ def settings_of(method: str, probe: str, options: PublishedOptions) -> dict[str,
             known = ", ".join(f"{n}={'|'.join(kind)}" for n, kind in UNTOLD[method].items())
             known = known or "nothing, its variables tell all"
             raise InputError(f"--set {text}: expected for {method} {known}") from error
-    return asdict(settings.choose(method, options.protocol, options.dataset.name, probe, values))
+    return asdict(METHODS[method].choose(options.protocol, options.dataset.name, probe, values))
 
 
 def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
@@ -145,7 +145,7 @@ def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
             own = read_variables(prefix)[1]
             variables |= {f"{axis}/{name}": array for name, array in own.items()}
     untold = {name: values[name] for name in UNTOLD[method] if name not in OF_EVALUATION}
-    model = METHODS[method].model.from_published(variables, **untold)
+    model = METHODS[method].model_class.from_published(variables, **untold)
     sizes = {**model.arguments, "P": model.arguments.get("heads")}
     values.update({name: sizes[name] for name in values if name in sizes})
     return {"model": model.state_dict(), "arguments": model.arguments}

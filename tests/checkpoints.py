@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from skeleton_reid.engine import checkpoint
-from skeleton_reid.engine.settings import SETTINGS
+from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.models.age import AGE
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.models.smsge import SMSGE
@@ -25,7 +25,7 @@ def write(path: Path, method: str, **content) -> Path:
     for buffer in ("mean", "deviation") if method == "statistics" else ():
         getattr(model.statistics, buffer).uniform_(0.5, 1.5)
     about = {"dataset": "IAS", "probe": "A", "length": 6, "protocol": "full", "seed": 0}
-    about |= {"settings": vars(SETTINGS[method]()), "epoch": 1, "figures": {}}
+    about |= {"settings": vars(METHODS[method].settings()), "epoch": 1, "figures": {}}
     weights = {"model": model.state_dict(), "arguments": model.arguments}
     checkpoint.save(path, {"method": method, **about, **weights, **content})
     return path

@@ -8,9 +8,9 @@ from training import without_time
 
 from skeleton_reid.data import datasets
 from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.methods.simmc import SimMCSettings
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.settings import SimMCSettings
 
 
 def contents(run, *parts):

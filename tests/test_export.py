@@ -13,7 +13,7 @@ import skeleton_reid
 
 @pytest.mark.parametrize("method", MODELS)
 def test_features_are_those_of_the_encoder(tmp_path, method):
-    about = {"data": {"simulated": True}, "knows": "tracklets", "length": 4}
+    about = {"data": {"simulated": True}, "length": 4}
     path, file = write(tmp_path / "best.pt", method, **about), tmp_path / "new" / "model.onnx"
     assert run("export", path, "--onnx", file) == 0
     encoder = skeleton_reid.load(path, "cpu")
@@ -25,7 +25,7 @@ def test_features_are_those_of_the_encoder(tmp_path, method):
     model = onnx.load(file)
     onnx.checker.check_model(model)
     assert {prop.key: prop.value for prop in model.metadata_props} == {
-        "method": method, "dataset": "IAS", "data": "simulated", "knows": "tracklets",
+        "method": method, "dataset": "IAS", "data": "simulated", "supervision": "none",
         "joints": "20", "f": "4", "skeleton": "kinect_v1"
     }
 

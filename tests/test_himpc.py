@@ -32,7 +32,7 @@ def test_features(released):
         close(frames, released[f"frames_{level}"], 1e-6)
     close(released.model.features(skeletons), released["MSMR"], 1e-6)
     torch.testing.assert_close(
-        released.model.frames(skeletons).mean(dim=1), released.model.features(skeletons))
+        released.model.embed(skeletons).mean(dim=1), released.model.features(skeletons))
 
 
 @pytest.mark.parametrize("focus", [1, -1, 0])

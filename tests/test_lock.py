@@ -16,9 +16,9 @@ from commands import error_of, run
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import hold
 from skeleton_reid.data import datasets
+from skeleton_reid.engine.methods.simmc import SimMCSettings
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.settings import SimMCSettings
 
 HOLD = """
 import sys

@@ -10,11 +10,11 @@ from torch.nn.functional import cross_entropy
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import datasets
 from skeleton_reid.engine import recognition
+from skeleton_reid.engine.methods.age import AGESettings
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.recognition import BestNetworks, Recogniser, Rows, Rules, train
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.settings import AGESettings
 
 
 class Encoder(torch.nn.Module):

@@ -12,7 +12,8 @@ from skeleton_reid import data
 from skeleton_reid.data.files import Sequences
 from skeleton_reid.engine.evaluation import (known_classes, mean_of_recordings, score,
                                              score_descriptor)
-from skeleton_reid.engine.settings import SimMCSettings, StatisticsSettings
+from skeleton_reid.engine.methods.simmc import SimMCSettings
+from skeleton_reid.engine.methods.statistics import StatisticsSettings
 from skeleton_reid.models.statistics import RecordingLDA
 from skeleton_reid.reid import ranking
 
@@ -63,9 +64,9 @@ def test_mean_of_recordings_of_one_window_each_are_the_windows():
 def test_known_classes():
     sets = sets_of(train=walks(30, 5))
     for settings in (SimMCSettings(), StatisticsSettings()):
-        assert (settings.knows, known_classes(sets, settings)) == ("nothing", None)
-    recordings = known_classes(sets, SimMCSettings(tracklets=True))
-    persons = known_classes(sets, SimMCSettings(tracklets=True, labels=True))
+        assert (settings.supervision, known_classes(sets, "none")) == ("none", None)
+    settings = SimMCSettings(tracklets=True), SimMCSettings(tracklets=True, labels=True)
+    recordings, persons = (known_classes(sets, own.supervision) for own in settings)
     for classes, known in ((recordings, sets.train.recordings), (persons, sets.train.labels)):
         assert classes.min() == 0
         np.testing.assert_array_equal(classes[:, None] == classes, known[:, None] == known)
@@ -87,7 +88,7 @@ def test_recording_lda_against_the_dense_eigenproblem():
     features = model(torch.from_numpy(train.skeletons)).numpy()
     np.testing.assert_allclose(features @ features.T, expected @ expected.T, atol=0.02)
     row = score_descriptor(sets_of(train), "recording-LDA", "full")
-    assert row["knows"] == "tracklets"
+    assert row["supervision"] == "tracklets"
     assert row["recording_mAP"] > 0.9
 
 
@@ -97,11 +98,12 @@ def test_simmc_takes_known_classes_for_its_clusters(training, capsys):
     folder = data.load("KS20", "probe", 6, train.data, balance=False).paths["train"]
     labels = np.load(folder / "frame_id_KS20_6.npy")
     np.save(folder / "recording_id_KS20_6.npy", np.arange(len(labels)) // 4)
-    for option, clusters in (("--tracklets", len(labels) // 4), ("--labels", len(set(labels)))):
+    for option, supervision, clusters in (("--tracklets", "tracklets", len(labels) // 4),
+                                          ("--labels", "identities", len(set(labels)))):
         result = train(option, "--epochs", 2, "--no-balance")
         folder = train.out / f"SimMC-{option[2:]}" / "KS20" / "probe"
-        assert result["knows"] == result["best"]["knows"] == option[2:]
-        assert train.evaluate(folder / "best.pt")["knows"] == option[2:]
+        assert result["supervision"] == result["best"]["supervision"] == supervision
+        assert train.evaluate(folder / "best.pt")["supervision"] == supervision
         rows = history(folder / "history.csv")
         assert [int(row["clusters_1"]) for row in rows[:2]] == [clusters] * 2
         assert int(rows[0]["outliers"]) == 0

@@ -2,54 +2,52 @@
 on --resume.
 """
 
-import importlib
 import sys
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
 from commands import error_of, run
 
 from skeleton_reid.data.datasets import DATASETS
-from skeleton_reid.engine import options, settings
-
-SCRIPTS = {
-    "SimMC": ("train_simmc", "SimMCOptions"), "DF": ("train_df", "RetrievalOptions"),
-    "AGE": ("train_age", "PhaseOptions"), "SM-SGE": ("train_smsge", "SMSGEOptions")
-}
+from skeleton_reid.engine.methods import METHODS
+from skeleton_reid.engine.options import PROTOCOLS
+from skeleton_reid.engine.parsing import parse_training
 
 
-@pytest.mark.parametrize("method", SCRIPTS)
+@pytest.mark.parametrize("method", METHODS)
 def test_the_command_line_wins_over_the_published_settings(method, monkeypatch):
-    script, declared = SCRIPTS[method]
-    declared = getattr(importlib.import_module(script), declared)
     words = ("--dataset", "KS20")
-    monkeypatch.setattr(sys, "argv", [script, *words])
-    published = options.parse_training("", method, declared).settings
-    assert published == settings.choose(method, "full", "KS20", "probe", {})
-    monkeypatch.setattr(sys, "argv", [script, *words, "--lr", "0.25", "--no-balance"])
-    parsed = options.parse_training("", method, declared)
-    assert parsed.settings == replace(published, lr=0.25, balance=False)
+    monkeypatch.setattr(sys, "argv", [method, *words])
+    published = parse_training("", method).settings
+    assert published == METHODS[method].choose("full", "KS20", "probe", {})
+    monkeypatch.setattr(sys, "argv", [method, *words, "--lr", "0.25", "--batch_size", "7"])
+    parsed = parse_training("", method)
+    assert parsed.settings == replace(published, lr=0.25, batch_size=7)
     with pytest.raises(FrozenInstanceError):
         parsed.seed = 1
 
 
-@pytest.mark.parametrize("method", SCRIPTS)
-@pytest.mark.parametrize("protocol", settings.PROTOCOLS)
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_published_setting_is_a_field(method, protocol, name):
-    for probe in (*DATASETS[name].gallery_of, "test"):
-        settings.choose(method, protocol, name, probe, {})
-    names = {each.name for each in fields(settings.SETTINGS[method])}
-    for table in (settings.PUBLISHED, settings.RELEASED):
-        assert all(set(row) <= names for key, row in table.items() if key[0] == method)
+def test_every_published_setting_is_a_field_and_every_key_a_data_set_and_probe(
+        method, protocol, name):
+    probes = (*DATASETS[name].gallery_of, "test")
+    for probe in probes:
+        method.choose(protocol, name, probe, {}).check(DATASETS[name].default_length)
+    for table in (method.published, method.released):
+        for key, values in table.items():
+            assert set(values) <= method.settings.__dataclass_fields__.keys()
+            assert not key or key[0] in DATASETS
+            assert key[:1] != (name,) or key[1:] == () or key[1] in probes
 
 
 def test_help_shows_the_published_value_of_the_data_set(monkeypatch, capsys):
     for name, value in (("KS20", "0.8"), ("KGBD", "0.6")):
         monkeypatch.setattr(sys, "argv", ["train_simmc.py", "--dataset", name, "--help"])
         with pytest.raises(SystemExit):
-            options.parse_training("What it does.", "SimMC", options.TrainingOptions)
+            parse_training("What it does.", "SimMC")
         said = " ".join(capsys.readouterr().out.split())
         assert said.count("What it does.") == 1
         assert f"published settings of {name}" in said
@@ -59,10 +57,10 @@ def test_help_shows_the_published_value_of_the_data_set(monkeypatch, capsys):
 @pytest.mark.parametrize("name", DATASETS)
 def test_the_second_mask_of_simmc_is_the_first_one_s_size_unless_given(name):
     probe = next(iter(DATASETS[name].gallery_of))
-    published = settings.choose("SimMC", "full", name, probe, {})
+    published = METHODS["SimMC"].choose("full", name, probe, {})
     assert published.mask_x_2 == published.mask_x == (10 if name == "CASIA_B" else 2)
-    assert settings.choose("SimMC", "full", name, probe, {"mask_x": 3}).mask_x_2 == 3
-    assert settings.choose("SimMC", "full", name, probe, {"mask_x_2": 0}).mask_x_2 == 0
+    assert METHODS["SimMC"].choose("full", name, probe, {"mask_x": 3}).mask_x_2 == 3
+    assert METHODS["SimMC"].choose("full", name, probe, {"mask_x_2": 0}).mask_x_2 == 0
 
 
 @pytest.mark.parametrize(("script", "option", "small"),

@@ -16,6 +16,7 @@ from skeleton_reid import Gallery, InputError, data
 from skeleton_reid.data import DataWarning
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_set, load_model
+from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.models.statistics import frame_size
 from skeleton_reid.reid import open_set
 
@@ -163,9 +164,10 @@ def test_a_data_set_is_a_word_of_the_path(tmp_path, path, dataset):
 
 
 def test_what_an_encoder_says_of_itself(tmp_path):
-    about = {"knows": "tracklets", "data": {"simulated": True}}
+    settings = {**vars(METHODS["statistics"].settings()), "tracklets": True}
+    about = {"settings": settings, "data": {"simulated": True}}
     encoder = skeleton_reid.load(str(write(tmp_path / "a.pt", "statistics", **about)))
-    assert str(encoder) == "statistics on IAS (simulated), f = 6, knows tracklets"
+    assert str(encoder) == "statistics on IAS (simulated), f = 6, supervision: tracklets"
     assert (encoder.joints, encoder.length, encoder.size,
             encoder.centred) == (20, 6, 8 + frame_size(20), True)
 

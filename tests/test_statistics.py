@@ -151,11 +151,12 @@ def train(training):
 
 def test_results_files_and_evaluation(train, tmp_path, capsys):
     result = train("--save_features", tmp_path / "top.npz")
-    about = ("kind", "method", "knows", "epochs", "stopped")
+    about = ("kind", "method", "supervision", "epochs", "stopped")
     assert [result[key]
-            for key in about] == [*("retrieval", "statistics", "nothing", 4, "4 epochs done")]
+            for key in about] == [*("retrieval", "statistics", "none", 4, "4 epochs done")]
     table = capsys.readouterr().out
-    names = ("knows nothing", "D-13", "\nstatistics ", "window-LDA", "statistics best", "untrained")
+    names = ("supervision: none", "D-13", "\nstatistics ", "window-LDA", "statistics best",
+             "untrained")
     assert all(name in table for name in names)
     assert {path.name for path in train.path().iterdir()} == {
         *("best.pt", "last.pt", "history.csv", "log.txt", "results.json", "run.json", "run.lock")
@@ -325,8 +326,8 @@ def give_recordings(train) -> None:
 def test_tracklets(train, capsys):
     give_recordings(train)
     result = train("--tracklets", "--save_features", train.out / "top.npz")
-    assert (result["knows"], result["settings"]["t"]) == ("tracklets", 0.15)
-    assert "knows tracklets" in capsys.readouterr().out
+    assert (result["supervision"], result["settings"]["t"]) == ("tracklets", 0.15)
+    assert "supervision: tracklets" in capsys.readouterr().out
     best = train.out / "statistics-tracklets" / "KS20" / "probe" / "best.pt"
     assert pick(train.evaluate(best), RETRIEVAL) == pick(result["best"], RETRIEVAL)
     rows = history(best.with_name("history.csv"))

@@ -9,8 +9,8 @@ from training import RECOGNITION, RETRIEVAL, history, pick, same, without_time
 
 import train_age
 from skeleton_reid.engine import checkpoint, evaluation, pretraining
+from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.settings import choose
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_attention_option_has_its_own_folder(train):
 @pytest.mark.parametrize(("name", "epochs", "part"), [("IAS", 300, False), ("KGBD", 150, False),
                                                       ("BIWI", 300, True)])
 def test_published_settings(name, epochs, part):
-    settings = choose("AGE", "full", name, "", {})
+    settings = METHODS["AGE"].choose("full", name, "", {})
     assert (settings.pre_epochs, settings.recognition_epochs) == (400, epochs)
     assert settings.two_thirds == part
     assert (settings.batch_size, settings.lr, settings.hidden) == (128, 0.0005, 256)

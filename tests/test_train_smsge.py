@@ -10,7 +10,8 @@ from training import RECOGNITION, history, pick, same, without_time
 from skeleton_reid.data.sampling import class_balanced, training_order
 from skeleton_reid.engine import features
 from skeleton_reid.engine.encoding import encode_frames, encode_rows, encode_set
-from skeleton_reid.engine.settings import SMSGESettings, choose
+from skeleton_reid.engine.methods import METHODS
+from skeleton_reid.engine.methods.smsge import SMSGESettings
 from skeleton_reid.models.smsge import SMSGE
 
 
@@ -164,7 +165,7 @@ def test_scales_have_their_own_folder(train, tmp_path):
                           (("CASIA_B", "test"), "full", (128, 256, 0.0005, 160, 0.0005)),
                           (("CASIA_B", "nm.nm"), "full", (128, 256, 0.0005, 200, 0.0005))])
 def test_published_settings(key, protocol, expected):
-    settings = choose("SM-SGE", protocol, *key, {})
+    settings = METHODS["SM-SGE"].choose(protocol, *key, {})
     names = ("batch_size", "D_h", "lr", "pre_epochs", "recognition_lr")
     assert tuple(getattr(settings, name) for name in names) == expected
     released = protocol == "released"

@@ -146,9 +146,9 @@ def test_every_title_says_that_data_are_simulated(runs, draw):
 
 
 def test_tables_say_simulated_and_tracklets(runs):
-    own = changed(runs["SimMC"], data={"simulated": True}, knows="tracklets")
+    own = changed(runs["SimMC"], data={"simulated": True}, supervision="tracklets")
     (label,) = labels([own])
-    assert label == "SimMC (knows tracklets)"
+    assert label == "SimMC (tracklets)"
     rows = tables({label: own}).split("<tr>")[2:]
     assert all(row.startswith("<td>KS20 (simulated), probe, f = 6</td>") for row in rows)
     assert f"<td>{label}, best</td>" in rows[-2]

@@ -12,6 +12,7 @@ import torch
 from commands import error_of, results_of
 
 from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.methods import METHODS
 
 RETRIEVAL = ("top1", "top5", "top10", "mAP")
 RECOGNITION = ("rank", "rank1", "nAUC_roc", "nAUC_cmc", "loss", "confusion", "epoch", "step")
@@ -21,34 +22,36 @@ RECOGNITION = ("rank", "rank1", "nAUC_roc", "nAUC_cmc", "loss", "confusion", "ep
 class Script:
     """A training script and the small run of it that tests start from."""
 
-    name: str
-    small: tuple  # options with which an epoch takes a moment
-    folder: str  # of the run's files under --out
-    dataset: str
-    persons: int
-    windows: int  # of each person in every split, 6 frames each
-    noise: float
+    method: str
+    dataset: str = "KS20"
+    persons: int = 8
+    windows: int = 8  # of each person in every split, 6 frames each
+    noise: float = 2.5  # at which persons overlap, and yet there are clusters
     recogniser: str = ""  # folder of that phase
+    folder: str = ""  # of the run's files under --out
+
+    @property
+    def name(self) -> str:
+        return METHODS[self.method].script.removesuffix(".py")
+
+    @property
+    def small(self) -> tuple:
+        """Options with which an epoch takes a moment."""
+        pairs = METHODS[self.method].small.items()
+        return tuple(word for name, value in pairs for word in (f"--{name}", value))
 
 
 SCRIPTS = {
-    # Noise at which persons overlap, and yet there are clusters.
-    "SimMC": Script("train_simmc", ("--H", 16, "--batch_size", 32), "KS20/probe", "KS20", 8, 8,
-                    2.5),
-    "statistics": Script("train_statistics",
-                         ("--H", 16, "--batch_size", 32, "--rounds", 2, "--round_epochs", 2),
-                         *("statistics/KS20/probe", "KS20", 8, 16, 2.0)),
-    "Hi-MPC": Script("train_himpc", ("--H", 8, "--M", 2, "--batch_size", 32),
-                     *("Hi-MPC/KS20/probe", "KS20", 8, 8, 2.5)),
-    "SPC-MGR": Script("train_spcmgr", ("--heads", 2, "--batch_size", 32),
-                      *("SPC-MGR/KS20/probe", "KS20", 8, 8, 2.5)),
-    "DF": Script("train_df", ("--H", 16, "--batch_size", 16), "X+DF/KS20/probe", "KS20", 6, 8, 1.5),
-    "AGE": Script("train_age", ("--hidden", 8, "--batch_size", 16, "--lr", 0.01), "AGE/IAS/LA",
-                  "IAS", 5, 8, 1.5, "ap"),
-    "SM-SGE": Script(
-        "train_smsge",
-        ("--D_h", 4, "--P", 2, "--batch_size", 20, "--lr", 0.01, "--recognition_lr", 0.01),
-        *("SM-SGE/IAS/IJPB", "IAS", 5, 4, 1.5, "recogniser_A"))
+    name: Script(name, folder=str(own.run_folder("", "KS20", "probe")[0]))
+    for name, own in METHODS.items()
+}  # fmt: skip
+# Those that need other data.
+SCRIPTS |= {
+    "statistics": Script("statistics", windows=16, noise=2.0, folder="statistics/KS20/probe"),
+    "DF": Script("DF", persons=6, noise=1.5, folder="X+DF/KS20/probe"),
+    "AGE": Script("AGE", "IAS", 5, 8, 1.5, "ap",
+                  "AGE/IAS/LA"), "SM-SGE": Script("SM-SGE", "IAS", 5, 4, 1.5, "recogniser_A",
+                                                  "SM-SGE/IAS/IJPB")
 }
 
 

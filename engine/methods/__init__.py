@@ -1,0 +1,23 @@
+"""The table of methods: one file each, with settings, published values, script and small options.
+
+What else a method needs is models/<name>.py and train_<name>.py (docs/8-architecture.md).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from skeleton_reid.engine.methods import age, df, himpc, simmc, smsge, spcmgr, statistics
+from skeleton_reid.engine.methods.base import Method
+
+MODULES = (simmc, statistics, age, smsge, df, himpc, spcmgr)
+METHODS: dict[str, Method] = {module.METHOD.name: module.METHOD for module in MODULES}
+
+
+def method_of(content: Mapping[str, Any]) -> Method | None:
+    """The method of a checkpoint's model; "AGE + SimMC" is a SimMC. None if it is not known."""
+    return METHODS.get(content["method"].rpartition(" + ")[2])
+
+
+def settings_of(content: Mapping[str, Any]) -> Any:
+    """The settings that a checkpoint's model was trained with."""
+    return METHODS[content["method"].rpartition(" + ")[2]].restore(content["settings"])

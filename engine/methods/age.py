@@ -1,0 +1,48 @@
+"""AGE: its settings and what the paper sets."""
+
+from dataclasses import dataclass
+
+from skeleton_reid.common.command_line import FLAG, option
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.numbers import positive, positive_int
+from skeleton_reid.engine.methods.base import Method, Settings
+from skeleton_reid.engine.options import PhaseOptions
+
+
+@dataclass(frozen=True)
+class AGESettings(Settings):
+    """AGE (models/age.py)."""
+
+    attention: str = option("LA", "locality-aware, basic, ...", choices=("LA", "BA", "MBA", "none"))
+    manner: str = option("ap", "average the rows' predictions, or join them", choices=("ap", "sc"))
+    feature: str = option("encodings", "what is recognised", choices=("encodings", "states"))
+    decoder_input: str = option("zeros", "of a step", choices=("zeros", "previous"))
+    target: str = option("reverse", "order of the rebuilt frames", choices=("reverse", "same"))
+    centred: bool = option(False, "hip centre as the origin", **FLAG)
+    two_thirds: bool = option(False, "encoders train on the first two thirds", **FLAG)
+    hidden: int = option(256, "units of every layer", type=positive_int)
+    lr: float = option(0.0005, "learning rate", type=positive)
+    batch_size: int = option(128, "sequences in a batch", type=positive_int)
+    pre_epochs: int = option(400, "epochs of the encoders", type=positive_int)
+    recognition_epochs: int = option(300, "epochs of the recogniser", type=positive_int)
+    patience: int | None = option(None, "end after epochs without better test", type=positive_int)
+    balance: bool = option(False, "resample training to equal class shares (uses labels)", **FLAG)
+
+    @property
+    def variant(self) -> str:
+        return self.attention + ("_same" if self.target == "same" else "")
+
+    @property
+    def recogniser(self) -> str:
+        """The folder of the recogniser: its manner, and the feature if that is not the default."""
+        return self.manner + ("" if self.feature == "encodings" else f"_{self.feature}")
+
+    def check(self, length: int) -> None:
+        if length < 2:
+            raise InputError(f"AGE needs windows of at least 2 frames, found {length}")
+
+
+METHOD = Method(name="AGE", model="age.AGE", script="train_age.py", settings=AGESettings,
+                options=PhaseOptions, small={"hidden": 8, "batch_size": 16, "lr": 0.01}, published={
+                    ("KGBD",): {"recognition_epochs": 150}, ("BIWI",): {"two_thirds": True},
+                })  # fmt: skip

@@ -1,0 +1,97 @@
+"""What a method says of itself, and what all settings have in common. Nothing imports PyTorch."""
+
+from argparse import ArgumentTypeError
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from skeleton_reid.common.command_line import option
+
+# Settings by (), which is always, by (data set,) and by (data set, probe).
+Table = Mapping[tuple[str, ...], Mapping[str, Any]]
+
+
+class Settings:
+    """What the engine asks of the settings of a method, which are a frozen dataclass."""
+
+    supervision = None  # of the classes that are learned, if any: none, tracklets, identities
+    centred = True  # whether the model takes skeletons with the hip centre as the origin
+    patience = None  # epochs without a better top-1 that end training; None: never
+    variant = ""  # part of the run folder's name, for runs with other settings
+
+    def check(self, length: int) -> None:
+        """InputError if windows of so many frames cannot be trained on."""
+
+
+@dataclass(frozen=True)
+class ClusterSettings(Settings):
+    """Classes that are clusters of the training windows unless they are known."""
+
+    tracklets: bool = option(False, "windows of one recording are a class", action="store_true")
+    labels: bool = option(False, "those of one person are: a bound", action="store_true")
+
+    @property
+    def supervision(self) -> str:
+        return "identities" if self.labels else "tracklets" if self.tracklets else "none"
+
+    @property
+    def variant(self) -> str:
+        return {"none": "", "tracklets": "-tracklets", "identities": "-labels"}[self.supervision]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method: its block in the table."""
+
+    name: str  # in results, checkpoints and folders
+    model: str  # its class, below models/: "simmc.SimMC"
+    script: str  # "train_simmc.py"
+    settings: type  # a frozen dataclass that extends Settings
+    options: type  # what else the script's command line has: TrainingOptions or an extension
+    small: Mapping[str, Any]  # settings with which an epoch takes a moment, for tests and --quick
+    published: Table = field(default_factory=dict)  # settings that the paper has otherwise
+    released: Table = field(default_factory=dict)  # and those of the released code
+    published_folder: bool = False  # runs lie in <dataset>/<probe>/ below --out, without the name
+
+    @property
+    def model_class(self) -> type:
+        """The model's class; PyTorch is imported."""
+        module, _, name = self.model.rpartition(".")
+        return getattr(import_module(f"skeleton_reid.models.{module}"), name)
+
+    def run_folder(self, variant: str, dataset: str, probe: str) -> tuple[Path, str]:
+        """The folder of a run, below --out, and how its files' names begin."""
+        if not self.published_folder:
+            return Path(self.name + variant, dataset, probe), ""
+        top = Path(self.name + variant if variant else "", dataset)
+        return (top, f"{probe}_") if "." in probe else (top / probe, "")
+
+    def choose(self, protocol: str, dataset: str | None, probe: str | None,
+               options: Mapping[str, Any]) -> Any:
+        """The settings of a run: published ones, over them (released ones and) `options` of the
+        command line by name, of which names of others and None are ignored.
+        """
+        values: dict[str, Any] = {}
+        tables = (self.published, self.released) if protocol == "released" else (self.published,)
+        for table in tables:
+            for key in ((), (dataset,), (dataset, probe)):
+                values |= table.get(key, {})
+        return self.restore(values | {n: x for n, x in options.items() if x is not None})
+
+    def restore(self, values: Mapping[str, Any]) -> Any:
+        """Settings with these values by name, as a checkpoint has them; defaults for the rest."""
+        names = self.settings.__dataclass_fields__
+        return self.settings(**{name: values[name] for name in names if name in values})
+
+
+def letters(known: str) -> Any:
+    """argparse type: some of these letters, each once, put in this order."""
+    def some(text: str) -> str:
+        if not text or set(text) - set(known) or len(set(text)) < len(text):
+            raise ArgumentTypeError(f"expected some of the letters {known}, each once, "
+                                    f"found {text!r}")
+        return "".join(sorted(text, key=known.index))
+
+    return some

@@ -1,0 +1,54 @@
+"""SimMC: its settings and what the paper sets."""
+
+from dataclasses import dataclass
+
+from skeleton_reid.common.command_line import FLAG, option
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.numbers import below_one, positive, positive_int, share
+from skeleton_reid.engine.methods.base import ClusterSettings, Method
+from skeleton_reid.engine.options import ClusterOptions, SourceOptions
+
+
+@dataclass(frozen=True)
+class SimMCSettings(ClusterSettings):
+    """SimMC (models/simmc.py)."""
+
+    H: int = option(256, "feature size", type=positive_int)
+    D: int = option(1, "hidden layers of the encoder", type=positive_int)
+    mask_x: int = option(2, "frames that the first mask leaves out", type=int)
+    mask_x_2: int | None = option(None, "by the second mask (as many as by the first)", type=int)
+    mask_lambda: float = option(0.5, "weight of MIC, MPC has the rest", "--lambda", type=share)
+    t: float = option(0.08, "temperature", type=positive)
+    eps: float = option(0.8, "DBSCAN: Jaccard distance of neighbours", type=below_one)
+    min_samples: int = option(2, "DBSCAN: neighbours of a core sequence", type=positive_int)
+    lr: float = option(0.00035, "learning rate", type=positive)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
+    patience: int = option(100, "end after so many epochs without better top-1", type=positive_int)
+    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
+
+    def __post_init__(self):
+        if self.mask_x_2 is None:
+            object.__setattr__(self, "mask_x_2", self.mask_x)
+
+    def check(self, length: int) -> None:
+        for x in (self.mask_x, self.mask_x_2):
+            if not 0 <= x < length:
+                raise InputError(f"--mask_x: a mask leaves out 0 to {length - 1} of {length} "
+                                 f"frames, found {x}")
+
+
+@dataclass(frozen=True)
+class SimMCOptions(ClusterOptions, SourceOptions):
+    """Files."""
+
+    save_model: int = option(1, "1: keep the best model", type=int, choices=(0, 1))
+    save_flag: int = option(0, "1: also mACT, mRCL; figures as arrays", type=int, choices=(0, 1))
+
+
+METHOD = Method(name="SimMC", model="simmc.SimMC", script="train_simmc.py", settings=SimMCSettings,
+                options=SimMCOptions, small={"H": 16, "batch_size": 32}, published={
+                    ("KGBD",): {"t": 0.06,
+                                "eps": 0.6, "min_samples": 4}, ("IAS", "A"): {"mask_lambda": 0.75},
+                    ("BIWI",): {"t": 0.07, "mask_lambda": 0.25}, ("BIWI", "Still"): {"eps": 0.6},
+                    ("CASIA_B",): {"t": 0.075, "eps": 0.75, "mask_lambda": 0.25, "mask_x": 10},
+                }, published_folder=True)  # fmt: skip

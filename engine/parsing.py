@@ -1,0 +1,57 @@
+"""The command line of a training script: options, and the method's settings."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from skeleton_reid.common.command_line import add_options, script_parser
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data import datasets
+from skeleton_reid.engine.methods import METHODS
+from skeleton_reid.engine.methods.base import Method
+from skeleton_reid.engine.options import DataOptions, PhaseOptions
+
+
+def parse_training(doc: str, name: str) -> Any:
+    """The options of the script of a method, among them `settings`. --help shows the settings that
+    are published for the --dataset.
+    """
+    method = METHODS[name]
+    early = script_parser("", add_help=False, allow_abbrev=False)  # decides what is published
+    add_options(early, DataOptions)
+    named = DataOptions(**vars(early.parse_known_args()[0]))
+    dataset = named.dataset and named.dataset.name
+    published = method.choose(named.protocol, dataset, named.probe, {})
+    of = f" of {dataset}" if dataset else "; name a --dataset for its own"
+    parser = script_parser(doc)
+    first = ("dataset", "probe", "seed", "epochs", "resume", "mode")
+    add_options(parser, method.options, first=first)
+    add_options(parser, method.settings, f"{name} (published settings{of})", published)
+    return resolve(method, vars(parser.parse_args()))
+
+
+def resolve(method: Method, words: Mapping[str, Any]) -> Any:
+    """Options from the values of the command line, by name, with what follows from the data set.
+    InputError for options that do not go together, or not with the data set.
+    """
+    if "dataset" not in words:
+        raise InputError(f"expected --dataset with one of {', '.join(datasets.DATASETS)}")
+    row, view = words["dataset"], words.get("view")
+    has_phases = issubclass(method.options, PhaseOptions) and (view is not None or row.recognition)
+    task = words.get("task", "recognition" if has_phases else "retrieval")
+    if view is not None and ("probe" in words or task == "retrieval"):
+        raise InputError("--view is recognition with one test set: leave out --probe and --task")
+    if view is None and not row.recognition and task == "recognition":
+        raise InputError(
+            f"recognition on {row.name} needs --view 0 to {row.views - 1}; or --task retrieval")
+    probe = "test" if view is not None else words.get("probe") or next(iter(row.gallery_of))
+    if view is None:
+        row.pair(probe)
+    length = words.get("length", row.default_length if view is None else row.view_length)
+    epochs = dict.fromkeys(("pre_epochs", "recognition_epochs"), words.get("epochs"))
+    protocol = words.get("protocol", "full")
+    settings = method.choose(protocol, row.name, probe, epochs | dict(words))
+    settings.check(length)
+    resolved = {**words, "probe": probe, "length": length, "task": task, "settings": settings}
+    known = {each.name for each in fields(method.options)}
+    return method.options(**{n: x for n, x in resolved.items() if n in known}, overrides=words)
