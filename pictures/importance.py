@@ -38,7 +38,7 @@ def importance(runs: Runs) -> Figure:
     place.set(xlim=(0, size[0]), ylim=(-size[1], 0), aspect="equal")
     place.axis("off")
     for (row, frame), _ in np.ndenumerate(weights[..., 0]):
-        words = "\n".join(f"{level} {100 * w:.0f}"
+        words = "\n".join(f"{level} {100 * w:.0f} %"
                           for level, w in zip(LEVELS, weights[row, frame], strict=True))
         draw_window(place, lines[row, frame:frame + 1], WIDTH * frame, -HEIGHT * row, PROBE, words)
     return figure
