@@ -82,20 +82,19 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
 def train_encoders(run: Run, model: AGE, skeletons: Tensor, batches: list[Tensor]) -> int:
     """Rebuild the sequences (N, f, J, 3) of fixed batches. Returns the last weights' epoch."""
     settings = run.settings
-    optimizers = {axis: TFAdam(own.parameters(), settings.lr) for axis, own in model.axes.items()}
-    validation = Validation()
+    optimizer, validation = TFAdam(model.parameters(), settings.lr), Validation()
     epochs = Epochs(run, model, limit=settings.pre_epochs, save_seconds=pretraining.SAVE_SECONDS,
                     changeable=(*recognition.CHANGEABLE, "manner", "feature"),
-                    validation=validation,
-                    **{f"optimizer_{axis}": own for axis, own in optimizers.items()})
+                    validation=validation, optimizer=optimizer)
     for epoch in epochs:
         with epoch.stage("learn"):
             for number, batch in enumerate(map(divide, batches)):
                 losses = model.losses(skeletons[batch.own], batch=len(batch.all))
-                running = [optimizers[axis] for axis in validation.running]
-                epoch.step(running, losses, batch, clip=CLIP)
+                totals = zip(AXES, losses["total"], strict=True)
+                totals = [x if axis in validation.running else x.detach() for axis, x in totals]
+                epoch.step(optimizer, losses | {"total": torch.stack(totals)}, batch, clip=CLIP)
                 if number % VALIDATE_EVERY == 0:
-                    validation.update(model, skeletons[batches[0]])
+                    validation.update(model, skeletons[batches[0]], optimizer)
                 if validation.exhausted:
                     break
         means = epoch.mean_losses()  # (3,) each
@@ -121,12 +120,17 @@ class Validation:
         return not self.running
 
     @torch.no_grad()
-    def update(self, model: AGE, batch: Tensor) -> None:
-        """Validate on a batch (B, f, J, 3)."""
-        for axis, loss in zip(AXES, model.losses(batch)["reconstruction"].tolist(), strict=True):
+    def update(self, model: AGE, batch: Tensor, optimizer: TFAdam) -> None:
+        """Validate on a batch (B, f, J, 3). An axis that stops has no gradient from then on, and
+        here the averages of those before become 0: Adam leaves its weights as they are.
+        """
+        losses = model.losses(batch)["reconstruction"].tolist()
+        for number, (axis, loss) in enumerate(zip(AXES, losses, strict=True)):
             self.losses[axis].append(loss)
             if stops(self.losses[axis]):
                 self.running.discard(axis)
+                for state in optimizer.state.values():
+                    state["exp_avg"][number] = 0
 
     def state_dict(self) -> dict[str, Any]:
         return {"losses": self.losses, "stopped": sorted(set(AXES) - self.running)}

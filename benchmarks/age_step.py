@@ -58,8 +58,8 @@ def run(options: Options) -> Report:
 
 def variables(model: AGE, axis: str) -> dict[str, torch.Tensor]:
     """The weights of one axis under their TensorFlow names, in TensorFlow's layout."""
-    own = model.axes[axis].named_parameters()
-    return {PUBLISHED[name]: value.detach().t().contiguous() for name, value in own}
+    own = {name: value[AXES.index(axis)] for name, value in model.named_parameters()}
+    return {PUBLISHED[name]: value.detach().t().contiguous() for name, value in own.items()}
 
 
 def check(plain_losses, losses, plain: plain_age.Training, model: AGE, moved: float) -> float:

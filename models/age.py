@@ -6,7 +6,8 @@ Rao, Wang, Hu, Tan, Da, Cheng, Hu. IJCAI 2020. https://www.ijcai.org/proceedings
 An LSTM encoder-decoder rebuilds a skeleton sequence in reverse order. The decoder attends to the
 encoded gait states, and a locality mask pulls its attention towards the frames next to the one
 being rebuilt. The context vectors are the gait feature (attention-based gait encodings, AGEs).
-Each axis has a model of its own. Symbols as in Fig. 2; B sequences, f frames, J joints, H units.
+Each axis has a model of its own; the three run side by side, on a leading axis of the weights.
+Symbols as in Fig. 2; B sequences, f frames, J joints, H units.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +44,23 @@ PUBLISHED = {
 COPIES = {"lstm_weights_layer_1": "encoder.cells.0.weight"}
 COPIES["lstm_weights_layer_2"] = "encoder.cells.1.bias"
 
-State = tuple[Tensor, Tensor]  # h and c of an LSTM layer, (B, H) each
+State = tuple[Tensor, Tensor]  # h and c of an LSTM layer, (3, B, H) each
+
+
+class Linear(nn.Module):
+    """A linear map for each axis, (3, ..., inputs) -> (3, ..., outputs)."""
+    def __init__(self, inputs: int, outputs: int, bias: bool = True):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3, outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(3, outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, weight = x.flatten(1, -2), self.weight.transpose(1, 2)
+        if self.bias is None:
+            out = torch.bmm(rows, weight)
+        else:
+            out = torch.baddbmm(self.bias[:, None], rows, weight)
+        return out.view(3, -1, *x.shape[2:-1], out.shape[2])
 
 
 class LSTM(nn.Module):
@@ -51,62 +68,71 @@ class LSTM(nn.Module):
     def __init__(self, inputs: int, hidden: int):
         super().__init__()
         self.hidden = hidden
-        self.cells = nn.ModuleList(nn.Linear(n + hidden, 4 * hidden) for n in (inputs, hidden))
+        self.cells = nn.ModuleList(Linear(n + hidden, 4 * hidden) for n in (inputs, hidden))
 
-    def step(self, x: Tensor, states: list[State]) -> list[State]:
-        """One frame x (B, D): the new state of each layer; the second h is the output."""
+    def step(self, x: Sequence[Tensor], states: list[State]) -> list[State]:
+        """One frame, the parts of x (3, B, .): the new state of each layer, of which the second's h
+        is the output.
+        """
         new = []
-        for gates, (h, c) in zip(self.cells, states, strict=True):
-            x, c = lstm_cell(gates(torch.cat([x, h], dim=1)), c)
-            new.append((x, c))
+        for cell, (h, c) in zip(self.cells, states, strict=True):
+            h, c = lstm_cell(cell(torch.cat([*x, h], dim=2)), c)
+            new.append((h, c))
+            x = [h]
         return new
 
     def forward(self, x: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
-        """A sequence x (B, f, D): the outputs (B, f, H) and the final state of each layer."""
-        zeros = x.new_zeros(x.shape[0], self.hidden)
-        steps = [states or [(zeros, zeros)] * 2]
-        for x_t in x.unbind(1):
-            steps.append(self.step(x_t, steps[-1]))
-        return torch.stack([states[1][0] for states in steps[1:]], dim=1), steps[-1]
+        """A sequence x (3, B, f, D): the outputs (3, B, f, H) and the final state of each layer.
+        states: those before, by default zeros.
+        """
+        final = []
+        for cell, (h, c) in zip(self.cells, states or [(None, None)] * 2, strict=True):
+            W_x, W_h = cell.weight.transpose(1, 2).split([x.shape[3], self.hidden], dim=1)
+            gates = torch.baddbmm(cell.bias[:, None], x.flatten(1, 2), W_x)  # of all frames at once
+            outputs = []
+            for gates_t in gates.view(3, -1, x.shape[2], gates.shape[2]).unbind(2):
+                h, c = lstm_cell(gates_t if h is None else torch.baddbmm(gates_t, h, W_h), c)
+                outputs.append(h)
+            x = torch.stack(outputs, dim=2)
+            final.append((h, c))
+        return x, final
 
 
-class AxisModel(nn.Module):
-    """The encoder-decoder of one axis, with Luong's attention (general score) or without."""
+class Decoder(LSTM):
+    """Rebuilds J joints, with Luong's attention (general score) or without."""
     def __init__(self, joints: int, hidden: int, attends: bool):
-        super().__init__()
+        super().__init__(joints + hidden if attends else joints, hidden)
         self.attends = attends
-        self.encoder = LSTM(joints, hidden)
-        self.decoder = LSTM(joints + hidden if attends else joints, hidden)
         if attends:
-            self.decoder.memory = nn.Linear(hidden, hidden, bias=False)  # M
-            self.decoder.attention = nn.Linear(2 * hidden, hidden, bias=False)  # f_att
-        self.decoder.output = nn.Linear(hidden, joints)  # f_F
-        self.copies = nn.ParameterDict()
+            self.memory = Linear(hidden, hidden, bias=False)  # M
+            self.attention = Linear(2 * hidden, hidden, bias=False)  # f_att
+        self.output = Linear(hidden, joints)  # f_F
 
-    def forward(self, x: Tensor, inputs: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
-        """AGE.encode's output for one axis. x and the decoder's inputs: (B, f, J). mask: (f, f)."""
-        h, states = self.encoder(x)  # encoded gait states h_1 ... h_f, (B, f, H)
-        decoder = self.decoder
+    def rebuild(self, inputs: Tensor, h: Tensor, states: list[State],
+                mask: Tensor | None) -> dict[str, Tensor]:
+        """What AGE.encode says of the decoder. inputs: (3, B, f, J). h: the encoded gait states,
+        (3, B, f, H). states: the encoder's last ones. mask: (f, f).
+        """
         if not self.attends:
-            s, _ = decoder(inputs, states)
-            return {"encoder_outputs": h, "decoder_outputs": s, "reconstruction": decoder.output(s)}
-        keys = decoder.memory(h)  # k_i = M h_i, once a sequence
-        a = torch.zeros_like(h[:, 0])  # a_0 = 0
+            s, _ = self(inputs, states)
+            return {"decoder_outputs": s, "reconstruction": self.output(s)}
+        keys = self.memory(h)  # k_i = M h_i, once a sequence
+        a = torch.zeros_like(h[:, :, 0])  # a_0 = 0
         steps = []
-        for t, x_t in enumerate(inputs.unbind(1)):
-            states = decoder.step(torch.cat([x_t, a], dim=1), states)
+        for t, x_t in enumerate(inputs.unbind(2)):
+            states = self.step([x_t, a], states)
             s = states[1][0]
-            alignment = (keys @ s[:, :, None]).squeeze(2).softmax(dim=1)  # A[t, i], (B, f)
+            alignment = (keys @ s[..., None]).squeeze(3).softmax(dim=2)  # A[t, i], (3, B, f)
             if mask is not None:
                 # Normalised again, so that rows sum to 1; the paper does not say whether to.
-                alignment = alignment * mask[t] / (alignment * mask[t]).sum(dim=1, keepdim=True)
-            context = (alignment[:, None] @ h).squeeze(1)  # c_t = sum_i A[t, i] h_i
-            a = decoder.attention(torch.cat([s, context], dim=1))
+                alignment = alignment * mask[t] / (alignment * mask[t]).sum(dim=2, keepdim=True)
+            context = (alignment[:, :, None] @ h).squeeze(2)  # c_t = sum_i A[t, i] h_i
+            a = self.attention(torch.cat([s, context], dim=2))
             steps.append((s, alignment, context, a))
         names = ("decoder_outputs", "alignment", "contexts", "attention_vectors")
-        parts = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))
-        out = {"encoder_outputs": h} | dict(zip(names, parts, strict=True))
-        return out | {"reconstruction": decoder.output(out["attention_vectors"])}
+        parts = (torch.stack(part, dim=2) for part in zip(*steps, strict=True))
+        out = dict(zip(names, parts, strict=True))
+        return out | {"reconstruction": self.output(out["attention_vectors"])}
 
 
 class AGE(EmbeddingModel):
@@ -132,17 +158,17 @@ class AGE(EmbeddingModel):
         self.arguments |= {"target": target, "count_copies": count_copies, "attention": attention}
         self.joints, self.decoder_input = joints, decoder_input
         self.target, self.attention = target, attention
-        attends = attention != "none"
-        self.axes = nn.ModuleDict({axis: AxisModel(joints, hidden, attends) for axis in AXES})
+        self.encoder = LSTM(joints, hidden)
+        self.decoder = Decoder(joints, hidden, attends=attention != "none")
+        self.copies = nn.ParameterDict()
         self.reset(generator or torch.Generator().manual_seed(0))
-        for axis in self.axes.values() if count_copies else ():
-            for name, source in COPIES.items():
-                axis.copies[name] = axis.get_parameter(source).detach().clone()
+        for name, source in COPIES.items() if count_copies else ():
+            self.copies[name] = self.get_parameter(source).detach().clone()
 
+    @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
         """Draw the initial weights as the released code does; biases 0."""
-        weights = self.state_dict()
-        for name, weight in weights.items():
+        for name, weight in self.named_parameters():
             if name.endswith("bias"):
                 weight.zero_()
             elif name == "decoder.output.weight":  # normal, truncated at two deviations
@@ -150,7 +176,6 @@ class AGE(EmbeddingModel):
             else:  # uniform; memory and attention layer as Glorot
                 limit = 0.1 if ".cells." in name else (6 / sum(weight.shape[1:]))**0.5
                 weight.uniform_(-limit, limit, generator=generator)
-        self.load_state_dict(weights)
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "AGE":
@@ -164,21 +189,10 @@ class AGE(EmbeddingModel):
         names = dict(cls.published)
         for copy, source in COPIES.items():
             names[f"copies.{copy}"] = copy if f"x/{copy}" in variables else PUBLISHED[source]
-        for axis, own in model.axes.items():
-            for parameter, value in own.named_parameters():
-                fill(value, variables, f"{axis}/{names[parameter]}")
+        for parameter, value in model.named_parameters():
+            for axis, own in zip(AXES, value, strict=True):
+                fill(own, variables, f"{axis}/{names[parameter]}")
         return model
-
-    def state_dict(self, *args, **kwargs) -> dict[str, Tensor]:
-        """The weights by their names in an axis, those of the three axes stacked: (3, ...) each."""
-        axes = [axis.state_dict(*args, **kwargs) for axis in self.axes.values()]
-        return {name: torch.stack([axis[name] for axis in axes]) for name in axes[0]}
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], *args, **kwargs) -> None:
-        """Load such weights."""
-        for number, axis in enumerate(self.axes.values()):
-            weights = {name: value[number] for name, value in state_dict.items()}
-            axis.load_state_dict(weights, *args, **kwargs)
 
     def embed(self, skeletons: Tensor) -> Tensor:
         """The encodings (B, f, 3H)."""
@@ -207,11 +221,12 @@ class AGE(EmbeddingModel):
         inputs = torch.zeros_like(skeletons)
         if self.decoder_input == "previous":
             inputs[:, 1:] = self.targets(skeletons)[:, :-1]
-        mask = locality_mask(shape[1], self.target, skeletons.device).to(skeletons.dtype)
-        mask = mask if self.attention == "MBA" else None
-        columns = zip(skeletons.unbind(3), inputs.unbind(3), self.axes.values(), strict=True)
-        axes = [axis(x, x_in, mask) for x, x_in, axis in columns]
-        out = {name: torch.stack([axis[name] for axis in axes]) for name in axes[0]}
+        mask = None
+        if self.attention == "MBA":
+            mask = locality_mask(shape[1], self.target, skeletons.device).to(skeletons.dtype)
+        x, inputs = (each.permute(3, 0, 1, 2) for each in (skeletons, inputs))  # (3, B, f, J)
+        h, states = self.encoder(x)  # encoded gait states h_1 ... h_f, (3, B, f, H)
+        out = {"encoder_outputs": h} | self.decoder.rebuild(inputs, h, states, mask)
         if self.attention == "none":
             return out | {"encodings": encoder_states(out, self.target)}
         # v_t = [c_t^x, c_t^y, c_t^z]
@@ -243,8 +258,8 @@ class AGE(EmbeddingModel):
             mask = locality_mask(A.shape[2], self.target, A.device).to(A.dtype)
             # L_A; the target A * mask is not a constant: gradients pass.
             local = half * (A - A * mask).square().sum(dim=(1, 2, 3))
-        squares = [sum(p.square().sum() for p in axis.parameters()) for axis in self.axes.values()]
-        l2 = L2_WEIGHT * 0.5 * torch.stack(squares)  # biases included
+        weights = torch.cat([p.flatten(1) for p in self.parameters()], dim=1)  # biases included
+        l2 = L2_WEIGHT * 0.5 * weights.square().sum(dim=1)
         return {"reconstruction": reconstruction, "locality": local, "l2": l2}
 
 

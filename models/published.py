@@ -19,8 +19,8 @@ FORGET_BIAS = 1.0
 def lstm_cell(gates: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
     """New h and c (..., H) of TensorFlow's LSTM cell. gates: (..., 4H); c: the old one, None: 0."""
     i, j, f, o = gates.chunk(4, dim=-1)
-    kept = 0 if c is None else torch.sigmoid(f + FORGET_BIAS) * c
-    c = kept + torch.sigmoid(i) * torch.tanh(j)
+    new = torch.sigmoid(i) * torch.tanh(j)
+    c = new if c is None else torch.addcmul(new, torch.sigmoid(f + FORGET_BIAS), c)
     return torch.sigmoid(o) * torch.tanh(c), c
 
 

@@ -14,13 +14,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.models.age import AGE, PUBLISHED
+from skeleton_reid.models.age import AGE, PUBLISHED, Linear
 from skeleton_reid.models.published import pick
-from skeleton_reid.models.recognition import RecognitionNetwork
 
 TASKS = ("rev_rec", "prediction", "sorting", "reconstruction")
 HEAD = {
@@ -46,8 +45,10 @@ class SGELA(AGE):
             raise InputError("SGELA: its head reads context vectors: choose LA, BA or MBA")
         self.length, self.temperature = length, temperature
         self.arguments |= {"length": length, "temperature": temperature}
-        for axis in self.axes.values():
-            axis.head = RecognitionNetwork(length * hidden, hidden, hidden, generator)
+        layers = {"hidden": Linear(length * hidden, hidden), "output": Linear(hidden, hidden)}
+        for layer in layers.values():
+            nn.init.normal_(layer.weight, generator=generator)
+        self.head = nn.ModuleDict(layers)
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "SGELA":
@@ -61,11 +62,8 @@ class SGELA(AGE):
             raise InputError(f"SGELA expects windows of {self.length} frames, to which its head "
                              f"belongs, found {skeletons.shape[1]}")
         out = super().encode(skeletons)
-        heads = [
-            axis.head(u.flatten(1))
-            for axis, u in zip(self.axes.values(), out["contexts"], strict=True)
-        ]
-        return out | {"projections": torch.stack(heads)}
+        hidden = self.head["hidden"](out["contexts"].flatten(2)).relu()  # (3, B, H)
+        return out | {"projections": self.head["output"](hidden)}
 
     def losses(self, skeletons: Tensor, targets: Tensor | None = None, *,
                follows: Tensor | None = None, rebuilt: Tensor | None = None, copies: bool = True,

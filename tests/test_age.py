@@ -85,10 +85,11 @@ def test_golden_forward(size, request):
             if f"{axis}/{theirs}" in golden:
                 np.testing.assert_allclose(out[ours][number], golden[f"{axis}/{theirs}"], atol=1e-5)
         if size == "h32":
-            _, states = model.axes[axis].encoder(skeletons(golden)[..., number])
-            for layer, (h, c) in enumerate(states):
-                np.testing.assert_allclose(h.detach(), golden[f"{axis}/enc_h{layer}"], atol=1e-5)
-                np.testing.assert_allclose(c.detach(), golden[f"{axis}/enc_c{layer}"], atol=1e-5)
+            _, states = model.encoder(skeletons(golden).permute(3, 0, 1, 2))
+            for layer, state in enumerate(states):
+                for name, value in zip("hc", state, strict=True):
+                    expected = golden[f"{axis}/enc_{name}{layer}"]
+                    np.testing.assert_allclose(value[number].detach(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", ["h32", "h256"])

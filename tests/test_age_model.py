@@ -107,7 +107,7 @@ def test_masked_and_no_attention(attention, decoder_input, target):
 def test_no_attention_has_no_parameters_of_it():
     model = AGE(5, 8, attention="none")
     assert not {"decoder.memory.weight", "decoder.attention.weight"} & model.state_dict().keys()
-    assert model.axes["x"].decoder.cells[0].weight.shape == (32, 5 + 8)
+    assert model.decoder.cells[0].weight.shape == (3, 32, 5 + 8)
     out = model.encode(torch.zeros(2, 6, 5, 3))
     assert "alignment" not in out and "attention_vectors" not in out
     again = AGE(**model.arguments, generator=torch.Generator().manual_seed(9))
@@ -163,7 +163,7 @@ def test_initial_values():
         assert abs(value.std() / deviation - 1) < 0.02, name
         assert not torch.equal(value[0], value[1]) and not torch.equal(value, other[name])
     sizes = [
-        sum(p.numel() for p in AGE(20, count_copies=copies).axes["x"].parameters())
+        sum(p[0].numel() for p in AGE(20, count_copies=copies).parameters())
         for copies in (True, False)
     ]
     assert sizes == [2_365_460, 2_365_460 - 283_648]  # the first as in the released graph
@@ -171,10 +171,9 @@ def test_initial_values():
 
 def test_copies_start_equal_and_round_trip():
     model = AGE(5, 8, count_copies=True)
-    for axis in model.axes.values():
-        for copy, source in paper.COPIES.items():
-            assert torch.equal(axis.copies[copy], axis.get_parameter(source))
-            assert axis.copies[copy] is not axis.get_parameter(source)
+    for copy, source in paper.COPIES.items():
+        assert torch.equal(model.copies[copy], model.get_parameter(source))
+        assert model.copies[copy] is not model.get_parameter(source)
     again = AGE(**model.arguments, generator=torch.Generator().manual_seed(9))
     again.load_state_dict(model.state_dict())
     x = torch.randn(2, 3, 5, 3, generator=torch.Generator().manual_seed(4))

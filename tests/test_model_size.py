@@ -47,7 +47,7 @@ def test_smsge(D_h):
 def test_age():
     f, J, H = 5, 20, 8
     cell = H * 4 * H
-    encoder = f * (J * 4 * H + 3 * cell)
+    encoder = f * (J * 4 * H + cell) + (f - 1) * 2 * cell  # no state before the first frame
     decoder = f * (J * 4 * H + 4 * cell)
     attention = (f * H * H + 2 * f * f * H + f * 2 * H * H + f * H * J
                  )  # memory, scores and contexts, layer, output

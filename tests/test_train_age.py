@@ -72,7 +72,8 @@ def test_an_axis_that_stops_keeps_its_weights(train, monkeypatch):
 
     def save(self, epoch, parts, seconds=0):
         if "validation" in parts:
-            after[epoch] = parts["model"].state_dict()
+            weights = parts["model"].state_dict()
+            after[epoch] = {name: value.clone() for name, value in weights.items()}
         save_last(self, epoch, parts, seconds)
 
     monkeypatch.setattr(train_age, "stops", rule)

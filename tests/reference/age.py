@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from skeleton_reid.models.age import COPIES
+from skeleton_reid.models.age import AXES, COPIES
 
 ENCODER = "rnn/multi_rnn_cell"
 DECODER = "decode/decoder/Attention_Wrapper/multi_rnn_cell"
@@ -136,9 +136,9 @@ def published_gradients(model, values=lambda p: p.grad):
     """
     names = {**model.published, **{f"copies.{copy}": copy for copy in COPIES}}
     return {
-        f"{axis}/{names[name]}": values(parameter).detach().T.numpy()
-        if parameter.dim() == 2 else values(parameter).detach().numpy()
-        for axis, own in model.axes.items() for name, parameter in own.named_parameters()
+        f"{axis}/{names[name]}": own.detach().T.numpy() if own.dim() == 2 else own.detach().numpy()
+        for name, parameter in model.named_parameters()
+        for axis, own in zip(AXES, values(parameter), strict=True)
     }
 
 
