@@ -7,23 +7,67 @@ from pickle import UnpicklingError
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+import msgspec
 import numpy as np
 import torch
 from torch import nn
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import write_whole
+from skeleton_reid.data.skeleton import Skeleton
+from skeleton_reid.engine.methods import METHODS
 
-FORMAT = "skeleton-reid 1"
+FORMAT, VERSION = "skeleton-reid 1", "0.1.0"  # VERSION: of the project, as in pyproject.toml
+Values = dict[str, Any]
+
+
+class Recogniser(msgspec.Struct):
+    """The part of a recogniser."""
+
+    model: Any
+    arguments: Values
+    test: str | None
+    persons: list[int] | None
+
+
+class Content(msgspec.Struct):
+    """What this version expects of a checkpoint, which can hold more; None where it may lack."""
+
+    method: str
+    dataset: str
+    length: int
+    seed: int
+    settings: Values
+    skeleton: Skeleton | None = None
+    data: Values = {}
+    figures: Values = {}
+    recogniser: Recogniser | None = None
+    arguments: Values | None = None
+    model: Values | None = None
+    state: Values | None = None
+    history: list[Values] | None = None
+
+    def __post_init__(self):
+        """ValueError for what belongs together and is not there."""
+        if self.method.rpartition(" + ")[2] not in METHODS:  # "AGE + SimMC" is a SimMC
+            raise ValueError(
+                f"expected one of the methods {', '.join(METHODS)}, found {self.method!r}")
+        whole = ("state", "history") if self.state is not None else ("model", "arguments")
+        for key in whole:
+            if getattr(self, key) is None:
+                raise ValueError(f"expected the key {key!r}, found none")
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint of tensors and plain values, whole or not at all (InputError)."""
-    write_whole(path, lambda file: torch.save({"format": FORMAT, **content}, file))
+    header = {"format": FORMAT, "version": VERSION}
+    write_whole(path, lambda file: torch.save(header | content, file))
 
 
 def load(path: Path, method: str | None = None) -> dict[str, Any]:
-    """Read a checkpoint, onto the CPU. InputError if missing, damaged, not ours or the method's."""
+    """Read a checkpoint, onto the CPU. InputError if missing, damaged, not of this project, of
+    another method than `method`, or if another version has written what this one does not expect.
+    """
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}; train first, or name another place")
     try:
@@ -40,9 +84,20 @@ def load(path: Path, method: str | None = None) -> dict[str, Any]:
                          f"another kind of file: {reason}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is no checkpoint of this project: expected format {FORMAT!r}")
+    try:
+        msgspec.convert(content, Content)
+    except msgspec.ValidationError as error:
+        raise other_version(path, content, error) from error
     if method is not None and content["method"] != method:
         raise InputError(f"{path} holds a {content['method']} model, expected {method}")
     return content
+
+
+def other_version(path: Path, content: Mapping[str, Any], problem: object) -> InputError:
+    """The error for a checkpoint of another version. problem: what this version cannot take."""
+    made = content.get("version", "one that did not write its number")
+    return InputError(f"{path} does not fit this version ({VERSION}), it was made by {made}: "
+                      f"{problem}; train again, or use that version")
 
 
 def expect(path: Path, content: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -74,17 +74,14 @@ def load_model(path: Path, skeleton: Skeleton, length: int, device: torch.device
     (features.Source) or skeletons. InputError for others than it was trained on, or a damaged file.
     """
     content = content or checkpoint.load(path)
-    if (method := method_of(content)) is None:
-        raise InputError(f"{path} holds a model of unknown method {content['method']!r}")
     if "model" not in content:
         raise InputError(f"{path} holds a state to --resume from: name best.pt beside it")
     arguments = content["arguments"]
     beside = () if {"joints", "inputs"} & arguments.keys() else (skeleton,)
     try:
-        model = method.model_class(*beside, **arguments)
-    except TypeError as error:
-        raise InputError(f"{path} was made by another version of this project: its "
-                         f"{method.name} has other arguments ({error})") from error
+        model = method_of(content).model_class(*beside, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise checkpoint.other_version(path, content, error) from error
     checkpoint.load_weights(model, content["model"], path)
     if source is not None or "source" in content:
         _check_source(path, content, source)

@@ -84,7 +84,10 @@ def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: s
     if "recogniser" not in content:
         raise InputError(f"{path} holds an encoder alone, expected a recogniser, best_<test>.pt")
     part = content["recogniser"]
-    recogniser = Recogniser(**part["arguments"]).to(device)
+    try:
+        recogniser = Recogniser(**part["arguments"]).to(device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise checkpoint.other_version(path, content, error) from error
     checkpoint.load_weights(recogniser, part["model"], path)
     known, tests = np.array(part["persons"]), {}
     for name, test in sets.tests.items():

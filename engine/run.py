@@ -151,7 +151,10 @@ class Run:
         if missing := parts.keys() - content["state"].keys():
             raise InputError(f"{path} lacks {', '.join(sorted(missing))}: leave out --resume")
         for name, part in parts.items():
-            checkpoint.restore(part, content["state"][name])
+            try:
+                checkpoint.restore(part, content["state"][name])
+            except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise checkpoint.other_version(path, content, f"{name}: {error}") from error
         self.history = content["history"]
         self._write_record()
         log.info(f"resumed after {content['epoch']} epochs")

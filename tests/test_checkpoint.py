@@ -1,13 +1,17 @@
 """Checkpoints and feature files: whole or untouched after a crash, and never a way to run code."""
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from checkpoints import write
 from commands import error_of
 
+import skeleton_reid
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.data import datasets
 from skeleton_reid.engine import checkpoint
 
 
@@ -38,7 +42,7 @@ def test_an_interruption_while_saving_keeps_the_old_checkpoint(tmp_path, monkeyp
     monkeypatch.setattr(torch, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
         checkpoint.save(path, {"method": "SimMC", "epoch": 2})
-    assert checkpoint.load(path)["epoch"] == 1
+    assert torch.load(path)["epoch"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 
@@ -73,3 +77,100 @@ def test_feature_file_that_holds_pickles_is_refused(tmp_path, capsys):
     with np.load(path, allow_pickle=True) as file:
         assert file["features"].shape == (1,)
     assert trace.exists()  # the file does run code where one lets it
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    """What a checkpoint of SimMC on 20 joints holds."""
+    skeleton = datasets.get("IAS").skeleton.values()
+    path = tmp_path_factory.mktemp("whole") / "best.pt"
+    return checkpoint.load(write(path, "SimMC", skeleton=skeleton))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, write_dataset):
+    """Where IAS lies."""
+    folder = tmp_path_factory.mktemp("data")
+    write_dataset(folder, "IAS", 6, persons=2, windows=2, rng=np.random.RandomState(0))
+    return folder
+
+
+def refused_by_all(capsys, folder, path):
+    """The line with which every reader of a checkpoint refuses it."""
+    with pytest.raises(InputError) as error:
+        skeleton_reid.load(path)
+    for words in (("evaluate", "--checkpoint", path, "--data", folder, "--device", "cpu"),
+                  ("gallery", "add", path.with_name("x.gallery"), "x.npy", "--checkpoint",
+                   path), ("export", path, "--onnx", path.with_name("x.onnx"))):
+        assert str(error.value) in error_of(capsys, *words)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("key",
+                         ["method", "dataset", "length", "seed", "settings", "arguments", "model"])
+def test_a_checkpoint_that_lacks_a_key(content, folder, tmp_path, capsys, key):
+    """As one of a version before this one; the version is what it says."""
+    torch.save({n: x for n, x in content.items() if n != key} | {"version": "0.0.9"},
+               tmp_path / "a.pt")
+    said = refused_by_all(capsys, folder, tmp_path / "a.pt")
+    assert f"a.pt does not fit this version ({checkpoint.VERSION}), it was made by 0.0.9: " in said
+    assert f"{key}" in said and said.count("\n") == 0
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda c: {"skeleton": c["skeleton"] | {"symmetry": []}}, "unknown field `symmetry`"),
+    (lambda c: {"arguments": c["arguments"] | {"heads": 4}}, "unexpected keyword argument 'heads'"),
+    (lambda c: {"arguments": {"inputs": 60, "H": "16"}}, ""),
+    (lambda c: {"arguments": {"H": 16}}, ""),
+    (lambda c: {"method": "Gait-GPT"}, "expected one of the methods SimMC, "),
+    (lambda c: {"method": 3}, "Expected `str`"), (lambda c: {"length": "6"}, "Expected `int`"),
+    (lambda c: {"settings": None}, "Expected `object`"),
+    (lambda c: {"model": [1]}, "Expected `obj"), (lambda c: {"data": [True]}, "Expected `object`"),
+    (lambda c: {"recogniser": {}}, "missing")
+])
+def test_a_checkpoint_that_holds_something_else(content, folder, tmp_path, capsys, change, message):
+    torch.save(content | change(content), tmp_path / "a.pt")
+    said = refused_by_all(capsys, folder, tmp_path / "a.pt")
+    assert "does not fit this version" in said and message in said
+
+
+def test_a_checkpoint_without_a_version_and_with_a_key_more(content, folder, tmp_path, capsys):
+    """The key is none of ours; files of versions before this one do not say which."""
+    path = tmp_path / "a.pt"
+    old = {key: value for key, value in content.items() if key != "version"}
+    torch.save(old | {"weather": "fine"}, path)
+    assert skeleton_reid.load(path).method == "SimMC"
+    torch.save(old | {"method": "Gait-GPT"}, path)
+    assert "made by one that did not write its number" in refused_by_all(capsys, folder, path)
+
+
+def test_a_state_of_another_version_is_not_resumed(training, capsys):
+    train = training("SimMC")
+    train("--epochs", 1)
+    path = train.path("last.pt")
+    whole = path.read_bytes()
+    for change in (lambda c: c["state"].pop("optimizer"), lambda c: c["state"]["optimizer"].clear(),
+                   lambda c: c["state"]["rng"].pop("gauss"), lambda c: c["state"]["best"].clear(),
+                   lambda c: c["state"].update(rng=3), lambda c: c.pop("history"),
+                   lambda c: c.pop("state")):
+        path.write_bytes(whole)
+        content = torch.load(path)
+        change(content)
+        torch.save(content, path)
+        said = train.error(capsys, "--resume", "--epochs", 2)
+        assert "last.pt does not fit this version" in said or "last.pt lacks optimizer" in said
+
+
+def test_a_recogniser_of_another_version(once, tmp_path, capsys):
+    train, _ = once("SM-SGE", "--epochs", 1)
+    content = torch.load(next(train.path("recogniser").glob("best*.pt")))
+    changes = [({"persons": 3}, "Expected"), ({"arguments": {"layers": 3}}, "argument")]
+    for change, message in changes:
+        path = tmp_path / "a.pt"
+        torch.save(content | {"recogniser": content["recogniser"] | change}, path)
+        assert message in train.evaluate_error(capsys, path)
+
+
+def test_the_version_is_that_of_the_package():
+    project = tomllib.loads((Path(checkpoint.__file__).parents[1] / "pyproject.toml").read_text())
+    assert project["project"]["version"] == checkpoint.VERSION
