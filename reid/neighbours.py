@@ -1,6 +1,10 @@
-"""Exact nearest neighbours by Euclidean distance, in blocks, on the device of the features."""
+"""Exact nearest neighbours by Euclidean distance, in blocks, on the device of the features.
+
+On a CPU, many features that lie near a subspace are compared in it first (Subspace).
+"""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -17,6 +21,11 @@ GROUP = 32  # columns whose minimum is taken before the k smallest are looked fo
 INDEX_BITS = (1 << 32) - 1
 EXTRA = 12  # rows that faiss is asked for beyond the k nearest
 ROUNDING = 1e-5  # of a squared distance in float32, relative to the squares that it is made of
+SMALLEST = 1 << 13  # features for which a subspace can pay
+DIRECTIONS = 29  # of the subspace: with the rest's norm and two limits, products of 32 numbers
+BLOCK = 96  # features that lie together, whose neighbours are looked for at a time
+NEAR = 32  # blocks around them that give a limit
+TILE = 2048  # columns of which a block's products stay in the cache of a core
 
 
 def nearest_neighbours(features: Tensor, k: int, search: str = "torch") -> Tensor:
@@ -30,13 +39,15 @@ def nearest_neighbours(features: Tensor, k: int, search: str = "torch") -> Tenso
     find = partial(_nearest, features, squares, k)
     if by_faiss(search, k, len(features)):
         find = partial(_nearest_by_faiss, faiss_index(features.cpu().numpy()), find)
+    elif subspace := Subspace.of(features, squares, k):
+        return subspace.neighbours()
     rows = max(1, BLOCK_BYTES // (4 * min(len(features), COLUMNS)))
     blocks = features.split(rows), squares.split(rows)
-    return processes.divided(lambda *block: (find(*block),), *blocks)[0]
+    return processes.divided(lambda *block: (find(*block) & INDEX_BITS,), *blocks)[0]
 
 
 def _nearest(features: Tensor, squares: Tensor, k: int, query: Tensor, square: Tensor) -> Tensor:
-    """Indices (R, k) of the features nearest to each query (R, d); squares, square: their own."""
+    """Keys (R, k) of the features nearest to each query (R, d); squares, square: their own."""
     best = torch.empty(len(query), 0, dtype=torch.int64, device=query.device)
     for first in range(0, len(features), COLUMNS):
         others = slice(first, first + COLUMNS)
@@ -44,7 +55,111 @@ def _nearest(features: Tensor, squares: Tensor, k: int, query: Tensor, square: T
         distances += square[:, None]  # (R, C)
         keys = torch.cat([best, k_smallest(distances.clamp_(min=0), k) + first], dim=1)
         best = keys.topk(min(k, keys.shape[1]), dim=1, largest=False).values if first else keys
-    return best & INDEX_BITS
+    return best
+
+
+class Subspace:
+    """Search for the k nearest neighbours of features (N, d) float32 by way of a subspace.
+
+    z (N, m) are coordinates along m - 1 principal directions and the norm of the rest, so that
+    |z - z'| <= |x - x'|. Features that lie together are searched for at a time: those of the blocks
+    around that are nearest by z limit the distance of the k-th; z tells what else can be within
+    the limit; only this is searched as in the plain form. All else is farther, whatever rounding
+    does, and a product of 5 rows or more has the same bits in any shape: the result is the same.
+    """
+    def __init__(self, features: Tensor, squares: Tensor, k: int) -> None:
+        """squares: |x|^2 (N,), below 1e30; N >= NEAR * BLOCK >= k."""
+        self.features, self.squares, self.k = features, squares, k
+        size, d = features.shape
+        sample = features[::-(-size // (16 * d))].double()
+        directions = torch.linalg.eigh(sample.T @ sample).eigenvectors[:, -DIRECTIONS:]
+        self.z = z = torch.cat([_coordinates(x, directions) for x in features.split(COLUMNS)])
+        self.z_squares = z.square().sum(dim=1)
+        starts = torch.arange(size // BLOCK + 1) * size // (size // BLOCK)
+        # One process sorts, because all must have the same blocks.
+        self.order = processes.divided(lambda _: (_sorted_by_place(z, starts),), range(1))[0]
+        self.blocks = self.order.tensor_split(starts[1:-1])
+        self.centres = torch.stack([z[block].mean(dim=0) for block in self.blocks])
+        # With u = 2^-24, a squared distance |x|^2 + |y|^2 - 2 <x, y> of the plain form, sums in
+        # any order, is off by at most (3 d + 5) u (|x|^2 + |y|^2); by z it is for coordinates
+        # rounded from float64 (20 + sqrt(d)) u, for a product of m + 2 numbers (2 m + 6) u.
+        self.error = (4 * d + 256) * 2.0**-24
+        least = z.double().square().sum(dim=1) - self.error * squares
+        right = torch.cat([z, least.float()[:, None], torch.ones(size, 1)], dim=1)  # (N, m + 2)
+        self.tiles = [right[columns].T.contiguous() for columns in self.order.split(TILE)]
+
+    @classmethod
+    def of(cls, features: Tensor, squares: Tensor, k: int) -> "Subspace | None":
+        """The search, if it is faster than the plain form: few columns are left in some blocks."""
+        size, d = features.shape
+        small = size < SMALLEST or d < 2 * DIRECTIONS or k > BLOCK
+        if small or features.device.type != "cpu" or not squares.max() < 1e30:
+            return None
+        search = cls(features, squares, k)
+        some = search.blocks[::-(-len(search.blocks) // 4)]
+        left = sum(len(search._within_limit(block)) for block in some) / len(some)
+        return search if 2 * DIRECTIONS + 1.5 * d * left / size < 0.8 * d else None
+
+    def neighbours(self) -> Tensor:
+        """Indices (N, k), nearest first."""
+        threads, found = torch.get_num_threads(), torch.empty(len(self.z), self.k).long()
+        try:
+            with ThreadPoolExecutor(threads, "search", torch.set_num_threads, (1,)) as pool:
+                by_block = processes.divided(self._of_block, self.blocks, run=pool.map)[0]
+        finally:
+            torch.set_num_threads(threads)
+        found[self.order] = by_block
+        return found
+
+    def _of_block(self, block: Tensor) -> tuple[Tensor]:
+        """Indices (R, k) of the neighbours of a block (R,)."""
+        return (self._nearest_of(self._within_limit(block), block, self.features, self.squares)[0],)
+
+    def _nearest_of(self, columns: Tensor, block: Tensor, x: Tensor,
+                    squares: Tensor) -> tuple[Tensor, Tensor]:
+        """Of columns (C,), the nearest (R, k) by x, and squared distances (R,) of the last."""
+        others = x.index_select(0, columns), squares[columns]
+        keys = _nearest(*others, self.k, x[block], squares[block])
+        return columns[keys & INDEX_BITS], (keys[:, -1] >> 32).int().view(torch.float32)
+
+    def _within_limit(self, block: Tensor) -> Tensor:
+        """Columns (C,), ascending, that may be among the k nearest of any row of a block (R,)."""
+        z = self.z[block]
+        away = (self.centres - z.mean(dim=0)).square().sum(dim=1)
+        around = away.topk(min(NEAR, len(away)), largest=False).indices.tolist()
+        around = torch.cat([self.blocks[n] for n in around])
+        near = self._nearest_of(around, block, self.z, self.z_squares)[0].unique()
+        limit = self._nearest_of(near, block, self.features, self.squares)[1].double()  # (R,)
+        limit += self.error * (limit + self.squares[block]) + 1e-30  # against underflow
+        limit -= z.double().square().sum(dim=1)
+        left = torch.cat([-2 * z, torch.ones(len(z), 1), -limit.float()[:, None]], dim=1)
+        over = torch.cat([(left @ tile).amin(dim=0) for tile in self.tiles])  # (N,)
+        return self.order[over <= 0].sort().values
+
+
+def _coordinates(x: Tensor, directions: Tensor) -> Tensor:
+    """Of x (N, d) along orthonormal directions (d, m - 1), and the norm of the rest, float32."""
+    x = x.double()
+    along = x @ directions
+    rest = x.square().sum(dim=1) - along.square().sum(dim=1)
+    return torch.cat([along, rest.clamp(min=0).sqrt()[:, None]], dim=1).float()
+
+
+def _sorted_by_place(z: Tensor, starts: Tensor) -> Tensor:
+    """The rows of z (N, m), near ones together: in blocks from starts (B + 1,) on, cut in two again
+    and again along the coordinate that varies most.
+    """
+    order, places = np.arange(len(z)), z.numpy()
+    parts = [(0, len(starts) - 1)]
+    for first, last in parts:
+        if last - first > 1:
+            middle = (first + last) // 2
+            parts += [(first, middle), (middle, last)]
+            own = order[starts[first]:starts[last]]
+            z = places[own]
+            along = z[:, z.var(axis=0).argmax()]
+            own[:] = own[np.argpartition(along, starts[middle] - starts[first])]
+    return torch.from_numpy(order)
 
 
 def k_smallest(distances: Tensor, k: int) -> Tensor:
@@ -109,7 +224,7 @@ def _nearest_by_faiss(index: Any, plain: partial, query: Tensor, square: Tensor)
     columns, sure = (torch.from_numpy(x).to(query.device) for x in near)
     products = (query[:, None] * features[columns]).sum(dim=2)  # (R, k + EXTRA)
     distances = (squares[columns] + square[:, None] - 2 * products).clamp(min=0)
-    best = _keys(distances, columns).topk(k, dim=1, largest=False).values & INDEX_BITS
+    best = _keys(distances, columns).topk(k, dim=1, largest=False).values
     if not sure.all():
         best[~sure] = plain(query[~sure], square[~sure])
     return best

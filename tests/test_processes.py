@@ -93,6 +93,8 @@ def test_clusters_and_ranks_are_the_same_to_the_bit(folders):
     assert one.keys() == two.keys()
     for name, array in one.items():
         np.testing.assert_array_equal(array, two[name])
+    features = torch.from_numpy(np.load(folders[0] / "two" / "features.npy"))
+    np.testing.assert_array_equal(two["by_subspace"], nearest_neighbours(features, 20))
 
 
 @pytest.mark.parametrize("method", RESUMED)

@@ -1,0 +1,94 @@
+"""The search by way of a subspace against the plain one: the same neighbours in the same order."""
+
+import numpy as np
+import pytest
+import torch
+
+from skeleton_reid.reid import neighbours
+from skeleton_reid.reid.neighbours import INDEX_BITS, Subspace, nearest_neighbours
+from tests.reference import jaccard as reference
+
+SIZE, D, K = 900, 128, 20
+
+
+def low_rank(generator: torch.Generator, rank: int = 6) -> torch.Tensor:
+    axes = torch.randn(rank, D, generator=generator)
+    return torch.randn(SIZE, rank, generator=generator) @ axes
+
+
+def whole(generator: torch.Generator) -> torch.Tensor:
+    """Whole numbers: distances are exact, and many are equal."""
+    codes = torch.randint(-2, 3, (SIZE, 4), generator=generator)
+    return (codes @ torch.randint(-2, 3, (4, D), generator=generator)).float()
+
+
+def some(share: float, generator: torch.Generator) -> torch.Tensor:
+    return torch.rand(SIZE, 1, generator=generator) < share
+
+
+KINDS = {
+    "low rank": low_rank,
+    "trained-like": lambda g: low_rank(g, 12) + 0.1 * torch.randn(SIZE, D, generator=g),
+    "full rank": lambda g: low_rank(g, D),
+    "clustered": lambda g: 4 * low_rank(g)[::45].repeat_interleave(45, dim=0) + low_rank(g, D) / 50,
+    "copies": lambda g: low_rank(g)[torch.randint(99, (SIZE,), generator=g)],
+    "all the same": lambda g: torch.ones(SIZE, D), "zeros": lambda g: low_rank(g) * some(0.6, g),
+    "whole numbers": whole, "huge": lambda g: 1e13 * low_rank(g),
+    "some huge": lambda g: low_rank(g) * torch.where(some(0.05, g), 1e9, 1.0),
+    "tiny": lambda g: 1e-20 * low_rank(g),
+    "few not tiny": lambda g: low_rank(g) * torch.where(some(0.9, g), 1e-14, 1.0),
+    "far from zero": lambda g: 3000 + low_rank(g),
+    "nearly copies": lambda g: low_rank(g)[torch.randint(99, (SIZE,), generator=g)] *
+    (1 + 1e-7 * torch.randn(SIZE, 1, generator=g))
+}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Sizes for which few features make many blocks."""
+    for name, value in {"BLOCK": 24, "NEAR": 2, "DIRECTIONS": 8, "TILE": 300}.items():
+        monkeypatch.setattr(neighbours, name, value)
+    monkeypatch.setattr(neighbours, "SMALLEST", SIZE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_subspace_finds_what_the_plain_search_finds(kind, small):
+    x = KINDS[kind](torch.Generator().manual_seed(len(kind)))
+    squares = x.square().sum(dim=1)
+    expected = neighbours._nearest(x, squares, K, x, squares) & INDEX_BITS
+    search = Subspace(x, squares, K)
+    assert torch.equal(search.neighbours(), expected)
+    if kind == "clustered":
+        left = sum(len(search._within_limit(block)) for block in search.blocks)
+        assert left < 0.2 * SIZE * len(search.blocks)  # the bound leaves most out
+
+
+@pytest.mark.parametrize("kind", ["whole numbers", "copies"])
+def test_of_equal_distances_the_lower_index_is_first(kind, small):
+    x = KINDS[kind](torch.Generator().manual_seed(1))[:300].round()
+    expected = reference.nearest_neighbours(x.numpy(), K)
+    squares = x.square().sum(dim=1)
+    np.testing.assert_array_equal(Subspace(x, squares, K).neighbours().numpy(), expected)
+
+
+def test_rounding_is_allowed_for(small):
+    """Without its error term the bound would leave out neighbours that rounding brings near."""
+    x = KINDS["far from zero"](torch.Generator().manual_seed(0))
+    squares = x.square().sum(dim=1)
+    search = Subspace(x, squares, K)
+    search.error = 0.0
+    search.tiles = [
+        torch.cat([tile[:-2], tile[:-2].square().sum(dim=0)[None], tile[-1:]])
+        for tile in search.tiles
+    ]
+    expected = neighbours._nearest(x, squares, K, x, squares) & INDEX_BITS
+    assert not torch.equal(search.neighbours(), expected)
+
+
+def test_subspace_only_where_it_pays(small):
+    generator = torch.Generator().manual_seed(0)
+    flat = low_rank(generator, 2)
+    cases = (flat, True), (low_rank(generator, D), False), (flat[:-1], False), (1e16 * flat, False)
+    for x, pays in cases:
+        assert (Subspace.of(x, x.square().sum(dim=1), K) is not None) == pays
+        assert torch.equal(nearest_neighbours(x, K)[:, 0], torch.arange(len(x)))
