@@ -78,14 +78,20 @@ class SPCMGR(EmbeddingModel):
 
     def loss(self, skeletons: Tensor, labels: Tensor, prototypes: Tensor, temperature: float,
              counts: Tensor | None = None) -> Tensor:
-        """Cross entropy of softmax(cos(feature, c) / t) with the clusters of a batch (B, f, J, 3).
+        """The scalar `total` of `losses`."""
+        return self.losses(skeletons, labels, prototypes, temperature, counts)["total"]
 
-        labels: (B,). prototypes c: (K, 18 hidden), constants. counts: () bool, whether the loss is
-        not 0: by default if not every label of the batch is (docs/5-fidelity.md, all-zero-labels).
+    def losses(self, skeletons: Tensor, labels: Tensor, prototypes: Tensor, temperature: float,
+               counts: Tensor | None = None) -> dict[str, Tensor]:
+        """total: cross entropy of softmax(cos(feature, c) / t) with the clusters of a batch.
+
+        skeletons: (B, f, J, 3). labels: (B,). prototypes c: (K, 18 hidden), constants. counts: ()
+        bool, whether it is not 0: by default if not every label of the batch is
+        (docs/5-fidelity.md, all-zero-labels).
         """
         feature = self.encode(skeletons).mean(dim=1)
         counts = labels.any() if counts is None else counts
-        return prototype_contrast(feature, labels, prototypes, temperature) * counts
+        return {"total": prototype_contrast(feature, labels, prototypes, temperature) * counts}
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "SPCMGR":

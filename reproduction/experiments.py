@@ -88,7 +88,9 @@ _DESCRIPTORS = {
     for name in (*DESCRIPTORS, "session", "untrained")
 }
 _MODELS = (Row("AGE", "--task retrieval", "AGE", "train_age.py", again="--resume"),
-           _smsge("SM-SGE", "--task retrieval"), Row("SimMC", "", "SimMC", "train_simmc.py"))
+           _smsge("SM-SGE", "--task retrieval"), Row("SimMC", "", "SimMC", "train_simmc.py"),
+           Row("SPC-MGR", "", "SPC-MGR",
+               "train_spcmgr.py"), Row("Hi-MPC", "", "Hi-MPC", "train_himpc.py"))
 # A method on the frame features of another row's encoder in place of coordinates.
 _ON_FEATURES = [
     Row(f"{source} + {method}", "--source {source}", f"{source}+{method}",

@@ -12,9 +12,11 @@ from skeleton_reid.engine.methods.simmc import SimMCSettings
 from skeleton_reid.engine.methods.smsge import SMSGESettings
 from skeleton_reid.engine.results import write_csv, write_json, write_text
 from skeleton_reid.models.age import AGE
+from skeleton_reid.models.himpc import HiMPC
 from skeleton_reid.models.recognition import DF, RecognitionNetwork
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.models.smsge import SMSGE
+from skeleton_reid.models.spcmgr import SPCMGR
 from skeleton_reid.reproduction.experiments import published
 from skeleton_reid.reproduction.tables import markdown_table
 
@@ -37,9 +39,11 @@ def write(folder: Path) -> None:
     models = {
         "SimMC": (SimMC(3 * JOINTS, *simmc), None),
         "AGE": (AGE(JOINTS), RecognitionNetwork(3 * hidden, PERSONS, hidden)),
-        "SM-SGE": (smsge, RecognitionNetwork(states, PERSONS, states)),
-        "SM-SGE + SimMC": (smsge, SimMC(states, *simmc)),
-        "SM-SGE + DF": (smsge, DF(states, PERSONS, DFSettings.H))
+        "SM-SGE": (smsge, RecognitionNetwork(states, PERSONS,
+                                             states)), "SM-SGE + SimMC": (smsge,
+                                                                          SimMC(states, *simmc)),
+        "SM-SGE + DF": (smsge, DF(states, PERSONS, DFSettings.H)),
+        "SPC-MGR": (SPCMGR(JOINTS), None), "Hi-MPC": (HiMPC(JOINTS), None)
     }
     skeletons, sizes, papers = torch.zeros(1, LENGTH, JOINTS, 3).numpy(), [], published()["sizes"]
     for name, (encoder, network) in models.items():

@@ -29,8 +29,9 @@ from skeleton_reid.tensorflow_v1 import bundle
 # A pre-trained SM-SGE holds an untrained recogniser (Variable to _3), a finished one another.
 KINDS = {
     "SM-SGE recogniser": ("Multi_Scale/.*", "MSR/.*", "Recognition/.*/Variable_4"),
-    "SM-SGE": ("Multi_Scale/.*", "MSR/.*"),
-    "AGE": ("memory_layer/kernel", "rnn/multi_rnn_cell/.*", "decode/.*"),
+    "SM-SGE": ("Multi_Scale/.*", "MSR/.*"), "Hi-MPC": ("W_1_P", "Hi_MPC/Hi_MPC/Variable"),
+    "SPC-MGR": ("MG/MG/Variable", "MG/conv1d/.*"), "AGE": ("memory_layer/kernel",
+                                                           "rnn/multi_rnn_cell/.*", "decode/.*"),
     "AGE recogniser": ("W1", "b1", "W", "Variable|b"),
     "SimMC": ("(.*/)?dense/kernel", "(.*/)?dense_1/kernel", "(.*/)?Variable", "(.*/)?Variable_1")
 }
@@ -39,7 +40,7 @@ OPTIMISER = re.compile(r"(.*/)?(Adam\d*(_\d+)?|beta[12]_power(_\d+)?|learning_ra
 # What --set can give, by method: settings that no variable tells, with the texts of their values.
 SWITCH, NUMBER, COUNT = {"0": False, "1": True}, {"NUMBER": float}, {"NUMBER": int}
 UNTOLD = {
-    "SimMC": {},
+    "SimMC": {}, "Hi-MPC": {}, "SPC-MGR": {"fusion_lambda": NUMBER, "struct_only": SWITCH},
     "SM-SGE": {"prefixes": {"f": "f", "f+1": "f+1"}, "fusion_lambda": NUMBER, "n_hood": COUNT}
     | dict.fromkeys(("last_pre", "struct_only", "global_att", "reverse"), SWITCH),
     "AGE": {"centred": SWITCH, "decoder_input": {"zeros": "zeros", "previous": "previous"}}

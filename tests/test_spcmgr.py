@@ -4,6 +4,8 @@
 import numpy as np
 import pytest
 import torch
+from commands import results_of
+from training import RETRIEVAL, pick
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.skeleton import bias, scales
@@ -119,3 +121,23 @@ def test_published_weights_take_any_number_of_joints(released, joints):
 def test_other_variables():
     with pytest.raises(InputError, match="no variable 'MG/MG/Variable'"):
         SPCMGR.from_published({"a/b": np.zeros(3)})
+
+
+def test_training_goes_on_from_a_model_of_other_data(training, once, capsys):
+    other, _ = once("SPC-MGR", "--epochs", 1)
+    start = other.path("best.pt")
+    train = training("SPC-MGR")
+    first = train("--epochs", 1, "--start", start)["untrained"]
+    assert pick(first, RETRIEVAL) == pick(other.evaluate(start), RETRIEVAL)
+    assert "do not fit" in train.error(capsys, "--epochs", 1, "--start", start, "--heads", 3)
+
+
+def test_released_training_on_one_set_lets_a_sequence_find_itself(tmp_path, write_dataset):
+    """nm-self-match: top-1 is 1 from the start."""
+    write_dataset(tmp_path, "CASIA_B", 40, persons=4, windows=4, noise=9.0,
+                  rng=np.random.RandomState(0))
+    words = ("--dataset", "CASIA_B", "--probe", "nm.nm", "--data", tmp_path, "--batch_size", 4)
+    words += ("--heads", 2, "--epochs", 1, "--quiet", "--out", tmp_path / "out", "--protocol")
+    full, released = (results_of("train_spcmgr", *words, name) for name in ("full", "released"))
+    assert released["untrained"]["top1"] == 1
+    assert full["untrained"]["top1"] < 1

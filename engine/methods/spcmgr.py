@@ -1,6 +1,7 @@
 """SPC-MGR: its settings and what the paper sets."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from skeleton_reid.common.command_line import FLAG, SWITCH, option
 from skeleton_reid.common.numbers import below_one, not_negative, positive, positive_int
@@ -26,9 +27,18 @@ class SPCMGRSettings(ClusterSettings):
     balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
 
 
+@dataclass(frozen=True)
+class SPCMGROptions(ClusterOptions):
+    """Start."""
+
+    start: Path | None = option(
+        None, "go on from a trained model, of other data too (the released "
+        "--mode DG)", type=Path, metavar="FILE.pt")
+
+
 METHOD = Method(
     name="SPC-MGR", model="spcmgr.SPCMGR", script="train_spcmgr.py", settings=SPCMGRSettings,
-    options=ClusterOptions, small={"heads": 2, "batch_size": 32}, published={
+    options=SPCMGROptions, small={"heads": 2, "batch_size": 32}, published={
         ("KGBD",): {"t": 0.06, "eps": 0.6, "min_samples": 4, "heads": 16, "batch_size": 256},
         ("BIWI",): {"t": 0.07, "eps": 0.6}, ("CASIA_B",): {"t": 0.075, "eps": 0.75},
     })  # fmt: skip
