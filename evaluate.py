@@ -11,6 +11,7 @@ A checkpoint names its data set, probe and length. --json FILE writes the figure
 [0, 1] there, percent in the printed table.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ from skeleton_reid.common.command_line import pick_device
 from skeleton_reid.common.log import start_log
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import provenance
-from skeleton_reid.data.loader import LOST, warn_of_lost
+from skeleton_reid.data.loader import LOST, DataWarning, warn_of_lost
 from skeleton_reid.engine import checkpoint, classifiers, evaluation, features, recognition, results
 from skeleton_reid.engine.encoding import load_model
 from skeleton_reid.engine.methods import settings_of
@@ -127,6 +128,10 @@ def score_files(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     if not np.isin(probe.labels, gallery.labels).any():
         raise InputError(f"expected persons of {options.probe} in {options.gallery}, found none")
     warn_of_lost(probe.labels, gallery.labels, LOST)
+    if np.array_equal(probe.features, gallery.features) and not options.exclude_self:
+        warnings.warn(
+            "probe and gallery are one set, in which every probe finds itself: "
+            "--exclude_self leaves that out", DataWarning, stacklevel=1)
     sets = (probe.features, probe.labels, gallery.features, gallery.labels)
     return options, "features", ranking.evaluate(*sets, exclude_self=options.exclude_self)
 

@@ -1,9 +1,11 @@
-"""argparse types of numbers."""
+"""argparse types of numbers; numbers of masked arrays."""
 
 import argparse
 import math
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 
 def number(words: str, allowed: Callable[[Any], bool],
@@ -29,3 +31,14 @@ not_negative = number("a number of at least 0", lambda x: x >= 0)
 share = number("a number from 0 to 1", lambda x: 0 <= x <= 1)
 below_one = number("a number above 0 and below 1", lambda x: 0 < x < 1)
 probability = number("a number of at least 0 and below 1", lambda x: 0 <= x < 1)
+
+
+def unmasked(values: Any) -> Any:
+    """The values, of a masked array (or a list of some) as floats, NaN where they are masked: NumPy
+    and PyTorch else take what lies beneath the mask.
+    """
+    if isinstance(values, list | tuple) and any(map(np.ma.isMaskedArray, values)):
+        values = np.ma.stack(values)
+    if np.ma.isMaskedArray(values):
+        return values.astype(np.result_type(values, np.float32)).filled(np.nan)
+    return values

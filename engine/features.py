@@ -3,6 +3,7 @@ SM-SGE, FILE.pt), or FILE.train.npz, FILE.probe.npz, FILE.gallery.npz in the dat
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +17,7 @@ from torch import nn
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import read_arrays, write_whole
 from skeleton_reid.common.log import log
-from skeleton_reid.data import Retrieval, Sequences
+from skeleton_reid.data import DataWarning, Retrieval, Sequences
 from skeleton_reid.data.descriptors import DESCRIPTORS
 from skeleton_reid.data.sampling import training_order
 from skeleton_reid.engine import evaluation
@@ -28,6 +29,7 @@ from skeleton_reid.engine.options import BASELINES, PhaseOptions, TrainingOption
 PARTS = ("train", "probe", "gallery")
 # Methods with a phase for an encoder, which --source can name.
 SOURCES = [own.name for own in METHODS.values() if issubclass(own.options, PhaseOptions)]
+ROUNDING = 1e-3  # largest error of a number, in standard deviations
 TYPES = {"features": np.float32, "labels": np.int64, "frames": np.float32}
 
 
@@ -35,7 +37,7 @@ TYPES = {"features": np.float32, "labels": np.int64, "frames": np.float32}
 class Features:
     """What a feature file holds: an .npz with an array for each."""
 
-    features: np.ndarray  # of sequences, (N, d) float32
+    features: np.ndarray  # of sequences, (N, d) float32, or float64 if the file has that
     labels: np.ndarray  # (N,) int64
     frames: np.ndarray | None = None  # (N, f, d) float32
 
@@ -65,7 +67,15 @@ def read(path: Path) -> Features:
     arrays = read_arrays(path, TYPES, "feature file", "--save_features FILE.npz writes one")
     if problem := _problem(arrays):
         raise InputError(f"{path}: expected {problem}")
-    return Features(**{name: array.astype(TYPES[name]) for name, array in arrays.items()})
+    whole = arrays["features"].astype(np.result_type(arrays["features"], np.float32))
+    if "frames" in arrays and arrays["frames"].dtype == np.float64:
+        frames = arrays["frames"]
+        lost = abs(frames - frames.astype(np.float32)).max()
+        if lost > ROUNDING * frames.std(axis=(0, 1)).max():
+            warnings.warn(f"{path}: frames lose digits as float32 numbers; subtract their mean",
+                          DataWarning, stacklevel=2)
+    arrays = {name: array.astype(TYPES[name]) for name, array in arrays.items()}
+    return Features(**arrays | {"features": whole})
 
 
 def _problem(arrays: Mapping[str, np.ndarray]) -> str | None:

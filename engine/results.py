@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,12 @@ Rows = Iterable[tuple[str, Mapping[str, Any]]]
 
 def retrieval_line(figures: Mapping[str, Any]) -> str:
     """Retrieval figures in percent, for the log."""
-    return "  ".join(f"{title} {100 * figures[key]:.1f}" for key, title in RETRIEVAL.items())
+    return "  ".join(f"{title} {percent(figures[key])}" for key, title in RETRIEVAL.items())
+
+
+def percent(share: float | None) -> str:
+    """A share in percent; "-" if it is not known."""
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"
 
 
 def retrieval_table(rows: Rows, corner: str = "") -> str:
@@ -27,7 +33,7 @@ def retrieval_table(rows: Rows, corner: str = "") -> str:
     titles = RETRIEVAL | (of_recordings if whole else {})
     cells = []
     for name, own in rows:
-        shares = [f"{100 * own[key]:.1f}" if key in own else "" for key in titles]
+        shares = [percent(own[key]) if key in own else "" for key in titles]
         cells.append((name, [*shares, *[own.get("supervision", "none")] * says], own))
     return _table(cells, corner, [*titles.values(), *["supervision"] * says], width=8)
 
@@ -58,8 +64,16 @@ def _table(rows: list[tuple], corner: str, titles: Collection[str], width: int) 
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    """Write a JSON file, whole or not at all; null stands for NaN, which JSON lacks."""
+    write_text(path, json.dumps(_without_nan(content), indent=1) + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nan(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_without_nan, value))
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def write_text(path: Path, text: str) -> None:

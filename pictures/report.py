@@ -97,9 +97,10 @@ def tables(runs: Runs) -> str:
     return "\n".join(lines) or "<p>The table is left out: no run is done</p>"
 
 
-def mean_and_spread(shares: Sequence[float]) -> str:
+def mean_and_spread(shares: Sequence[float | None]) -> str:
     """Shares in percent: their mean and, of several, their standard deviation."""
-    mean = f"{100 * fmean(shares):.1f}"
+    shares = [share for share in shares if share is not None]
+    mean = f"{100 * fmean(shares):.1f}" if shares else "-"
     return f"{mean} ± {100 * stdev(shares):.1f}" if len(shares) > 1 else mean
 
 

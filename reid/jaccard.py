@@ -17,7 +17,8 @@ from torch import Tensor
 
 from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.reid.neighbours import COLUMNS, nearest_neighbours
+from skeleton_reid.common.numbers import unmasked
+from skeleton_reid.reid.neighbours import COLUMNS, far_offset, nearest_neighbours
 
 BLOCK_ENTRIES = 1 << 20  # entries of a sparse matrix for which there is room in a block of rows
 
@@ -54,7 +55,10 @@ def encode(features, k1: int, k2: int, rank: Tensor | None, search: str = "torch
     """V (N, N) float32, averaged over the k2 nearest; columns ascending, stored values above 0."""
     from skeleton_reid.reid import jaccard_loops
 
-    features = torch.as_tensor(features, dtype=torch.float32)
+    features = torch.as_tensor(unmasked(features))
+    if features.dtype == torch.float64:  # digits that float32 lacks
+        features = features - far_offset(features, 1e3)
+    features = features.to(torch.float32)
     if bad := sum(int((~x.isfinite()).any(dim=1).sum()) for x in features.split(COLUMNS)):
         raise InputError(f"found NaN or infinite values in {bad} of {len(features)} features")
     rank = nearest_neighbours(features, k1, search) if rank is None else rank

@@ -187,6 +187,14 @@ def _keys(values: Tensor, columns: Tensor) -> Tensor:
     return (values.contiguous().view(torch.int32).long() << 32) | columns
 
 
+def far_offset(features: Tensor, far: float) -> Tensor | float:
+    """The mean (d,) of features (N, d), if its square is over `far` times their variance, else 0:
+    without it the distances are the same, but do not drown in the rounding of squares.
+    """
+    mean = features.mean(dim=0)
+    return mean if mean.square().sum() > far * features.var(dim=0, correction=0).sum() else 0.0
+
+
 def by_faiss(search: str, k: int, rows: int) -> bool:
     """Whether faiss is to find the k nearest of some rows; InputError for an unknown search."""
     if search not in ("torch", "faiss"):

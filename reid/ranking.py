@@ -4,6 +4,8 @@ Probes are taken person by person: a block of probes shares its matching gallery
 are read off sorted rows by binary search. Nothing N x N exists, no permutation is computed.
 """
 
+import math
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +16,8 @@ from torch.nn import functional
 
 from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.numbers import unmasked
+from skeleton_reid.reid.neighbours import far_offset
 
 BLOCK_CELLS = 1 << 24  # distances (float64) held at once
 TOP = (1, 5, 10)
@@ -24,7 +28,8 @@ def evaluate(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
     """Retrieval figures of features; arguments and errors as of `ranks`.
 
     Returns a dict with top1, top5, top10, mAP (shares in [0, 1]), probes and gallery (counts).
-    Probes whose person is not in the gallery count as misses in top-k and are left out of mAP.
+    Probes whose person is not in the gallery count as misses in top-k and are left out of mAP; if
+    none is left mAP is NaN, with a warning.
     """
     ranked = ranks(probe, probe_ids, gallery, gallery_ids, exclude_self, released)
     return _figures(*ranked, len(gallery), released)
@@ -40,12 +45,14 @@ def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
     released: the released figures for one set instead (docs/5-fidelity.md, self-match).
     Raises InputError for NaN, empty sets or shapes that do not agree.
     """
-    probe, gallery = (torch.as_tensor(x).to(torch.float64) for x in (probe, gallery))
+    probe, gallery = (torch.as_tensor(unmasked(x)).to(torch.float64) for x in (probe, gallery))
     shapes = tuple(probe.shape), tuple(gallery.shape)
     if not len(shapes[0]) == len(shapes[1]) == 2 or shapes[0][1] != shapes[1][1]:
         raise InputError(f"expected probe and gallery features (N, d), found {shapes}")
     if not (torch.isfinite(probe).all() and torch.isfinite(gallery).all()):
         raise InputError("the features hold NaN or infinite values")
+    if isinstance(offset := far_offset(gallery, 1e8), Tensor):
+        probe, gallery = probe - offset, gallery - offset
     # Equal gallery rows must be at equal distances (average precision depends on ties), which a
     # matrix product does not promise: a copy takes the distances of the row that it repeats.
     _, index, inverse = np.unique(gallery.cpu(), axis=0, return_index=True, return_inverse=True)
@@ -66,7 +73,7 @@ def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
 def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = False,
                        released: bool = False) -> dict:
     """Retrieval figures of a (P, G) array of distances; everything else as in `evaluate`."""
-    matrix = torch.as_tensor(distances)
+    matrix = torch.as_tensor(unmasked(distances))
     if matrix.ndim != 2 or torch.isnan(matrix).any():
         raise InputError(f"expected distances (P, G) without NaN, found {tuple(matrix.shape)}")
     where = probe_ids, gallery_ids, exclude_self, released
@@ -111,7 +118,9 @@ def _figures(rank: np.ndarray, precision: np.ndarray, gallery: int, released: bo
     known = precision[int(released):]
     known = known[~np.isnan(known)]
     figures = {f"top{k}": float((rank <= k).mean()) for k in TOP}
-    figures["mAP"] = float(known.mean()) if len(known) else 0.0
+    if not len(known):
+        warnings.warn("no probe has a match in the gallery: there is no mAP", stacklevel=3)
+    figures["mAP"] = float(known.mean()) if len(known) else math.nan
     return figures | {"probes": len(rank), "gallery": gallery}
 
 

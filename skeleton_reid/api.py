@@ -29,6 +29,7 @@ from torch import nn
 from skeleton_reid.common.command_line import pick_device
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import composed, read_arrays, write_whole
+from skeleton_reid.common.numbers import unmasked
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import LARGEST_COORDINATE
 from skeleton_reid.data.loader import DataWarning
@@ -112,11 +113,7 @@ class Encoder:
         """
         expected = f"expected finite numbers ({', '.join(map(str, shape))}) for {self}, found"
         try:
-            if isinstance(values, list | tuple) and any(map(np.ma.isMaskedArray, values)):
-                values = np.ma.stack(values)
-            if np.ma.isMaskedArray(values):
-                values = values.astype(np.result_type(values, float)).filled(np.nan)
-            array = np.asarray(values)
+            array = np.asarray(unmasked(values))
             numbers = array.astype(np.float64, casting="same_kind")
         except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, a tensor on a GPU
             raise InputError(f"{expected} {error}") from error

@@ -2,9 +2,11 @@
 their scripts.
 """
 
+import json
+
 import numpy as np
 import pytest
-from commands import error_of, results_of
+from commands import error_of, results_of, run
 from raw_data import random_kgbd
 from raw_data import run as run_preprocess
 from raw_data import write_kgbd
@@ -35,6 +37,54 @@ def test_session_sees_the_floor_and_nothing_else(tmp_path, once, capsys):
     train, _ = once("SimMC", "--epochs", 1, "--H", 256)
     said = error_of(capsys, "evaluate", "--features", "session", *train.on())
     assert "expected windows of preprocess.py" in said
+
+
+def write_features(path, features, **arrays):
+    np.savez(path, features=features, labels=np.repeat(np.arange(10), 5), **arrays)
+    return path
+
+
+def test_one_set_as_probe_and_gallery_is_said(tmp_path, capsys):
+    file = write_features(tmp_path / "a.npz", np.random.RandomState(0).normal(size=(50, 4)))
+    words = "evaluate", "--probe", file, "--gallery", file
+    assert run(*words) == 0
+    assert "--exclude_self leaves that out" in capsys.readouterr().err
+    assert run(*words, "--exclude_self") == 0
+    assert not capsys.readouterr().err
+
+
+def test_features_in_float64_keep_their_digits(tmp_path, capsys):
+    rng = np.random.RandomState(0)
+    people = rng.normal(size=(10, 4)).repeat(5, axis=0)
+    near = [people + rng.normal(scale=0.3, size=people.shape) for _ in "ab"]
+    figures = []
+    for offset in (0, 1e9):
+        files = [write_features(tmp_path / f"{n}.npz", x + offset) for n, x in enumerate(near)]
+        figures.append(results_of("evaluate", "--probe", files[0], "--gallery", files[1]))
+    assert pick(figures[0], RETRIEVAL) == pytest.approx(pick(figures[1], RETRIEVAL))
+    frames = near[0][:, None].repeat(6, axis=1)
+    capsys.readouterr()
+    for offset in (0, 1e9):
+        file = write_features(tmp_path / "f.npz", near[0], frames=frames + offset)
+        assert run("evaluate", "--probe", file, "--gallery", tmp_path / "1.npz") == 0
+        error = capsys.readouterr().err
+        assert error.startswith("warning: ") == ("frames lose digits" in error) == (offset > 0)
+
+
+def test_no_match_is_no_figure(tmp_path, write_dataset, capsys):
+    """CASIA_B's nm.nm is one set: with a recording a person, whole recordings have no match."""
+    parts = write_dataset(tmp_path, "CASIA_B", 40, persons=3, windows=4,
+                          rng=np.random.RandomState(0))
+    for part in parts.values():
+        np.save(part.recording_id, np.repeat(np.arange(3), 4))
+    words = "--features", "mean-pose", "--dataset", "CASIA_B", "--data", tmp_path
+    file = tmp_path / "found.json"
+    assert run("evaluate", *words, "--json", file) == 0
+    captured = capsys.readouterr()
+    assert "no probe has a match in the gallery: there is no mAP" in captured.err
+    assert captured.out.split()[-1] == "-"
+    found = json.loads(file.read_text(), parse_constant=pytest.fail)
+    assert found["recording_mAP"] is None and found["mAP"] > 0
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN
+from sklearn.metrics import adjusted_mutual_info_score
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.reid import jaccard_loops
@@ -198,3 +199,13 @@ def test_features_that_are_not_finite_are_refused():
 def test_an_unknown_search_is_refused():
     with pytest.raises(InputError, match="search: expected torch or faiss, found 'fais'"):
         cluster(np.zeros((30, 4), np.float32), 0.6, 4, search="fais")
+
+
+def test_features_far_from_the_origin():
+    features = walkers(np.random.RandomState(3), 300, 10, 0.5).astype(np.float64)
+    labels = cluster(features, 0.6, 4), cluster(features + 2.0**26, 0.6, 4)  # float32: whole 4s
+    assert adjusted_mutual_info_score(*labels) > 0.9
+    masked = np.ma.array(features, mask=features > 9)
+    masked[3, 1] = np.ma.masked
+    with pytest.raises(InputError, match=r"NaN.*1 of 300"):
+        cluster(masked, 0.6, 4)

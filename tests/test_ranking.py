@@ -95,9 +95,29 @@ def test_copies_in_the_gallery_are_tied():
     assert {name: found[name] for name in FIGURES} == pytest.approx(expected, abs=1e-9)
 
 
+def test_no_match_no_mean_average_precision():
+    features, ids = np.eye(3), np.arange(3)
+    with pytest.warns(UserWarning, match="no probe has a match in the gallery: there is no mAP"):
+        found = ranking.evaluate(features, ids, features, ids + 3)
+    assert np.isnan(found["mAP"]) and found["top1"] == 0
+    with pytest.warns(UserWarning, match="there is no mAP"):
+        assert np.isnan(ranking.evaluate(features, ids, features, ids, exclude_self=True)["mAP"])
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e10])
+def test_features_far_from_the_origin(offset):
+    rng = np.random.RandomState(0)
+    features, ids = rng.randint(-50, 50, size=(90, 4)).astype(float), rng.randint(9, size=90)
+    expected = ranking.evaluate(features[:30], ids[:30], features[30:], ids[30:])
+    assert ranking.evaluate(features[:30] + offset, ids[:30], features[30:] + offset,
+                            ids[30:]) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"probe": np.full((3, 2), np.nan)}, "features hold NaN"),
+     ({"probe": np.ma.array(np.ones((3, 2)), mask=np.eye(3, 2))}, "features hold NaN"),
+     ({"gallery": np.ma.array(np.ones((4, 2), int), mask=np.eye(4, 2))}, "features hold NaN"),
      ({"gallery": np.zeros((4, 5))}, r"\(N, d\), found \(\(3, 2\), \(4, 5\)\)"),
      ({"probe_ids": np.zeros(9)}, r"expected \(3, 4\) probe"),
      ({"probe": np.zeros((0, 2)), "probe_ids": np.zeros(0)}, "nothing to rank"),
