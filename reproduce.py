@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from preprocess import preprocess
-from skeleton_reid.common.command_line import pick_device, script_parser
+from skeleton_reid.common.command_line import devices, script_parser
 from skeleton_reid.common.errors import InputError, run_command
 from skeleton_reid.common.numbers import positive_int
 from skeleton_reid.data import datasets
@@ -33,7 +33,7 @@ def main() -> None:
     args = parse_arguments()
     out = args.out or Path("results/quick" if args.quick else "results")
     if not args.list and not args.slurm:
-        pick_device(args.device)  # refuses one that is not there before every run would
+        devices(args.device)  # refuses one that is not there before every run would
     tables = [table for table in args.tables if table != SIZES]
     cells = plan(tables, args.datasets, args.methods, args.seeds, thin=args.quick)
     if tables and not cells:

@@ -47,6 +47,8 @@ class TrainingOptions(DataOptions):
     save_features: Path | None = option(None, "write FILE.{train,probe,gallery,test}.npz",
                                         type=output_file, metavar="FILE.npz")
     tensorboard: bool = option(False, "write events for TensorBoard", action="store_true")
+    deterministic: bool = option(False, "the same numbers every time on a GPU, too",
+                                 action="store_true")
     model_size: int = option(0, "1: print parameters and FLOPs", type=int, choices=(0, 1))
     search: str = "torch"  # of neighbours
     source: str | None = None  # of frame features in place of skeletons

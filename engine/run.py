@@ -55,10 +55,11 @@ class Run:
         self.source: Any = None  # of frame features (features.Source); None: skeletons
         self.parts: Mapping[str, Any] = {}  # of the training, by name
         self.writer = None  # of TensorBoard's events
-        needed = {"tensorboard": options.tensorboard, "faiss-cpu": options.search == "faiss"}
+        needed = {"tensorboard": options.tensorboard, "faiss": options.search == "faiss"}
         for name in needed:
-            if needed[name] and find_spec(name.removesuffix("-cpu")) is None:
-                raise InputError(f"expected a package more, found none: pip install {name}")
+            if needed[name] and find_spec(name) is None:
+                package = "faiss-cpu (for a GPU faiss-gpu)" if name == "faiss" else name
+                raise InputError(f"expected a package more, found none: pip install {package}")
 
     @property
     def title(self) -> str:
@@ -235,6 +236,8 @@ def execute(run: Run, train: Callable[..., None], evaluate: Callable[..., None],
             write_features: Callable[..., None]) -> None:
     """What the command line asks for: train or evaluate, then write features if that is wanted."""
     options, device = run.options, pick_device(run.options.device)
+    if options.deterministic:
+        torch.use_deterministic_algorithms(True)
     start_log(options.quiet)
     with run.at_the_end:
         (train if options.mode == "Train" else evaluate)(run, options, device)

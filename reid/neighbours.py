@@ -3,7 +3,6 @@
 On a CPU, many features that lie near a subspace are compared in it first (Subspace).
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -38,7 +37,8 @@ def nearest_neighbours(features: Tensor, k: int, search: str = "torch") -> Tenso
     squares = torch.cat([x.square().sum(dim=1) for x in features.split(COLUMNS)])
     find = partial(_nearest, features, squares, k)
     if by_faiss(search, k, len(features)):
-        find = partial(_nearest_by_faiss, faiss_index(features.cpu().numpy()), find)
+        index = faiss_index(features.cpu().numpy(), features.device.index)
+        find = partial(_nearest_by_faiss, index, find)
     elif subspace := Subspace.of(features, squares, k):
         return subspace.neighbours()
     rows = max(1, BLOCK_BYTES // (4 * min(len(features), COLUMNS)))
@@ -202,19 +202,19 @@ def by_faiss(search: str, k: int, rows: int) -> bool:
     return search == "faiss" and rows > k + EXTRA
 
 
-def faiss_index(rows: np.ndarray) -> Any:
-    """faiss's exact index of rows (N, d) float32, on its GPUs if any. InputError without faiss."""
+def faiss_index(rows: np.ndarray, gpu: int | None = None) -> Any:
+    """faiss's exact index of rows (N, d) float32, on a GPU by its number if one is named and this
+    faiss knows GPUs. InputError without faiss.
+    """
     try:
         import faiss
     except ImportError as error:
-        raise InputError("--search faiss needs a package more: pip install faiss-cpu") from error
+        raise InputError("--search faiss needs a package more: pip install faiss-cpu (or, for a "
+                         "GPU, faiss-gpu; never both)") from error
     index = faiss.IndexFlatL2(rows.shape[1])
     index.add(rows)
-    if faiss.get_num_gpus():
-        cloner = faiss.GpuMultipleClonerOptions()
-        cloner.shard = True
-        own = [int(os.environ["LOCAL_RANK"])] if processes.count() > 1 else None
-        index = faiss.index_cpu_to_gpus_list(index, cloner, own)
+    if gpu is not None and faiss.get_num_gpus():
+        index = faiss.index_cpu_to_gpus_list(index, gpus=[gpu])
     return index
 
 

@@ -10,17 +10,19 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
+from itertools import cycle
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from skeleton_reid.common.command_line import devices
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import provenance
@@ -95,20 +97,26 @@ class Runs:
         if not resume and all(needed.folder != job.folder for needed in job.needs):
             shutil.rmtree(self.folder / job.folder, ignore_errors=True)  # other settings or data
         record = {"key": key, "seconds": begun["seconds"] if resume else 0.0}
-        record["made_by"] = {"machine": machine(), "device": self.device}
+        device = next(self.turns)
+        record["made_by"] = {"machine": machine(), "device": device}
         start = time.time() - record["seconds"]
         write_json(self._file(job), record)
         threads = str(torch.get_num_threads() // self.at_once or 1)
         environment = os.environ | {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
         with self._file(job, ".errors.txt").open("w") as errors:
-            child = Popen(self.command(job, resume), env=environment, stderr=errors,
+            child = Popen(self.command(job, resume, device), env=environment, stderr=errors,
                           stdout=DEVNULL if self.quiet else None)
         return Attempt(child, self._file(job), record, start)
 
-    def command(self, job: Job, resume: bool = False) -> list[str]:
+    @cached_property
+    def turns(self) -> Iterator[str]:
+        """The devices of the runs: of several GPUs one after the other."""
+        return cycle(devices(self.device))
+
+    def command(self, job: Job, resume: bool = False, device: str = "auto") -> list[str]:
         """The command line of a job. resume: go on, if there are files to go on from."""
         folder, words = self.folder / job.folder, self._words(job)
-        words += ["--data", str(self.data), "--device", self.device]
+        words += ["--data", str(self.data), "--device", device]
         words += ["--json", str(self._file(job, ".result.json"))]
         if job.row.source:
             encoders = (self.folder / job.needs[0].folder).rglob("encoder/best.pt")

@@ -23,6 +23,13 @@ from training import RETRIEVAL, SCRIPTS, Training, history, pick, without_time
 from skeleton_reid.common import processes
 from skeleton_reid.common.command_line import devices, pick_device
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.reid.neighbours import nearest_neighbours
+from skeleton_reid.reproduction import experiments, jobs
+
+try:
+    import faiss
+except ImportError:
+    faiss = None
 
 LOST = processes.ProcessEndedError
 
@@ -202,3 +209,77 @@ def test_devices_of_a_name():
         assert devices("cpu") == ["cpu"]
         with pytest.raises(InputError, match="cuda:12 asked for, 12 CUDA"):
             devices("12")
+
+
+def test_runs_of_reproduce_have_gpus_in_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "Popen", popen := Mock())
+    runs = jobs.Runs(tmp_path, tmp_path / "runs", "auto", at_once=3)
+    work = experiments.jobs(experiments.plan(["retrieval"], ["KS20"], ["SimMC"], 3))
+    with pretended(2):
+        for job in work:
+            runs.begin(job)
+    words = [call.args[0] for call in popen.call_args_list]
+    named = [each[each.index("--device") + 1] for each in words]
+    assert named == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+class FaissOnGpu:
+    """What faiss-gpu adds to faiss, by an index of the CPU: gpus are the numbers it was asked for.
+
+    As there, a search is for at most 2,048 neighbours, of contiguous float32 rows.
+    """
+    def __init__(self, monkeypatch, count):
+        self.gpus, self.count = [], count
+        monkeypatch.setattr(faiss, "get_num_gpus", lambda: count)
+        monkeypatch.setattr(faiss, "index_cpu_to_gpus_list", self.clone, raising=False)
+
+    def clone(self, index, co=None, gpus=None, ngpu=-1):
+        assert gpus is not None and all(0 <= gpu < self.count for gpu in gpus)
+        self.gpus += gpus
+
+        def search(rows, k):
+            assert rows.dtype == np.float32 and rows.flags.c_contiguous and k <= 2048
+            return index.search(rows, k)
+
+        return Mock(search=search)
+
+
+@pytest.mark.skipif(faiss is None, reason="needs faiss-cpu or faiss-gpu")
+def test_faiss_searches_on_the_gpu_of_the_features(monkeypatch):
+    shim = FaissOnGpu(monkeypatch, 2)
+    x = torch.randn(900, 16, generator=torch.Generator().manual_seed(0))
+    expected = nearest_neighbours(x, 20)
+    assert torch.equal(nearest_neighbours(x, 20, "faiss"), expected)
+    assert shim.gpus == []
+    with pretended(2):
+        found = nearest_neighbours(x.to("cuda:1"), 20, "faiss")
+        assert found.device == torch.device("cuda", 1)
+        assert torch.equal(found.cpu(), expected)
+    assert shim.gpus == [1]
+
+
+def test_deterministic(training):
+    train = training("SimMC")
+    plain = train("--epochs", 1)
+    try:
+        with pretended():
+            again = train("--epochs", 1, "--deterministic", "--device", "cuda")
+            assert torch.are_deterministic_algorithms_enabled()
+            assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert without_time(again) == without_time(plain)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", SCRIPTS)
+def test_the_same_numbers_twice(method, tmp_path, write_dataset):
+    runs = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        train = Training(method, tmp_path / name, write_dataset)
+        train.extra = (*(sources(tmp_path / name) if method == "DF" else ()), "--device", "cuda")
+        train("--epochs", 2, "--deterministic")
+        runs.append([history(path) for path in sorted(train.out.rglob("history.csv"))])
+    torch.use_deterministic_algorithms(False)
+    assert runs[0] == runs[1]
