@@ -45,12 +45,15 @@ def add_options(parser, declared: type, title: str = "", defaults: Any = None,
     title: by default the first line of the class's docstring. defaults: an instance for --help.
     first: options before all groups. What the command line lacks is absent after parsing.
     """
+    added: set[str] = set()
     for kind in reversed(declared.__mro__[:-1]):
         group = parser.add_argument_group(title or kind.__doc__.partition("\n")[0].rstrip("."))
         for name in get_annotations(kind):
-            own = kind.__dataclass_fields__[name]
-            if "text" not in own.metadata:
+            last = next(own for own in declared.__mro__ if name in get_annotations(own))
+            own = last.__dataclass_fields__[name]  # a class can declare one again
+            if "text" not in own.metadata or name in added:
                 continue
+            added.add(name)
             text, words = own.metadata["text"], own.metadata["words"]
             default = getattr(defaults, name, own.default)
             if default is not None and words.get("action") != "store_true":

@@ -32,15 +32,16 @@ def encode_set(model: EmbeddingModel, skeletons: np.ndarray) -> Tensor:
 
 def encode_rows(model: EmbeddingModel, skeletons: np.ndarray, settings: Any) -> Tensor:
     """What the model's recogniser is given of skeletons (N, f, J, 3): (N, R, d) on its device."""
-    return _encode(model, skeletons, partial(model.recogniser_rows, settings=settings))
+    rows = partial(model.recogniser_rows, settings=settings)
+    return _encode(model, skeletons, rows, multiple=settings.batch_size)
 
 
 @torch.no_grad()
-def _encode(model: EmbeddingModel, skeletons: np.ndarray, encode: Callable[[Tensor],
-                                                                           Tensor]) -> Tensor:
+def _encode(model: EmbeddingModel, skeletons: np.ndarray, encode: Callable[[Tensor], Tensor],
+            multiple: int = 1) -> Tensor:
     model.eval()  # no dropout, and the running statistics of batch norm
     device, size = next(model.parameters()).device, model.frames_at_a_time // skeletons.shape[1]
-    batches = torch.from_numpy(skeletons).split(max(1, size))
+    batches = torch.from_numpy(skeletons).split(-(-max(1, size) // multiple) * multiple)
     return processes.divided(lambda batch: (encode(batch.to(device)),), batches)[0]
 
 

@@ -149,7 +149,7 @@ def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.devic
     row = options.dataset
     model, content = load_model(path, row.skeleton, options.length, device)
     pose = np.zeros((1, options.length, len(row.skeleton), 3), dtype=np.float32)
-    seen = row.recognition_train if content.get("task") == "recognition" else ()
+    seen = row.recognition_train if content.get("task", "retrieval") != "retrieval" else ()
     trained = " + ".join(("train", *seen))
     note = f"{content['method']}, epoch {content['epoch']}, trained on {trained}"
     digest, size = f"weights {weights_digest(model)}", encode_frames(model, pose).shape[2]

@@ -38,10 +38,11 @@ def resolve(method: Method, words: Mapping[str, Any]) -> Any:
         raise InputError(f"expected --dataset with one of {', '.join(datasets.DATASETS)}")
     row, view = words["dataset"], words.get("view")
     has_phases = issubclass(method.options, PhaseOptions) and (view is not None or row.recognition)
-    task = words.get("task", "recognition" if has_phases else "retrieval")
+    usual = method.options.__dataclass_fields__["task"].default or "recognition"
+    task = words.get("task", usual if has_phases else "retrieval")
     if view is not None and ("probe" in words or task == "retrieval"):
         raise InputError("--view is recognition with one test set: leave out --probe and --task")
-    if view is None and not row.recognition and task == "recognition":
+    if view is None and not row.recognition and task != "retrieval":
         raise InputError(
             f"recognition on {row.name} needs --view 0 to {row.views - 1}; or --task retrieval")
     probe = "test" if view is not None else words.get("probe") or next(iter(row.gallery_of))

@@ -27,7 +27,7 @@ def run_phases(method: str, options: PhaseOptions, phase: str,
     """Train or evaluate; write features. phase: the recogniser's."""
     view = "" if options.view is None else f"view_{options.view}_"
     transfer = "_transfer" if options.encoder else ""
-    task = "_retrieval" if options.task == "retrieval" else ""
+    task = "" if options.task in ("recognition", "pre") else f"_{options.task}"
     name = f"{view}{options.settings.variant}{transfer}{task}"
     folder = options.out / method / options.dataset.name / name
     execute(Run(method, options, folder), train, partial(evaluate, phase=phase), write_features)
@@ -106,7 +106,7 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int,
         log.info(f"no retrieval figures: {error}")
         return {}
     figures = {**evaluation.score_encoder(model, sets, protocol), "epoch": epoch}
-    trained = ["train", *(row.recognition_train if options.task == "recognition" else ())]
+    trained = ["train", *(row.recognition_train if options.task != "retrieval" else ())]
     content = {"kind": "retrieval", **figures, "trained_on": trained}
     rows = {run.method: figures}
     if untrained is not None:
@@ -145,7 +145,7 @@ def write_features(run: Run, options: PhaseOptions, device: torch.device) -> Non
             if options.task == "retrieval":
                 raise
             log.info(f"no features of probe and gallery: {error}")
-    if options.task == "recognition":
+    if options.task != "retrieval":
         sets = load(options, settings)
         own = {"train": sets.train, "test": next(iter(tests_of(options.probe, sets).values()))}
         # Classes back to the labels of the data files.

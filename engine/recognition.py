@@ -27,6 +27,7 @@ from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import DataOptions
 from skeleton_reid.engine.run import Run
+from skeleton_reid.models.mgscr import MGSCR
 from skeleton_reid.models.recognition import RecognitionNetwork
 from skeleton_reid.reid.recognition import evaluate
 
@@ -43,16 +44,38 @@ class Recogniser(nn.Module):
         super().__init__()
         self.network = RecognitionNetwork(inputs, persons, hidden, generator)
         self.arguments = {**self.network.arguments, "combine": combine}
-        self.combine = COMBINE[combine]
+        self.combine, self.size = COMBINE[combine], SCORE_BATCH
 
     def forward(self, rows: Tensor) -> Tensor:
         """Feature rows (B, R, inputs) -> scores (B, persons)."""
         return self.combine(self.network(rows))
 
+    def losses(self, rows: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The mean cross entropy of feature rows (B, R, inputs) with classes (B,)."""
+        return {"loss": cross_entropy(self(rows), labels)}
+
     @torch.no_grad()
     def scores(self, rows: Tensor) -> Tensor:
         """The same for any number of sequences: (N, R, inputs) -> (N, persons)."""
-        return processes.divided(lambda part: (self(part),), rows.split(SCORE_BATCH))[0]
+        return processes.divided(lambda part: (self(part),), rows.split(self.size))[0]
+
+
+class EndToEnd(Recogniser):
+    """The recogniser of an encoder that is trained with it: rows are skeletons (B, f, J, 3).
+
+    decay_all: the L2 term is of all that the encoder holds. size: sequences scored at a time.
+    """
+    def __init__(self, encoder: MGSCR, decay_all: bool, size: int):
+        units = encoder.arguments["D_h"]
+        super().__init__(units, encoder.arguments["persons"], units, "sum")
+        self.encoder, self.network = encoder, encoder.recogniser
+        self.decay_all, self.size = decay_all, size
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.encoder.scores(self.encoder.graphs(rows))
+
+    def losses(self, rows: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return self.encoder.recognition_losses(self(rows), labels, self.decay_all)
 
 
 @dataclass(frozen=True)
@@ -208,14 +231,13 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     keep = partial(save, run, encoder, recogniser, persons) if rules.save else lambda *_, **__: None
     optimizer = TFAdam(recogniser.to(training.rows.device).parameters(), rules.lr)
     tests = BestNetworks(test_sets, rules, settings.patience)
-    epochs = Epochs(_same_encoder(run, encoder), recogniser, limit=settings.recognition_epochs,
+    epochs = Epochs(same_encoder(run, encoder), recogniser, limit=settings.recognition_epochs,
                     changeable=CHANGEABLE, keep_model=False, optimizer=optimizer, tests=tests)
     for epoch in epochs:
         with epoch.stage("learn"):
             for number, batch in enumerate(map(divide, batches), epoch.number * len(batches)):
-                scores = recogniser(training.rows[batch.own])
-                losses = {"loss": cross_entropy(scores, training.labels[batch.own])}
-                epoch.step(optimizer, losses, batch)
+                rows, labels = training.rows[batch.own], training.labels[batch.own]
+                epoch.step(optimizer, recogniser.losses(rows, labels), batch)
                 if rules.test_every and number % rules.test_every == 0:
                     epoch.row |= tests.test(recogniser, epoch.number + 1, number + 1)
         if rules.test_every is None:
@@ -228,17 +250,17 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     # The last network can be the best. A run that is resumed knows nothing of this test.
     where = {"epoch": epochs.number, "step": epochs.number * len(batches)}
     tests.test(recogniser, **where, last=True)
-    tests.end_epoch()
+    for name in tests.end_epoch():
+        keep(name, **tests.best[name])
     figures = {}
     for name, test in tests.sets.items():
-        keep(name, **tests.best[name])
         last = {**evaluate(recogniser.scores(test.rows), test.labels), **where}
         figures[name] = {"best": tests.best[name]["figures"], "last": last}
     keep(None, recogniser.state_dict(), where)
     return figures
 
 
-def _same_encoder(run: Run, encoder: nn.Module) -> Run:
+def same_encoder(run: Run, encoder: nn.Module) -> Run:
     """The phase, from the start in spite of --resume if what is saved is of another encoder."""
     run.identity["encoder_digest"] = checkpoint.weights_digest(encoder)
     path = run.path("last.pt")
@@ -255,7 +277,8 @@ def _same_encoder(run: Run, encoder: nn.Module) -> Run:
 def save(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray,
          test: str | None, weights: Mapping[str, Tensor], figures: dict[str, Any]) -> None:
     """Write encoder and network as one checkpoint: best_<test>.pt, or final.pt without a test."""
-    part = {"model": dict(weights), "arguments": recogniser.arguments, "test": test}
+    weights = {name: x for name, x in weights.items() if not name.startswith("encoder.")}
+    part = {"model": weights, "arguments": recogniser.arguments, "test": test}
     part["persons"] = [int(person) for person in persons]
     file = f"best_{test}.pt" if test else "final.pt"
     run.save_best(encoder, figures["epoch"], figures, file, recogniser=part)

@@ -16,6 +16,7 @@ that the LSTM reads, in this order: (k,) for all sequences alike or (S, k), a ro
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.data.skeleton import Skeleton, averaging
+from skeleton_reid.data.skeleton import Skeleton
 from skeleton_reid.data.skeleton import bias as attention_bias
 from skeleton_reid.data.skeleton import get
-from skeleton_reid.data.skeleton import scales as node_positions
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.graph_attention import GraphAttention
 from skeleton_reid.models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree, take
 from skeleton_reid.models.published import fill_parts, numbered, pick
 from skeleton_reid.models.recognition import RecognitionNetwork
+from skeleton_reid.models.scales import Scales
 from skeleton_reid.models.smsge import ReconstructionHead, relation
 
 LEVELS = "JPB"
@@ -45,7 +47,7 @@ Graphs = Mapping[str, Tensor]  # by level
 Readings = Sequence[Any] | PrefixTree  # R frame-number arrays, (k,) or (S, k), or their tree
 
 
-class MGSCR(nn.Module):
+class MGSCR(EmbeddingModel):
     """Graph encoder, LSTM, prediction head and recogniser.
 
     skeleton: its record, or the number of joints of published data. persons: C. c_lambda: weight of
@@ -55,6 +57,9 @@ class MGSCR(nn.Module):
     unused_relation: hold the released code's W_13, which enters only the L2 term.
     generator: of the initial values, seed 0 by default. InputError for unknown choices.
     """
+
+    frames_at_a_time = 3_072
+
     def __init__(self, skeleton: Skeleton | int, D_h: int = 128, persons: int = 2,
                  c_lambda: float = 0.3, frames: str = "subset", prefixes: str = "f-1",
                  feature: str = "nodes", unused_relation: bool = False,
@@ -69,15 +74,13 @@ class MGSCR(nn.Module):
                 known = " or ".join(CHOICES[name])
                 raise InputError(f"MG-SCR: found {name} {value!r}; choose {known}")
         self._arguments |= {"D_h": D_h, "persons": persons, "unused_relation": unused_relation}
+        self.scales = Scales(LEVELS, self.skeleton)
         self.structure = nn.ModuleDict({
             level: GraphAttention(attention_bias(level, self.skeleton), HEADS, HIDDEN)
             for level in LEVELS
         })
         pairs = (*PAIRS, UNUSED) if unused_relation else PAIRS
         self.relation = nn.ParameterDict({pair: torch.zeros(HIDDEN, HIDDEN) for pair in pairs})
-        for level in "PB":  # (J, n): 1 where a joint belongs to a node
-            member = (averaging(level, self.skeleton) > 0).T.astype(np.float32)
-            self.register_buffer(f"joints_of_{level}", torch.from_numpy(member), persistent=False)
         J = len(self.skeleton)
         self.dynamics = PrefixLSTM([J * HIDDEN], D_h)
         self.prediction = ReconstructionHead(D_h, J)
@@ -103,7 +106,7 @@ class MGSCR(nn.Module):
         J, shape = len(self.skeleton), tuple(skeletons.shape)
         if len(shape) != 4 or shape[2:] != (J, 3):
             raise InputError(f"MG-SCR expects skeletons of shape (S, f, {J}, 3), found {shape}")
-        return node_positions(skeletons, LEVELS, self.skeleton)
+        return self.scales(skeletons)
 
     def structural(self, graphs: Graphs) -> dict[str, Tensor]:
         """Structural features H of every level, (S, f, n, 8) (Section 3.2)."""
@@ -116,15 +119,9 @@ class MGSCR(nn.Module):
         for coarse, fine in PAIRS:
             gathered = relation(H[coarse], H[fine]) @ H[fine]  # C = softmax(H_c H_f^T) H_f
             fused[coarse] = H[coarse] + gathered @ self.relation[coarse + fine]
-        # F_j = H_j + lambda (P'_part(j) + B'_body(j))
-        back = self.joints_of_P @ fused["P"] + self.joints_of_B @ fused["B"]
+        # F_j = H_j + lambda (P'_part(j) + B'_body(j)): a joint belongs to one node of a level.
+        back = sum((getattr(self.scales, level).mT > 0).to(x) @ x for level, x in fused.items())
         return {"J": H["J"] + self.c_lambda * back, **fused}
-
-    def relations(self, graphs: Graphs) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Structural relations by level, (S, f, 8 heads, n, n); collaborative ones by pair."""
-        H = self.structural(graphs)
-        attention = {level: self.structure[level].dense(graphs[level])[1] for level in LEVELS}
-        return attention, {pair: relation(H[pair[0]], H[pair[1]]) for pair in PAIRS}
 
     def outputs(self, graphs: Graphs, tree: PrefixTree) -> Tensor:
         """The LSTM's outputs at the nodes of the readings' tree, (N, S, D_h)."""
@@ -149,15 +146,14 @@ class MGSCR(nn.Module):
         each = half * tree.passes.to(error) @ error.square().sum(dim=(1, 2))  # of (N,)
         return {"each": each, "prediction": each.mean(), "total": each.mean()}
 
-    def prefixes(self, f: int, sequences: int) -> list[np.ndarray]:
-        """The readings that recognition sums up: the first k = 1, 2, ... of f frames."""
-        subsets = [np.arange(k) for k in range(1, f - self.unread + 1)]
-        return [tiled(subset, sequences) for subset in subsets] if self.tiled else subsets
+    def prefixes(self, graphs: Graphs) -> PrefixTree:
+        """The readings that recognition sums up, the first k = 1, 2, ... frames, as a tree."""
+        S, f = graphs["J"].shape[:2]
+        return prefix_readings(f - self.unread, S if self.tiled else None, graphs["J"].device)
 
     def scores(self, graphs: Graphs, readings: Readings | None = None) -> Tensor:
         """Scores of the persons, the sum of the readings' logits, (S, C)."""
-        S, f = graphs["J"].shape[:2]
-        readings = self.prefixes(f, S) if readings is None else readings
+        readings = self.prefixes(graphs) if readings is None else readings
         return self.recogniser(self.states(graphs, readings)).sum(dim=1)
 
     def recognition_losses(self, scores: Tensor, labels: Tensor,
@@ -178,8 +174,13 @@ class MGSCR(nn.Module):
         """What is retrieved by: F of every frame, (S, f, 8 J), or the last state, (S, 1, D_h)."""
         graphs = self.graphs(skeletons)
         if self.feature == "state":
-            return self.states(graphs, self.prefixes(skeletons.shape[1], len(skeletons))[-1:])
+            return self.states(graphs, self.prefixes(graphs))[:, -1:]
         return self.nodes(graphs)["J"].flatten(2)
+
+    def recogniser_rows(self, skeletons: Tensor, settings: Any) -> Tensor:
+        """The states after the prefixes, (S, R, D_h), a batch at a time as in training."""
+        graphs = map(self.graphs, skeletons.split(settings.batch_size))
+        return torch.cat([self.states(own, self.prefixes(own)) for own in graphs])
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], c_lambda: float = 0.3,
@@ -209,6 +210,13 @@ class MGSCR(nn.Module):
         for number, parameter in enumerate(self.recogniser.parameters()):
             yield numbered("Recognition/Recognition/Variable",
                            number), [parameter.mT if parameter.ndim == 2 else parameter]
+
+
+@cache
+def prefix_readings(last: int, sequences: int | None, device: torch.device) -> PrefixTree:
+    """The tree of prefixes of 1 ... `last` frames, tiled over so many sequences; made once."""
+    subsets = [np.arange(k) for k in range(1, last + 1)]
+    return prefix_tree([tiled(s, sequences) for s in subsets] if sequences else subsets, device)
 
 
 def as_tree(readings: Readings, graphs: Graphs) -> PrefixTree:

@@ -34,7 +34,7 @@ def persons_apart(persons: int = 5, windows: int = 12, noise: float = 0.03,
 
     train, tests = draw(), {"A": draw(), "B": draw()}
     return Recognition(train, tests, np.arange(persons), "toy", 4, skeleton.get(20),
-                       np.arange(len(train)), {})
+                       order=np.arange(len(train)), paths={}, names={})
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -16,8 +16,9 @@ import torch
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.sampling import draw_subsets, training_order
 from skeleton_reid.engine.optimizer import TFAdam
-from skeleton_reid.models.mgscr import MGSCR, tiled
+from skeleton_reid.models.mgscr import MGSCR, PAIRS, tiled
 from skeleton_reid.models.prefix_lstm import prefix_tree, take
+from skeleton_reid.models.smsge import relation
 from skeleton_reid.reid.recognition import evaluate
 
 FORWARD = 1e-5  # absolute; losses: relative
@@ -74,21 +75,21 @@ def close(ours: torch.Tensor, theirs: np.ndarray) -> None:
 def test_features_and_relations(released):
     model = released.model()
     H, nodes = model.structural(released.graphs), model.nodes(released.graphs)
-    attention, relations = model.relations({n: x[:1, :2] for n, x in released.graphs.items()})
     for level in LEVELS:
         close(H[level], released[f"h_{level}"])
         close(nodes[level], released[f"fused_{level}"])
-        close(attention[level][0].transpose(0, 1), released[f"attention_{level}"])
-    for pair, relation in relations.items():
-        close(relation[0], released[f"relation_{pair}"])
+        alpha = model.structure[level].dense(released.graphs[level][:1, :2])[1]
+        close(alpha[0].transpose(0, 1), released[f"attention_{level}"])
+    for coarse, fine in PAIRS:
+        close(relation(H[coarse], H[fine])[0, :2], released[f"relation_{coarse}{fine}"])
 
 
 def test_frames_that_are_read(released):
     """The released index lists; in order when B = 1."""
     read = np.concatenate([reading.ravel() for reading in released.readings])
     np.testing.assert_array_equal(read, released["read"])
-    f = released.cfg["f"]
-    prefixes = released.model().prefixes(f, len(released.labels))
+    tree = released.model().prefixes(released.graphs)
+    prefixes = [tree.frames[passed].T for passed in tree.passes]
     np.testing.assert_array_equal(np.concatenate([p.ravel() for p in prefixes]),
                                   released["prefixes"])
     for b in range(5):
@@ -113,8 +114,7 @@ def test_prediction(released):
 
 def test_recognition(released):
     model = released.model()
-    readings = model.prefixes(released.cfg["f"], len(released.labels))
-    states = model.states(released.graphs, readings)
+    states = model.states(released.graphs, model.prefixes(released.graphs))
     close(states.transpose(0, 1), thin(released["en_to_pred"]))
     scores = model.scores(released.graphs)
     np.testing.assert_allclose(scores.detach(), released["sum_logits"], rtol=0, atol=5e-5)
@@ -260,8 +260,8 @@ def test_prefixes_and_features():
     x = torch.randn(2, 6, 20, 3)
     seen, whole = MGSCR(20, 8, feature="state"), MGSCR(20, 8, feature="state", prefixes="f")
     graphs = seen.graphs(x)
-    assert [len(p) for p in seen.prefixes(6, 2)] == [1, 2, 3, 4, 5]
-    assert [len(p) for p in whole.prefixes(6, 2)] == [1, 2, 3, 4, 5, 6]
+    assert seen.prefixes(graphs).passes.sum(dim=1).tolist() == [1, 2, 3, 4, 5]
+    assert whole.prefixes(graphs).passes.sum(dim=1).tolist() == [1, 2, 3, 4, 5, 6]
     torch.testing.assert_close(seen.encode(x), seen.states(graphs, [range(5)]))
     torch.testing.assert_close(whole.encode(x), whole.states(graphs, [range(6)]))
     assert seen.encode(x).shape == (2, 1, 8)

@@ -219,17 +219,6 @@ def test_links_are_an_option_with_settings_of_its_own(once, train):
     assert before.history()[0]["clusters_1"] != history(own)[0]["clusters_1"]
 
 
-EFFECTS = {"H": 8, "D_out": 16, "dropout": 0.1, "noise": 0, "t": 0.3, "eps": 0.3}
-EFFECTS |= {"lr": 0.01, "weight_decay": 0.5, "batch_size": 16, "round_epochs": 1}
-
-
-@pytest.mark.parametrize(("name", "value"), EFFECTS.items())
-def test_every_setting_has_an_effect(once, train, name, value):
-    before, _ = once("statistics")
-    train(f"--{name}", value)
-    assert not same(before.weights(), train.weights())
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [(("--probe", "A"), "unknown probe 'A' for KS20"), (("--resume",), "no checkpoint at"),

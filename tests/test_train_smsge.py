@@ -94,29 +94,6 @@ def test_save_flag(train, capsys):
 # Options
 
 
-@pytest.mark.parametrize(("option", "value"), [("--D_h", 6), ("--P", 1), ("--n_hood", 2),
-                                               ("--fusion_lambda", 0.5), ("--sample_num", 2),
-                                               ("--lr", 0.001), ("--batch_size", 10),
-                                               ("--subsets", "fixed"), ("--loss", "l2"),
-                                               ("--loss", "MSE"), ("--pred_margin", 2),
-                                               ("--s_range", "1"), ("--s_range", "f/2"),
-                                               ("--s_range", "f-1"), ("--s_range", "f"),
-                                               ("--ord_sample", 1), ("--global_att", 1),
-                                               ("--embedding_only", 1), ("--same_scale", 1),
-                                               ("--struct_only", 1), ("--bi", 1), ("--reverse", 1),
-                                               ("--seed", 1), ("--no-balance", None),
-                                               ("--single_level", 1)])  # fmt: skip
-def test_every_setting_of_the_encoder_has_an_effect(train, once, option, value):
-    before, plain = once("SM-SGE", "--epochs", 1)
-    changed = train("--epochs", 1, *([option] if value is None else [option, value]))
-    assert train.history("encoder") != before.history("encoder")
-    assert changed["last"]["loss"] != plain["last"]["loss"]
-    assert changed["retrieval"]["baselines"]["D-13"] == plain["retrieval"]["baselines"]["D-13"]
-    name = option.removeprefix("--")
-    if name in plain["settings"]:
-        assert plain["settings"][name] != changed["settings"][name] == value
-
-
 @pytest.mark.parametrize(("option", "value"), [("--last_pre", 1), ("--prefixes", "f+1"),
                                                ("--recognition_lr", 0.1)])
 def test_settings_of_the_recogniser_leave_the_encoder_alone(train, once, option, value):

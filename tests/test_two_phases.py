@@ -62,12 +62,6 @@ def test_results_and_files(train, capsys, windows, steps):
     assert "epoch   3" in train.path("log.txt").read_text()
 
 
-def test_same_seed_same_numbers(train, once):
-    first = once(train.method, "--epochs", 2)[1]
-    assert without_time(train("--epochs", 2)) == without_time(first)
-    assert train("--epochs", 2, "--seed", 1)["last"] != first["last"]
-
-
 @pytest.mark.parametrize(("train", "first"), [("AGE", "A"), ("SM-SGE", "")], indirect=["train"],
                          ids=["AGE", "SM-SGE"])
 def test_split_names_the_headline(train, first):

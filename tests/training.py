@@ -48,7 +48,9 @@ SCRIPTS = {
 # Those that need other data.
 SCRIPTS |= {
     "statistics": Script("statistics", windows=16, noise=2.0, folder="statistics/KS20/probe"),
-    "DF": Script("DF", persons=6, noise=1.5, folder="X+DF/KS20/probe"),
+    "DF": Script("DF", persons=6, noise=1.5,
+                 folder="X+DF/KS20/probe"), "MG-SCR": Script("MG-SCR", "IAS", 5, 4, 1.5,
+                                                             "recogniser", "MG-SCR/IAS/subset"),
     "AGE": Script("AGE", "IAS", 5, 8, 1.5, "ap",
                   "AGE/IAS/LA"), "SM-SGE": Script("SM-SGE", "IAS", 5, 4, 1.5, "recogniser_A",
                                                   "SM-SGE/IAS/IJPB")
@@ -60,18 +62,28 @@ class Training:
     results.
 
     Called with arguments, it runs the script with them and its small options, and returns the
-    results. dataset: another one, which the test has written to `data`. extra: options that every
-    run is given besides.
+    results. dataset: another one, which the test has written to `data`.
     """
-
-    extra: tuple = ()
-
     def __init__(self, method: str, root: Path, write_dataset: Callable):
-        self.method, self.script = method, SCRIPTS[method]
+        self.method, self.script, self.extra = method, SCRIPTS[method], ()
         self.data, self.out = root / "data", root / "out"
         own = self.script
         sizes = own.persons, own.windows, np.random.RandomState(0)
-        write_dataset(self.data, own.dataset, 6, *sizes, noise=own.noise)
+        self.parts = write_dataset(self.data, own.dataset, 6, *sizes, noise=own.noise)
+        if method == "DF":
+            self.extra = ("--source", self.write_features(root / "X.npz"))
+
+    def write_features(self, path: Path) -> Path:
+        """Write feature files of the data in which 2 of 9 numbers tell the persons apart."""
+        rng = np.random.RandomState(1)
+        centres = rng.normal(size=(self.script.persons, 2))
+        for part in ("train", "probe", "gallery"):
+            labels = np.load(self.parts[part].frame_id)
+            frames = rng.normal(scale=[1.5] * 2 + [4] * 7, size=(len(labels), 6, 9))
+            frames[..., :2] += 1.5 * centres[labels][:, None]
+            np.savez(path.with_name(f"X.{part}.npz"), features=frames.mean(axis=1), labels=labels,
+                     frames=frames)
+        return path
 
     def words(self, *arguments: object, dataset: str = "") -> tuple:
         """The command line without the script's name."""

@@ -1,0 +1,60 @@
+"""MG-SCR: its settings and what the paper and the released code set."""
+
+from dataclasses import dataclass
+
+from skeleton_reid.common.command_line import FLAG, option
+from skeleton_reid.common.numbers import not_negative, positive, positive_int
+from skeleton_reid.data.sampling import subset_sizes
+from skeleton_reid.engine.methods.base import Method, Settings
+from skeleton_reid.engine.options import PhaseOptions
+
+
+@dataclass(frozen=True)
+class MGSCRSettings(Settings):
+    """MG-SCR (models/mgscr.py)."""
+
+    supervision = "identities"
+
+    c_lambda: float = option(0.3, "weight of the coarse levels", type=not_negative)
+    D_h: int = option(128, "units of every LSTM layer", type=positive_int)
+    frames: str = option("subset", "tiled: as released", choices=("subset", "tiled"))
+    prefixes: str = option("f-1", "frames of the longest prefix", choices=("f-1", "f"))
+    subsets: str = option("resample", "for every batch, or once", choices=("resample", "fixed"))
+    feature: str = option("nodes", "what is retrieved by", choices=("nodes", "state"))
+    decay_all: bool = option(False, "L2 also of what no score depends on", **FLAG)
+    lr: float = option(0.005, "learning rate", type=positive)
+    recognition_lr: float | None = option(None, "after pre-training (the same)", type=positive)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
+    pre_epochs: int = option(150, "epochs of pre-training", type=positive_int)
+    recognition_epochs: int = option(10_000, "epochs of recognition", type=positive_int)
+    patience: int = option(100, "end after so many epochs without better test", type=positive_int)
+    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
+
+    @property
+    def variant(self) -> str:
+        return self.frames
+
+    def check(self, length: int) -> None:
+        subset_sizes(length, "all", bi=False, pred_margin=1)
+
+
+@dataclass(frozen=True)
+class MGSCROptions(PhaseOptions):
+    """Files."""
+
+    task: str = option("pre", "none: without pre-training", choices=("pre", "none", "retrieval"))
+
+
+METHOD = Method(
+    name="MG-SCR",
+    model="mgscr.MGSCR",
+    script="train_mgscr.py",
+    settings=MGSCRSettings,
+    options=MGSCROptions,
+    small={"D_h": 8, "batch_size": 20, "lr": 0.01},
+    published={
+        ("KS20",): {"pre_epochs": 300},
+        ("CASIA_B",): {"batch_size": 128, "D_h": 256, "lr": 0.0005, "pre_epochs": 160},
+        ("CASIA_B", "test"): {"pre_epochs": 300},  # cross-view
+    },
+    released={(): {"frames": "tiled", "subsets": "fixed", "decay_all": True}})  # fmt: skip

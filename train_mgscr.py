@@ -1,0 +1,128 @@
+"""Train MG-SCR (IJCAI 2021): a graph encoder without labels (SSP), then all of it with labels.
+
+    python train_mgscr.py --dataset IAS --split A                 both phases; figures of A and B
+    python train_mgscr.py --dataset KS20 --task none              without pre-training
+    python train_mgscr.py --dataset KS20 --frames tiled           the frames read as released
+    python train_mgscr.py --dataset CASIA_B --view 0              cross-view recognition, 20 frames
+    python train_mgscr.py --dataset KS20 --task retrieval         on the training split alone
+
+Data come from preprocess.py; a run's files lie in <out>/MG-SCR/<dataset>/<frames>/
+(docs/2-training.md).
+"""
+
+from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.engine.parsing import parse_training
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(lambda: parse_training(__doc__, "MG-SCR"))
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skeleton_reid.common import processes
+from skeleton_reid.data import Recognition, Retrieval
+from skeleton_reid.data.sampling import draw_subsets, training_order
+from skeleton_reid.engine import evaluation, pretraining, recognition, retrieval
+from skeleton_reid.engine.loop import Epochs, divide
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.engine.options import PhaseOptions
+from skeleton_reid.engine.run import Run, execute
+from skeleton_reid.models.mgscr import MGSCR, tiled
+from skeleton_reid.models.prefix_lstm import prefix_tree
+
+
+def main() -> None:
+    options = parse_training(__doc__, "MG-SCR")
+    s = options.settings
+    if s.frames == "tiled" and processes.count() > 1:
+        raise InputError("--frames tiled depends on a window's place in the batch: use one process")
+    if options.task == "retrieval":
+        folder = options.out / "MG-SCR" / options.dataset.name / f"{s.variant}_retrieval"
+        run = Run("MG-SCR", options, folder)
+        execute(run, train, retrieval.evaluate, retrieval.write_features)
+    else:
+        pretraining.run_phases("MG-SCR", options, "recogniser", train)
+
+
+def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
+    """Sparse sequential prediction without labels, then recognition end to end (Section 3)."""
+    s, released = options.settings, options.protocol == "released"
+    sets = pretraining.load(options, s)
+    rng, size = np.random.RandomState(options.seed), s.batch_size
+    balance = s.balance and (released or options.dataset.balanced)
+    # Permuted once; as released (docs/5-fidelity.md, unshuffled) not.
+    order = training_order(sets.train.labels, size, rng, balance, shuffle=not released)
+    x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
+    persons, y = np.unique(sets.train.labels, return_inverse=True)
+    if options.task != "retrieval":
+        persons, y = sets.persons, sets.train.labels
+    y = torch.from_numpy(y).to(device)  # classes (N,)
+    batches = recognition.split_batches(order, size, released, "sequences", device)
+    generator = torch.Generator().manual_seed(options.seed)
+    model = MGSCR(options.dataset.skeleton, s.D_h, len(persons), s.c_lambda, s.frames, s.prefixes,
+                  s.feature, s.decay_all, generator).to(device)
+    phase = run.phase("encoder")
+    if options.encoder:
+        pretraining.reload_encoder(phase, model, options.encoder)
+    run.open()
+    pretraining.describe(options, model, order, sets)
+    epochs = 0 if options.encoder else pretrain(phase, model, x, batches, rng)
+    if options.task == "retrieval":
+        learn_to_retrieve(run, model, x, y, batches, sets)
+        return
+    whole = recognition.EndToEnd(model, s.decay_all, size)
+    rules = recognition.Rules(s.recognition_lr or s.lr, ties=True)
+    tests = {}
+    for name, test in sets.tests.items():
+        if released:
+            test = test.take(evaluation.released_test(s, test.labels, options.length))
+        rows = (torch.from_numpy(part).to(device) for part in (test.skeletons, test.labels))
+        tests[name] = recognition.Rows(*rows)
+    figures = recognition.train(run.phase("recogniser"), model, whole, persons,
+                                recognition.Rows(x, y), order, tests, rules)
+    pretraining.report(run, model, epochs, figures)
+
+
+def pretrain(run: Run, model: MGSCR, x: Tensor, batches: list[Tensor],
+             rng: np.random.RandomState) -> int:
+    """SSP: predict the next skeleton from sparse subsets of x (N, f, J, 3). Returns the epochs."""
+    s, f = run.settings, x.shape[1]
+    optimizer = TFAdam(model.parameters(), s.lr)
+    fixed = draw_subsets(rng, f, pred_margin=1) if s.subsets == "fixed" else None
+    limit = 0 if run.options.task == "none" else s.pre_epochs
+    changeable = (*recognition.CHANGEABLE, "prefixes", "recognition_lr", "decay_all", "feature")
+    epochs = Epochs(run, model, limit=limit, save_seconds=pretraining.SAVE_SECONDS,
+                    changeable=changeable, optimizer=optimizer, rng=rng)
+    for epoch in epochs:
+        with epoch.stage("learn"):
+            trees = []  # made here, because a step would wait until they are on the device
+            for batch in map(divide, batches):
+                subsets = fixed or draw_subsets(rng, f, pred_margin=1)
+                if s.frames == "tiled":
+                    subsets = [tiled(subset, len(batch.all)) for subset in subsets]
+                trees.append(prefix_tree(subsets, x.device))
+            for batch, tree in zip(map(divide, batches), trees, strict=True):
+                losses = model.losses(model.graphs(x[batch.own]), tree, len(batch.all))
+                epoch.step(optimizer, {"total": losses["total"]}, batch)
+    return epochs.number
+
+
+def learn_to_retrieve(run: Run, model: MGSCR, x: Tensor, y: Tensor, batches: list[Tensor],
+                      sets: Recognition | Retrieval) -> None:
+    """Recognition of the training persons y (N,), scored by retrieval before every epoch."""
+    s = run.settings
+    optimizer = TFAdam(model.parameters(), s.recognition_lr or s.lr)
+    for epoch in Epochs(recognition.same_encoder(run, model), model, sets,
+                        limit=s.recognition_epochs, optimizer=optimizer):
+        if not epoch.score():
+            continue
+        with epoch.stage("learn"):
+            for batch in map(divide, batches):
+                scores = model.scores(model.graphs(x[batch.own]))
+                losses = model.recognition_losses(scores, y[batch.own], s.decay_all)
+                epoch.step(optimizer, losses, batch)
+
+
+if __name__ == "__main__":
+    run_command(main)
