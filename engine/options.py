@@ -94,11 +94,13 @@ class PublishedOptions(DataOptions):
     batch_size: int | None = option(None, "of --protocol released", type=positive_int, metavar="N")
     encoder: Path | None = option(None, "of AGE's recogniser: its folder", type=Path, metavar="DIR")
     set: list[str] | None = option(None, "what no variable tells", nargs="+", metavar="NAME=VALUE")
+    positions: Path | None = option(None, "of TranSG and MoCos: .npy or .npz", type=Path,
+                                    metavar="FILE")
     export: Path | None = option(None, "write it as ours", type=output_file, metavar="FILE")
 
 
 def refuse_options(options: PublishedOptions, found: Any = "none", view: bool = False) -> None:
     """InputError for an option that only a published checkpoint takes, but for --view if `view`."""
-    for name in ("encoder", "set", "export", *(() if view else ("view",))):
+    for name in ("encoder", "set", "positions", "export", *(() if view else ("view",))):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} goes with a TensorFlow checkpoint, found {found}")

@@ -18,6 +18,7 @@ from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import skeleton as graphs
 from skeleton_reid.data.skeleton import Skeleton
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.published import numbered, pick
 
 
@@ -90,7 +91,7 @@ class GraphTransformer(nn.Module):
         heads, _, H, d = W.shape
         QKV = h @ W.permute(2, 1, 0, 3).reshape(H, 3 * H)  # one product for all heads
         Q, K, V = QKV.unflatten(-1, (3, heads, d)).permute(3, 0, 1, 4, 2, 5)  # (B, f, heads, n, d)
-        a = self.clamped(Q @ K.mT / math.sqrt(d)).softmax(dim=-1)
+        a = self.clamped(Q @ K.transpose(-1, -2) / math.sqrt(d)).softmax(dim=-1)
         return (a @ V).transpose(2, 3).flatten(3), a
 
     def clamped(self, scores: Tensor) -> Tensor:
@@ -98,13 +99,14 @@ class GraphTransformer(nn.Module):
         return scores.clamp(-5, 5)
 
 
-class PrototypeEncoder(nn.Module):
+class PrototypeEncoder(EmbeddingModel):
     """A graph transformer whose features are drawn to prototypes, the mean features of persons.
 
     joints: the skeleton, J of published data, or None: that of the first skeletons seen. level: the
     nodes, joints J, parts P or bodies B. k: at most n - 1. batch_norm: frozen or running (averages
     for evaluation). positions: a buffer (n, k), by default data.skeleton.positions.
     """
+    frames_at_a_time = 1_536  # with 20 joints 8 heads have 5 million scores a layer
     transformer_class = GraphTransformer
 
     def __init__(self, joints: int | Skeleton | None, H: int, n_heads: int, layers: int, k: int,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.options import PublishedOptions, refuse_options
 from skeleton_reid.engine.recognition import Recogniser
 from skeleton_reid.models.age import AXES
+from skeleton_reid.models.graph_transformer import PrototypeEncoder
 from skeleton_reid.models.recognition import RecognitionNetwork
 from skeleton_reid.reid.recognition import evaluate
 from skeleton_reid.tensorflow_v1 import bundle
@@ -28,19 +30,22 @@ from skeleton_reid.tensorflow_v1 import bundle
 # Variables that each kind has, as regular expressions; the first kind with all of its own is taken.
 # A pre-trained SM-SGE holds an untrained recogniser (Variable to _3), a finished one another.
 KINDS = {
-    "SM-SGE recogniser": ("Multi_Scale/.*", "MSR/.*", "Recognition/.*/Variable_4"),
-    "SM-SGE": ("Multi_Scale/.*", "MSR/.*"), "Hi-MPC": ("W_1_P", "Hi_MPC/Hi_MPC/Variable"),
-    "SPC-MGR": ("MG/MG/Variable", "MG/conv1d/.*"), "AGE": ("memory_layer/kernel",
-                                                           "rnn/multi_rnn_cell/.*", "decode/.*"),
-    "AGE recogniser": ("W1", "b1", "W", "Variable|b"),
+    "SM-SGE recogniser": ("Multi_Scale/.*", "MSR/.*",
+                          "Recognition/.*/Variable_4"), "SM-SGE": ("Multi_Scale/.*", "MSR/.*"),
+    "Hi-MPC": ("W_1_P", "Hi_MPC/Hi_MPC/Variable"), "SPC-MGR": ("MG/MG/Variable", "MG/conv1d/.*"),
+    "TranSG": ("TranSG/TranSG/Variable",
+               "TranSG/dense_2/kernel"), "MoCos": ("MoCos/MoCos/Variable", "MoCos/dense_2/kernel"),
+    "AGE": ("memory_layer/kernel", "rnn/multi_rnn_cell/.*",
+            "decode/.*"), "AGE recogniser": ("W1", "b1", "W", "Variable|b"),
     "SimMC": ("(.*/)?dense/kernel", "(.*/)?dense_1/kernel", "(.*/)?Variable", "(.*/)?Variable_1")
-}
+}  # fmt: skip
 OPTIMISER = re.compile(r"(.*/)?(Adam\d*(_\d+)?|beta[12]_power(_\d+)?|learning_rate|global_step)")
 
 # What --set can give, by method: settings that no variable tells, with the texts of their values.
 SWITCH, NUMBER, COUNT = {"0": False, "1": True}, {"NUMBER": float}, {"NUMBER": int}
 UNTOLD = {
-    "SimMC": {}, "Hi-MPC": {}, "SPC-MGR": {"fusion_lambda": NUMBER, "struct_only": SWITCH},
+    "SimMC": {}, "TranSG": {}, "MoCos": {}, "Hi-MPC": {},
+    "SPC-MGR": {"fusion_lambda": NUMBER, "struct_only": SWITCH},
     "SM-SGE": {"prefixes": {"f": "f", "f+1": "f+1"}, "fusion_lambda": NUMBER, "n_hood": COUNT}
     | dict.fromkeys(("last_pre", "struct_only", "global_att", "reverse"), SWITCH),
     "AGE": {"centred": SWITCH, "decoder_input": {"zeros": "zeros", "previous": "previous"}}
@@ -80,11 +85,11 @@ def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
     content |= {"protocol": options.protocol, "seed": options.seed, "settings": values}
     content |= {"epoch": None, "figures": {"epoch": None, "step": None}}
     if kind == method:
-        return content | {"probe": probe} | encoder_part(method, prefix, variables, values)
+        return content | {"probe": probe} | encoder_part(method, prefix, variables, values, options)
     part = recogniser_part(method, variables, values)
     content |= {"task": "recognition", "view": options.view, "recogniser": part}
     if method == "SM-SGE":
-        return content | encoder_part(method, prefix, variables, values)
+        return content | encoder_part(method, prefix, variables, values, options)
     hidden = part["arguments"]["hidden"]
     frames = part["arguments"]["inputs"] // (3 * hidden)  # in a row
     values["manner"] = "ap" if frames == 1 else "sc"
@@ -93,7 +98,7 @@ def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
     beside = prefix.parent.parent.parent / "Gait_Encoding_models" / stem
     if not options.encoder and not beside.with_name(f"{stem}_x").is_dir():
         return content
-    encoder = encoder_part(method, options.encoder or beside, variables, values)
+    encoder = encoder_part(method, options.encoder or beside, variables, values, options)
     if (units := encoder["arguments"]["hidden"]) != hidden:
         raise InputError(f"{prefix} needs an --encoder of {hidden} units, found {units}")
     return content | encoder
@@ -135,7 +140,7 @@ def settings_of(method: str, probe: str, options: PublishedOptions) -> dict[str,
 
 
 def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
-                 values: dict[str, Any]) -> dict[str, Any]:
+                 values: dict[str, Any], options: PublishedOptions) -> dict[str, Any]:
     """The encoder in a checkpoint's content; sizes go into `values`. path: as open_checkpoint's."""
     if method == "AGE":
         prefix = bundle.find(path)
@@ -147,9 +152,32 @@ def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
             variables |= {f"{axis}/{name}": array for name, array in own.items()}
     untold = {name: values[name] for name in UNTOLD[method] if name not in OF_EVALUATION}
     model = METHODS[method].model_class.from_published(variables, **untold)
+    if isinstance(model, PrototypeEncoder):
+        take_positions(model, path, options)
     sizes = {**model.arguments, "P": model.arguments.get("heads")}
+    sizes |= {"L_transformer": sizes.get("layers"), "enc_k": sizes.get("k")}
     values.update({name: sizes[name] for name in values if name in sizes})
     return {"model": model.state_dict(), "arguments": model.arguments}
+
+
+def take_positions(model: PrototypeEncoder, path: Path, options: PublishedOptions) -> None:
+    """Give a model the positions of --positions FILE (.npy, or .npz with `positions`), (J, k), as
+    no published checkpoint holds them; without, warn (docs/5-fidelity.md, positions-from-lapack).
+    """
+    model.take(options.dataset.skeleton)
+    wanted, file = tuple(model.positions.shape), options.positions
+    if file is None:
+        log.warning(f"{path} lacks the positions it was trained with, those of another machine: "
+                    "canonical ones take their place and the metrics differ; or use --positions")
+        return
+    try:
+        found = np.load(file, allow_pickle=False)
+        found = found if isinstance(found, np.ndarray) else found["positions"]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise InputError(f"{file}: expected positions {wanted} as .npy or .npz: {error}") from error
+    if found.shape != wanted:
+        raise InputError(f"{file}: expected positions of shape {wanted}, found {found.shape}")
+    model.positions.copy_(torch.from_numpy(found))
 
 
 def recogniser_part(method: str, variables: Mapping[str, np.ndarray],
