@@ -5,6 +5,7 @@ AGE is in several files: encoders of the axes, a recogniser and its test rows (d
 """
 
 import re
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -167,8 +168,9 @@ def take_positions(model: PrototypeEncoder, path: Path, options: PublishedOption
     model.take(options.dataset.skeleton)
     wanted, file = tuple(model.positions.shape), options.positions
     if file is None:
-        log.warning(f"{path} lacks the positions it was trained with, those of another machine: "
-                    "canonical ones take their place and the metrics differ; or use --positions")
+        warnings.warn(
+            f"{path} lacks the positions it was trained with, those of another machine: "
+            "canonical ones take their place and metrics differ; or use --positions", stacklevel=2)
         return
     try:
         found = np.load(file, allow_pickle=False)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).parent.parent
-EPOCHS = {"SimMC": 3, "SM-SGE": 2, "AGE": 2, "statistics": 3}  # of the runs of `work`
+EPOCHS = {"SimMC": 3, "SM-SGE": 2, "AGE": 2, "statistics": 3, "TranSG": 2}  # of `work`'s runs
 
 
 def start(count: int, *words: object, **pipes) -> list[subprocess.Popen]:

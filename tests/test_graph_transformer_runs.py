@@ -1,7 +1,8 @@
-"""Training runs of the released TranSG and MoCos on simulated IAS, followed by the scripts.
+"""TranSG and MoCos by their scripts: published checkpoints, resume, and training runs of the
+released code on simulated IAS.
 
-Data and weights are too large for the repository: the tests look for ../shared/golden and are
-skipped without it. Dropout cannot be replayed, so losses agree to a few percent.
+Data and weights of the runs are too large for the repository: their tests look for ../shared/golden
+and are skipped without it. Dropout cannot be replayed, so losses agree to a few percent.
 """
 
 import csv
@@ -11,22 +12,87 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tf_writer
 import torch
 from archives import unpack
-from commands import results_of
+from commands import error_of, results_of
+from training import RETRIEVAL, pick, without_time
+
+from skeleton_reid.data import load
+from skeleton_reid.models.mocos import MoCos
+from skeleton_reid.models.transg import TranSG
+from skeleton_reid.reid import ranking
+from tests.flat import Golden
 
 GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (GOLDEN / "transg_IAS").is_dir(),
-                       reason=f"the released runs are not in {GOLDEN}")
-]
+released_runs = pytest.mark.skipif(not (GOLDEN / "transg_IAS").is_dir(),
+                                   reason=f"the released runs are not in {GOLDEN}")
 # By the run: largest difference of mAP before epochs 1 and 2, largest share of the losses.
 RUNS = {
     "TranSG": ("transg_IAS", 0.02, {"GPC": 0.2, "STPR": 0.03}),
     "MoCos": ("mocos_IAS", 0.02, {"STr": 0.03, "SSk": 0.2})
 }
+
+
+@pytest.mark.parametrize("method", [TranSG, MoCos])
+def test_published_checkpoints_need_positions(tmp_path, golden, write_dataset, capsys, method):
+    name = method.__name__
+    released = Golden(golden(f"{name.lower()}_IAS.npz"), method)
+    copies = {f"{name}/{name}/Variable_3/Initializer/Variable": np.zeros((2, 2), np.float32)}
+    copies |= {f"{name}/{n}/Adam": array for n, array in released.variables.items()}
+    tf_writer.write(tmp_path / "best.ckpt", released.variables | copies)
+    rng = np.random.RandomState(0)
+    write_dataset(tmp_path / "data", "IAS", 6, persons=6, windows=4, rng=rng, noise=2.0)
+    words = ("--checkpoint", tmp_path / "best.ckpt", "--dataset", "IAS", "--data",
+             tmp_path / "data", "--json", tmp_path / "found.json")
+    found = [results_of("evaluate", *words)]
+    assert "lacks the positions it was trained with" in capsys.readouterr().err
+    np.save(tmp_path / "positions.npy", released["positions"])
+    own = ("--positions", tmp_path / "positions.npy", "--export", tmp_path / "own.pt")
+    found.append(results_of("evaluate", *words, *own))
+    assert "positions" not in capsys.readouterr().err
+    sets, model = load("IAS", "A", 6, tmp_path / "data", train=False), released.model.eval()
+    for result, positions in zip(found, (None, released.tensor("positions")), strict=True):
+        features = [
+            model.encode(torch.from_numpy(part.skeletons), positions).mean(dim=1).detach()
+            for part in (sets.probe, sets.gallery)
+        ]
+        expected = ranking.evaluate(features[0], sets.probe.labels, features[1],
+                                    sets.gallery.labels)
+        assert pick(result, RETRIEVAL) == pytest.approx(pick(expected, RETRIEVAL), abs=1e-6)
+    assert pick(found[0], RETRIEVAL) != pick(found[1], RETRIEVAL)
+    again = results_of("evaluate", "--checkpoint", tmp_path / "own.pt", "--data", tmp_path / "data")
+    assert pick(again, RETRIEVAL) == pick(found[1], RETRIEVAL)
+    np.save(tmp_path / "positions.npy", np.zeros((20, 3)))
+    assert "expected positions of shape (20, " in error_of(capsys, "evaluate", *words, *own[:2])
+
+
+@pytest.mark.parametrize(("method", "words"),
+                         [("TranSG", ("--rand_flip", 1, "--batch_norm", "running", "--level", "P")),
+                          ("MoCos", ("--rand_flip", 1, "--motif", "mask", "--pos_enc", 0)),])
+def test_a_resumed_run_has_the_numbers_of_one_that_was_not_interrupted(training, method, words):
+    whole, parts = training(method), training(method)
+    parts.out = parts.out.with_name("parts")
+    results = [whole("--epochs", 3, *words)]
+    parts("--epochs", 1, *words)
+    results.append(parts("--epochs", 3, "--resume", *words))
+    assert without_time(results[0]) == without_time(results[1])
+    assert [row["total"] for row in whole.history()] == [row["total"] for row in parts.history()]
+    first, second = whole.weights(), parts.weights()
+    for name in first:
+        assert torch.equal(first[name], second[name])
+
+
+@released_runs
+@pytest.mark.parametrize("method", ["TranSG", "MoCos"])
+def test_checkpoints_of_the_released_runs(root, method):
+    folder = GOLDEN / f"{method.lower()}_IAS"
+    found = results_of("evaluate", "--checkpoint", folder / "model", "--dataset", "IAS", "--probe",
+                       "A", "--data", root, "--protocol", "released", "--batch_size", 44,
+                       "--positions", folder / "order.npz")
+    released = json.loads((folder / "metrics.json").read_text())
+    assert pick(found, RETRIEVAL) == pytest.approx(pick(released, RETRIEVAL), abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +102,8 @@ def root(tmp_path_factory):
     return folder / "Datasets"
 
 
+@pytest.mark.slow
+@released_runs
 @pytest.mark.parametrize("method", RUNS)
 def test_the_script_follows_the_released_run(root, tmp_path, monkeypatch, method):
     name, mAP, shares = RUNS[method]
