@@ -30,16 +30,19 @@ from skeleton_reid.tensorflow_v1 import bundle
 
 # Variables that each kind has, as regular expressions; the first kind with all of its own is taken.
 # A pre-trained SM-SGE holds an untrained recogniser (Variable to _3), a finished one another.
+# fmt: off
 KINDS = {
-    "SM-SGE recogniser": ("Multi_Scale/.*", "MSR/.*",
-                          "Recognition/.*/Variable_4"), "SM-SGE": ("Multi_Scale/.*", "MSR/.*"),
-    "Hi-MPC": ("W_1_P", "Hi_MPC/Hi_MPC/Variable"), "SPC-MGR": ("MG/MG/Variable", "MG/conv1d/.*"),
-    "TranSG": ("TranSG/TranSG/Variable",
-               "TranSG/dense_2/kernel"), "MoCos": ("MoCos/MoCos/Variable", "MoCos/dense_2/kernel"),
-    "AGE": ("memory_layer/kernel", "rnn/multi_rnn_cell/.*",
-            "decode/.*"), "AGE recogniser": ("W1", "b1", "W", "Variable|b"),
+    "SM-SGE recogniser": ("Multi_Scale/.*", "MSR/.*", "Recognition/.*/Variable_4"),
+    "SM-SGE": ("Multi_Scale/.*", "MSR/.*"),
+    "Hi-MPC": ("W_1_P", "Hi_MPC/Hi_MPC/Variable"),
+    "SPC-MGR": ("MG/MG/Variable", "MG/conv1d/.*"),
+    "TranSG": ("TranSG/TranSG/Variable", "TranSG/dense_2/kernel"),
+    "MoCos": ("MoCos/MoCos/Variable", "MoCos/dense_2/kernel"),
+    "AGE": ("memory_layer/kernel", "rnn/multi_rnn_cell/.*", "decode/.*"),
+    "AGE recogniser": ("W1", "b1", "W", "Variable|b"),
     "SimMC": ("(.*/)?dense/kernel", "(.*/)?dense_1/kernel", "(.*/)?Variable", "(.*/)?Variable_1")
-}  # fmt: skip
+}
+# fmt: on
 OPTIMISER = re.compile(r"(.*/)?(Adam\d*(_\d+)?|beta[12]_power(_\d+)?|learning_rate|global_step)")
 
 # What --set can give, by method: settings that no variable tells, with the texts of their values.
