@@ -1,5 +1,5 @@
-"""TranSG and MoCos by their scripts: published checkpoints, resume, and training runs of the
-released code on simulated IAS.
+"""TranSG and MoCos by their scripts: published checkpoints, and training runs of the released
+code on simulated IAS.
 
 Data and weights of the runs are too large for the repository: their tests look for ../shared/golden
 and are skipped without it. Dropout cannot be replayed, so losses agree to a few percent.
@@ -16,7 +16,7 @@ import tf_writer
 import torch
 from archives import unpack
 from commands import error_of, results_of
-from training import RETRIEVAL, pick, without_time
+from training import RETRIEVAL, pick
 
 from skeleton_reid.data import load
 from skeleton_reid.models.mocos import MoCos
@@ -66,22 +66,6 @@ def test_published_checkpoints_need_positions(tmp_path, golden, write_dataset, c
     assert pick(again, RETRIEVAL) == pick(found[1], RETRIEVAL)
     np.save(tmp_path / "positions.npy", np.zeros((20, 3)))
     assert "expected positions of shape (20, " in error_of(capsys, "evaluate", *words, *own[:2])
-
-
-@pytest.mark.parametrize(("method", "words"),
-                         [("TranSG", ("--rand_flip", 1, "--batch_norm", "running", "--level", "P")),
-                          ("MoCos", ("--rand_flip", 1, "--motif", "mask", "--pos_enc", 0)),])
-def test_a_resumed_run_has_the_numbers_of_one_that_was_not_interrupted(training, method, words):
-    whole, parts = training(method), training(method)
-    parts.out = parts.out.with_name("parts")
-    results = [whole("--epochs", 3, *words)]
-    parts("--epochs", 1, *words)
-    results.append(parts("--epochs", 3, "--resume", *words))
-    assert without_time(results[0]) == without_time(results[1])
-    assert [row["total"] for row in whole.history()] == [row["total"] for row in parts.history()]
-    first, second = whole.weights(), parts.weights()
-    for name in first:
-        assert torch.equal(first[name], second[name])
 
 
 @released_runs

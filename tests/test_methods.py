@@ -19,7 +19,10 @@ NOT_EXPORTED: dict[str, str] = {}  # by method: why ONNX cannot have it
 LATER = {"patience", "best_from", "rounds", "recognition_epochs", "pre_epochs", "cluster_on"}
 # Values of settings for which a little more or less is the same.
 OTHER = {"scales": "JPB", "eps": 0.3, "min_samples": 14, "k1": 4, "batch_size": 10}
+OTHER |= {"prob_s": 0.9, "prob_t": 0.9}
 OTHER[("statistics", "min_samples")] = 4
+OTHER |= {("TranSG", "H"): 12, ("TranSG", "n_heads"): 4, ("MoCos", "H"): 18,
+          ("MoCos", "n_heads"): 12}
 
 
 def phases(method):
@@ -77,8 +80,8 @@ def test_the_same_numbers_again_and_after_interruptions(method, training, once):
 
 def changed(method, name, value, option):
     """Words of the command line with another value for a setting."""
-    if name in OTHER:
-        return f"--{name}", OTHER.get((method, name), OTHER[name])
+    if (other := OTHER.get((method, name), OTHER.get(name))) is not None:
+        return f"--{name}", other
     if "choices" in option:
         return f"--{name}", next(x for x in reversed(option["choices"]) if x != value)
     if isinstance(value, bool):
