@@ -1,6 +1,6 @@
 """The frames of a recording with the people in them: their order in time, and whom to follow."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -36,22 +36,25 @@ class Frame:
     time: float | None = None  # in any unit, where it is known
 
 
+MISSING = Frame()
+
+
 @dataclass(frozen=True)
-class Timeline:
-    """A recording's frames in order, empty ones for those that are missing."""
+class Poses:
+    """One person in one recording."""
 
-    frames: list[Frame]
-    written: int  # those that are not missing
+    poses: np.ndarray  # (T, J, 4): x, y, z and the confidence, 1 without any; NaN where not seen
+    written: int  # frames in the files
     step: float | None  # from one frame to the next, in the unit of their time or number
-    notes: dict[str, int]
+    notes: dict[str, int]  # what was counted
 
 
-def in_order(frames: Iterable[Frame], longest_gap: int) -> Timeline:
-    """The frames by number or time; those of the same are one frame with several people, or, where
-    these stand in the same place, one that was written twice. In a gap are no more empty frames
-    than end a sequence.
+def _in_order(frames: Sequence[Frame],
+              gap: int) -> tuple[list[Frame], float | None, dict[str, int]]:
+    """The frames by number or time, the step between them, and counts. Those of the same time are
+    one frame with several people, or, where these stand in the same place, one that was written
+    twice. For missing ones stands MISSING, up to `gap` times in a row.
     """
-    frames = list(frames)
     known = [
         key for key in ("number", "time")
         if frames and all(getattr(frame, key) is not None for frame in frames)
@@ -65,10 +68,9 @@ def in_order(frames: Iterable[Frame], longest_gap: int) -> Timeline:
         twice += key in merged and not frame.people
         own = merged.setdefault(key, replace(frame, people=[])).people
         for one in frame.people:
-            if any(one.track == other.track and _apart(one, other) < SAME for other in own):
-                twice += 1
-            else:
-                own.append(one)
+            same = any(one.track == other.track and _apart(one, other) < SAME for other in own)
+            own.extend([] if same else [one])
+            twice += same
     ordered = [merged[key] for key in sorted(merged)]
     missing, step = np.zeros(len(ordered), int), None
     for key in known if len(ordered) > 1 else ():
@@ -76,11 +78,10 @@ def in_order(frames: Iterable[Frame], longest_gap: int) -> Timeline:
         step = float(np.nanquantile(between, 0.5, method="lower"))
         steps = np.nan_to_num(between / (step or np.inf))
         missing = np.maximum(missing, np.where(steps >= MISSED, steps.round() - 1, 0).astype(int))
-    result = []
-    for frame, gap in zip(ordered, missing.tolist(), strict=True):
-        result += [Frame()] * min(gap, longest_gap + 1) + [frame]
-    notes = {"frames missing": int(missing.sum()), "frames twice": twice}
-    return Timeline(result, len(ordered), step, notes)
+    result: list[Frame] = []
+    for frame, lacking in zip(ordered, missing.tolist(), strict=True):
+        result += [MISSING] * min(lacking, gap) + [frame]
+    return result, step, {"frames missing": int(missing.sum()), "frames twice": twice}
 
 
 def _is_coarse(frames: Sequence[Frame]) -> bool:
@@ -93,20 +94,19 @@ def _is_coarse(frames: Sequence[Frame]) -> bool:
     return len(pairs) > COARSE * len(frames) and 0 < moved < COARSE
 
 
-def follow(timeline: Timeline, joints: int, longest_gap: int,
-           wanted: str = "") -> tuple[np.ndarray, dict[str, int]]:
-    """The poses (T, J, 4) of one person, NaN where that person is not seen, and what was counted.
+def follow(frames: Sequence[Frame], joints: int, longest_gap: int, wanted: str = "") -> Poses:
+    """The poses of one person; frames are put in order, missing ones are not seen.
 
     wanted: the person's track; by default that of the highest sum of confidences. Where tracks are
     not known, somebody is whoever is nearest to where he or she was; what is not clear ends the
     sequence. KeyError for a wanted track that is not there.
     """
-    frames = timeline.frames
-    several = [len(frame.people) > 1 for frame in frames]
+    frames, step, notes = _in_order(frames, longest_gap + 1)
+    several = sum(len(frame.people) > 1 for frame in frames)
     every = [(t, one) for t, frame in enumerate(frames) for one in frame.people]
     tracks: dict[str, Track] = {}
     unclear: dict[str, set[int]] = {}  # frames at which a track's sequence ends
-    if not any(several) and not wanted:
+    if not several and not wanted:
         tracks = {"": every}
         unclear = {"": {t for (_, a), (t, b) in pairwise(every) if a.track != b.track}}
     elif any(one.track for _, one in every):
@@ -123,12 +123,10 @@ def follow(timeline: Timeline, joints: int, longest_gap: int,
     for t in range(len(frames)):
         poses += [lost] * (longest_gap + 1) if t in ends else []  # more than is interpolated
         poses.append(with_confidence(own[t].pose) if t in own else lost)
-    others = sum(t not in own and bool(frame.people) for t, frame in enumerate(frames))
-    counts = {
-        "frames with several people": sum(several), "frames with others only": others,
-        "sequences ended as unclear": len(ends)
-    }
-    return np.array(poses).reshape(-1, joints, 4), timeline.notes | counts
+    notes |= {"frames with several people": several, "sequences ended as unclear": len(ends)}
+    notes["frames with others only"] = len({t for t, _ in every} - own.keys())
+    written = sum(frame is not MISSING for frame in frames)
+    return Poses(np.array(poses).reshape(-1, joints, 4), written, step, notes)
 
 
 def with_confidence(pose: np.ndarray) -> np.ndarray:
@@ -136,22 +134,20 @@ def with_confidence(pose: np.ndarray) -> np.ndarray:
     return pose if pose.shape[1] == 4 else np.insert(pose, 3, 1.0, axis=1)
 
 
-def _confidence(person: Person) -> float:
-    return float(np.nan_to_num(with_confidence(person.pose)[:, 3]).mean())
-
-
 def _clearest(tracks: dict[str, Track]) -> str:
     """The track of the highest sum of confidences; of such that are about alike, the one that
     begins first, with the highest confidence.
     """
-    sums = {name: sum(_confidence(one) for _, one in track) for name, track in tracks.items()}
-    highest = max(sums.values()) or 1.0
-
-    def rank(name: str) -> tuple[float, int, float]:
-        (first, one), *_ = tracks[name]
-        return round(10 * sums[name] / highest), -first, _confidence(one)
-
-    return max(filter(tracks.get, tracks), key=rank, default=next(iter(tracks)))
+    seen = {
+        name: [np.nan_to_num(with_confidence(one.pose)[:, 3]).mean() for _, one in track]
+        for name, track in tracks.items() if track
+    }
+    highest = max(map(sum, seen.values()), default=0.0) or 1.0
+    ranks = {
+        name: (round(10 * sum(own) / highest), -tracks[name][0][0], own[0])
+        for name, own in seen.items()
+    }
+    return max(ranks, key=ranks.get, default="")
 
 
 def _link(frames: Sequence[Frame]) -> tuple[dict[str, Track], dict[str, set[int]]]:

@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +9,11 @@ import numpy as np
 
 from skeleton_reid.data.datasets import OwnData
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.people import Frame, Person, follow, in_order
+from skeleton_reid.data.raw.people import Frame, Person, Poses, follow
 from skeleton_reid.data.raw.pose_json import PEOPLE, read_json
 from skeleton_reid.data.raw.pose_tables import read_csv, read_ntu
 from skeleton_reid.data.raw.recordings import read_text
 from skeleton_reid.data.skeleton import FOLDER, Skeleton, read
-
-
-@dataclass(frozen=True)
-class Poses:
-    """One person in one recording."""
-
-    poses: np.ndarray  # (T, J, 4): x, y, z and the confidence, 1 without any; NaN where missing
-    written: int  # frames in the files
-    step: float | None  # from frame to frame, in the unit of their time or number
-    notes: dict[str, int]  # what was counted
 
 
 def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "") -> Poses:
@@ -39,12 +28,11 @@ def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "")
     except (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, csv.Error) as error:
         raise broken(path, expected, repr(error)) from error
     kept = [joint not in source.ignore for joint in whole.joints]
-    timeline = in_order(_kept(frames, kept, expected, path), source.longest_gap)
+    frames = list(_kept(frames, kept, expected, path))
     try:
-        poses, notes = follow(timeline, len(skeleton), source.longest_gap, track)
+        return follow(frames, len(skeleton), source.longest_gap, track)
     except KeyError as error:
         raise broken(path, *error.args[0].split("; found "), "name another one") from None
-    return Poses(poses, timeline.written, timeline.step, notes)
 
 
 def csv_rows(path: Path, **options: Any) -> csv.DictReader:
@@ -59,17 +47,14 @@ def _kept(frames: Iterable[Frame], kept: list[bool], expected: str, path: Path) 
         for i, person in enumerate(frame.people):
             count = len(person.pose)
             if count not in (len(kept), sum(kept)):
-                raise broken(path, expected, f"{count} joints{_as_many(count)}", "name theirs")
+                alike = [own.stem for own in FOLDER.glob("*.yaml") if len(read(own.stem)) == count]
+                found = f"{count} joints" + (f", as {' or '.join(sorted(alike))} has"
+                                             if alike else "")
+                raise broken(path, expected, found, "name their skeleton")
             if count == len(kept):
                 place = None if person.place is None else person.place[kept]
                 frame.people[i] = Person(person.pose[kept], person.track, place)
         yield frame
-
-
-def _as_many(joints: int) -> str:
-    """Which shipped skeletons have so many joints."""
-    names = [path.stem for path in sorted(FOLDER.glob("*.yaml")) if len(read(path.stem)) == joints]
-    return f", as {' or '.join(names)} has" if names else ""
 
 
 def _read_array(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]:

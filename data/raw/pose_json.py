@@ -15,13 +15,10 @@ import numpy as np
 from skeleton_reid.data.datasets import OwnData
 from skeleton_reid.data.files import broken
 from skeleton_reid.data.raw.people import Frame, Person
-from skeleton_reid.data.raw.recordings import read_text, visible
+from skeleton_reid.data.raw.recordings import NUMBERS, TIMES, letters, read_text, visible
 from skeleton_reid.data.skeleton import Skeleton
 
 LISTS = ("frames", "instance_info", "annotations", "results", "poses")  # of an object's frames
-NUMBERS = ("frame", "frame_id", "frame_number", "frameNumber", "frameNum", "frame_num", "frameId",
-           "frame_index", "frameIndex", "frame_idx", "image_id")
-TIMES = ("timestamp_usec", "timestamp_ms", "timestampMs", "timestamp", "time", "t")
 # MediaPipe's names of a frame's landmarks: in metres from the hips, and in the image, from 0 to 1.
 WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
 IMAGE = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
@@ -32,19 +29,21 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
 
     InputError, with file and frame, for what is no JSON or no frame of this format.
     """
-    keys = ((source.time,), ()) if source.time else (NUMBERS, TIMES)
     for place, number, content in _frames(path):
         values = content if isinstance(content, dict) else {}
-        if source.time and values and source.time not in values:
+        spelled = {letters(key): value for key, value in values.items()}
+        if source.time and values and letters(source.time) not in spelled:
             raise broken(place, f"the time of a frame, {source.time!r}", ", ".join(values))
-        known = [next((_number(values[key]) for key in own if key in values), None) for own in keys]
+        usual = ((letters(source.time),), ()) if source.time else (NUMBERS, TIMES)
+        own, time = (next((_number(spelled[key]) for key in keys if key in spelled), None)
+                     for keys in usual)
         try:
             people = list(PEOPLE[source.format](content, source))
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             found = f"no {error}" if isinstance(error, KeyError) else error
             expected = f"a frame of the format {source.format}"
             raise broken(place, expected, found, "choose another format, or repair it") from error
-        yield Frame(people, number if known[0] is None else known[0], known[1])
+        yield Frame(people, number if own is None else own, time)
 
 
 def _frames(path: Path) -> Iterator[tuple[Path | str, float | None, Any]]:
@@ -90,7 +89,8 @@ def _load(file: Path) -> Any:
 def _number(value: Any) -> float | None:
     """A frame's number or time, also of a name such as 12.jpg; None if there is none."""
     if isinstance(value, str):
-        value = (re.findall(r"\d+", value) or [None])[-1]
+        digits = re.findall(r"\d+", value)
+        value = value if re.fullmatch(r"[\d.]+", value) else digits[-1] if digits else None
     return None if value is None or isinstance(value, (list, dict)) else float(value)
 
 
@@ -98,8 +98,8 @@ def _track(value: Any) -> str:
     """Who it is, of a number or a list of one; empty where it is not known."""
     while isinstance(value, list):
         value = value[0] if value else None
-    return "" if value in (None, -1,
-                           "") else f"{value:g}" if isinstance(value, float) else str(value)
+    known = value not in (None, -1, "")
+    return str(int(value) if known and value == int(value) else value) if known else ""
 
 
 def _flat(numbers: Sequence[float], width: int) -> np.ndarray:
@@ -112,22 +112,21 @@ def _flat(numbers: Sequence[float], width: int) -> np.ndarray:
 
 def _points(points: Sequence[dict]) -> np.ndarray:
     """Joints (J, 4) of objects with x, y, perhaps z, and visibility or score."""
-    return np.array(
-        [[each["x"], each["y"],
-          each.get("z", 0.0),
-          each.get("visibility", each.get("score", 1.0))] for each in points], float)
+    def numbers(each: dict) -> tuple[float, ...]:
+        seen = each.get("visibility", each.get("score", 1.0))
+        return each["x"], each["y"], each.get("z", 0.0), seen
+
+    return np.array(list(map(numbers, points)), dtype=float)
 
 
 def _poses(value: Any) -> list[np.ndarray]:
     """The poses of landmarks: of one person, or a list of several."""
-    if isinstance(value, dict):
-        value = value.get("landmark", value)
-    several = value and isinstance(value[0], (list, dict)) and (isinstance(value[0], list)
-                                                                or "landmark" in value[0])
-    return [
-        _points(one["landmark"] if isinstance(one, dict) else one)
-        for one in (value if several else [value] if value else [])
-    ]
+    several = value if isinstance(value, list) else [value]
+    if several and isinstance(several[0], dict) and "landmark" in several[0]:
+        several = [one["landmark"] for one in several]
+    elif several and isinstance(several[0], dict):
+        several = [several]
+    return [_points(one) for one in several if one]
 
 
 def _in_image(source: OwnData, key: str, expected: Sequence[str]) -> None:
@@ -145,7 +144,7 @@ def _mediapipe(frame: Any, source: OwnData) -> Iterator[Person]:
         yield from map(Person, _poses(frame or []))
         return
     world, image = (next((key for key in keys if key in frame), "") for keys in (WORLD, IMAGE))
-    others = [key for key in frame if key not in (*NUMBERS, *TIMES, source.time)]
+    others = [key for key in frame if letters(key) not in (*NUMBERS, *TIMES, letters(source.time))]
     if not (world or image) and others:
         hint = " (keypoints3D is TensorFlow.js's: format: blazepose)" * ("keypoints3D" in frame)
         raise ValueError(f"{', '.join(frame)}, and none of {', '.join((*WORLD, *IMAGE))}{hint}")

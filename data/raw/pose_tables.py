@@ -15,13 +15,10 @@ from skeleton_reid.common.yaml_files import expected_one
 from skeleton_reid.data.datasets import OwnData
 from skeleton_reid.data.files import broken
 from skeleton_reid.data.raw.people import Frame, Person
-from skeleton_reid.data.raw.recordings import read_lines
+from skeleton_reid.data.raw.recordings import NUMBERS, TIMES, letters, read_lines
 from skeleton_reid.data.skeleton import Skeleton
 
-# Columns by their usual names, as `_letters` spells them.
-NUMBERS = ("frame", "framenumber", "frameno", "framenum", "frameid", "frameindex", "frameidx")
-TIMES = ("timestamp", "time", "timestampusec", "timestampus", "timestampms", "timestamps",
-         "timeseconds", "timesec", "times", "timems", "milliseconds", "seconds")
+# Columns by their usual names, as `letters` spells them.
 TRACKS = ("trackingid", "trackid", "bodyid", "personid", "bodyindex", "userid", "skeletonid")
 JOINTS = ("joint", "jointid", "jointname", "jointtype", "landmark", "landmarkid")
 LOST = ("", "na", "n/a", "#n/a", "null", "none", "nan", "-nan", "-nan(ind)", "nan(ind)", "-1.#ind",
@@ -44,8 +41,8 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
     long = "{joint}" not in source.columns
     wanted = [source.joint_columns(joint) for joint in (joints[:1] if long else joints)]
     first, header = _header(rows, source, skeleton, wanted, path)
-    places = {_letters(name): i for i, name in reversed(list(enumerate(header)))}
-    columns = [[places[_letters(name)] for name in own] for own in wanted]
+    places = {letters(name): i for i, name in reversed(list(enumerate(header)))}
+    columns = [[places[letters(name)] for name in own] for own in wanted]
     rows = _of_one_width(rows, first, len(header), path)
     with_point = any("." in row[i] for _, row in rows for own in columns for i in own)
     decimal = source.decimal or ("." if with_point or sign == "," else ",")
@@ -56,14 +53,14 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
     if long and joint is None:
         raise broken(path, "a column that names the joint (`joint`)", ", ".join(header))
     numbered = {str(i): own for i, own in enumerate(skeleton.joints)}
-    named = {_letters(source.joint_names.get(own, own)): own for own in joints}
+    named = {letters(source.joint_names.get(own, own)): own for own in joints}
     poses: dict[tuple, np.ndarray] = {}  # by track, number, time and how often they were seen
     times: Counter[tuple] = Counter()
     for line, row in rows:
         cells = [[_value(row[i], decimal, path, line, header[i]) for i in own] for own in columns]
         moment = ("" if track is None else row[track], _moment(row, number, decimal),
                   _moment(row, time, decimal))
-        own = named.get(_letters(row[joint]), numbered.get(row[joint])) if long else None
+        own = named.get(letters(row[joint]), numbered.get(row[joint])) if long else None
         times[moment, own] += 1
         if not long:
             poses[moment, times[moment, own]] = np.array(cells)
@@ -114,17 +111,17 @@ def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
     nearest: tuple[int, int, str, list[str]] = (sum(map(len, wanted)) + 1, 0, "", [])
     for i in before if source.skip_lines is None else [source.skip_lines]:
         for names, lines in ((rows[i], 1), (_stacked(rows[i:i + 2]), 2)):
-            spelled = set(map(_letters, names))
-            missing = [name for own in wanted for name in own if _letters(name) not in spelled]
+            spelled = set(map(letters, names))
+            missing = [name for own in wanted for name in own if letters(name) not in spelled]
             if not missing:
                 while not names[-1]:
                     names = names[:-1]
                 return i + lines, names
             nearest = min(nearest, (len(missing), i, missing[0], names))
     count, i, missing, names = nearest
-    hint = "" if count < sum(map(len,
-                                 wanted)) else "; where no line names the columns, give `header`"
-    raise InputError(f"{path}, line {i + 1}: column {expected_one(missing, names)}{hint}")
+    found = f"{path}, line {i + 1}: column {expected_one(missing, names)}"
+    none = count == sum(map(len, wanted))
+    raise InputError(found + ("; where no line names the columns, give `header`" if none else ""))
 
 
 def _stacked(rows: Sequence[list[str]]) -> list[str]:
@@ -138,9 +135,9 @@ def _stacked(rows: Sequence[list[str]]) -> list[str]:
 
 def _column(name: str, usual: Sequence[str], places: dict[str, int], path: Path) -> int | None:
     """Where a column is: the one that the description names, else one of the usual names."""
-    if name and _letters(name) not in places:
+    if name and letters(name) not in places:
         raise InputError(f"{path}: column {expected_one(name, places)}")
-    return next((places[own] for own in ((_letters(name),) if name else usual) if own in places),
+    return next((places[own] for own in ((letters(name),) if name else usual) if own in places),
                 None)
 
 
@@ -149,7 +146,7 @@ def _value(cell: str, decimal: str, path: Path, line: int, column: str) -> float
     try:
         return float("nan") if cell.lower() in LOST else _float(cell, decimal)
     except ValueError:
-        if (word := _letters(cell)) in STATES:
+        if (word := letters(cell)) in STATES:
             return STATES[word]
         raise broken(path, "numbers", cell, place=f"line {line}, column {column}") from None
 
@@ -169,10 +166,6 @@ def _moment(row: Sequence[str], column: int | None, decimal: str) -> float | Non
         with suppress(ValueError):
             return datetime.fromisoformat(date).timestamp()
     return None
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.lower())
 
 
 def read_ntu(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]:

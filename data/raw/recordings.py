@@ -18,6 +18,12 @@ from skeleton_reid.data.files import broken
 progress = partial(tqdm, disable=None, leave=False)  # on a terminal
 SYSTEM_FILES = ("thumbs.db", "desktop.ini", "icon\r")
 
+# Keys and columns of a frame's number and time by their usual names, as `letters` spells them.
+NUMBERS = ("frame", "framenumber", "frameno", "framenum", "frameid", "frameindex", "frameidx",
+           "imageid")
+TIMES = ("timestamp", "timestampusec", "timestampus", "timestampms", "timestamps", "time",
+         "timeseconds", "timesec", "times", "timems", "milliseconds", "seconds")
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -63,6 +69,11 @@ def visible(folder: Path, pattern: str = "*") -> list[Path]:
               for path in paths)
     shown = (path for path, is_hidden in zip(paths, hidden, strict=True) if not is_hidden)
     return sorted((path for path in shown if path.stem.lower() != "readme"), key=natural_key)
+
+
+def letters(name: str) -> str:
+    """A name without the signs between its words, in lower case."""
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def read_text(path: Path) -> str:

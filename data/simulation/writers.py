@@ -110,11 +110,11 @@ def _write_walks(folder: Path, name: str, actor: Actor, scene: Scene, clothes: n
     """Walks as Kinect v1 gives them, a file a frame; between two walks the numbers leap.
 
     A line a joint, 14 fields: person, position, pixel, TrackingState, QualityFlag, the link that
-    ends in the joint and its direction as a quaternion. name: from frame number and timestamp.
-    joints: of which the lines are. partly_seen: the share of frames with QualityFlag above 0.
+    ends in the joint and its orientation, which is not simulated. name: from frame number and
+    timestamp. joints: of which the lines are. partly_seen: share of frames with QualityFlag above 0.
     """
     folder.mkdir(parents=True)
-    template = "".join(f"1,%.4f,%.4f,%.4f,%.1f,%.1f,%d,%d,{start},{end},%.4f,%.4f,%.4f,%.4f\n"
+    template = "".join(f"1,%.4f,%.4f,%.4f,%.1f,%.1f,%d,%d,{start},{end},0,0,0,1\n"
                        for end, start in enumerate(LINK_STARTS))
     number = 0
     for _ in range(walks):
@@ -125,21 +125,12 @@ def _write_walks(folder: Path, name: str, actor: Actor, scene: Scene, clothes: n
         image = FOCAL_LENGTH * frames[..., :2] / np.maximum(frames[..., 2:], 0.5)
         pixels = np.array([320, 240]) + image * [1, -1]
         seen = np.where(state > 0, np.concatenate([frames, pixels], -1), 0)
-        links = _quaternions(frames - frames[:, LINK_STARTS])
-        for frame in np.concatenate([seen, state, quality, links], -1):
+        for frame in np.concatenate([seen, state, quality], -1):
             milliseconds = round(1000 * number / scene.sensor.rate)
             path = folder / name.format(number, 1000000 + milliseconds)
             path.write_text(template % tuple(frame.ravel()))
             number += 1
         number += 30
-
-
-def _quaternions(links: np.ndarray) -> np.ndarray:
-    """x, y, z, w (..., 4) of the shortest rotations that turn the y axis into these directions."""
-    x, y, z = np.moveaxis(links / np.maximum(np.linalg.norm(links, axis=-1)[..., None], 1e-9), -1,
-                          0)
-    turns = np.stack([z, 0 * y, -x, 1 + y], axis=-1)
-    return turns / np.maximum(np.linalg.norm(turns, axis=-1, keepdims=True), 1e-9)
 
 
 def write_casia(request: Request) -> None:
