@@ -235,6 +235,7 @@ def test_a_broken_file_of_many_is_named(described, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("frame", "message"),
     [({"frameNum": 3, "keypoints3D": []}, "found frameNum, keypoints3D, and none of pose_world_"),
+     ([{"score": 1, "keypoints3D": []}], "found score, keypoints3D, and no x, y (keypoints3D is"),
      ({"landmarks": [landmarks(walk(33)[0])]
        }, "found 'landmarks', which are positions in the image"),
      ({"worldLandmarks": [landmarks(walk(17)[0])]
@@ -242,6 +243,18 @@ def test_a_broken_file_of_many_is_named(described, tmp_path, capsys):
 def test_frames_that_do_not_fit(described, tmp_path, frame, message):
     put(tmp_path / "anna" / "1.json", [frame])
     assert message in refused_reading(described("mediapipe", "mediapipe", ".json"))
+
+
+def test_recordings_of_nobody(described, tmp_path, caplog):
+    hands = openpose(walk(25)[0])
+    hands["people"][0]["pose_keypoints_2d"] = []
+    for name, content in (("1", openpose()), ("2", hands), ("3", openpose(walk(25)[0]))):
+        put(tmp_path / "anna" / name / "v_0_keypoints.json", content)
+    read(described("openpose_body25", "openpose"))
+    assert "nobody is seen in 2 of 3 recordings (first: anna/1)" in caplog.text
+    put(tmp_path / "anna" / "4.json", [])
+    assert "4.json: expected mediapipe, frames of 33 joints (mediapipe), found no frame" in (
+        refused_reading(described("mediapipe", "mediapipe", ".json")))
 
 
 def test_a_named_time_must_be_there(described, tmp_path):

@@ -38,17 +38,19 @@ def a_line_a_joint(frames: np.ndarray) -> str:
 FRAMES = walk(17)
 PLAIN = table(FRAMES, NAMES)
 EUROPEAN = table(FRAMES, NAMES, sign=";").replace(".", ",")
-TABLES = [("sep=;\n" + table(FRAMES, NAMES, sign=";"), {}),
-          ("# made by a recorder\n\nsubject: anna\n" + PLAIN, {}),
-          ("Format Version,1.2\n" + "," * 50 + "\n" + PLAIN, {"skip_lines": 2}),
-          ("\ufeff" + PLAIN.replace("\n", "\r\n") + ",\r\n\r\n", {}),
-          (PLAIN.replace("\n", ",\n"), {}), (EUROPEAN, {}),
-          (EUROPEAN.split("\n", 1)[1], {"header": ["{joint}_{axis}"], "decimal": ","}),
-          (table(FRAMES, sign="\t"), {"header": ["{joint}_{axis}"]}),
-          (table(FRAMES, sign=" "), {"header": ["{joint}_{axis}"]}),
-          (table(FRAMES, [name.title().replace("_", " ") for name in NAMES]), {}),
-          (table(FRAMES, NAMES,
-                 clock=[f"10:00:0{t / 10:.1f}" for t in range(T)]), {"time": "clock"})]
+TABLES = [
+    ("sep=;\n" + table(FRAMES, NAMES, sign=";"), {}),
+    ("# made by a recorder\n\nsubject: anna\n" + PLAIN, {}),
+    ("Format Version,1.2\n" + "," * 50 + "\n" + PLAIN, {"skip_lines": 2}),
+    ("\ufeff" + PLAIN.replace("\n", "\r\n") + ",\r\n\r\n", {}), (PLAIN.replace("\n", ",\n"), {}),
+    (EUROPEAN, {}), (EUROPEAN.split("\n", 1)[1], {"header": ["{joint}_{axis}"], "decimal": ","}),
+    ("\n".join(f'"{line}"'
+               for line in table(FRAMES, NAMES, sign='","').replace(".", ",").split("\n")[:-1]),
+     {}), (table(FRAMES, sign="\t"), {"header": ["{joint}_{axis}"]}),
+    (table(FRAMES, sign=" "), {"header": ["{joint}_{axis}"]}),
+    (table(FRAMES, [name.title().replace("_", " ") for name in NAMES]), {}),
+    (table(FRAMES, NAMES, clock=[f"10:00:0{t / 10:.1f}" for t in range(T)]), {"time": "clock"})
+]
 
 
 @pytest.mark.parametrize(("text", "keys"), TABLES)

@@ -118,6 +118,9 @@ def _tell(dataset: Dataset, readings: Sequence[Reading]) -> None:
             log.warning("%s: %s: %d in %d of %d recordings (first: %s)", name, cause,
                         sum(own.lost[cause] for own in having), len(having), len(recordings),
                         having[0].name)
+    if empty := [own.recording.name for own in readings if not own.seen]:
+        log.warning("%s: nobody is seen in %d of %d recordings (first: %s)", name, len(empty),
+                    len(readings), empty[0])
     steps = [reading.step for reading in readings if reading.step]
     usual = float(np.median(steps)) if steps else 0.0
     other = [own for own in readings if own.step and abs(own.step - usual) > RATE_TOLERANCE * usual]

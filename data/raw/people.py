@@ -55,12 +55,7 @@ def _in_order(frames: Sequence[Frame],
     one frame with several people, or, where these stand in the same place, one that was written
     twice. For missing ones stands MISSING, up to `gap` times in a row.
     """
-    known = [
-        key for key in ("number", "time")
-        if frames and all(getattr(frame, key) is not None for frame in frames)
-    ]
-    if known == ["time"] and _is_coarse(frames):
-        known = []
+    known = [key for key in ("number", "time") if _tells_frames(frames, key)]
     merged: dict[float, Frame] = {}
     twice = 0
     for i, frame in enumerate(frames):
@@ -84,14 +79,16 @@ def _in_order(frames: Sequence[Frame],
     return result, step, {"frames missing": int(missing.sum()), "frames twice": twice}
 
 
-def _is_coarse(frames: Sequence[Frame]) -> bool:
-    """Whether many frames share their time because the clock is slower than the recorder: whoever
-    is in them has hardly moved.
+def _tells_frames(frames: Sequence[Frame], key: str) -> bool:
+    """Whether all frames have it, and it is no clock that is slower than the recorder: then many
+    frames share it, and whoever is in them has hardly moved.
     """
+    keys = [getattr(frame, key) for frame in frames]
     pairs = [(a.people[0], b.people[0]) for a, b in pairwise(frames)
-             if a.time == b.time and a.people and b.people and not b.people[0].track]
-    moved = np.median([_apart(*pair) for pair in pairs]) if pairs else 0.0
-    return len(pairs) > COARSE * len(frames) and 0 < moved < COARSE
+             if getattr(a, key) == getattr(b, key) and a.people and b.people]
+    moved = np.median([_apart(*pair) for pair in pairs if not pair[0].track] or [0.0])
+    slow = len(pairs) > COARSE * len(frames) and 0 < moved < COARSE
+    return bool(frames) and None not in keys and not slow
 
 
 def follow(frames: Sequence[Frame], joints: int, longest_gap: int, wanted: str = "") -> Poses:

@@ -29,6 +29,8 @@ def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "")
         raise broken(path, expected, repr(error)) from error
     kept = [joint not in source.ignore for joint in whole.joints]
     frames = list(_kept(frames, kept, expected, path))
+    if not frames:
+        raise broken(path, expected, "no frame")
     try:
         return follow(frames, len(skeleton), source.longest_gap, track)
     except KeyError as error:

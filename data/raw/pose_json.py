@@ -23,6 +23,8 @@ LISTS = ("frames", "instance_info", "annotations", "results", "poses")  # of an 
 WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
 IMAGE = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
 
+BLAZEPOSE = " (keypoints3D is TensorFlow.js's: format: blazepose)"
+
 
 def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]:
     """The frames of a recording in the `format` of the source.
@@ -53,20 +55,21 @@ def _frames(path: Path) -> Iterator[tuple[Path | str, float | None, Any]]:
         if not files:
             raise broken(path, "one .json a frame", "none", "complete or remove it")
         groups = [re.findall(r"\d+", file.stem) for file in files]
-        counting = [own for own in zip(*groups, strict=False) if len(set(own)) > 1]  # what changes
-        numbers = list(map(int, counting[-1])) if counting else []
-        count = len({len(own) for own in groups}) == 1 and numbers == sorted(set(numbers))
-        yield from zip(files, numbers if count else [None] * len(files), map(_load, files),
+        counting = [(), *(own for own in zip(*groups, strict=False) if len(set(own)) > 1)]
+        numbers = list(map(int, counting[-1])) if len({len(own) for own in groups}) == 1 else []
+        known = len(numbers) > 1 and numbers == sorted(set(numbers))
+        yield from zip(files, numbers if known else [None] * len(files), map(_load, files),
                        strict=True)
         return
     content = _load(path)
     if isinstance(content, dict):
-        named = next((content[key] for key in LISTS if isinstance(content.get(key), list)), None)
-        if named is None and content and all(key.isdecimal() for key in content):
-            for key in sorted(content, key=int):
-                yield f"{path}, frame {key}", float(key), content[key]
-            return
-        content = [content] if named is None else named
+        content = next(
+            (content[key] for key in LISTS if isinstance(content.get(key), (list, dict))), content)
+    if isinstance(content, dict) and content and all(key.isdecimal() for key in content):
+        for key in sorted(content, key=int):
+            yield f"{path}, frame {key}", float(key), content[key]
+        return
+    content = [content] if isinstance(content, dict) else content
     if not isinstance(content, list):
         raise broken(path, "a list of frames", type(content).__name__)
     for i, frame in enumerate(content):
@@ -113,6 +116,8 @@ def _flat(numbers: Sequence[float], width: int) -> np.ndarray:
 def _points(points: Sequence[dict]) -> np.ndarray:
     """Joints (J, 4) of objects with x, y, perhaps z, and visibility or score."""
     def numbers(each: dict) -> tuple[float, ...]:
+        if "x" not in each:
+            raise ValueError(f"{', '.join(each)}, and no x, y{BLAZEPOSE * ('keypoints3D' in each)}")
         seen = each.get("visibility", each.get("score", 1.0))
         return each["x"], each["y"], each.get("z", 0.0), seen
 
@@ -146,7 +151,7 @@ def _mediapipe(frame: Any, source: OwnData) -> Iterator[Person]:
     world, image = (next((key for key in keys if key in frame), "") for keys in (WORLD, IMAGE))
     others = [key for key in frame if letters(key) not in (*NUMBERS, *TIMES, letters(source.time))]
     if not (world or image) and others:
-        hint = " (keypoints3D is TensorFlow.js's: format: blazepose)" * ("keypoints3D" in frame)
+        hint = BLAZEPOSE * ("keypoints3D" in frame)
         raise ValueError(f"{', '.join(frame)}, and none of {', '.join((*WORLD, *IMAGE))}{hint}")
     if image and not world:
         _in_image(source, image, WORLD)
@@ -173,8 +178,9 @@ def _openpose(frame: dict, source: OwnData) -> Iterator[Person]:
     for person in frame["people"]:
         flat = person.get("pose_keypoints_3d")
         in_picture = person.get("pose_keypoints_2d", person.get("pose_keypoints"))
-        pose = _flat(flat, 4) if flat else _flat(in_picture, 3)
-        yield Person(pose, _track(person.get("person_id")))
+        if flat or in_picture:  # else a face or hands alone
+            pose = _flat(flat, 4) if flat else _flat(in_picture, 3)
+            yield Person(pose, _track(person.get("person_id")))
 
 
 def _results(entry: dict, source: OwnData) -> Iterator[Person]:

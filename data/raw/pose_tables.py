@@ -44,8 +44,10 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
     places = {letters(name): i for i, name in reversed(list(enumerate(header)))}
     columns = [[places[letters(name)] for name in own] for own in wanted]
     rows = _of_one_width(rows, first, len(header), path)
-    with_point = any("." in row[i] for _, row in rows for own in columns for i in own)
-    decimal = source.decimal or ("." if with_point or sign == "," else ",")
+    signs = {
+        sign for sign in ".," for _, row in rows for own in columns for i in own if sign in row[i]
+    }
+    decimal = source.decimal or ("," if signs == {","} else ".")
     number = None if source.time else _column("", NUMBERS, places, path)
     time = _column(source.time, TIMES, places, path)
     track = _column(source.track, TRACKS, places, path)

@@ -111,7 +111,7 @@ def _write_walks(folder: Path, name: str, actor: Actor, scene: Scene, clothes: n
 
     A line a joint, 14 fields: person, position, pixel, TrackingState, QualityFlag, the link that
     ends in the joint and its orientation, which is not simulated. name: from frame number and
-    timestamp. joints: of which the lines are. partly_seen: share of frames with QualityFlag above 0.
+    timestamp. joints: of which the lines are. partly_seen: share of frames with a QualityFlag.
     """
     folder.mkdir(parents=True)
     template = "".join(f"1,%.4f,%.4f,%.4f,%.1f,%.1f,%d,%d,{start},{end},0,0,0,1\n"
