@@ -26,10 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skeleton_reid.data import Recognition
 from skeleton_reid.data.sampling import training_order
-from skeleton_reid.engine import evaluation, pretraining, recognition
-from skeleton_reid.engine.encoding import encode_rows
+from skeleton_reid.engine import pretraining, recognition
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import PhaseOptions
@@ -75,7 +73,8 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
         near = near_target(mean, model.target)
         content["attention"] = {"near_target": near.tolist(), "alignment": mean.tolist()}
     if options.task == "recognition":
-        figures = train_recogniser(run, model, sets, order, rng, generator)
+        rules = recognition.Rules(settings.lr, test_every=TEST_EVERY, ties=True)
+        figures = recognition.train_on_rows(run, model, sets, order, rng, generator, rules)
     pretraining.report(run, model, epoch, figures, untrained, content)
 
 
@@ -137,25 +136,6 @@ class Validation:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.losses, self.running = state["losses"], set(AXES).difference(state["stopped"])
-
-
-def train_recogniser(run: Run, model: AGE, sets: Recognition, order: np.ndarray,
-                     rng: np.random.RandomState, generator: torch.Generator) -> dict[str, Any]:
-    """Train the recognition network on the encodings of `order`. Returns best and last by test."""
-    settings, protocol = run.settings, run.options.protocol
-    rows = encode_rows(model, sets.train.skeletons, settings)  # (N, f or 1, d)
-    R = rows.shape[1]
-    if protocol == "released":
-        order = evaluation.padded_batches(sets.train.labels, settings.batch_size)
-    numbers = rng.permutation((order[:, None] * R + np.arange(R)).ravel())  # rows, permuted once
-    labels = torch.from_numpy(sets.train.labels).to(rows.device).repeat_interleave(R)
-    training = recognition.Rows(rows.flatten(0, 1)[:, None], labels)  # (N R, 1, d)
-    tests = recognition.rows_of_tests(model, sets.tests, settings, protocol)
-    width, persons = rows.shape[2], sets.persons
-    recogniser = recognition.Recogniser(width, len(persons), settings.hidden, "mean", generator)
-    rules = recognition.Rules(settings.lr, test_every=TEST_EVERY, ties=True)
-    phase = run.phase(settings.recogniser)
-    return recognition.train(phase, model, recogniser, persons, training, numbers, tests, rules)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from skeleton_reid.data import Retrieval, loader
 from skeleton_reid.data.descriptors import descriptor, session
 from skeleton_reid.engine import results
 from skeleton_reid.engine.encoding import encode_set
-from skeleton_reid.engine.methods.age import AGESettings
 from skeleton_reid.engine.options import DataOptions
 from skeleton_reid.models.simmc import mean_of_clusters
 from skeleton_reid.models.statistics import RecordingLDA, WindowLDA, WindowStatistics
@@ -51,7 +50,7 @@ def released_size(sequences: int, batch_size: int, name: str) -> int:
 
 def released_test(settings: Any, labels: np.ndarray, f: int) -> np.ndarray:
     """Test windows that the released AGE or SM-SGE is scored on, from labels (N,) and f frames."""
-    if isinstance(settings, AGESettings):
+    if hasattr(settings, "manner"):  # AGE and SGELA
         return tested_batches(labels, settings.batch_size, f if settings.manner == "ap" else 1)
     return np.arange(released_size(len(labels), settings.batch_size, "test"))
 

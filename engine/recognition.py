@@ -21,7 +21,7 @@ from skeleton_reid.data import DataWarning, Recognition, Sequences, loader
 from skeleton_reid.engine import checkpoint, results
 from skeleton_reid.engine.encoding import encode_rows, load_model
 from skeleton_reid.engine.epochs import EarlyStopping
-from skeleton_reid.engine.evaluation import released_test
+from skeleton_reid.engine.evaluation import padded_batches, released_test
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.optimizer import TFAdam
@@ -163,6 +163,7 @@ class Rules:
     test_every: int | None = None  # steps over all epochs, from the first on; None: every epoch
     ties: bool = False  # an equal Rank-1 replaces the best one (released: AGE, not SM-SGE)
     best_from: int = 1  # epoch from which the best is kept
+    batch_size: int | None = None  # rows; None: that of the settings
     save: bool = True  # keep the networks in files
 
 
@@ -227,7 +228,8 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     order: row numbers of `training`, as every epoch takes its batches.
     """
     whole, settings = run.options.protocol == "released", run.settings
-    batches = split_batches(order, settings.batch_size, whole, "rows", training.rows.device)
+    size = rules.batch_size or settings.batch_size
+    batches = split_batches(order, size, whole, "rows", training.rows.device)
     keep = partial(save, run, encoder, recogniser, persons) if rules.save else lambda *_, **__: None
     optimizer = TFAdam(recogniser.to(training.rows.device).parameters(), rules.lr)
     tests = BestNetworks(test_sets, rules, settings.patience)
@@ -258,6 +260,24 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
         figures[name] = {"best": tests.best[name]["figures"], "last": last}
     keep(None, recogniser.state_dict(), where)
     return figures
+
+
+def train_on_rows(run: Run, encoder: nn.Module, sets: Recognition, order: np.ndarray,
+                  rng: np.random.RandomState, generator: torch.Generator,
+                  rules: Rules) -> dict[str, dict[str, dict[str, Any]]]:
+    """`train` on every row of the windows `order`, permuted once: AGE's and SGELA's recogniser."""
+    settings, protocol = run.settings, run.options.protocol
+    rows = encode_rows(encoder, sets.train.skeletons, settings)  # (N, f or 1, d)
+    R = rows.shape[1]
+    if protocol == "released":
+        order = padded_batches(sets.train.labels, settings.batch_size)
+    numbers = rng.permutation((order[:, None] * R + np.arange(R)).ravel())
+    labels = torch.from_numpy(sets.train.labels).to(rows.device).repeat_interleave(R)
+    training = Rows(rows.flatten(0, 1)[:, None], labels)  # (N R, 1, d)
+    tests = rows_of_tests(encoder, sets.tests, settings, protocol)
+    network = Recogniser(rows.shape[2], len(sets.persons), settings.hidden, "mean", generator)
+    phase = run.phase(settings.recogniser)
+    return train(phase, encoder, network, sets.persons, training, numbers, tests, rules)
 
 
 def same_encoder(run: Run, encoder: nn.Module) -> Run:

@@ -11,6 +11,7 @@ B windows that are neighbours in the files, f frames, J joints, H units.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.models.age import AGE, PUBLISHED, Linear
+from skeleton_reid.models.age import AGE, PUBLISHED, Linear, concatenated
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.published import pick
 
 TASKS = ("rev_rec", "prediction", "sorting", "reconstruction")
@@ -83,6 +85,42 @@ class SGELA(AGE):
         contrastive = contrast(out["projections"], self.temperature, follows, copies)
         terms = {**terms, "contrastive": contrast_weight * contrastive}
         return terms | {"total": sum(terms.values())}
+
+
+class CAGE(EmbeddingModel):
+    """The encoders of one or several pretext tasks, side by side; of three: Rev. Rec. Plus.
+
+    encoders: by task, SGELA's arguments beside the number of joints. repeat: how often their CAGEs
+    stand side by side.
+    """
+    def __init__(self, joints: int, encoders: Mapping[str, Mapping[str, Any]], repeat: int = 1,
+                 generator: torch.Generator | None = None):
+        super().__init__()
+        generator = generator or torch.Generator().manual_seed(0)
+        self.encoders = nn.ModuleDict(
+            {task: SGELA(joints, **own, generator=generator) for task, own in encoders.items()})
+        own = {task: dict(arguments) for task, arguments in encoders.items()}
+        self.arguments = {"joints": joints, "encoders": own, "repeat": repeat}
+
+    @classmethod
+    def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "CAGE":
+        """The encoder of published variables, as of SGELA.from_published."""
+        encoder = SGELA.from_published(variables, **options)
+        joints, own = encoder.arguments.pop("joints"), encoder.arguments
+        model = cls(joints, {"rev_rec": own})
+        model.load_state_dict(
+            {f"encoders.rev_rec.{name}": x for name, x in encoder.state_dict().items()})
+        return model
+
+    def embed(self, skeletons: Tensor) -> Tensor:
+        """CAGEs (B, f, 3 T H): of each axis in turn those of all T tasks."""
+        contexts = [own.encode(skeletons)["contexts"] for own in self.encoders.values()]
+        return torch.cat(contexts * self.arguments["repeat"], dim=3).permute(1, 2, 0, 3).flatten(2)
+
+    def recogniser_rows(self, skeletons: Tensor, settings: Any) -> Tensor:
+        """What is recognised, (B, R, d): each row of CAGEs ("ap"), or all of them in one ("sc")."""
+        frames = self.embed(skeletons)
+        return concatenated(frames)[:, None] if settings.manner == "sc" else frames
 
 
 def contrast(v: Tensor, t: float, follows: Tensor | None = None, copies: bool = True) -> Tensor:

@@ -220,7 +220,7 @@ def test_wrong_feature_files(ias, tmp_path, capsys, change, message):
 
 
 @pytest.mark.parametrize(("arguments", "message"),
-                         [(("--source", "PoseGait"), "expected AGE, SM-SGE, MG-SCR, "),
+                         [(("--source", "PoseGait"), "expected AGE, SM-SGE, MG-SCR, SGELA, "),
                           (("--source", "none.npz"), "no feature file at none.train.npz")])
 def test_wrong_use(ias, capsys, arguments, message):
     assert message in error_of(capsys, "train_simmc", *ias, *arguments)

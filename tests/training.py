@@ -48,9 +48,10 @@ SCRIPTS = {
 # Those that need other data.
 SCRIPTS |= {
     "statistics": Script("statistics", windows=16, noise=2.0, folder="statistics/KS20/probe"),
-    "DF": Script("DF", persons=6, noise=1.5,
-                 folder="X+DF/KS20/probe"), "MG-SCR": Script("MG-SCR", "IAS", 5, 4, 1.5,
-                                                             "recogniser", "MG-SCR/IAS/subset"),
+    "DF": Script("DF", persons=6, noise=1.5, folder="X+DF/KS20/probe"),
+    "MG-SCR": Script("MG-SCR", "IAS", 5, 4, 1.5, "recogniser",
+                     "MG-SCR/IAS/subset"), "SGELA": Script("SGELA", "IAS", 5, 8, 1.5, "ap",
+                                                           "SGELA/IAS/rev_rec"),
     "AGE": Script("AGE", "IAS", 5, 8, 1.5, "ap",
                   "AGE/IAS/LA"), "SM-SGE": Script("SM-SGE", "IAS", 5, 4, 1.5, "recogniser_A",
                                                   "SM-SGE/IAS/IJPB")

@@ -1,0 +1,125 @@
+"""Train SGELA (T-PAMI 2021): AGE's encoders on other pretext tasks, with contrast of neighbours.
+
+    python train_sgela.py --dataset IAS                             both phases; splits A and B
+    python train_sgela.py --dataset IAS --model rev_rec_plus        three tasks side by side
+    python train_sgela.py --dataset KS20 --view 2                   cross-view: frontal
+    python train_sgela.py --dataset KS20 --task retrieval           encoders alone; --source SGELA
+    python train_sgela.py --dataset CASIA_B --task retrieval --probe cl.nm --length 50
+    python train_sgela.py --dataset IAS --encoder FILE              encoders of another data set
+
+Data come from preprocess.py; a run's files lie in <out>/SGELA/<dataset>/<model>/
+(docs/2-training.md).
+"""
+
+from skeleton_reid.common.errors import run_command
+from skeleton_reid.engine.parsing import parse_training
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(lambda: parse_training(__doc__, "SGELA"))
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skeleton_reid.common import processes
+from skeleton_reid.data import Sequences
+from skeleton_reid.engine import pretraining, recognition
+from skeleton_reid.engine.loop import Batch, Epochs
+from skeleton_reid.engine.optimizer import TFAdam
+from skeleton_reid.engine.options import PhaseOptions
+from skeleton_reid.engine.run import Run
+from skeleton_reid.models.age import CLIP
+from skeleton_reid.models.sgela import CAGE, pretext
+
+
+def main() -> None:
+    options = parse_training(__doc__, "SGELA")
+    pretraining.run_phases("SGELA", options, options.settings.recogniser, train)
+
+
+def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
+    """Self-supervised encoders of the pretext tasks, then recognition on their frozen CAGEs."""
+    s, released = options.settings, options.protocol == "released"
+    sets = pretraining.load(options, s)
+    rng, N = np.random.RandomState(options.seed), len(sets.train)
+    generator = torch.Generator().manual_seed(options.seed)
+    first = N - -(-N // 3) if s.two_thirds else N  # windows of the file that encoders learn
+    x = torch.from_numpy(sets.train.skeletons[:first]).to(device)  # (N, f, J, 3), in file order
+    follows = torch.from_numpy(neighbours(sets.train, s.neighbours)[:first - 1]).to(device)
+    # The released Rev. Rec. Plus has one encoder's CAGEs three times.
+    tasks, repeat = (s.tasks[:1], len(s.tasks)) if released else (s.tasks, 1)
+    encoders = {task: arguments(task, options) for task in tasks}
+    model = CAGE(len(options.dataset.skeleton), encoders, repeat, generator).to(device)
+    untrained = copy.deepcopy(model)
+    phase = run.phase("encoder")
+    if options.encoder:
+        epoch = pretraining.reload_encoder(phase, model, options.encoder)
+    run.open()
+    pretraining.describe(options, model, np.arange(N), sets)
+    if not options.encoder:
+        epoch = train_encoders(phase, model, x, follows, rng)
+    figures = {}
+    if options.task == "recognition":
+        rules = recognition.Rules(s.recognition_lr, ties=True, batch_size=s.recognition_batch)
+        figures = recognition.train_on_rows(run, model, sets, np.arange(N), rng, generator, rules)
+    pretraining.report(run, model, epoch, figures, untrained)
+
+
+def neighbours(windows: Sequences, within: str) -> np.ndarray:
+    """Whether window i + 1 goes on window i, (N-1,) bool: in the file every one does."""
+    source = windows.labels if windows.recordings is None else windows.recordings
+    return (source[1:] == source[:-1]) | (within == "file")
+
+
+def arguments(task: str, options: PhaseOptions) -> dict[str, Any]:
+    """Of a task's encoder. In Rev. Rec. Plus the other tasks have basic attention."""
+    s, released = options.settings, options.protocol == "released"
+    plus = len(s.tasks) > 1 and task != "rev_rec"
+    ordered = task in ("sorting", "reconstruction") and not released  # frame t is rebuilt in step t
+    return {
+        "hidden": s.hidden, "length": options.length, "temperature": s.t,
+        "attention": "BA" if plus else s.attention, "target": "same" if ordered else "reverse",
+        "count_copies": released
+    }
+
+
+def train_encoders(run: Run, model: CAGE, x: Tensor, follows: Tensor,
+                   rng: np.random.RandomState) -> int:
+    """Pretext tasks and contrast on windows x (N, f, J, 3) in file order. Returns the epochs."""
+    s, released, size = run.settings, run.options.protocol == "released", run.settings.batch_size
+    batches = recognition.split_batches(np.arange(len(x)), size, released, "sequences", x.device)
+    optimizer = TFAdam(model.parameters(), s.lr)
+    goals = {task: pretext(x, task) for task in model.encoders if task != "sorting"}
+    if released and "sorting" in model.encoders:  # drawn once, for each axis by itself
+        axes = zip(*(pretext(axis, "sorting", rng) for axis in x.split(1, dim=3)), strict=True)
+        goals["sorting"] = [torch.cat(parts, dim=3) for parts in axes]
+    has_next = torch.cat([follows, follows.new_full((1,), s.neighbours == "file")])  # (N,)
+    whole = 1 / processes.count()  # contrast needs all of a batch: each process does it
+    epochs = Epochs(
+        run, model, limit=s.pre_epochs, save_seconds=pretraining.SAVE_SECONDS,
+        changeable=(*recognition.CHANGEABLE, "manner", "recognition_lr", "recognition_batch"),
+        optimizer=optimizer, rng=rng)
+    for epoch in epochs:
+        order = np.arange(len(batches)) if released else rng.permutation(len(batches))
+        with epoch.stage("learn"):
+            for own in (batches[number] for number in order):
+                losses = {}
+                for task, encoder in model.encoders.items():
+                    goal = pretext(x[own], "sorting", rng) if task not in goals else [
+                        each[own] for each in goals[task]
+                    ]
+                    # A recording's last window has no next one to predict.
+                    rebuilt = has_next[own] if task == "prediction" else None
+                    terms = encoder.losses(*goal, follows=follows[own[:-1]], rebuilt=rebuilt,
+                                           copies=s.copies, contrast_weight=s.contrast_weight)
+                    losses |= {f"{task}_{name}": term for name, term in terms.items()}
+                losses["total"] = sum(losses[f"{task}_total"] for task in model.encoders)
+                epoch.step(optimizer, losses, Batch(own, slice(None), whole), clip=CLIP)
+    return epochs.number
+
+
+if __name__ == "__main__":
+    run_command(main)
