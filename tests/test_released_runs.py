@@ -64,6 +64,7 @@ def follow(golden, tmp_path, monkeypatch):
             return evaluation.cut(sets, 24, options.protocol)
 
         monkeypatch.setattr(features, "load", load)
+        monkeypatch.setattr(features, "baselines", lambda *_: {})
         words = ("--dataset", "KS20", "--data", tmp_path / "Datasets", "--out", tmp_path / "out")
         words += ("--protocol", "released", "--batch_size", 24, "--epochs", epochs, "--quiet")
         results_of(script.__name__, *words, *options)
@@ -75,10 +76,11 @@ def follow(golden, tmp_path, monkeypatch):
     return run
 
 
-def test_spcmgr(follow):
+@pytest.mark.parametrize("epochs", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_spcmgr(follow, epochs):
     """Label for label: every loss to four digits."""
-    rows, released = follow(train_spcmgr, SPCMGR, "spcmgr", 3, 0)
-    for epoch, row in enumerate(rows[:3]):
+    rows, released = follow(train_spcmgr, SPCMGR, "spcmgr", epochs, 0)
+    for epoch, row in enumerate(rows[:epochs]):
         found = [row[name] for name in METRICS]
         np.testing.assert_allclose(found, released["metrics"][epoch], atol=1e-4)
         assert row["clusters_1"] == released["clusters"][epoch]
@@ -100,6 +102,22 @@ def test_himpc(follow):
         losses = released["losses"][epoch].mean(axis=0)
         assert row["J"] == pytest.approx(losses[1], rel=1e-4 + joints)
         np.testing.assert_allclose([row["P"], row["B"]], losses[2:], rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_whole_run_of_himpc_agrees_in_its_statistics(follow):
+    """Means over the last five of 16 epochs."""
+    rows, released = follow(train_himpc, HiMPC, "himpc", 16, (3, 24, 64), "--H", 64)
+
+    def late(name):
+        return np.mean([row[name] for row in rows[11:16]])
+
+    for name, own in zip(METRICS, released["metrics"][11:].mean(axis=0), strict=True):
+        assert late(name) == pytest.approx(own, abs=0.01 if name == "mAP" else 0.05)
+    for name, own in zip("JPB", released["losses"][11:, :, 1:].mean(axis=(0, 1)), strict=True):
+        assert late(name) == pytest.approx(own, rel=0.1)
+    for number, own in enumerate(released["clusters"][11:].mean(axis=0), start=1):
+        assert late(f"clusters_{number}") == pytest.approx(own, abs=3)
 
 
 def test_checkpoint_of_spcmgr_that_tensorflow_wrote(golden, tmp_path):
