@@ -38,6 +38,8 @@ KINDS = {
     "SPC-MGR": ("MG/MG/Variable", "MG/conv1d/.*"),
     "TranSG": ("TranSG/TranSG/Variable", "TranSG/dense_2/kernel"),
     "MoCos": ("MoCos/MoCos/Variable", "MoCos/dense_2/kernel"),
+    "MG-SCR recogniser": ("Multi_Level/.*", "Recognition/.*"),
+    "SGELA": ("memory_layer/kernel", "rnn/multi_rnn_cell/.*", "decode/.*", "W1"),
     "AGE": ("memory_layer/kernel", "rnn/multi_rnn_cell/.*", "decode/.*"),
     "AGE recogniser": ("W1", "b1", "W", "Variable|b"),
     "SimMC": ("(.*/)?dense/kernel", "(.*/)?dense_1/kernel", "(.*/)?Variable", "(.*/)?Variable_1")
@@ -52,6 +54,8 @@ UNTOLD = {
     "SPC-MGR": {"fusion_lambda": NUMBER, "struct_only": SWITCH},
     "SM-SGE": {"prefixes": {"f": "f", "f+1": "f+1"}, "fusion_lambda": NUMBER, "n_hood": COUNT}
     | dict.fromkeys(("last_pre", "struct_only", "global_att", "reverse"), SWITCH),
+    "MG-SCR": {"c_lambda": NUMBER, "frames": {"subset": "subset", "tiled": "tiled"}},
+    "SGELA": {"centred": SWITCH},
     "AGE": {"centred": SWITCH, "decoder_input": {"zeros": "zeros", "previous": "previous"}}
 }
 OF_EVALUATION = ("prefixes", "last_pre", "centred")  # the others are options of the models
@@ -81,6 +85,8 @@ def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
     """
     kind, variables = read_variables(prefix)
     method, row = kind.removesuffix(" recogniser"), options.dataset
+    if re.search("_RN_(ap|sc)_", prefix.parent.name):  # the variables are those of AGE's
+        method = "SGELA"
     probe, length = options.probe or next(iter(row.gallery_of)), row.default_length
     if options.view is not None:
         probe, length = "test", row.view_length
@@ -92,18 +98,19 @@ def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
         return content | {"probe": probe} | encoder_part(method, prefix, variables, values, options)
     part = recogniser_part(method, variables, values)
     content |= {"task": "recognition", "view": options.view, "recogniser": part}
-    if method == "SM-SGE":
+    if method in ("SM-SGE", "MG-SCR"):
         return content | encoder_part(method, prefix, variables, values, options)
     hidden = part["arguments"]["hidden"]
     frames = part["arguments"]["inputs"] // (3 * hidden)  # in a row
     values["manner"] = "ap" if frames == 1 else "sc"
     content["length"] = frames if frames > 1 else content["length"]
-    stem = re.sub("_RN_(ap|sc)$", "", prefix.parent.name)
-    beside = prefix.parent.parent.parent / "Gait_Encoding_models" / stem
-    if not options.encoder and not beside.with_name(f"{stem}_x").is_dir():
+    folder, name = prefix.parent.parent, re.sub("_RN_(ap|sc)", "_x", prefix.parent.name)
+    beside = [place / name for place in (folder.parent / "Gait_Encoding_models", folder)]
+    path = options.encoder or next(filter(Path.is_dir, beside), None)
+    if path is None:
         return content
-    encoder = encoder_part(method, options.encoder or beside, variables, values, options)
-    if (units := encoder["arguments"]["hidden"]) != hidden:
+    encoder = encoder_part(method, path, variables, values, options)
+    if (units := values["hidden"]) != hidden:
         raise InputError(f"{prefix} needs an --encoder of {hidden} units, found {units}")
     return content | encoder
 
@@ -146,19 +153,21 @@ def settings_of(method: str, probe: str, options: PublishedOptions) -> dict[str,
 def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
                  values: dict[str, Any], options: PublishedOptions) -> dict[str, Any]:
     """The encoder in a checkpoint's content; sizes go into `values`. path: as open_checkpoint's."""
-    if method == "AGE":
+    if method in ("AGE", "SGELA"):
         prefix = bundle.find(path)
-        stem, variables = re.sub("_[xyz]$", "", str(prefix.parent if prefix else path)), {}
+        path, variables = prefix.parent if prefix else path.with_name(f"{path.name}_x"), {}
         for axis in AXES:
-            if (prefix := bundle.find(Path(f"{stem}_{axis}"))) is None:
-                raise InputError(f"AGE has encoders in {stem}_x, _y and _z, found none in _{axis}")
+            place = path.with_name(re.sub("_[xyz](?=_|$)", f"_{axis}", path.name))
+            if (prefix := bundle.find(place)) is None:
+                raise InputError(f"{method} has encoders of x, y and z, found none in {place}")
             own = read_variables(prefix)[1]
             variables |= {f"{axis}/{name}": array for name, array in own.items()}
     untold = {name: values[name] for name in UNTOLD[method] if name not in OF_EVALUATION}
     model = METHODS[method].model_class.from_published(variables, **untold)
     if isinstance(model, PrototypeEncoder):
         take_positions(model, path, options)
-    sizes = {**model.arguments, "P": model.arguments.get("heads")}
+    sizes = {**model.arguments.get("encoders", {}).get("rev_rec", {}), **model.arguments}
+    sizes |= {"P": model.arguments.get("heads")}
     sizes |= {"L_transformer": sizes.get("layers"), "enc_k": sizes.get("k")}
     values.update({name: sizes[name] for name in values if name in sizes})
     return {"model": model.state_dict(), "arguments": model.arguments}
@@ -190,8 +199,11 @@ def recogniser_part(method: str, variables: Mapping[str, np.ndarray],
     """The recogniser in the content of a checkpoint. values: the settings."""
     if method == "SM-SGE" and values["prefixes"] == "f":
         log.info("published SM-SGE recognisers know f+1 prefixes, not f: --set prefixes=f+1")
+    if method == "MG-SCR" and values["frames"] == "subset":
+        log.info("published MG-SCR were trained on tiled frames: --set frames=tiled")
     network = RecognitionNetwork.from_published(variables)
-    combine = "mean" if method == "AGE" else "last" if values["last_pre"] else "sum"
+    combine = "mean" if method in ("AGE", "SGELA") else "sum"
+    combine = "last" if values.get("last_pre") else combine
     weights = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     arguments = {**network.arguments, "combine": combine}
     return {"model": weights, "arguments": arguments, "test": None, "persons": None}

@@ -309,7 +309,38 @@ def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, data, write_datase
     stem = write_encoders(tmp_path, age[0])
     for file in stem.with_name("IAS_LA_y").iterdir():
         file.unlink()
-    assert "IAS_LA_x, _y and _z, found none in _y" in error(prefix)
+    assert "AGE has encoders of x, y and z, found none in" in error(prefix)
     (tmp_path / "own.pt").write_bytes(b"nothing")
     assert "--set goes with a TensorFlow checkpoint" in error("own.pt", "--set", "centred=1")
     assert "no checkpoint at" in error("lost.ckpt")
+
+
+def test_mgscr_of_a_released_run(tmp_path):
+    """The checkpoint that TensorFlow wrote, on the frames that it was trained on."""
+    folder = shared("mgscr_trained_KS20")
+    unpack(shared("smsge_trained_KS20") / "data.tar.gz", tmp_path)
+    data = ("--dataset", "KS20", "--data", next(tmp_path.rglob("Datasets")))
+    words = ("--checkpoint", folder / "model" / "best_model.ckpt", *data, "--batch_size", 48)
+    found = evaluate(*words, "--protocol", "released", "--export", tmp_path / "own.pt")
+    released = json.loads((folder / "metrics.json").read_text())
+    assert found["rank1"] == pytest.approx(released["accuracy"], abs=1e-6)
+    assert found["loss"] == pytest.approx(released["loss"], abs=1e-4)
+    assert found["nAUC_roc"] == pytest.approx(released["nAUC"], abs=1e-4)
+    again = evaluate("--checkpoint", tmp_path / "own.pt", *data, "--protocol", "released")
+    assert again["confusion"] == found["confusion"]
+    assert evaluate(*words)["rank1"] != found["rank1"]  # in order
+
+
+@pytest.mark.parametrize("test", ["A", "B"])
+def test_sgela_of_a_released_run(test, tmp_path):
+    """Encoders and recognisers of the checkpoints that TensorFlow wrote."""
+    folder = shared("tf_sgela_IAS")
+    unpack(SHARED / "golden_sgela_dev_run_Datasets.tar.gz", tmp_path)
+    released = json.loads((folder / "metrics.json").read_text())[test]
+    prefix = folder / "IAS_LA_RN_ap_6_0.1_0pre_rev_rec" / f"{test}_trained_model.ckpt"
+    data = ("--dataset", "IAS", "--data", tmp_path / "Datasets", "--probe", test)
+    found = evaluate("--checkpoint", prefix, *data, "--protocol", "released", "--batch_size", 32)
+    assert found["rank1"] == pytest.approx(released["rank1"], abs=1e-6)
+    assert found["nAUC_roc"] == pytest.approx(released["nAUC_roc"], abs=1e-4)
+    encoder = folder / "IAS_LA_x_6_0.1_0pre_rev_rec" / "trained_model.ckpt"
+    assert evaluate("--checkpoint", encoder, *data)["kind"] == "retrieval"
