@@ -113,23 +113,22 @@ def _tell(dataset: Dataset, readings: Sequence[Reading]) -> None:
     """Log what looks wrong with the recordings. InputError if nothing of them is left."""
     name, joints = dataset.name, dataset.skeleton.joints
     recordings = [reading.recording for reading in readings]
+
+    def warn(what: str, having: Sequence[Recording]) -> None:
+        if having:
+            log.warning("%s: %s in %d of %d recordings (first: %s)", name, what, len(having),
+                        len(readings), having[0].name)
+
     for cause in ("frames with several people", "frames missing", "frames twice"):
-        if having := [own for own in recordings if own.lost.get(cause)]:
-            log.warning("%s: %s: %d in %d of %d recordings (first: %s)", name, cause,
-                        sum(own.lost[cause] for own in having), len(having), len(recordings),
-                        having[0].name)
-    if empty := [own.recording.name for own in readings if not own.seen]:
-        log.warning("%s: nobody is seen in %d of %d recordings (first: %s)", name, len(empty),
-                    len(readings), empty[0])
-    steps = [reading.step for reading in readings if reading.step]
-    usual = float(np.median(steps)) if steps else 0.0
+        count = sum(own.lost.get(cause, 0) for own in recordings)
+        warn(f"{cause}: {count}", [own for own in recordings if own.lost.get(cause)])
+    warn("nobody is seen", [own.recording for own in readings if not own.seen])
+    usual = float(np.median([own.step for own in readings if own.step] or [0.0]))
     other = [own for own in readings if own.step and abs(own.step - usual) > RATE_TOLERANCE * usual]
     if other:
-        log.warning(
-            "%s: another frame rate in %d of %d recordings (first: %s, %g from frame to "
-            "frame, usually %g)", name, len(other), len(readings), other[0].recording.name,
-            other[0].step, usual)
-    if all(not own.frames[..., 2].any() for own in recordings):
+        warn(f"another frame rate ({other[0].step:g} from frame to frame, usually {usual:g})",
+             [own.recording for own in other])
+    if not any(np.nan_to_num(own.frames[..., 2]).any() for own in recordings):
         log.warning("%s: z is 0 everywhere: positions are those in a picture", name)
     seen, lost = sum(own.seen for own in readings), sum(own.lost for own in readings)
     dropped = sum(own.lost.get("dropped", 0) for own in recordings)

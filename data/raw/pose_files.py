@@ -50,9 +50,8 @@ def _kept(frames: Iterable[Frame], kept: list[bool], expected: str, path: Path) 
             count = len(person.pose)
             if count not in (len(kept), sum(kept)):
                 alike = [own.stem for own in FOLDER.glob("*.yaml") if len(read(own.stem)) == count]
-                found = f"{count} joints" + (f", as {' or '.join(sorted(alike))} has"
-                                             if alike else "")
-                raise broken(path, expected, found, "name their skeleton")
+                like = f", as {' or '.join(sorted(alike))} has" if alike else ""
+                raise broken(path, expected, f"{count} joints{like}", "name their skeleton")
             if count == len(kept):
                 place = None if person.place is None else person.place[kept]
                 frame.people[i] = Person(person.pose[kept], person.track, place)
@@ -74,8 +73,8 @@ def _read_array(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Fra
         array = array.squeeze(tuple(i for i, length in enumerate(shape[:-2]) if length == 1))
     if array.ndim == 2 and array.shape[1] in (2 * J, 3 * J, 4 * J):
         array = array.reshape(len(array), J, -1)
-    if kind.kind not in "fiu" or array.ndim != 3 or not array.size or array.shape[2] not in (2, 3,
-                                                                                             4):
+    is_pose = array.ndim == 3 and array.shape[2] in (2, 3, 4) and array.size
+    if kind.kind not in "fiu" or not is_pose:
         expected = f"numbers (frames, {J} joints of {skeleton.name}, 3)"
         raise broken(path, expected, f"{kind} {shape}", "turn or cut the array to this shape")
     poses = array.astype(np.float64)
