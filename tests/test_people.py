@@ -9,6 +9,7 @@ from recorders import (T, azure_kinect, flat, landmarks, ntu, openpose, put, rea
                        walk)
 
 from skeleton_reid.data import datasets
+from skeleton_reid.data.skeleton import read as read_skeleton
 
 ASIDE = np.array([1.5, 0, 0])
 
@@ -162,9 +163,8 @@ def test_another_rate_than_the_others_is_said(described, tmp_path, caplog):
             [{"timestamp": step * t, "worldLandmarks": [landmarks(pose)]}
              for t, pose in enumerate(walk(33))])
     read(described("mediapipe", "mediapipe", ".json"))
-    assert (
-        "another frame rate in 1 of 3 recordings (first: anna/3.json, 66.6 from frame to frame, "
-        "usually 33.4)") in caplog.text
+    assert ("another frame rate (66.6 from frame to frame, usually 33.4) in 1 of 3 recordings "
+            "(first: anna/3.json)") in caplog.text
 
 
 def hidden(root, joint: int, share: float = 1.0) -> None:
@@ -266,6 +266,14 @@ def test_a_named_time_must_be_there(described, tmp_path):
 def test_keys_for_tables_are_for_tables(described):
     said = refused_reading(described("coco", "npy", ".npy", track="id"))
     assert "track: expected the format csv or trc, found 'npy'" in said
+
+
+def test_ignored_joints_make_no_other_skeleton_fit(described, tmp_path):
+    """Of the 25 joints 7 are ignored; the files have 18 others."""
+    put(tmp_path / "anna/1/v_0_keypoints.json", openpose(walk(18)[0]))
+    ignored = list(read_skeleton("openpose_body25").joints[18:])
+    said = refused_reading(described("openpose_body25", "openpose", ignore=ignored))
+    assert "frames of 25 joints (openpose_body25), found 18 joints, as openpose_coco has" in said
 
 
 def test_results_must_say_of_which_image_they_are(described, tmp_path):

@@ -27,7 +27,10 @@ def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "")
         frames = list(READERS[source.format](path, source, whole))
     except (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, csv.Error) as error:
         raise broken(path, expected, repr(error)) from error
-    kept = [joint not in source.ignore for joint in whole.joints]
+    is_table = READERS[source.format] is read_csv  # which looks for no columns of ignored joints
+    kept = [
+        is_table or joint not in source.ignore for joint in (skeleton if is_table else whole).joints
+    ]
     frames = list(_kept(frames, kept, expected, path))
     if not frames:
         raise broken(path, expected, "no frame")
@@ -44,17 +47,17 @@ def csv_rows(path: Path, **options: Any) -> csv.DictReader:
 
 
 def _kept(frames: Iterable[Frame], kept: list[bool], expected: str, path: Path) -> Iterator[Frame]:
-    """The frames with the joints that are not ignored. InputError for another number of joints."""
+    """The frames with the joints that are kept. InputError for another number of joints."""
     for frame in frames:
         for i, person in enumerate(frame.people):
             count = len(person.pose)
-            if count not in (len(kept), sum(kept)):
+            if count != len(kept):
                 alike = [own.stem for own in FOLDER.glob("*.yaml") if len(read(own.stem)) == count]
                 like = f", as {' or '.join(sorted(alike))} has" if alike else ""
                 raise broken(path, expected, f"{count} joints{like}", "name their skeleton")
-            if count == len(kept):
-                place = None if person.place is None else person.place[kept]
-                frame.people[i] = Person(person.pose[kept], person.track, place)
+            has_place = person.place is not None and len(person.place) == count
+            place = person.place[kept] if has_place else None
+            frame.people[i] = Person(person.pose[kept], person.track, place)
         yield frame
 
 
