@@ -38,10 +38,10 @@ def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
     """Score, encode and cluster every level, learn against the prototypes of each."""
     s, rng = options.settings, np.random.RandomState(options.seed)
     sets = features.load(options, s, None, rng)
-    run.open()
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     generator = torch.Generator().manual_seed(options.seed)
     model = HiMPC(sets.skeleton, s.H, s.M, generator, focus=s.focus).to(device)
+    run.open()
     optimizer = TFAdam(model.parameters(), s.lr)
     for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):
         if not epoch.score():

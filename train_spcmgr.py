@@ -43,7 +43,6 @@ def train(run: Run, options: SPCMGROptions, device: torch.device) -> None:
     sets = features.load(options, s, None, rng)
     if options.protocol == "released":  # a sequence finds itself: docs/5-fidelity.md, nm-self-match
         sets = replace(sets, same_set=False)
-    run.open()
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     generator = torch.Generator().manual_seed(options.seed)
     model = SPCMGR(sets.skeleton, s.heads, fusion_lambda=s.fusion_lambda,
@@ -51,6 +50,7 @@ def train(run: Run, options: SPCMGROptions, device: torch.device) -> None:
     if options.start:
         start = checkpoint.load(options.start, "SPC-MGR")
         checkpoint.load_weights(model, start["model"], options.start)
+    run.open()
     optimizer = TFAdam(model.parameters(), s.lr)
     for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):
         if not epoch.score():

@@ -13,11 +13,14 @@ SMALL = {
     "train_simmc": ("--H", 16, "--epochs", 2),
     "train_statistics": ("--H", 16, "--rounds", 1, "--round_epochs", 2),
     "train_age": ("--hidden", 8, "--epochs", 1),
-    "train_smsge": ("--D_h", 4, "--P", 2, "--epochs", 1)
+    "train_smsge": ("--D_h", 4, "--P", 2, "--epochs", 1),
+    "train_himpc": ("--H", 8, "--M", 2, "--epochs", 1), "train_spcmgr": ("--heads", 2, "--epochs",
+                                                                         1)
 }
 FOLDERS = {
     "train_simmc": "{}/probe", "train_statistics": "statistics/{}/probe", "train_age": "AGE/{}/LA",
-    "train_smsge": "SM-SGE/{}/IJPB"
+    "train_smsge": "SM-SGE/{}/IJPB", "train_himpc": "Hi-MPC/{}/probe",
+    "train_spcmgr": "SPC-MGR/{}/probe"
 }
 
 
