@@ -42,8 +42,14 @@ TABLES = [
     ("sep=;\n" + table(FRAMES, NAMES, sign=";"), {}),
     ("# made by a recorder\n\nsubject: anna\n" + PLAIN, {}),
     ("Format Version,1.2\n" + "," * 50 + "\n" + PLAIN, {"skip_lines": 2}),
-    ("\ufeff" + PLAIN.replace("\n", "\r\n") + ",\r\n\r\n", {}), (PLAIN.replace("\n", ",\n"), {}),
-    (EUROPEAN, {}), (EUROPEAN.split("\n", 1)[1], {"header": ["{joint}_{axis}"], "decimal": ","}),
+    ("\ufeff" + PLAIN.replace("\n", "\r\n") + ",\r\n\r\n", {}),
+    ("Format Version,1.23,Take,1\n\n,Type" + ",Bone" * 51 + "\n,Name" + ",Anna:Hip" * 51 + "\n,ID"
+     + ",8A" * 51 + "\n," + ",Position" * 51 + "\nFrame,Time" + ",X,Y,Z" * 17 + "\n"
+     + "".join(f"{t},{t / 100},{line}\n" for t, line in enumerate(PLAIN.split("\n")[1:-1])),
+     {"header": ["Frame", "Time", "{joint}_{axis}"]}), (PLAIN.replace("\n",
+                                                                      ",\n"), {}), (EUROPEAN, {}),
+    (EUROPEAN.split("\n",
+                    1)[1], {"header": ["{joint}_{axis}"], "decimal": ","}),
     ("\n".join(f'"{line}"'
                for line in table(FRAMES, NAMES, sign='","').replace(".", ",").split("\n")[:-1]),
      {}), (table(FRAMES, sign="\t"), {"header": ["{joint}_{axis}"]}),

@@ -106,9 +106,14 @@ def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
         for own in source.header:
             every = skeleton.joints if own == source.columns else ()
             header += [name for joint in every for name in source.joint_columns(joint)] or [own]
-        numeric = (i for i, row in enumerate(rows) if any(map(NUMBER.fullmatch, row)))
-        first = source.skip_lines if source.skip_lines is not None else next(numeric, len(rows))
-        return first, header
+        if source.skip_lines is not None:
+            return source.skip_lines, header
+        numeric = [
+            i for i, row in enumerate(rows)
+            if 2 * sum(map(bool, map(NUMBER.fullmatch, row))) > sum(map(bool, row))
+        ]
+        whole = [i for i in numeric if len(rows[i]) >= len(header)]
+        return next(iter(whole or numeric), len(rows)), header
     before = range(min(len(rows), LINES_BEFORE))
     nearest: tuple[int, int, str, list[str]] = (sum(map(len, wanted)) + 1, 0, "", [])
     for i in before if source.skip_lines is None else [source.skip_lines]:
