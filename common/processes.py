@@ -9,6 +9,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -89,13 +90,14 @@ def part(size: int) -> tuple[slice, float]:
     return (own, (own.stop - own.start) / size) if own.stop > own.start else (slice(1), 0.0)
 
 
-def divided(work: Callable[..., tuple], *blocks: Sequence, run: Callable = map) -> list:
-    """The tensors that run(work, *blocks) gives for each block, those of all blocks end to end.
-    Each process does whole blocks: no number changes with how many processes there are.
+def divided(work: Callable[..., tuple], *blocks: Sequence, threads: bool = False) -> list:
+    """The tensors that map(work, *blocks) gives for each block, those of all blocks end to end.
+    Each process does whole blocks: no number changes with how many processes there are. threads: a
+    block at a time in each of PyTorch's threads, whose products have one thread then.
     """
     import torch  # here, because it is slow to load and files are written without it
 
-    results = run(work, *(each[share(len(each))] for each in blocks))
+    results = (_in_threads if threads else map)(work, *(each[share(len(each))] for each in blocks))
     own = [torch.cat(tensors) for tensors in zip(*results, strict=True)]
     if count() == 1:
         return own
@@ -109,6 +111,17 @@ def divided(work: Callable[..., tuple], *blocks: Sequence, run: Callable = map) 
                 rows.copy_(own[place])
             _exchange("broadcast", rows, sender)
     return whole
+
+
+def _in_threads(work: Callable[..., tuple], *blocks: Sequence) -> list[tuple]:
+    import torch
+
+    number = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(number, "block", torch.set_num_threads, (1,)) as pool:
+            return list(pool.map(work, *blocks))
+    finally:
+        torch.set_num_threads(number)
 
 
 def on_whole_batch(work: Callable, rows: Any, size: int | None) -> Any:

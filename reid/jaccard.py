@@ -7,7 +7,6 @@ radius often is a distance that many pairs have (docs/5-fidelity.md, eps-on-a-la
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -115,8 +114,7 @@ def _sparse_rows(loop: Callable[..., int], inputs: tuple, most: np.ndarray) -> c
         return tuple(map(torch.from_numpy, (count, column[:filled].copy(), value[:filled].copy())))
 
     # The loops run outside the interpreter's lock.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        parts = processes.divided(block, starts[:-1], starts[1:], run=pool.map)
+    parts = processes.divided(block, starts[:-1], starts[1:], threads=True)
     count, column, value = (part.numpy() for part in parts)
     return csr_array((value, column, np.append(0, np.cumsum(count))), shape=(size, size))
 

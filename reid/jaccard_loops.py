@@ -19,7 +19,7 @@ class CompileNotice(event.Listener):
 
     def on_start(self, event) -> None:
         if not self.said:
-            log.info("compiling the clustering loops, once: a few seconds")
+            log.info("compiling loops, once: a few seconds")
         self.said = True
 
     def on_end(self, event) -> None:

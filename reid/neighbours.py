@@ -3,7 +3,6 @@
 On a CPU, many features that lie near a subspace are compared in it first (Subspace).
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -102,13 +101,8 @@ class Subspace:
 
     def neighbours(self) -> Tensor:
         """Indices (N, k), nearest first."""
-        threads, found = torch.get_num_threads(), torch.empty(len(self.z), self.k).long()
-        try:
-            with ThreadPoolExecutor(threads, "search", torch.set_num_threads, (1,)) as pool:
-                by_block = processes.divided(self._of_block, self.blocks, run=pool.map)[0]
-        finally:
-            torch.set_num_threads(threads)
-        found[self.order] = by_block
+        found = torch.empty(len(self.z), self.k, dtype=torch.int64)
+        found[self.order] = processes.divided(self._of_block, self.blocks, threads=True)[0]
         return found
 
     def _of_block(self, block: Tensor) -> tuple[Tensor]:

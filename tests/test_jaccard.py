@@ -109,7 +109,7 @@ def test_compiling_is_said_once(caplog, monkeypatch):
     with caplog.at_level("INFO", logger="reid"):
         for number in (1, 1.0):  # two types, each compiled
             numba.njit(lambda x: x + 1)(number)
-    assert caplog.messages == ["compiling the clustering loops, once: a few seconds"]
+    assert caplog.messages == ["compiling loops, once: a few seconds"]
 
 
 def test_max_distance_keeps_the_close_pairs():

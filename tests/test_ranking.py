@@ -71,6 +71,23 @@ def test_against_loop(seed, ties, monkeypatch):
         assert {name: found[name] for name in FIGURES} == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e-3, 1e12, 1e18])
+@pytest.mark.parametrize("far", [0, 30, 3000])
+def test_products_in_float32_decide_only_what_they_can(scale, far, monkeypatch):
+    """Far from zero their rounding is larger than what is between most distances."""
+    rng = np.random.RandomState(far)
+    ids = rng.randint(0, 5, size=170)
+    x = (far + rng.normal(size=(170, 13)) + rng.normal(size=(5, 13))[ids]).astype(np.float32)
+    x[100:] *= rng.choice([1, 1.001, 3], size=(70, 1))
+    x *= np.float32(scale)
+    x[::9] = x[1::9][:19]  # copies
+    monkeypatch.setattr(ranking, "BLOCK_CELLS", 170 * 30)
+    distances = cdist(x.astype(np.float64), x.astype(np.float64))
+    expected = reference.evaluate_distances(distances, ids, ids, exclude_self=True)
+    found = ranking.evaluate(x, ids, x, ids, exclude_self=True)
+    assert {name: found[name] for name in FIGURES} == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_exclude_self_against_loop(seed):
     rng = np.random.RandomState(seed)
