@@ -87,10 +87,12 @@ _DESCRIPTORS = {
     name: Row(name, f"--features {name}", name, "evaluate.py")
     for name in (*DESCRIPTORS, "session", "untrained")
 }
-_MODELS = (Row("AGE", "--task retrieval", "AGE", "train_age.py", again="--resume"),
-           _smsge("SM-SGE", "--task retrieval"), Row("SimMC", "", "SimMC", "train_simmc.py"),
-           Row("SPC-MGR", "", "SPC-MGR",
-               "train_spcmgr.py"), Row("Hi-MPC", "", "Hi-MPC", "train_himpc.py"))
+# Methods that need no options.
+_PLAIN = {"SimMC": "simmc", "SPC-MGR": "spcmgr", "Hi-MPC": "himpc", "TranSG": "transg"}
+_PLAIN |= {"MoCos": "mocos"}
+_MODELS = (Row("AGE", "--task retrieval", "AGE", "train_age.py",
+               again="--resume"), _smsge("SM-SGE", "--task retrieval"),
+           *(Row(name, "", name, f"train_{script}.py") for name, script in _PLAIN.items()))
 # A method on the frame features of another row's encoder in place of coordinates.
 _ON_FEATURES = [
     Row(f"{source} + {method}", "--source {source}", f"{source}+{method}",

@@ -13,10 +13,12 @@ from skeleton_reid.engine.methods.smsge import SMSGESettings
 from skeleton_reid.engine.results import write_csv, write_json, write_text
 from skeleton_reid.models.age import AGE
 from skeleton_reid.models.himpc import HiMPC
+from skeleton_reid.models.mocos import MoCos
 from skeleton_reid.models.recognition import DF, RecognitionNetwork
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.models.smsge import SMSGE
 from skeleton_reid.models.spcmgr import SPCMGR
+from skeleton_reid.models.transg import TranSG
 from skeleton_reid.reproduction.experiments import published
 from skeleton_reid.reproduction.tables import markdown_table
 
@@ -37,13 +39,15 @@ def write(folder: Path) -> None:
     simmc, hidden = (SimMCSettings.H, SimMCSettings.D), AGESettings.hidden
     smsge, states = SMSGE(JOINTS), 4 * SMSGESettings.D_h
     models = {
-        "SimMC": (SimMC(3 * JOINTS, *simmc), None),
-        "AGE": (AGE(JOINTS), RecognitionNetwork(3 * hidden, PERSONS, hidden)),
+        "SimMC": (SimMC(3 * JOINTS,
+                        *simmc), None), "AGE": (AGE(JOINTS),
+                                                RecognitionNetwork(3 * hidden, PERSONS, hidden)),
         "SM-SGE": (smsge, RecognitionNetwork(states, PERSONS,
                                              states)), "SM-SGE + SimMC": (smsge,
                                                                           SimMC(states, *simmc)),
         "SM-SGE + DF": (smsge, DF(states, PERSONS, DFSettings.H)),
-        "SPC-MGR": (SPCMGR(JOINTS), None), "Hi-MPC": (HiMPC(JOINTS), None)
+        "SPC-MGR": (SPCMGR(JOINTS), None), "Hi-MPC": (HiMPC(JOINTS), None),
+        "TranSG": (TranSG(JOINTS, LENGTH), None), "MoCos": (MoCos(JOINTS), None)
     }
     skeletons, sizes, papers = torch.zeros(1, LENGTH, JOINTS, 3).numpy(), [], published()["sizes"]
     for name, (encoder, network) in models.items():
