@@ -20,12 +20,12 @@ import torch
 from skeleton_reid.engine import features
 from skeleton_reid.engine.encoding import encode_set
 from skeleton_reid.engine.loop import Epochs
+from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.simmc import mean_of_clusters
-from skeleton_reid.models.transg import TranSG
 
 
 def main() -> None:
@@ -33,37 +33,33 @@ def main() -> None:
 
 
 def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
-    """Score, make a prototype of every person, learn against them under random masks."""
+    """Score, make a prototype of every person, learn against them from masked graphs; also MoCos,
+    which has other masks and losses.
+    """
     s, rng = options.settings, np.random.RandomState(options.seed)
     sets = features.load(options, s, None, rng)
     run.open()
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
-    batches = -(-len(x) // s.batch_size)
+    batches, released = -(-len(x) // s.batch_size), options.protocol == "released"
     generator = torch.Generator().manual_seed(options.seed)
-    model = TranSG(sets.skeleton, sets.length, s.H, s.n_heads, s.L_transformer, s.k, level=s.level,
-                   batch_norm=s.batch_norm, generator=generator).to(device)
-    optimizer, released = TFAdam(model.parameters(), s.lr), options.protocol == "released"
+    model = METHODS[run.method].model_class(sets.skeleton, **s.model(sets.length),
+                                            generator=generator).to(device)
+    optimizer = TFAdam(model.parameters(), s.lr)
     for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):
         if not epoch.score():
             continue
         with epoch.stage("encode"):
-            masks = model.draw_masks(rng, batches, s.Tr_mask_num, s.St_mask_num, s.St_prompt_type,
-                                     released)
+            masks = model.draw_masks(rng, batches, sets.length, released, **s.masks())
             y = torch.from_numpy(epoch.known).to(device)  # (N,), the persons
             prototypes = mean_of_clusters(encode_set(model, sets.train.skeletons), y)  # (C, H)
         with epoch.stage("learn"):
             torch.manual_seed(options.seed * 100_003 + epoch.number + 1)  # dropout, also resumed
             model.train()
-            places = model.positions.expand(batches, -1, -1)
-            if s.rand_flip:
-                places = model.flipped(rng, batches)
-            each = zip(epoch.batches(y, s.batch_size), *masks, places, strict=True)
-            for batch, frames, nodes, place in each:
-                losses = model.losses(x[batch.own], y[batch.own], prototypes, frames, nodes, place,
-                                      seq_lambda=s.seq_lambda, prompt_lambda=s.prompt_lambda,
-                                      GPC_lambda=s.GPC_lambda, t_1=s.t_1, t_2=s.t_2,
-                                      S_prompt=s.S_prompt, T_prompt=s.T_prompt,
-                                      batch=len(batch.all))
+            positions = model.flipped(rng, batches, bool(s.rand_flip))
+            each = zip(epoch.batches(y, s.batch_size), *masks, positions, strict=True)
+            for batch, frames, nodes, flipped in each:
+                losses = model.losses(x[batch.own], y[batch.own], prototypes, frames, nodes,
+                                      flipped, **s.losses(), batch=len(batch.all))
                 epoch.step(optimizer, losses, batch)
 
 

@@ -131,8 +131,10 @@ class PrototypeEncoder(EmbeddingModel):
         positions = graphs.positions(self.skeleton, self.k, self.level)
         self.positions = torch.from_numpy(positions).to(self.F_1)
 
-    def flipped(self, rng: np.random.RandomState, batches: int) -> Tensor:
-        """Positions (batches, n, k) with random signs, as eigenvectors have none."""
+    def flipped(self, rng: np.random.RandomState, batches: int, flip: bool) -> Tensor:
+        """Positions (batches, n, k), with random signs if `flip`, as eigenvectors have none."""
+        if not flip:
+            return self.positions.expand(batches, -1, -1)
         signs = np.where(rng.random((batches, 1, self.k)) < 0.5, -1, 1)
         return self.positions * torch.from_numpy(signs).to(self.positions)
 

@@ -67,25 +67,18 @@ class MoCos(PrototypeEncoder):
         """Model of published variables, arrays by their names without ":0", or InputError."""
         return cls(None, **published_sizes(variables, "MoCos", more=2)).fill(variables)
 
-    def draw_masks(self, rng: np.random.RandomState, batches: int, f: int, p_t: float, p_s: float,
-                   unused: bool = False) -> tuple[Tensor, Tensor]:
+    def draw_masks(self, rng: np.random.RandomState, batches: int, f: int, released: bool,
+                   p_t: float, p_s: float) -> tuple[Tensor, Tensor]:
         """Masks (batches, f) and (batches, J) bool of what is kept: each frame but with probability
-        p_t, each joint but with p_s, one at least. unused: draw a mask more, as released
-        (docs/5-fidelity.md, unused-mask-draw).
+        p_t, each joint but with p_s, at least one.
         """
-        def draw(size: int, p: float) -> np.ndarray:
-            while not (mask := rng.uniform(size=size) >= p).any():
-                pass
-            return mask
-
-        frames, joints = [], []
-        for _ in range(batches):
-            frames.append(draw(f, p_t))
-            if unused:
-                draw(f, p_t)
-            joints.append(draw(len(self.positions), p_s))
+        masks = []
+        for _ in range(batches):  # docs/5-fidelity.md, unused-mask-draw
+            frames, *_ = [draw_mask(rng, f, p_t) for _ in range(1 + released)]
+            masks.append((frames, draw_mask(rng, len(self.positions), p_s)))
         return tuple(
-            torch.from_numpy(np.stack(each)).to(self.positions.device) for each in (frames, joints))
+            torch.from_numpy(np.stack(each)).to(self.positions.device)
+            for each in zip(*masks, strict=True))
 
     def losses(self, skeletons: Tensor, labels: Tensor, prototypes: Tensor, frame_mask: Tensor,
                node_mask: Tensor, positions: Tensor | None = None, *, fusion_lambda: float = 0.5,
@@ -98,3 +91,9 @@ class MoCos(PrototypeEncoder):
         STr = prototype_contrast(v, labels, prototypes, t_1)
         SSk = self.skeleton_contrast(g, labels, prototypes, t_2)
         return {"STr": STr, "SSk": SSk, "total": fusion_lambda * STr + (1 - fusion_lambda) * SSk}
+
+
+def draw_mask(rng: np.random.RandomState, n: int, p: float) -> np.ndarray:
+    while not (mask := rng.uniform(size=n) >= p).any():
+        pass
+    return mask

@@ -48,17 +48,17 @@ class TranSG(PrototypeEncoder):
                      for last in (3, 7))
         return cls(joints, f, **sizes).fill(variables)
 
-    def draw_masks(self, rng: np.random.RandomState, batches: int, b: int, a: int, kind: int = 3,
-                   unused: bool = False) -> tuple[Tensor, Tensor]:
+    def draw_masks(self, rng: np.random.RandomState, batches: int, f: int, released: bool, b: int,
+                   a: int, kind: int) -> tuple[Tensor, Tensor]:
         """Masks (batches, f) and (batches, n) bool of what is kept: all but b frames and a nodes.
 
         kind: 3 leaves out any nodes (all but one at most); 1 every node, in random order, that is
-        no neighbour of one left out; 2 as many as 1 would. unused: draw a mask more, as released
-        (docs/5-fidelity.md, unused-mask-draw). InputError if no frame is left.
+        no neighbour of one left out; 2 as many as 1 would. InputError if no frame is left.
         """
         graph, masks = adjacency(self.level, self.skeleton), []
         for _ in range(batches):
-            frames, left_out = draw_masks(rng, self.arguments["f"], [b] * (1 + unused))[0], []
+            # docs/5-fidelity.md, unused-mask-draw
+            frames, left_out = draw_masks(rng, f, [b] * (1 + released))[0], []
             for node in rng.permutation(len(graph)) if kind != 3 else ():
                 if not graph[node, left_out].any():
                     left_out.append(node)
@@ -92,9 +92,9 @@ class TranSG(PrototypeEncoder):
         way = self.trajectory(mean_of_kept(h.transpose(1, 2), frame_mask))  # (B, n, 3 f)
         structure = error(skeleton - x.flatten(2), S_prompt, batch)
         trajectory = error(way - x.transpose(1, 2).flatten(2), T_prompt, batch)
-        # As released: without trajectories the rest has no weight.
-        weight = 1.0 if T_prompt == "0" else prompt_lambda
-        STPR = weight * structure + (1 - weight) * trajectory
+        STPR = prompt_lambda * structure + (1 - prompt_lambda) * trajectory
+        if T_prompt == "0":  # as released
+            STPR = structure
         total = GPC_lambda * GPC + (1 - GPC_lambda) * STPR
         return {
             "structure": structure, "trajectory": trajectory, "STPR": STPR, "GPC_seq": GPC_seq,
@@ -109,7 +109,5 @@ def error(difference: Tensor, kind: str, batch: int | None = None) -> Tensor:
     B = len(difference)
     if kind == "l2":
         return difference.square().sum() / 2 / B
-    if kind == "0":
-        return difference.new_zeros(())
     each = difference.abs() if kind == "l1" else difference.square()
-    return each.mean() / (batch or B)
+    return each.mean() / (batch or B) * (kind != "0")

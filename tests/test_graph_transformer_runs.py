@@ -18,6 +18,7 @@ from archives import unpack
 from commands import error_of, results_of
 from training import RETRIEVAL, pick
 
+import train_transg
 from skeleton_reid.data import load
 from skeleton_reid.models.mocos import MoCos
 from skeleton_reid.models.transg import TranSG
@@ -91,8 +92,8 @@ def root(tmp_path_factory):
 @pytest.mark.parametrize("method", RUNS)
 def test_the_script_follows_the_released_run(root, tmp_path, monkeypatch, method):
     name, mAP, shares = RUNS[method]
-    script = importlib.import_module(f"train_{method.lower()}")
-    model_class, load = getattr(script, method), script.features.load
+    module = importlib.import_module(f"skeleton_reid.models.{method.lower()}")
+    model_class, load_once = getattr(module, method), train_transg.features.load
     order = np.load(GOLDEN / name / "order.npz")
 
     def released_model(*_, **__):
@@ -103,17 +104,18 @@ def test_the_script_follows_the_released_run(root, tmp_path, monkeypatch, method
         return model
 
     def load_twice(options, settings, source, rng):  # the second training set is used
-        load(options, settings, source, rng)
-        sets = load(options, settings, source, rng)
+        load_once(options, settings, source, rng)
+        sets = load_once(options, settings, source, rng)
         np.testing.assert_array_equal(sets.train.labels, order["labels"])
         sums = sets.train.skeletons.sum(axis=(1, 2, 3), dtype=np.float64)
         np.testing.assert_allclose(sums, order["sums"], atol=1e-4)
         return sets
 
-    monkeypatch.setattr(script, method, released_model)
-    monkeypatch.setattr(script.features, "load", load_twice)
-    results_of(script.__name__, "--dataset", "IAS", "--probe", "A", "--data", root, "--out",
-               tmp_path, "--batch_size", 44, "--protocol", "released", "--epochs", 2, "--quiet")
+    monkeypatch.setattr(module, method, released_model)
+    monkeypatch.setattr(train_transg.features, "load", load_twice)
+    results_of(f"train_{method.lower()}", "--dataset", "IAS", "--probe", "A", "--data", root,
+               "--out", tmp_path, "--batch_size", 44, "--protocol", "released", "--epochs", 2,
+               "--quiet")
     with next(tmp_path.rglob("history.csv")).open() as file:
         rows = list(csv.DictReader(file))
     released = json.loads((GOLDEN / name / "curve.json").read_text())["epochs"]

@@ -1,6 +1,7 @@
 """TranSG: its settings, those it shares with MoCos, and what the released code sets."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from skeleton_reid.common.command_line import FLAG, SWITCH, option
 from skeleton_reid.common.errors import InputError
@@ -30,10 +31,13 @@ class GraphTransformerSettings(Settings):
     patience: int = option(120, "end after so many epochs without better top-1", type=positive_int)
     balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
 
-    @property
-    def k(self) -> int:
-        """Numbers in a node's position."""
-        return self.enc_k if self.pos_enc else 0
+    def model(self, length: int) -> dict[str, Any]:
+        """The model's arguments for windows of so many frames."""
+        k = self.enc_k if self.pos_enc else 0
+        return {
+            "H": self.H, "n_heads": self.n_heads, "layers": self.L_transformer, "k": k,
+            "batch_norm": self.batch_norm
+        }
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,20 @@ class TranSGSettings(GraphTransformerSettings):
                                  type=int, choices=(1, 2, 3))
     S_prompt: str = option("l1", "error of rebuilt skeletons", choices=ERRORS)
     T_prompt: str = option("l1", "error of rebuilt trajectories", choices=ERRORS)
+
+    def model(self, length: int) -> dict[str, Any]:
+        return super().model(length) | {"f": length, "level": self.level}
+
+    def masks(self) -> dict[str, int]:
+        """The arguments of TranSG.draw_masks."""
+        return {"b": self.Tr_mask_num, "a": self.St_mask_num, "kind": self.St_prompt_type}
+
+    def losses(self) -> dict[str, Any]:
+        """The coefficients of TranSG.losses."""
+        return {
+            name: getattr(self, name) for name in ("seq_lambda", "prompt_lambda", "GPC_lambda",
+                                                   "t_1", "t_2", "S_prompt", "T_prompt")
+        }
 
     def check(self, length: int) -> None:
         if not 0 <= self.Tr_mask_num < length:
