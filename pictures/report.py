@@ -22,13 +22,16 @@ from skeleton_reid.engine.results import RETRIEVAL, write_text
 from skeleton_reid.pictures import figures
 from skeleton_reid.pictures.figures import Runs
 from skeleton_reid.pictures.importance import importance
+from skeleton_reid.pictures.joint_attention import joint_attention
 from skeleton_reid.pictures.runs import SavedRun, labels
 
 # A file is named like its function, whose docstring says what the figure shows. METHODS: that alone
 # have it.
 TOGETHER = (figures.training, figures.cmc, figures.attention, figures.walk)
-EACH = (figures.tsne, figures.ranked_lists, figures.worst_probes, figures.relations, importance)
-METHODS = {figures.attention: "AGE", figures.relations: "SM-SGE", importance: "Hi-MPC"}
+EACH = (figures.tsne, figures.ranked_lists, figures.worst_probes, figures.relations, importance,
+        joint_attention)
+METHODS = {figures.attention: ("AGE",), figures.relations: ("SM-SGE",), importance: ("Hi-MPC",)}
+METHODS[joint_attention] = ("TranSG", "MoCos")
 RECOGNITION = {"rank1": "Rank-1", "nAUC_roc": "nAUC", "nAUC_cmc": "nAUC CMC"}
 COLUMNS = {"Retrieval": RETRIEVAL, "Recognition": RECOGNITION}
 STAGES = ("untrained", "best", "last")
@@ -47,7 +50,7 @@ def write(folders: Sequence[SavedRun], out: Path) -> Path:
     body = [tables(runs)]
     for draw, own, end in tqdm(jobs, unit="picture", disable=None, leave=False):
         methods = [run.content["method"] for run in own.values()]
-        if METHODS.get(draw, methods[0]) in methods:
+        if draw not in METHODS or {*METHODS[draw]} & {*methods}:
             body.append(show(draw, own, out, draw.__name__.replace("_", "-") + end))
     title = "; ".join(dict.fromkeys(run.data_title for run in folders))
     page = PAGE.substitute(title=escape(f"Report: {title}"), body="\n".join(body))

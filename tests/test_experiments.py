@@ -57,7 +57,7 @@ def test_rows_say_which_see_positions():
     positions = {row.name: row.positions for row in rows_of("retrieval")}
     absolute = {name for name, seen in positions.items() if seen == "absolute"}
     assert absolute == {"AGE", "AGE + SimMC", "AGE + DF", "session"}
-    assert positions["MoCos"] == "-" and positions["D-13"] == positions["SimMC"] == "centred"
+    assert positions["PoseGait"] == "-" and positions["D-13"] == positions["SimMC"] == "centred"
 
 
 # Planning

@@ -19,6 +19,7 @@ from skeleton_reid.data.skeleton import adjacency, get
 from skeleton_reid.models.himpc import contrast
 from skeleton_reid.pictures import figures
 from skeleton_reid.pictures.importance import importance
+from skeleton_reid.pictures.joint_attention import joint_attention
 from skeleton_reid.pictures.report import tables
 from skeleton_reid.pictures.runs import SavedRun, labels
 from skeleton_reid.reid import cluster_quality, ranking
@@ -222,6 +223,27 @@ def test_importance_of_the_frames_is_that_of_hard_skeleton_mining(once):
         shown.append([f"{level} {100 * w:.0f} %" for w in weights[:, 0].mean(dim=0)])
     assert len(texts) == 4 * sets.length
     assert texts[:sets.length] == ["\n".join(words) for words in zip(*shown, strict=True)]
+
+
+@pytest.mark.parametrize("method", ["TranSG", "MoCos"])
+def test_attention_of_joints(once, method):
+    """Every head has the lines from each joint to the three that it attends to most."""
+    training, _ = once(method, "--epochs", 2)
+    saved = SavedRun(training.path(), training.data)
+    places = joint_attention({method: saved}).axes
+    model, sets = saved.encoded.model, saved.encoded.sets
+    with torch.no_grad():
+        x = torch.from_numpy(sets.probe.skeletons)
+        weights = torch.stack(model.transformer(x,
+                                                model.positions)[1]).mean(dim=(1, 2)).flatten(0, 1)
+    assert len(places) == len(weights)
+    for place, a in zip(places, weights.numpy(), strict=True):
+        np.fill_diagonal(a, 0)
+        alpha = place.collections[1].get_alpha().reshape(a.shape)
+        strongest = a * (a >= np.sort(a, axis=1)[:, -3:][:, :1])
+        np.testing.assert_allclose(alpha, strongest / strongest.max(), atol=1e-5)
+    titles = [place.get_title() for place in places]
+    assert ("head 4: arms" in titles) == (method == "MoCos")
 
 
 def test_relations_are_the_darker_the_stronger(runs):
