@@ -54,8 +54,8 @@ UNTOLD = {
     "SPC-MGR": {"fusion_lambda": NUMBER, "struct_only": SWITCH},
     "SM-SGE": {"prefixes": {"f": "f", "f+1": "f+1"}, "fusion_lambda": NUMBER, "n_hood": COUNT}
     | dict.fromkeys(("last_pre", "struct_only", "global_att", "reverse"), SWITCH),
-    "MG-SCR": {"c_lambda": NUMBER, "frames": {"subset": "subset", "tiled": "tiled"}},
-    "SGELA": {"centred": SWITCH},
+    "MG-SCR": {"c_lambda": NUMBER, "frames": {"subset": "subset",
+                                              "tiled": "tiled"}}, "SGELA": {"centred": SWITCH},
     "AGE": {"centred": SWITCH, "decoder_input": {"zeros": "zeros", "previous": "previous"}}
 }
 OF_EVALUATION = ("prefixes", "last_pre", "centred")  # the others are options of the models
