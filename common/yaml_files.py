@@ -66,9 +66,9 @@ def _in_words(error: str, values: Any, kind: type[Record]) -> str:
     choices = [each for each in (hint, *get_args(hint)) if get_origin(each) is Literal]
     if choices:
         expected = "one of " + ", ".join(get_args(choices[0]))
-        expected += " or a number" if float in get_args(hint) else ""
+        expected += " or a number above 0" if float in get_args(hint) else ""
     else:
-        expected = error.partition(", got")[0].removeprefix("Expected ")
+        expected = re.split(", got| - at", error)[0].removeprefix("Expected ")
         expected = re.sub("`(.*?)`", lambda name: TYPES.get(name[1], name[1]), expected)
     found = values[key] if place else values
     return f"{key and key + ': '}expected {expected}, found {found!r:.80}"

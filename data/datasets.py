@@ -1,11 +1,10 @@
 """The table of data sets, outside which no line of the project asks for one by name; users' own."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -15,6 +14,7 @@ from skeleton_reid.common.yaml_files import read_yaml
 from skeleton_reid.data.skeleton import Skeleton, read
 from skeleton_reid.data.skeleton import restore as restore_skeleton
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 TABLE_KEYS = ("confidence", "header", "joint", "skip_lines", "decimal", "track")
 
 
@@ -27,7 +27,7 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     skeleton: str  # a shipped one, or a file
     format: Literal["npy", "npz", "csv", "trc", "mediapipe", "blazepose", "openpose", "alphapose",
                     "coco", "mmpose", "ntu", "azure_kinect"]
-    unit: Literal["m", "cm", "mm"] | float  # a number is metres a unit
+    unit: Literal["m", "cm", "mm"] | Annotated[float, msgspec.Meta(gt=0, le=1e9)]  # metres
     up: Literal["x", "-x", "y", "-y", "z", "-z"]  # the axis that points up
     folder: str = "."  # of the recordings, from this file's on
     recordings: str = ""  # a pattern of their paths, such as {person}/{recording}.csv
@@ -37,28 +37,23 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     header: tuple[str, ...] = ()  # CSV: the columns of files that do not name them
     joint_names: dict[str, str] = {}  # CSV: joint of the skeleton -> its name in the columns
     joint: str = ""  # CSV, a line a joint: the column that names the joint
-    skip_lines: int | None = None  # CSV: before the table; None: a header is looked for
+    skip_lines: Count | None = None  # CSV: before the table; None: a header is looked for
     decimal: str = ""  # CSV: the sign before decimals; by default a point, or what must be one
     array: str = ""  # npz: the name of the array
     track: str = ""  # the column that tells people apart; by default one of a usual name
     time: str = ""  # the column or key of a frame's number or time; likewise
     ignore: tuple[str, ...] = ()  # joints of the skeleton that are left out
-    longest_gap: int = 0  # frames over which a lost joint is interpolated
+    longest_gap: Count = 0  # frames over which a lost joint is interpolated
     zeros_are_lost: bool = False  # a joint at (0, 0, 0)
-    least_confidence: float = 0.0  # of a joint that is not lost
+    least_confidence: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # of a joint that is not lost
 
     def __post_init__(self):
         """ValueError for values out of range, or that do not go together."""
         msgspec.structs.force_setattr(self, "name", composed(self.name))
-        unit = 1 if isinstance(self.unit, str) else self.unit
         of_folder = re.fullmatch(r"(?![.\s])[^/\\:*?\"<>|]+", self.name) and self.name.isprintable()
         # fmt: off
         refused = {
             "name: expected letters that a folder can have": (not of_folder, self.name),
-            "unit: expected a number above 0": (not 0 < unit < math.inf, unit),
-            "longest_gap: expected frames, from 0 on": (self.longest_gap < 0, self.longest_gap),
-            "least_confidence: expected a number from 0 on":
-                (not 0 <= self.least_confidence < math.inf, self.least_confidence),
             "least_confidence: expected the columns of confidence":
                 (self.least_confidence and self.format == "csv" and not self.confidence, "none"),
             "expected either recordings or table":

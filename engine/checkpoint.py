@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Annotated, Any
 from zipfile import BadZipFile, ZipFile
 
 import msgspec
@@ -31,29 +31,28 @@ class Recogniser(msgspec.Struct):
 
 
 class Content(msgspec.Struct):
-    """What this version expects of a checkpoint, which can hold more; None where it may lack."""
+    """What this version expects of a checkpoint, which can hold more; None: it can be missing."""
 
     method: str
     dataset: str
-    length: int
+    length: Annotated[int, msgspec.Meta(ge=1, le=10**6)]
     seed: int
     settings: Values
-    skeleton: Skeleton | None = None
-    data: Values = {}
-    figures: Values = {}
-    recogniser: Recogniser | None = None
-    arguments: Values | None = None
-    model: Values | None = None
-    state: Values | None = None
-    history: list[Values] | None = None
+    skeleton: Skeleton = None
+    data: Values = None
+    figures: Values = None
+    recogniser: Recogniser = None
+    arguments: Values = None
+    model: Values = None
+    state: Values = None
+    history: list[Values] = None
 
     def __post_init__(self):
         """ValueError for what belongs together and is not there."""
         if self.method.rpartition(" + ")[2] not in METHODS:  # "AGE + SimMC" is a SimMC
             raise ValueError(
                 f"expected one of the methods {', '.join(METHODS)}, found {self.method!r}")
-        whole = ("state", "history") if self.state is not None else ("model", "arguments")
-        for key in whole:
+        for key in ("history",) if self.state is not None else ("model", "arguments"):
             if getattr(self, key) is None:
                 raise ValueError(f"expected the key {key!r}, found none")
 

@@ -81,7 +81,7 @@ def load_model(path: Path, skeleton: Skeleton, length: int, device: torch.device
     beside = () if {"joints", "inputs"} & arguments.keys() else (skeleton,)
     try:
         model = method_of(content).model_class(*beside, **arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise checkpoint.other_version(path, content, error) from error
     checkpoint.load_weights(model, content["model"], path)
     if source is not None or "source" in content:

@@ -109,7 +109,7 @@ def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: s
     part = content["recogniser"]
     try:
         recogniser = Recogniser(**part["arguments"]).to(device)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise checkpoint.other_version(path, content, error) from error
     checkpoint.load_weights(recogniser, part["model"], path)
     known, tests = np.array(part["persons"]), {}

@@ -19,7 +19,7 @@ from collections import Counter
 from itertools import compress
 from numbers import Integral
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -138,25 +138,19 @@ class Header(msgspec.Struct):
     format: str
     encoder: dict[str, str | int | list[str] | None]  # the arguments of `load`
     digest: str  # of its weights
-    names: list[str]
-    threshold: float
+    names: list[Annotated[str, msgspec.Meta(pattern=r"\S")]]
+    threshold: Annotated[float, msgspec.Meta(ge=0)]
 
-    def check(self, features: np.ndarray, path: str | Path) -> None:
-        """InputError for what cannot have been enrolled."""
-        names, shape = [name for name in self.names if not _is_name(name)], features.shape
-        is_finite = features.dtype.kind == "f" and np.isfinite(features).all()
-        problems = {
-            f"a gallery ({FORMAT})": self.format != FORMAT and self.format,
-            "the path of an encoder": not isinstance(self.encoder.get("path"), str) and "none",
-            "names of letters that can be seen": names and names[0],
-            "a threshold from 0 on": not self.threshold >= 0 and self.threshold,
-            f"features of as many recordings as there are names, {len(self.names)}": (
-                len(shape) != 2 or shape[0] != len(self.names)) and shape,
-            "finite features": not is_finite and "others",
-        }
-        for expected, found in problems.items():
-            if found is not False and found != []:
-                raise InputError(f"{path}: expected {expected}, found {found!r}")
+    def check(self, features: np.ndarray) -> None:
+        """ValueError for what does not go together."""
+        rows, shape = len(self.names), features.shape
+        path = self.encoder.get("path")
+        if self.format != FORMAT or not isinstance(path, str) or not path:
+            raise ValueError(f"{self.format!r} of the encoder {self.encoder}")
+        if len(shape) != 2 or len(features) != rows or features.dtype.kind != "f":
+            raise ValueError(f"{rows} names and features {features.dtype} {shape}")
+        if not np.isfinite(features).all():
+            raise ValueError("features that are not finite")
 
 
 def _is_name(name: Any) -> bool:
@@ -257,9 +251,7 @@ class Gallery:
     def save(self, path: str | Path) -> None:
         """Write the gallery, whole or not at all: an .npz archive without pickles."""
         about = self.encoder.origin, self.encoder.digest, self.names, float(self.threshold)
-        header = Header(FORMAT, *about)
-        header.check(self.features, path)
-        header = json.dumps(msgspec.to_builtins(header))
+        header = json.dumps(msgspec.to_builtins(Header(FORMAT, *about)))
         write_whole(Path(path), lambda x: np.savez(x, header=header, features=self.features))
 
     @classmethod
@@ -273,9 +265,9 @@ class Gallery:
         try:
             values, features = json.loads(str(arrays["header"])), arrays["features"]
             header = msgspec.convert(values, Header)
+            header.check(features)
         except (KeyError, ValueError, msgspec.ValidationError) as error:
             raise InputError(f"{path}: expected a gallery ({FORMAT}), found {error}") from error
-        header.check(features, path)
         encoder = encoder or load(**header.encoder | {"device": device})
         if (encoder.digest, encoder.size) != (header.digest, features.shape[1]):
             raise InputError(

@@ -65,7 +65,7 @@ def open_checkpoint(path: Path, options: PublishedOptions) -> tuple[Path, dict[s
     """The path and content of a checkpoint, ours or published. Of a published one `path` is the
     prefix, such as best.ckpt, a file, its folder, or AGE's encoders without _x, _y, _z.
     """
-    prefix = bundle.find(path) or bundle.find(path.with_name(f"{path.name}_x"))
+    prefix = bundle.find(path) or bundle.find(path.parent / f"{path.name}_x")
     if prefix is None:
         refuse_options(options, path)
         return path, checkpoint.load(path)
