@@ -104,6 +104,8 @@ def main() -> None:
     if not options.gallery:
         origin = {"data": provenance(options.dataset, options.length, options.data, options.view)}
         corner = options.dataset.name + " simulated" * origin["data"]["simulated"]
+        if saved and saved["dataset"] == options.dataset.name:
+            checkpoint.expect_windows(options.checkpoint, saved, origin["data"])
     if "tests" in figures:
         print(recognition.table(figures["tests"], name, corner))
     else:

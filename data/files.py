@@ -18,7 +18,8 @@ from skeleton_reid.data.skeleton import Skeleton
 
 SUMS_FILE = "checksums.json"  # preprocess.py writes it beside a split's files
 SPLIT_FILE = "split.json"  # likewise beside the data
-PROVENANCE = ("seed", "joint_order", "split", "stride", "windows", "persons")  # of split.json
+PROVENANCE = ("seed", "joint_order", "split", "stride", "windows", "persons", "description"
+              )  # of split.json
 LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
 BLOCK = 2**14  # frames that are read together
 LARGEST_COORDINATE = 1e9  # in the files' unit; beyond it squared distances drown in rounding

@@ -107,6 +107,19 @@ def expect(path: Path, content: Mapping[str, Any], wanted: Mapping[str, Any]) ->
                              f"{value}; use the same value, or another --out for another run")
 
 
+def expect_windows(path: Path, content: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """InputError for windows with other joints, unit or axes than those of the training.
+
+    data: what preprocess.py says of the windows.
+    """
+    made, own = ({**each.get("description", {}), "joint_order": each.get("joint_order")}
+                 for each in (content.get("data", {}), data))
+    for key in ("joint_order", "unit", "up"):
+        if None not in (made.get(key), own.get(key)) and made[key] != own[key]:
+            raise InputError(f"{path} was trained on windows with {key} {made[key]}, these have "
+                             f"{own[key]}: run preprocess.py again, or train again")
+
+
 def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: Path) -> None:
     """Put weights into a model. Raises InputError if their names or shapes are not the model's."""
     try:

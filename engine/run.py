@@ -98,6 +98,7 @@ class Run:
     def load_settings_from(self, path: Path) -> "Run":
         """This run with seed and settings of a saved model; --batch_size wins."""
         content, run = checkpoint.load(path, self.method), copy.copy(self)
+        checkpoint.expect_windows(path, content, self.data)
         run.settings = settings_of(content)
         if "batch_size" in self.options.overrides:
             run.settings = replace(run.settings, batch_size=self.settings.batch_size)
@@ -147,6 +148,7 @@ class Run:
         content = checkpoint.load(path, self.method)
         processes.wait()  # until all have read it
         checkpoint.expect(path, content, self.identity)
+        checkpoint.expect_windows(path, content, self.data)
         wanted = {n: v for n, v in asdict(self.settings).items() if n not in changeable}
         checkpoint.expect(path, asdict(settings_of(content)), wanted)
         if missing := parts.keys() - content["state"].keys():

@@ -73,6 +73,20 @@ def test_windows_of_another_description(made, tmp_path, capsys, changes, message
     assert command(*mean_pose(made, tmp_path / "out")) == 0
 
 
+def test_a_model_that_was_trained_on_windows_in_another_unit(made, tmp_path, capsys):
+    words = "--data", tmp_path / "out", "--out", tmp_path / "runs", "--quiet", "--device", "cpu"
+    train = "train_statistics", "--dataset", made, *words
+    assert command(*train, "--epochs", 1, "--round_epochs", 1, "--rounds", 2, "--labels") == 0
+    best = tmp_path / "runs" / "statistics-labels" / "mine" / "probe" / "best.pt"
+    evaluate = "evaluate", "--checkpoint", best, "--data", tmp_path / "out"
+    assert command(*evaluate) == 0
+    run(6, "--dataset", describe(tmp_path / "a", unit="cm"), "--out", tmp_path / "out")
+    options = "--labels", "--round_epochs", 1, "--rounds", 2
+    for said in (error_of(capsys, *evaluate), error_of(capsys, *train, *options, "--mode", "Eval"),
+                 error_of(capsys, *train, *options, "--resume")):
+        assert "was trained on windows with unit m, these have cm: run preprocess.py again" in said
+
+
 def test_joints_in_another_order(made, tmp_path, capsys):
     values = yaml.safe_load(
         (data.datasets.Path(data.__file__).parent / "skeletons/coco.yaml").read_text())
