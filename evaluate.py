@@ -179,7 +179,9 @@ def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     options, device = replace(options, probe=probe, length=length), pick_device(options.device)
     settings = settings_of(saved) if saved else SimMCSettings()
     size = options.batch_size or settings.batch_size
-    source = features.find_source(options.source or saved.get("source_file"), options, device)
+    width = saved.get("arguments", {}).get("inputs")
+    source = options.source or saved.get("source_file")
+    source = features.find_source(source, options, device, width)
     if options.features in (*evaluation.FITTED, "session"):
         sets = evaluation.load_in_order(options, centred=options.features != "session")
         sets = evaluation.cut(sets, size, options.protocol)

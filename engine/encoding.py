@@ -20,9 +20,12 @@ from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.models.embedding import EmbeddingModel
 
 
-def encode_frames(model: EmbeddingModel, skeletons: np.ndarray) -> Tensor:
-    """Frame embeddings of skeletons (N, f, J, 3): (N, f or 1, d) on the model's device."""
-    return _encode(model, skeletons, model.embed)
+def encode_frames(model: EmbeddingModel, skeletons: np.ndarray,
+                  encode: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Frame embeddings of skeletons (N, f, J, 3), or what else the model's `encode` gives: (N, f or
+    1, d) on the model's device.
+    """
+    return _encode(model, skeletons, encode or model.embed)
 
 
 def encode_set(model: EmbeddingModel, skeletons: np.ndarray) -> Tensor:

@@ -25,6 +25,7 @@ from skeleton_reid.engine.checkpoint import weights_digest
 from skeleton_reid.engine.encoding import encode_frames, load_model
 from skeleton_reid.engine.methods import METHODS, settings_of
 from skeleton_reid.engine.options import BASELINES, PhaseOptions, TrainingOptions
+from skeleton_reid.models.embedding import EmbeddingModel
 
 PARTS = ("train", "probe", "gallery")
 # Methods with a phase for an encoder, which --source can name.
@@ -116,15 +117,18 @@ class Source:
         return replace(sets, **frames)
 
 
-def find_source(name: str | None, options: TrainingOptions, device: torch.device) -> Source | None:
-    """The source that --source names, if any. Raises InputError if it is not there or of no use."""
+def find_source(name: str | None, options: TrainingOptions, device: torch.device,
+                size: int | None = None) -> Source | None:
+    """The source that --source names, if any. Raises InputError if it is not there or of no use.
+    size: numbers in a frame, where they are known, and with them --source_features.
+    """
     if name is None:
         return None
     path = encoder_path(name, options) if name in SOURCES else Path(name)
     if path.suffix == ".npz":
         return _source_of_files(path, options)
     if path.suffix == ".pt":
-        return _source_of_encoder(path, options, device)
+        return _source_of_encoder(path, options, device, size)
     known = ", ".join(SOURCES)
     raise InputError(f"--source: expected {known}, FILE.pt or FILE.npz, found {name!r}")
 
@@ -145,16 +149,31 @@ def encoder_path(method: str, options: TrainingOptions) -> Path:
                      f"--data {options.data} --out {options.out}")
 
 
-def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.device) -> Source:
+def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.device,
+                       size: int | None) -> Source:
     row = options.dataset
     model, content = load_model(path, row.skeleton, options.length, device)
     pose = np.zeros((1, options.length, len(row.skeleton), 3), dtype=np.float32)
     seen = row.recognition_train if content.get("task", "retrieval") != "retrieval" else ()
     trained = " + ".join(("train", *seen))
     note = f"{content['method']}, epoch {content['epoch']}, trained on {trained}"
-    digest, size = f"weights {weights_digest(model)}", encode_frames(model, pose).shape[2]
-    return Source(content["method"], path, note, digest, size,
-                  settings_of(content).centred, lambda part, sequences: encode(model, sequences))
+    encodings = {"nodes": model.source_frames, "states": model.embed}
+    sizes = {name: encode_frames(model, pose, own).shape[2] for name, own in encodings.items()}
+    same = type(model).source_frames is EmbeddingModel.source_frames
+    kind = getattr(options, "source_features", "nodes")
+    if size not in (None, sizes[kind]):
+        kind = "states"
+
+    def look_up(part: str, sequences: Sequences) -> Features:
+        own = encode(model, sequences)
+        if kind == "states" or same:
+            return own
+        frames = encode_frames(model, sequences.skeletons, model.source_frames)
+        return replace(own, frames=frames.cpu().numpy())
+
+    name = content["method"] + ("-states" if kind == "states" and not same else "")
+    return Source(name, path, note, f"weights {weights_digest(model)}", sizes[kind],
+                  settings_of(content).centred, look_up)
 
 
 def _source_of_files(path: Path, options: TrainingOptions) -> Source:
@@ -213,6 +232,8 @@ def baselines(options: TrainingOptions, source: Source | None = None) -> dict[st
     own = [x.features[:n] for x, n in zip(features, kept, strict=True)]
     means = [x.frames[:n].mean(axis=1) for x, n in zip(features, kept, strict=True)]
     rows[source.name] = evaluation.score(sets, *own, protocol)
-    if not all(map(partial(np.allclose, atol=1e-5), means, own)):
+    same = (x.shape == y.shape and np.allclose(x, y, atol=1e-5)
+            for x, y in zip(means, own, strict=True))
+    if not all(same):
         rows[f"{source.name}, mean frame"] = evaluation.score(sets, *means, protocol)
     return rows

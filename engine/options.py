@@ -73,6 +73,8 @@ class SourceOptions(TrainingOptions):
         None, "train on features of the encoder of train_age.py or train_smsge.py --task retrieval,"
         " of a checkpoint FILE.pt, or of FILE.npz (FILE.train.npz, FILE.probe.npz ...)",
         metavar="AGE|SM-SGE|FILE")
+    source_features: str = option("nodes", "of SM-SGE: node features or states of the LSTMs",
+                                  choices=("nodes", "states"))
 
 
 @dataclass(frozen=True)

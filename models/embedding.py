@@ -20,6 +20,10 @@ class EmbeddingModel(nn.Module):
         """Embeddings of the frames, (B, f, d), or of the window, (B, 1, d)."""
         return self.encode(skeletons)
 
+    def source_frames(self, skeletons: Tensor) -> Tensor:
+        """What a model on this one's features is given of the frames, (B, f, d)."""
+        return self.embed(skeletons)
+
     def pool(self, frames: Tensor) -> Tensor:
         """The embedding of a window (B, d) from those of its frames (B, f, d)."""
         return frames.mean(dim=1)

@@ -178,6 +178,14 @@ class SMSGE(EmbeddingModel):
         """LSTM outputs (scales, N, B, D_h) at the nodes of a prefix tree, of fused features."""
         return self.dynamics([nodes[scale].flatten(2) for scale in self.scales], tree)
 
+    def source_frames(self, skeletons: Tensor) -> Tensor:
+        """The fused features of all nodes of a frame, (B, f, 8 n_I + 8 n_J + 8 n_P + 8 n_B).
+
+        By its published size and cost, "SM-SGE + SimMC" reads these and not the states.
+        """
+        nodes = self.nodes(self.graphs(skeletons))
+        return torch.cat([x.flatten(2) for x in nodes.values()], dim=2)
+
     def embed(self, skeletons: Tensor) -> Tensor:
         """The states after 1 ... f frames, (B, f, 4 D_h)."""
         return self.states(self.graphs(skeletons))

@@ -93,7 +93,8 @@ class SavedRun:
         settings = settings_of(saved)
         own = {name: self.content[name] for name in ("probe", "length", "protocol")}
         options = DataOptions(datasets.restore(saved), data=self.data, **own)
-        source = features.find_source(saved.get("source_file"), options, device)
+        source = features.find_source(saved.get("source_file"), options, device,
+                                      saved["arguments"].get("inputs"))
         sets = evaluation.load_in_order(options, train=False)
         sets = evaluation.cut(sets, settings.batch_size, options.protocol)
         inputs = features.load(options, settings, source)

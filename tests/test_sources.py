@@ -59,20 +59,23 @@ def evaluate(ias):
     return call
 
 
-@pytest.mark.parametrize("method", ["AGE", "SM-SGE"])
-def test_results_files_and_evaluation(encoder, train, evaluate, ias, tmp_path, capsys, method):
+@pytest.mark.parametrize("name", ["AGE", "SM-SGE", "SM-SGE-states"])
+def test_results_files_and_evaluation(encoder, train, evaluate, ias, tmp_path, capsys, name):
+    """Nodes of SM-SGE, or with --source_features its states, which feature files hold."""
+    method, states = name.removesuffix("-states"), name.endswith("-states")
+    kind = ("--source_features", "states") if states else ()
     own = encoder(method)
-    result = train(method)
-    title = f"{method} + SimMC"
-    assert (result["kind"], result["method"], result["source"]) == ("retrieval", title, method)
+    result = train(method, *kind)
+    title = f"{name} + SimMC"
+    assert (result["kind"], result["method"], result["source"]) == ("retrieval", title, name)
     table = capsys.readouterr().out
-    for name in (f"{title} on IAS", f"\n{method} ", "D-16", "untrained encoder"):
-        assert name in table
+    for words in (f"{title} on IAS", f"\n{name} ", "D-16", "untrained encoder"):
+        assert words in table
     assert f"{title} best" in table and f"{title} last" in table
-    assert pick(result["baselines"][method], RETRIEVAL) == pick(own, RETRIEVAL)
-    assert (f"{method}, mean frame" in result["baselines"]) == (method == "SM-SGE")
+    assert pick(result["baselines"][name], RETRIEVAL) == pick(own, RETRIEVAL)
+    assert (f"{name}, mean frame" in result["baselines"]) == (method == "SM-SGE")
     assert result["untrained"] != own["untrained"]
-    folder = tmp_path / "out" / f"{method}+SimMC" / "IAS" / "A"
+    folder = tmp_path / "out" / f"{name}+SimMC" / "IAS" / "A"
     assert {path.name for path in folder.iterdir()} == {
         *("best.pt", "last.pt", "history.csv", "log.txt", "results.json"), "run.json", "run.lock"
     }
@@ -80,10 +83,13 @@ def test_results_files_and_evaluation(encoder, train, evaluate, ias, tmp_path, c
     best = result["best"]
     ranks = SavedRun(folder, tmp_path / "data").encoded.ranks
     assert (ranks <= 5).mean() == pytest.approx(best["top5"])
-    for found in (train(method, "--mode", "Eval"), evaluate(folder / "best.pt"),
+    for found in (train(method, "--mode", "Eval", *kind), evaluate(folder / "best.pt"),
                   evaluate(folder / "best.pt", "--source", method, "--out", tmp_path / "out")):
         assert pick(found, best) == best
         assert found["method"] == title
+    if name == "SM-SGE":
+        assert checkpoint.load(folder / "best.pt")["arguments"]["inputs"] == 8 * (39 + 20 + 10 + 5)
+        return
     # The same from feature files: the source's, and those of SimMC on top of it.
     by_files = train(tmp_path / f"{method}.npz", "--save_features", tmp_path / "top.npz")
     rows = ("best", "last", "untrained")
@@ -94,7 +100,7 @@ def test_results_files_and_evaluation(encoder, train, evaluate, ias, tmp_path, c
 
 def test_untrained_figures_are_those_of_the_encoder_on_the_features(encoder, train, tmp_path):
     encoder("SM-SGE")
-    result = train("SM-SGE")
+    result = train("SM-SGE", "--source_features", "states")
     parts = [features.read(tmp_path / f"SM-SGE.{part}.npz") for part in ("probe", "gallery")]
     model = SimMC(16, 16, 1, torch.Generator().manual_seed(0))
     ours = [encode_set(model, part.frames) for part in parts]
