@@ -56,7 +56,7 @@ class Row:
     @property
     def positions(self) -> str:
         """Whether it sees where a person stands before the sensor, or centred skeletons alone."""
-        absolute = self.method.startswith(("AGE", "session"))
+        absolute = self.method.startswith(("AGE", "session", "SGELA"))
         return "-" if not self.script else "absolute" if absolute else "centred"
 
 
@@ -68,6 +68,8 @@ def _classifier(name: str, method: str) -> Row:
 _age = partial(Row, method="AGE", script="train_age.py", of_dataset=True)
 # SM-SGE: an encoder a data set, and a recogniser with settings of its own a split.
 _smsge = partial(Row, method="SM-SGE", script="train_smsge.py", again="--pre_train 0")
+_mgscr = partial(Row, method="MG-SCR", script="train_mgscr.py")
+_sgela = partial(Row, method="SGELA", script="train_sgela.py")
 _IAS = (Column("IAS-A", "IAS", "A"), Column("IAS-B", "IAS", "B"))
 _KGBD, _KS20 = Column("KGBD", "KGBD", "probe"), Column("KS20", "KS20", "probe")
 _BIWI_W, _BIWI_S = Column("BIWI-W", "BIWI", "Walking"), Column("BIWI-S", "BIWI", "Still")
@@ -75,12 +77,15 @@ _BIWI = Column("BIWI", "BIWI", "Walking")
 # AGE's Table 3: recognisers on encoders of KGBD (the paper names no source).
 _transfer = partial(_age, method="AGE-transfer", source_data=_KGBD)
 _CASIA_B = datasets.get("CASIA_B")
+_PAIRS = tuple(Column(pair, "CASIA_B", pair) for pair in _CASIA_B.gallery_of)
 COLUMNS = {
     "retrieval": (_KS20, _KGBD, *_IAS, _BIWI_W, _BIWI_S),
     "recognition": (_KGBD, _BIWI, *_IAS, _KS20),
-    "cross_view": tuple(Column(str(18 * v), "CASIA_B", "test", v) for v in range(_CASIA_B.views)),
-    "matching": tuple(Column(pair, "CASIA_B", pair)
-                      for pair in _CASIA_B.gallery_of), "ablation_age": (_BIWI,),
+    "cross_view": tuple(Column(str(18 * v), "CASIA_B", "test", v)
+                        for v in range(_CASIA_B.views)), "ks20_cross_view": tuple(
+                            Column(angle, "KS20", "test", view)
+                            for view, angle in enumerate(("0", "30", "90", "130", "180"))),
+    "matching": _PAIRS, "matching_rank1": _PAIRS, "ablation_age": (_BIWI,),
     "transfer_age": (_BIWI, *_IAS), "ablation_components": _IAS, "ablation_scales": _IAS
 }
 _DESCRIPTORS = {
@@ -91,16 +96,20 @@ _DESCRIPTORS = {
 _PLAIN = {"SimMC": "simmc", "SPC-MGR": "spcmgr", "Hi-MPC": "himpc", "TranSG": "transg"}
 _PLAIN |= {"MoCos": "mocos"}
 _MODELS = (Row("AGE", "--task retrieval", "AGE", "train_age.py",
-               again="--resume"), _smsge("SM-SGE", "--task retrieval"),
-           *(Row(name, "", name, f"train_{script}.py") for name, script in _PLAIN.items()))
+               again="--resume"), _smsge("SM-SGE",
+                                         "--task retrieval"), _sgela("SGELA", "--task retrieval"),
+           _mgscr("MG-SCR", "--task retrieval"), *(Row(name, "", name, f"train_{script}.py")
+                                                   for name, script in _PLAIN.items()))
 # A method on the frame features of another row's encoder in place of coordinates.
 _ON_FEATURES = [
     Row(f"{source} + {method}", "--source {source}", f"{source}+{method}",
         f"train_{method.lower()}.py", source=source) for method in ("SimMC", "DF")
-    for source in ("AGE", "SM-SGE")
+    for source in ("AGE", "SM-SGE", "SGELA", "MG-SCR")
 ]
 _LSTMS = (_classifier("Single-layer LSTM", "LSTM"), _classifier("Multi-layer LSTM", "LSTM-2"))
-_TRAINED = (*_LSTMS, _age("AGE"), _smsge("SM-SGE"))
+_SGELA = (_sgela("SGELA", of_dataset=True),
+          _sgela("SGELA (Rev. Rec. Plus)", "--model rev_rec_plus", of_dataset=True))
+_TRAINED = (*_LSTMS, _age("AGE"), _smsge("SM-SGE"), _mgscr("MG-SCR", of_dataset=True), *_SGELA)
 # SM-SGE's components, and what leaves them out: multi-scale graphs (else the joint scale alone),
 # structural and collaborative relations, cross-scale inference, subsequence reconstruction.
 _SMSGE_PARTS = {"MG": "--scales J", "SR": "--embedding_only", "CR": "--struct_only"}
@@ -129,6 +138,8 @@ ROWS = {
     "recognition": (_classifier("D-13 + KNN", "D-13+KNN"),
                     _classifier("D-16 + AdaBoost", "D-16+AdaBoost"), *_TRAINED),
     "cross_view": _TRAINED,
+    "ks20_cross_view": _SGELA,
+    "matching_rank1": (_sgela("SGELA", "--task retrieval"),),
     "matching": (_DESCRIPTORS["mean-pose"], _DESCRIPTORS["untrained"], *_MODELS),
     "ablation_age": (_classifier("GE", "LSTM-2"), *(_age(*parts) for parts in _AGE_PARTS.items())),
     "transfer_age": (

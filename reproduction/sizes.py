@@ -13,8 +13,10 @@ from skeleton_reid.engine.methods.smsge import SMSGESettings
 from skeleton_reid.engine.results import write_csv, write_json, write_text
 from skeleton_reid.models.age import AGE
 from skeleton_reid.models.himpc import HiMPC
+from skeleton_reid.models.mgscr import MGSCR
 from skeleton_reid.models.mocos import MoCos
 from skeleton_reid.models.recognition import DF, RecognitionNetwork
+from skeleton_reid.models.sgela import CAGE
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.models.smsge import SMSGE
 from skeleton_reid.models.spcmgr import SPCMGR
@@ -38,17 +40,22 @@ def write(folder: Path) -> None:
     """
     simmc, hidden = (SimMCSettings.H, SimMCSettings.D), AGESettings.hidden
     smsge, states = SMSGE(JOINTS), 4 * SMSGESettings.D_h
+    nodes = 8 * sum(smsge.nodes_of.values())
+    sgela, mgscr = CAGE(JOINTS, {"rev_rec": {}}), MGSCR(JOINTS, persons=PERSONS)
+    on_smsge, on_sgela = SimMC(nodes, *simmc), SimMC(3 * hidden, *simmc)
     models = {
         "SimMC": (SimMC(3 * JOINTS,
                         *simmc), None), "AGE": (AGE(JOINTS),
                                                 RecognitionNetwork(3 * hidden, PERSONS, hidden)),
         "SM-SGE": (smsge, RecognitionNetwork(states, PERSONS,
-                                             states)), "SM-SGE + SimMC": (smsge,
-                                                                          SimMC(states, *simmc)),
-        "SM-SGE + DF": (smsge, DF(states, PERSONS, DFSettings.H)),
+                                             states)), "SM-SGE + SimMC": (smsge, on_smsge),
+        "SM-SGE + DF": (smsge, DF(nodes, PERSONS, DFSettings.H)),
+        "SGELA": (sgela, RecognitionNetwork(3 * hidden, PERSONS,
+                                            hidden)), "SGELA + SimMC": (sgela, on_sgela),
+        "MG-SCR": (mgscr, None), "MG-SCR + SimMC": (mgscr, SimMC(8 * JOINTS, *simmc)),
         "SPC-MGR": (SPCMGR(JOINTS), None), "Hi-MPC": (HiMPC(JOINTS), None),
-        "TranSG": (TranSG(JOINTS, LENGTH), None), "MoCos": (MoCos(JOINTS), None)
-    }
+        "TranSG": (TranSG(JOINTS, LENGTH), None), "MoCos": (MoCos(JOINTS), None),
+    }  # fmt: skip
     skeletons, sizes, papers = torch.zeros(1, LENGTH, JOINTS, 3).numpy(), [], published()["sizes"]
     for name, (encoder, network) in models.items():
         counts = count_parameters(encoder), count_parameters(network) if network else 0

@@ -18,6 +18,7 @@ from skeleton_reid.data.sampling import draw_subsets, training_order
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.models.mgscr import MGSCR, PAIRS, tiled
 from skeleton_reid.models.prefix_lstm import prefix_tree, take
+from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.models.smsge import relation
 from skeleton_reid.reid.recognition import evaluate
 
@@ -273,6 +274,8 @@ def test_size_and_decay():
     as_released = MGSCR(25, 128, 20, unused_relation=True)
     sizes = [sum(p.numel() for p in m.parameters()) for m in (model, as_released)]
     assert sizes == [347_759 - 64, 347_759]
+    simmc = SimMC(8 * 25)  # on the nodes of a frame
+    assert sizes[1] + sum(p.numel() for p in simmc.parameters()) == 530_799
     head = sum(p.square().sum() for p in model.prediction.parameters()) / 2
     torch.testing.assert_close(model.weight_decay(unread=False) + head, model.weight_decay())
 
