@@ -108,6 +108,8 @@ class PrototypeEncoder(EmbeddingModel):
     """
     frames_at_a_time = 1_536  # with 20 joints 8 heads have 5 million scores a layer
     transformer_class = GraphTransformer
+    more = 2  # published matrices than those of the attention
+    told: tuple[int, ...] = ()  # whose third is J, f: biases, counted from the last matrix
 
     def __init__(self, joints: int | Skeleton | None, H: int, n_heads: int, layers: int, k: int,
                  batch_norm: str, generator: torch.Generator | None, level: str = "J"):
@@ -175,24 +177,23 @@ class PrototypeEncoder(EmbeddingModel):
         for number, matrix in enumerate((*own.QKV.flatten(0, 2), *heads, self.F_1, self.F_2)):
             yield numbered("Variable", number), matrix
 
-    def fill(self, variables: Mapping[str, np.ndarray]) -> Self:
-        """This model with published variables. What lies below Variable_n, which that was copied
-        from, has no effect. InputError if one is missing.
+    @classmethod
+    def from_published(cls, variables: Mapping[str, np.ndarray]) -> Self:
+        """Model of published variables, arrays by their names without ":0", or InputError. What
+        lies below Variable_n, which that was copied from, has no effect.
         """
-        method = type(self).__name__
-        for name, tensor in self.published():
-            below = f"{method}/{method}" if name.startswith("Variable") else method
-            tensor.data.copy_(pick(variables, f"{below}/{name}", tensor.shape))
-        return self
-
-
-def published_sizes(variables: Mapping[str, np.ndarray], method: str, more: int) -> dict[str, int]:
-    """H, n_heads, layers, k of published variables, with `more` matrices than the attention's."""
-    H, d = pick(variables, f"{method}/{method}/Variable").shape
-    count = sum(
-        re.fullmatch(f"{method}/{method}/Variable(_[0-9]+)?", n) is not None for n in variables)
-    k = len(pick(variables, f"{method}/dense_2/kernel"))
-    return {"H": H, "n_heads": H // d, "layers": (count - more) * d // (3 * H), "k": k}
+        method, own = cls.__name__, f"{cls.__name__}/{cls.__name__}"
+        count = sum(
+            re.fullmatch(f"{own}/Variable(_[0-9]+)?", name) is not None for name in variables)
+        H, d = pick(variables, f"{own}/Variable").shape
+        k = len(pick(variables, f"{method}/dense_2/kernel"))
+        told = [len(pick(variables, f"{own}/Variable_{count - n}")) // 3 for n in cls.told]
+        layers = (count - cls.more) * d // (3 * H)
+        model = cls(*told or [None], H=H, n_heads=H // d, layers=layers, k=k)
+        for name, tensor in model.published():
+            name = f"{own if name.startswith('Variable') else method}/{name}"
+            tensor.data.copy_(pick(variables, name, tensor.shape))
+        return model
 
 
 def mean_of_kept(x: Tensor, mask: Tensor) -> Tensor:

@@ -11,8 +11,6 @@ some frames) to the mean features of their persons, who are known.
 B sequences, f frames, J joints, H features, C persons; t_1, t_2 temperatures.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,8 +18,7 @@ from torch import Tensor
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import skeleton as graphs
 from skeleton_reid.data.skeleton import Skeleton
-from skeleton_reid.models.graph_transformer import (GraphTransformer, PrototypeEncoder,
-                                                    mean_of_kept, published_sizes)
+from skeleton_reid.models.graph_transformer import GraphTransformer, PrototypeEncoder, mean_of_kept
 from skeleton_reid.models.simmc import prototype_contrast
 
 
@@ -61,11 +58,6 @@ class MoCos(PrototypeEncoder):
         all_joints = torch.ones(self.transformer.QKV.shape[1], *motifs.shape[1:])
         all_joints[1:6] = motifs
         self.transformer.register_buffer("motifs", all_joints.to(self.F_1), persistent=False)
-
-    @classmethod
-    def from_published(cls, variables: Mapping[str, np.ndarray]) -> "MoCos":
-        """Model of published variables, arrays by their names without ":0", or InputError."""
-        return cls(None, **published_sizes(variables, "MoCos", more=2)).fill(variables)
 
     def draw_masks(self, rng: np.random.RandomState, batches: int, f: int, released: bool,
                    p_t: float, p_s: float) -> tuple[Tensor, Tensor]:

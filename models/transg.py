@@ -12,20 +12,19 @@ the way of a joint from some of the frames.
 B sequences, f frames, n nodes of a graph, H features, C persons; t_1, t_2 temperatures.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from skeleton_reid.data.skeleton import Skeleton, adjacency
-from skeleton_reid.models.graph_transformer import PrototypeEncoder, mean_of_kept, published_sizes
-from skeleton_reid.models.published import pick
+from skeleton_reid.models.graph_transformer import PrototypeEncoder, mean_of_kept
 from skeleton_reid.models.simmc import draw_masks, prototype_contrast
 
 
 class TranSG(PrototypeEncoder):
     """The encoder and the heads that rebuild skeletons and trajectories (N(0, 1), biases 0)."""
+    more, told = 10, (7, 3)
+
     def __init__(self, joints: int | Skeleton, f: int, H: int = 128, n_heads: int = 8,
                  layers: int = 2, k: int = 10, *, level: str = "J", batch_norm: str = "frozen",
                  generator: torch.Generator | None = None):
@@ -38,15 +37,6 @@ class TranSG(PrototypeEncoder):
         for layer in self.heads:
             nn.init.normal_(layer.weight, generator=generator)
             nn.init.zeros_(layer.bias)
-
-    @classmethod
-    def from_published(cls, variables: Mapping[str, np.ndarray]) -> "TranSG":
-        """Model of published variables, arrays by their names without ":0", or InputError."""
-        sizes = published_sizes(variables, "TranSG", more=10)
-        P = 3 * sizes["layers"] * sizes["n_heads"]
-        joints, f = (len(pick(variables, f"TranSG/TranSG/Variable_{P + last}")) // 3
-                     for last in (3, 7))
-        return cls(joints, f, **sizes).fill(variables)
 
     def draw_masks(self, rng: np.random.RandomState, batches: int, f: int, released: bool, b: int,
                    a: int, kind: int) -> tuple[Tensor, Tensor]:
