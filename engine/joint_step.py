@@ -56,9 +56,12 @@ class JointStep:
         }
         losses = model.losses(graphs, subsets, copies)
         sum(losses.values()).backward()
-        gradients = {}
-        for scale, copy in copies.items():
-            features, asked = [H[read] for read in copy], [x.grad for x in copy.values()]
-            gradients[scale] = torch.autograd.grad(features, self.structure[scale], asked,
-                                                   retain_graph=True)
+        gradients: dict[str, list[Tensor]] = {scale: [] for scale in model.scales}
+        for read in model.scales:  # in one pass for all losses that reach it
+            reaching = [scale for scale, copy in copies.items() if read in copy]
+            asked = torch.stack([copies[scale][read].grad for scale in reaching])
+            found = torch.autograd.grad(H[read], list(model.structure[read].parameters()), asked,
+                                        is_grads_batched=True)
+            for number, scale in enumerate(reaching):
+                gradients[scale] += [each[number] for each in found]
         return {scale: loss.detach() for scale, loss in losses.items()}, gradients

@@ -63,6 +63,14 @@ class ReconstructionHead(nn.Module):
         return linear(linear(h, self.W_1.T, self.b_1).relu(), self.W_2.T, self.b_2)
 
 
+def rebuild(heads: Sequence[ReconstructionHead], h: Tensor) -> Tensor:
+    """What heads for the same scale make of states: (heads, N, B, D_h) -> (heads, N, B, n * 3)."""
+    parts = zip(*(head.parameters() for head in heads), strict=True)
+    W_1, b_1, W_2, b_2 = (torch.stack(part) for part in parts)
+    hidden = torch.baddbmm(b_1[:, None], h.flatten(1, 2), W_1).relu()
+    return torch.baddbmm(b_2[:, None], hidden, W_2).unflatten(1, h.shape[1:3])
+
+
 class SMSGE(EmbeddingModel):
     """The encoder (MGRN and LSTMs) and its reconstruction heads.
 
@@ -166,7 +174,7 @@ class SMSGE(EmbeddingModel):
         fused = H[scale]
         for r in [] if self.struct_only else self.coarser(scale):
             collaborated = relation(H[scale], H[r]) @ (H[r] @ self.relation[scale + r])
-            fused = fused + self.fusion_lambda * collaborated
+            fused = torch.add(fused, collaborated, alpha=self.fusion_lambda)
         return fused
 
     def nodes(self, graphs: Graphs) -> dict[str, Tensor]:
@@ -250,11 +258,15 @@ class SMSGE(EmbeddingModel):
         weights = tree.passes.to(h)  # (M, N), of each node in each subset's loss
         weights = weights / (2 if self.loss == "l2" else weights.sum(dim=1, keepdim=True))
         terms: dict[str, dict[str, Tensor]] = {scale: {} for scale in self.scales}
-        for (source, target), head in self.head.items():
-            error = head(h[self.scales.index(source)]) - skeletons[target]
+        for target in self.scales:
+            sources = [scale for scale in self.scales if scale + target in self.head]
+            first, last = (self.scales.index(sources[n]) for n in (0, -1))
+            heads = [self.head[source + target] for source in sources]
+            error = rebuild(heads, h[first:last + 1]) - skeletons[target]  # (sources, N, B, n * 3)
             error = error.abs() if self.loss == "l1" else error.square()
             mean_or_sum = error.sum if self.loss == "l2" else error.mean
-            terms[source][target] = weights @ mean_or_sum(dim=(1, 2))
+            for source, term in zip(sources, mean_or_sum(dim=(2, 3)) @ weights.T, strict=True):
+                terms[source][target] = term
         return terms
 
     @classmethod
