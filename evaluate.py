@@ -76,10 +76,12 @@ from skeleton_reid.common.log import start_log
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import provenance
 from skeleton_reid.data.loader import LOST, DataWarning, warn_of_lost
-from skeleton_reid.engine import checkpoint, classifiers, evaluation, features, recognition, results
+from skeleton_reid.engine import (baselines, checkpoint, classifiers, evaluation, features,
+                                  recognition, results)
 from skeleton_reid.engine.encoding import load_model
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.methods.simmc import SimMCSettings
+from skeleton_reid.engine.released import cut
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.reid import ranking
 from skeleton_reid.tensorflow_v1 import convert
@@ -182,13 +184,13 @@ def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     width = saved.get("arguments", {}).get("inputs")
     source = options.source or saved.get("source_file")
     source = features.find_source(source, options, device, width)
-    if options.features in (*evaluation.FITTED, "session"):
+    if options.features in (*baselines.FITTED, "session"):
         sets = evaluation.load_in_order(options, centred=options.features != "session")
-        sets = evaluation.cut(sets, size, options.protocol)
+        sets = cut(sets, size, options.protocol)
     else:
         sets = features.load(options, replace(settings, batch_size=size), source)
     if options.features in (*BASELINES, "session"):
-        figures = evaluation.score_descriptor(sets, options.features, options.protocol)
+        figures = baselines.score_descriptor(sets, options.features, options.protocol)
         return options, options.features, figures
     if saved:
         model, _ = load_model(options.checkpoint, sets.skeleton, sets.length, device, source, saved)

@@ -75,7 +75,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     if options.task == "recognition":
         rules = recognition.Rules(settings.lr, test_every=TEST_EVERY, ties=True)
         figures = recognition.train_on_rows(run, model, sets, order, rng, generator, rules)
-    pretraining.report(run, model, epoch, figures, untrained, content)
+    pretraining.report(run, model, epoch, figures, untrained, content, sets)
 
 
 def train_encoders(run: Run, model: AGE, skeletons: Tensor, batches: list[Tensor]) -> int:

@@ -23,10 +23,11 @@ from torch import Tensor
 from skeleton_reid.common import processes
 from skeleton_reid.data import Recognition, Retrieval
 from skeleton_reid.data.sampling import draw_subsets, training_order
-from skeleton_reid.engine import evaluation, pretraining, recognition, retrieval
+from skeleton_reid.engine import pretraining, recognition, retrieval
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import PhaseOptions
+from skeleton_reid.engine.released import released_test
 from skeleton_reid.engine.run import Run, execute
 from skeleton_reid.models.mgscr import MGSCR, tiled
 from skeleton_reid.models.prefix_lstm import prefix_tree
@@ -76,7 +77,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     tests = {}
     for name, test in sets.tests.items():
         if released:
-            test = test.take(evaluation.released_test(s, test.labels, options.length))
+            test = test.take(released_test(s, test.labels, options.length))
         rows = (torch.from_numpy(part).to(device) for part in (test.skeletons, test.labels))
         tests[name] = recognition.Rows(*rows)
     figures = recognition.train(run.phase("recogniser"), model, whole, persons,

@@ -65,7 +65,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     if options.task == "recognition":
         rules = recognition.Rules(s.recognition_lr, ties=True, batch_size=s.recognition_batch)
         figures = recognition.train_on_rows(run, model, sets, np.arange(N), rng, generator, rules)
-    pretraining.report(run, model, epoch, figures, untrained)
+    pretraining.report(run, model, epoch, figures, untrained, sets=sets)
 
 
 def neighbours(windows: Sequences, within: str) -> np.ndarray:

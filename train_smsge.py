@@ -72,7 +72,7 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     figures = {}
     if options.task == "recognition":
         figures = train_recogniser(run, model, sets, order, generator)
-    pretraining.report(run, model, epoch, figures, untrained)
+    pretraining.report(run, model, epoch, figures, untrained, sets=sets)
 
 
 def train_encoder(run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tensor],

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skeleton_reid.common import processes
-from skeleton_reid.engine import evaluation
+from skeleton_reid.engine import evaluation, features
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.methods.statistics import StatisticsSettings
 from skeleton_reid.engine.options import ClusterOptions
@@ -67,7 +67,7 @@ class Round:
 def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
     """Score, label, learn for the epochs of a round; again for every round."""
     s = options.settings
-    sets = evaluation.cut(evaluation.load_in_order(options), s.batch_size, options.protocol)
+    sets = features.load(options, s, train=True)
     known = evaluation.known_classes(sets, s.supervision)  # (N,), or None: clusters are the classes
     if min(len(sets.train), s.batch_size) < 2:
         raise InputError(

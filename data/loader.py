@@ -34,6 +34,7 @@ class Retrieval:
     order: np.ndarray | None  # stored window number of each training row
     paths: dict[str, Path]  # the folder of each split
     names: dict[int, str]  # persons by label, where they are known
+    stored: "Retrieval | None" = None  # the same as it was read, where this is an order or a part
 
 
 @dataclass(frozen=True)

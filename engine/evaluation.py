@@ -1,7 +1,5 @@
-"""Retrieval on a data set, and what --protocol released changes (docs/5-fidelity.md)."""
+"""Retrieval on a data set: what is loaded, which classes are known, how features are scored."""
 
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,69 +8,17 @@ from torch import Tensor, nn
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import Retrieval, loader
-from skeleton_reid.data.descriptors import descriptor, session
 from skeleton_reid.engine import results
 from skeleton_reid.engine.encoding import encode_set
 from skeleton_reid.engine.options import DataOptions
 from skeleton_reid.models.simmc import mean_of_clusters
-from skeleton_reid.models.statistics import RecordingLDA, WindowLDA, WindowStatistics
 from skeleton_reid.reid import ranking
-
-FITTED = {"statistics": partial(WindowStatistics, parts=1), "window-LDA": WindowLDA}
-FITTED |= {"recording-LDA": RecordingLDA}  # all on the training set
 
 
 def load_in_order(options: DataOptions, centred: bool = True, train: bool = True) -> Retrieval:
     """The data set of a command line in the order of its files; the training set if wanted."""
     where = options.dataset, options.probe, options.length, options.data
     return loader.load(*where, balance=False, shuffle=False, centred=centred, train=train)
-
-
-def cut(sets: Retrieval, batch_size: int, protocol: str) -> Retrieval:
-    """The sets, for the released protocol without their incomplete last batches."""
-    if protocol == "full":
-        return sets
-    whole = {}
-    for name, words in {"train": "training", "probe": "probe", "gallery": "gallery"}.items():
-        if (part := getattr(sets, name)) is not None:
-            whole[name] = part.take(np.arange(released_size(len(part), batch_size, words)))
-    return replace(sets, **whole)
-
-
-def released_size(sequences: int, batch_size: int, name: str) -> int:
-    """How many sequences of a set are in complete batches. Raises InputError if none are."""
-    kept = sequences // batch_size * batch_size
-    if kept == 0:
-        raise InputError(f"--protocol released wants whole batches, and the {name} set has only "
-                         f"{sequences} sequences: use a --batch_size below {batch_size}")
-    return kept
-
-
-def released_test(settings: Any, labels: np.ndarray, f: int) -> np.ndarray:
-    """Test windows that the released AGE or SM-SGE is scored on, from labels (N,) and f frames."""
-    if hasattr(settings, "manner"):  # AGE and SGELA
-        return tested_batches(labels, settings.batch_size, f if settings.manner == "ap" else 1)
-    return np.arange(released_size(len(labels), settings.batch_size, "test"))
-
-
-def padded_batches(labels: np.ndarray, batch_size: int) -> np.ndarray:
-    """Training windows of AGE's released recogniser, from labels (N,): whole batches a person, who
-    has at least one, filled up with the person's first window.
-    """
-    own = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    filled = [np.append(w, np.repeat(w[0], max(0, batch_size - len(w)))) for w in own]
-    return np.concatenate([w[:len(w) // batch_size * batch_size] for w in filled])
-
-
-def tested_batches(labels: np.ndarray, batch_size: int, rows: int) -> np.ndarray:
-    """The test windows of AGE's released recogniser, from labels (N,): whole batches a person, or
-    all if fewer; of these the ones whose `rows` feature rows lie in a whole batch, if there is one.
-    """
-    own = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    windows = np.concatenate([w[:max(len(w) // batch_size, 1) * batch_size] for w in own])
-    total = len(windows) * rows
-    used = total // batch_size * batch_size if total >= batch_size else total
-    return windows[:used // rows]
 
 
 def score(sets: Retrieval, probe_features, gallery_features, protocol: str) -> dict[str, Any]:
@@ -121,19 +67,3 @@ def score_encoder(model: nn.Module, sets: Retrieval, protocol: str) -> dict[str,
     """Retrieval figures of a model on a data set."""
     parts = (sets.probe, sets.gallery)
     return score(sets, *(encode_set(model, part.skeletons) for part in parts), protocol)
-
-
-def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any]:
-    """Retrieval figures of one of BASELINES, or of "session" on skeletons that are not centred."""
-    if name == "session":
-        return score(sets, session(sets.probe), session(sets.gallery), protocol)
-    windows = [part.skeletons for part in (sets.probe, sets.gallery)]
-    if name not in FITTED:
-        return score(sets, *(descriptor(name, x, sets.skeleton) for x in windows), protocol)
-    supervision = "tracklets" if name == "recording-LDA" else "none"
-    training = [sets.train.skeletons]
-    if supervision == "tracklets":
-        training.append(known_classes(sets, supervision))
-    fitted = FITTED[name](len(sets.skeleton)).fit(*map(torch.from_numpy, training))
-    figures = score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol)
-    return figures | {"supervision": supervision}

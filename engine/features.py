@@ -18,13 +18,13 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import read_arrays, write_whole
 from skeleton_reid.common.log import log
 from skeleton_reid.data import DataWarning, Retrieval, Sequences
-from skeleton_reid.data.descriptors import DESCRIPTORS
 from skeleton_reid.data.sampling import training_order
 from skeleton_reid.engine import evaluation
 from skeleton_reid.engine.checkpoint import weights_digest
 from skeleton_reid.engine.encoding import encode_frames, load_model
 from skeleton_reid.engine.methods import METHODS, settings_of
-from skeleton_reid.engine.options import BASELINES, PhaseOptions, TrainingOptions
+from skeleton_reid.engine.options import PhaseOptions, TrainingOptions
+from skeleton_reid.engine.released import cut
 from skeleton_reid.models.embedding import EmbeddingModel
 
 PARTS = ("train", "probe", "gallery")
@@ -200,40 +200,18 @@ def _source_of_files(path: Path, options: TrainingOptions) -> Source:
 
 
 def load(options: TrainingOptions, settings: Any, source: Source | None = None,
-         rng: np.random.RandomState | None = None) -> Retrieval:
+         rng: np.random.RandomState | None = None, train: bool | None = None) -> Retrieval:
     """The data set of a command line, with frame features (N, f, d) for skeletons if from a source.
-    rng: draws the order of the training set; without one there is none.
+
+    rng: draws the order of the training set. train: whether that is read, in the order of the files
+    if there is no rng (by default with one). `stored` of the result is what was read.
     """
     size, centred = settings.batch_size, source.centred if source else settings.centred
-    sets = evaluation.load_in_order(options, centred, train=rng is not None)
-    sets = source.frames(sets) if source else sets
+    train = rng is not None if train is None else train
+    stored = evaluation.load_in_order(options, centred, train)
+    sets = source.frames(stored) if source else stored
     if rng is not None:
         balance = settings.balance and options.dataset.balanced
         order = training_order(sets.train.labels, size, rng, balance)
         sets = replace(sets, train=sets.train.take(order), order=order)
-    return evaluation.cut(sets, size, options.protocol)
-
-
-def baselines(options: TrainingOptions, source: Source | None = None) -> dict[str, dict[str, Any]]:
-    """Retrieval figures, or why one is missing, of BASELINES and of the source's own features."""
-    size, protocol, rows = options.settings.batch_size, options.protocol, {}
-    sets = evaluation.cut(evaluation.load_in_order(options), size, protocol)
-    for name in BASELINES:
-        try:
-            rows[name] = evaluation.score_descriptor(sets, name, protocol)
-        except InputError as error:  # recording-LDA lacks recordings, as all older downloads do
-            rows |= {name: {"missing": str(error)}} if name in DESCRIPTORS else {}
-    if source is None:
-        return rows
-    sets = evaluation.load_in_order(options, source.centred, train=False)
-    features = [source.features(part, getattr(sets, part)) for part in ("probe", "gallery")]
-    sets = evaluation.cut(sets, size, protocol)
-    kept = len(sets.probe), len(sets.gallery)
-    own = [x.features[:n] for x, n in zip(features, kept, strict=True)]
-    means = [x.frames[:n].mean(axis=1) for x, n in zip(features, kept, strict=True)]
-    rows[source.name] = evaluation.score(sets, *own, protocol)
-    same = (x.shape == y.shape and np.allclose(x, y, atol=1e-5)
-            for x, y in zip(means, own, strict=True))
-    if not all(same):
-        rows[f"{source.name}, mean frame"] = evaluation.score(sets, *means, protocol)
-    return rows
+    return replace(cut(sets, size, options.protocol), stored=stored)

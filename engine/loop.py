@@ -91,7 +91,7 @@ class Epochs:
         if self.scored and not self.best.figures:
             raise InputError(f"nothing was trained: {self.reason}; try another --eps")
         if self.scored:
-            report(self.run, self.best.figures, self.metrics, self.number, self.reason)
+            report(self.run, self.sets, self.best.figures, self.metrics, self.number, self.reason)
         elif self.keep_model:
             self.run.save_best(self.model, self.number, {})
 

@@ -13,10 +13,11 @@ from torch import nn
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import log
 from skeleton_reid.data import Recognition, Retrieval, Sequences
-from skeleton_reid.engine import checkpoint, evaluation, features, recognition, results
+from skeleton_reid.engine import baselines, checkpoint, evaluation, features, recognition, results
 from skeleton_reid.engine.encoding import load_model, log_sizes
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import PhaseOptions
+from skeleton_reid.engine.released import cut, released_test
 from skeleton_reid.engine.run import Run, execute
 
 SAVE_SECONDS = 30  # between two states of the encoders, 70 MB each
@@ -37,12 +38,12 @@ def load(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
     """The data of the task in the order of the files; InputError if tests lack a released batch."""
     if options.task == "retrieval":
         sets = evaluation.load_in_order(options, settings.centred)
-        evaluation.cut(replace(sets, train=None), settings.batch_size, options.protocol)
+        cut(replace(sets, train=None), settings.batch_size, options.protocol)
         return sets
     sets = recognition.load(options, settings.centred)
     if options.protocol == "released":
         for test in sets.tests.values():
-            evaluation.released_test(settings, test.labels, options.length)
+            released_test(settings, test.labels, options.length)
     return sets
 
 
@@ -92,26 +93,29 @@ def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) 
     report(run, model, saved["epoch"], figures)
 
 
-def score_retrieval(run: Run, model: nn.Module, epoch: int,
-                    untrained: nn.Module | None) -> dict[str, Any]:
+def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module | None,
+                    stored: Recognition | Retrieval | None) -> dict[str, Any]:
     """Print retrieval figures, beside untrained ones if any; JSON content, {} without gallery."""
     options, row, protocol = run.options, run.options.dataset, run.options.protocol
     if options.view is not None:
         return {}
     try:
-        sets = features.load(options, options.settings)
+        if not isinstance(stored, Retrieval):
+            centred, train = options.settings.centred, untrained is not None
+            stored = evaluation.load_in_order(options, centred, train)
     except InputError as error:
         if options.task == "retrieval":
             raise
         log.info(f"no retrieval figures: {error}")
         return {}
+    sets = cut(replace(stored, train=None), options.settings.batch_size, protocol)
     figures = {**evaluation.score_encoder(model, sets, protocol), "epoch": epoch}
     trained = ["train", *(row.recognition_train if options.task != "retrieval" else ())]
     content = {"kind": "retrieval", **figures, "trained_on": trained}
     rows = {run.method: figures}
     if untrained is not None:
         initial = evaluation.score_encoder(untrained, sets, protocol)
-        rows = features.baselines(options) | {"untrained encoder": initial} | rows
+        rows = baselines.score_all(options, stored) | {"untrained encoder": initial} | rows
         # The last weights count: no epoch is chosen by its figures.
         content |= {"best": figures, "last": figures, "untrained": initial, "baselines": rows}
     print(f"retrieval of {options.probe}, encoders trained on {' + '.join(trained)}")
@@ -120,14 +124,17 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int,
 
 
 def report(run: Run, model: nn.Module, epoch: int, figures: dict[str, Any],
-           untrained: nn.Module | None = None, content: dict[str, Any] | None = None) -> None:
-    """Print and write retrieval figures, and those of recognition by test. content: what else."""
+           untrained: nn.Module | None = None, content: dict[str, Any] | None = None,
+           sets: Recognition | Retrieval | None = None) -> None:
+    """Print and write retrieval figures, and those of recognition by test. content: what else.
+    sets: what the encoder was trained on, as it is read.
+    """
     encoder, probe = run.options.encoder, run.options.probe
     content = (content or {}) | ({"encoder": str(encoder)} if encoder else {})
     if figures:
         content |= recognition.summary(figures, probe if probe in figures else next(iter(figures)))
         print(f"{run.title}\n" + recognition.table(figures, run.method))
-    retrieval = score_retrieval(run, model, epoch, untrained)
+    retrieval = score_retrieval(run, model, epoch, untrained, sets)
     run.write_results(content | ({"retrieval": retrieval} if figures else retrieval))
 
 

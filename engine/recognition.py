@@ -21,11 +21,11 @@ from skeleton_reid.data import DataWarning, Recognition, Sequences, loader
 from skeleton_reid.engine import checkpoint, results
 from skeleton_reid.engine.encoding import encode_rows, load_model
 from skeleton_reid.engine.epochs import EarlyStopping
-from skeleton_reid.engine.evaluation import padded_batches, released_test
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import DataOptions
+from skeleton_reid.engine.released import padded_batches, released_test
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.mgscr import MGSCR
 from skeleton_reid.models.recognition import RecognitionNetwork

@@ -9,7 +9,7 @@ from torch import nn
 from skeleton_reid.common.command_line import pick_device
 from skeleton_reid.common.log import log
 from skeleton_reid.data import Retrieval
-from skeleton_reid.engine import evaluation, features, results
+from skeleton_reid.engine import baselines, evaluation, features, results
 from skeleton_reid.engine.encoding import load_model, log_sizes
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.options import TrainingOptions
@@ -40,11 +40,13 @@ def describe(run: Run, model: nn.Module, sets: Retrieval) -> None:
     log_sizes(run.options, model, sizes, sets.train.skeletons)
 
 
-def report(run: Run, best: dict[str, Any], last: dict[str, Any], epoch: int, reason: str) -> None:
+def report(run: Run, sets: Retrieval, best: dict[str, Any], last: dict[str, Any], epoch: int,
+           reason: str) -> None:
     """Print and write best and last figures, with those of the untrained model and baselines."""
     untrained = {key: run.history[0][key] for key in last}
     best, last = best | run.supervision, last | {"epoch": epoch} | run.supervision
-    rows = features.baselines(run.options, run.source) | {"untrained encoder": untrained}
+    rows = baselines.score_all(run.options, sets.stored, run.source)
+    rows |= {"untrained encoder": untrained}
     rows |= {f"{run.method} best": best, f"{run.method} last": last}
     print(f"{run.title}: stopped, {reason}\n" + results.retrieval_table(rows.items()))
     content = {**best, "best": best, "last": last, "untrained": untrained, "baselines": rows}

@@ -18,6 +18,7 @@ from skeleton_reid.engine import checkpoint, evaluation, features
 from skeleton_reid.engine.encoding import encode_set, load_model
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import DataOptions
+from skeleton_reid.engine.released import cut
 from skeleton_reid.reid import ranking
 
 IDENTITY = ("dataset", "probe", "length", "protocol", "seed")
@@ -96,7 +97,7 @@ class SavedRun:
         source = features.find_source(saved.get("source_file"), options, device,
                                       saved["arguments"].get("inputs"))
         sets = evaluation.load_in_order(options, train=False)
-        sets = evaluation.cut(sets, settings.batch_size, options.protocol)
+        sets = cut(sets, settings.batch_size, options.protocol)
         inputs = features.load(options, settings, source)
         model, _ = load_model(path, sets.skeleton, sets.length, device, source, saved)
         probe = encode_set(model, inputs.probe.skeletons).cpu()

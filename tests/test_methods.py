@@ -1,6 +1,7 @@
 """What every method of the table must do: a new one is tested by its line in the table."""
 
 import json
+from collections import Counter
 from dataclasses import fields
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from commands import run, score_files
 from training import RETRIEVAL, SCRIPTS, history, pick, without_time
 
-from skeleton_reid.engine import checkpoint, features
+from skeleton_reid.data import loader
+from skeleton_reid.engine import baselines, checkpoint
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.options import PhaseOptions
 
@@ -67,6 +69,20 @@ def test_what_a_run_leaves(method, training, tmp_path):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_the_data_are_read_once(method, training, monkeypatch):
+    """For the training, the scores and the baselines. Twice for a run of two phases: its
+    recogniser has other splits; three times if the encoder's skeletons are not centred.
+    """
+    seen, read = Counter(), loader.read_split
+    monkeypatch.setattr(loader, "read_split", lambda part, *rest:
+                        (seen.update([part.folder]), read(part, *rest))[1])
+    training(method)("--epochs", 1)
+    two_phases = issubclass(METHODS[method].options, PhaseOptions)
+    uncentred = not METHODS[method].settings.centred
+    assert seen and max(seen.values()) == 1 + two_phases + uncentred
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_the_same_numbers_again_and_after_interruptions(method, training, once):
     before, whole = once(method, "--epochs", 3)
     train = training(method)
@@ -96,7 +112,7 @@ SETTINGS = [(method, own.name) for method in METHODS for own in fields(METHODS[m
 @pytest.mark.parametrize(("method", "name"), SETTINGS)
 def test_every_setting_has_an_effect(method, name, training, once, monkeypatch):
     """On the weights, the history or the figures of a run."""
-    monkeypatch.setattr(features, "baselines", lambda *_: {})
+    monkeypatch.setattr(baselines, "score_all", lambda *_: {})
     before, plain = once(method, "--epochs", 1)
     train = training(method)
     if name == "tracklets":  # of four windows

@@ -18,7 +18,8 @@ from training import history, pick
 import train_himpc
 import train_spcmgr
 from skeleton_reid import data
-from skeleton_reid.engine import evaluation, features
+from skeleton_reid.engine import baselines, evaluation, features
+from skeleton_reid.engine.released import cut
 from skeleton_reid.models.himpc import HiMPC
 from skeleton_reid.models.spcmgr import SPCMGR
 from skeleton_reid.tensorflow_v1.bundle import masked_crc32c
@@ -61,10 +62,10 @@ def follow(golden, tmp_path, monkeypatch):
             rng.random_sample(draws)
             sets = data.load("KS20", "probe", 6, **arguments)
             np.testing.assert_array_equal(sets.train.labels, released["train_label"])
-            return evaluation.cut(sets, 24, options.protocol)
+            return cut(sets, 24, options.protocol)
 
         monkeypatch.setattr(features, "load", load)
-        monkeypatch.setattr(features, "baselines", lambda *_: {})
+        monkeypatch.setattr(baselines, "score_all", lambda *_: {})
         words = ("--dataset", "KS20", "--data", tmp_path / "Datasets", "--out", tmp_path / "out")
         words += ("--protocol", "released", "--batch_size", 24, "--epochs", epochs, "--quiet")
         results_of(script.__name__, *words, *options)

@@ -8,7 +8,7 @@ import torch
 from training import RECOGNITION, RETRIEVAL, history, pick, same, without_time
 
 import train_age
-from skeleton_reid.engine import checkpoint, evaluation, pretraining
+from skeleton_reid.engine import checkpoint, pretraining, released
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.run import Run
 
@@ -182,7 +182,7 @@ def test_older_layout_without_a_gallery(train, write_dataset):
 
 def test_padded_batches():
     labels = np.array([7, 3, 3, 7, 7, 3, 7, 7, 9])
-    found = evaluation.padded_batches(labels, 4)  # 3 has 3 windows, 7 has 5, 9 has 1
+    found = released.padded_batches(labels, 4)  # 3 has 3 windows, 7 has 5, 9 has 1
     assert found.tolist() == [1, 2, 5, 1, 0, 3, 4, 6, 8, 8, 8, 8]
 
 
@@ -192,7 +192,7 @@ def test_tested_batches(rows):
     whatever the rows.
     """
     labels = np.array([7, 3, 3, 7, 7, 3, 7, 7, 9])
-    assert evaluation.tested_batches(labels, 4, rows).tolist() == [1, 2, 5, 0, 3, 4, 6, 8]
+    assert released.tested_batches(labels, 4, rows).tolist() == [1, 2, 5, 0, 3, 4, 6, 8]
 
 
 def test_batches_of_the_released_code():
@@ -200,17 +200,17 @@ def test_batches_of_the_released_code():
     window.
     """
     trained, tested = np.repeat(range(3), [3, 6, 8]), np.repeat(range(3), [2, 5, 4])
-    assert np.bincount(trained[evaluation.padded_batches(trained, 4)]).tolist() == [4, 4, 8]
-    assert np.bincount(tested[evaluation.tested_batches(tested, 4, 6)]).tolist() == [2, 4, 4]
+    assert np.bincount(trained[released.padded_batches(trained, 4)]).tolist() == [4, 4, 8]
+    assert np.bincount(tested[released.tested_batches(tested, 4, 6)]).tolist() == [2, 4, 4]
 
 
 def test_tested_batches_drops_incomplete_batches_of_rows():
     labels = np.repeat([0, 1, 2], 3)  # 9 windows
-    assert evaluation.tested_batches(labels, 4, 1).tolist() == list(range(8))
+    assert released.tested_batches(labels, 4, 1).tolist() == list(range(8))
     # 54 rows, 52 used, 8 whole windows
-    assert evaluation.tested_batches(labels, 4, 6).tolist() == list(range(8))
-    assert evaluation.tested_batches(labels, 100,
-                                     1).tolist() == list(range(9))  # one incomplete batch stays
+    assert released.tested_batches(labels, 4, 6).tolist() == list(range(8))
+    assert released.tested_batches(labels, 100,
+                                   1).tolist() == list(range(9))  # one incomplete batch stays
 
 
 def test_released_protocol(train):
