@@ -59,7 +59,7 @@ def encoder(path: Path) -> Encoder:
     """Window statistics as trained on KGBD, with random weights."""
     torch.manual_seed(0)
     model = Statistics(20)
-    about = {"method": "statistics", "dataset": "KGBD", "length": 6}
+    about = {"method": "statistics", "dataset": "KGBD", "length": 6, "seed": 0}
     about |= {"settings": vars(StatisticsSettings()), "arguments": model.arguments}
     checkpoint.save(path, {**about, "model": model.state_dict()})
     return load(path, "cpu")
