@@ -26,7 +26,7 @@ def test_simmc():
 @pytest.mark.parametrize("D_h", [4, 16])
 def test_smsge(D_h):
     f, heads, hidden, nodes = 6, 3, 8, {"I": 49, "J": 25, "P": 10, "B": 5}
-    neighbours = {"I": 5 * 49, "J": 5 * 25, "P": 4 * 10, "B": 5 * 5}  # as of the most connected node
+    neighbours = {"I": 5 * 49, "J": 5 * 25, "P": 4 * 10, "B": 5 * 5}  # pairs, padded
     expected = 0
     for s, n in nodes.items():
         expected += (4 * hidden * heads * hidden + 2 * heads * 4 * hidden
