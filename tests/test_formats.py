@@ -51,6 +51,11 @@ def by_number(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
     put(path, {str(t): mediapipe(pose) for t, pose in enumerate(frames)})
 
 
+def by_image(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
+    """As AlphaPose writes OpenPose's format."""
+    put(path, {f"walk_{t}.jpg": openpose(frame) for t, frame in enumerate(frames)})
+
+
 def results(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
     put(path, [{
         "image_id": f"{t}.jpg", "category_id": 1, "keypoints": flat(pose), "score": 2.9,
@@ -94,6 +99,10 @@ FORMATS = [("mediapipe", "mediapipe", ".json", 3, one_file(mediapipe)),
            ("mediapipe", "mediapipe", ".jsonl", 3, json_lines),
            ("mediapipe", "mediapipe", ".json", 3, by_number),
            ("mediapipe", "mediapipe", "", 3, folder(mediapipe)),
+           ("mediapipe", "mediapipe", ".json", 3, one_file(np.ndarray.tolist, "data")),
+           ("mediapipe", "mediapipe", ".json", 3,
+            one_file(lambda pose: {"worldLandmarks": [np.insert(pose, 3, 0.9, axis=1).tolist()]})),
+           ("openpose_coco", "openpose", ".json", 2, by_image),
            ("mediapipe", "blazepose", ".json", 3, one_file(blazepose)),
            ("openpose_body25", "openpose", "", 2, folder(openpose)),
            ("openpose_coco", "openpose", "", 2, folder(openpose)),

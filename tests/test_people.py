@@ -226,6 +226,9 @@ def test_a_broken_file_of_many_is_named(described, tmp_path, capsys):
     broken.write_text(json.dumps({"version": 1}))
     said = refused(capsys, 6, "--dataset", description, "--out", tmp_path / "out")
     assert f"error: {broken}: expected a frame of the format openpose, found no 'people'" in said
+    broken.write_text("")
+    said = refused(capsys, 6, "--dataset", description, "--out", tmp_path / "out")
+    assert f"error: {broken}: expected a whole JSON file, found an empty one" in said
     for path in broken.parent.iterdir():
         path.unlink()
     said = refused(capsys, 6, "--dataset", description, "--out", tmp_path / "out")
@@ -252,9 +255,24 @@ def test_recordings_of_nobody(described, tmp_path, caplog):
         put(tmp_path / "anna" / name / "v_0_keypoints.json", content)
     read(described("openpose_body25", "openpose"))
     assert "nobody is seen in 2 of 3 recordings (first: anna/1)" in caplog.text
+    for name in ("1", "2", "3"):
+        put(tmp_path / "anna" / name / "v_0_keypoints.json", openpose(0 * walk(25)[0]))
+    said = refused_reading(described("openpose_body25", "openpose"))
+    assert "found nobody in 3 recordings (anna/1: dropped 1, joints at zero 25" in said
     put(tmp_path / "anna" / "4.json", [])
     assert "4.json: expected mediapipe, frames of 33 joints (mediapipe), found no frame" in (
         refused_reading(described("mediapipe", "mediapipe", ".json")))
+
+
+@pytest.mark.parametrize(("names", "found"),
+                         [(("a_{}", "b_{}"), "a_# and b_#"),
+                          (("cam1_{}", "cam2_{}"), "a number that begins again")])
+def test_two_recordings_in_one_folder(described, tmp_path, names, found):
+    for t, frame in enumerate(walk(25)):
+        for name in names:
+            put(tmp_path / "anna" / "1" / f"{name.format(t)}.JSON", openpose(frame))
+    said = refused_reading(described("openpose_body25", "openpose"))
+    assert f"named alike but for its number, found {found}" in said
 
 
 def test_a_named_time_must_be_there(described, tmp_path):

@@ -94,6 +94,19 @@ def test_a_line_a_joint_and_states_as_words(described, tmp_path, keys):
     assert "SpineBase in 14 of 14 frames" in refused_reading(description)
 
 
+def test_a_line_a_joint_with_joints_missing(described, tmp_path):
+    """Without times nothing tells of which frame the lines are."""
+    lines = a_line_a_joint(walk(25)).split("\n")
+    text = "\n".join(lines[:90] + lines[93:])
+    keys = {"columns": "Position.{axis}"}
+    put(tmp_path / "anna" / "1.csv", text)
+    (recording,) = read(described("kinect_v2", "csv", ".csv", **keys))
+    assert recording.lost["joints without number"] == 3
+    put(tmp_path / "anna" / "1.csv", text.replace("Timestamp", "Rest", 1))
+    said = refused_reading(described("kinect_v2", "csv", ".csv", **keys))
+    assert "expected each joint as often as the others" in said
+
+
 def test_lost_values_of_many_spellings(described, tmp_path):
     frames = np.repeat(FRAMES, 2, axis=0)
     text = table(frames, NAMES).split("\n")
@@ -135,16 +148,17 @@ def test_a_clock_that_is_slower_than_the_recorder_tells_nothing(described, tmp_p
     assert recording.lost == {}
 
 
-@pytest.mark.parametrize(
-    ("text", "keys", "message"),
-    [(table(np.concatenate([FRAMES, FRAMES[..., :1]], -1)), {"header": ["{joint}_{axis}"]},
-      "line 1: expected 51 cells, as the header has, found '68 cells'"),
-     (PLAIN.replace("\n", ",7\n").replace(
-         ",7\n", "\n", 1), {}, "line 2: expected 51 cells, as the header has, found '52 cells'"),
-     (table(FRAMES), {}, "column unknown 'nose_x'; expected one of"),
-     (PLAIN, {"track": "id"}, "1.csv: column unknown 'id'"),
-     (PLAIN, {"columns": "{axis}"}, "line 1: column unknown 'x'"),
-     (PLAIN.replace("0.", "O.", 1), {}, "expected numbers, found 'O")])
+@pytest.mark.parametrize(("text", "keys", "message"), [
+    (table(np.concatenate([FRAMES, FRAMES[..., :1]], -1)), {"header": ["{joint}_{axis}"]},
+     "line 1: expected 51 cells, as the header has, found '68 cells'"),
+    (PLAIN.replace("\n", ",7\n").replace(
+        ",7\n", "\n", 1), {}, "line 2: expected 51 cells, as the header has, found '52 cells'"),
+    (table(FRAMES), {}, "column unknown 'nose_x'; expected one of"),
+    (table(FRAMES, NAMES, **{"Nose x": range(T)}), {}, "expected one column nose_x, found several"),
+    (PLAIN, {"track": "id"}, "1.csv: column unknown 'id'"),
+    (PLAIN, {"columns": "{axis}"}, "line 1: column unknown 'x'"),
+    (PLAIN.replace("0.", "O.", 1), {}, "expected numbers, found 'O")
+])
 def test_wrong_tables(described, tmp_path, capsys, text, keys, message):
     put(tmp_path / "anna" / "1.csv", text)
     description = described("coco", "csv", ".csv", **keys)

@@ -122,7 +122,12 @@ def _tell(dataset: Dataset, readings: Sequence[Reading]) -> None:
     for cause in ("frames with several people", "frames missing", "frames twice"):
         count = sum(own.lost.get(cause, 0) for own in recordings)
         warn(f"{cause}: {count}", [own for own in recordings if own.lost.get(cause)])
-    warn("nobody is seen", [own.recording for own in readings if not own.seen])
+    nobody = [own.recording for own in readings if not own.seen]
+    if len(nobody) == len(readings):
+        why = ", ".join(f"{cause} {count}" for cause, count in nobody[0].lost.items() if count)
+        raise InputError(f"{name}: expected people, found nobody in {len(nobody)} recordings "
+                         f"({nobody[0].name}: {why})")
+    warn("nobody is seen", nobody)
     usual = float(np.median([own.step for own in readings if own.step] or [0.0]))
     other = [own for own in readings if own.step and abs(own.step - usual) > RATE_TOLERANCE * usual]
     if other:
@@ -225,7 +230,7 @@ def lost_joints(poses: np.ndarray, source: OwnData) -> dict[str, np.ndarray]:
         "joints of low confidence": confidences < source.least_confidence,
         "joints not seen": at_zero & (confidences == 0),
         "joints at -1": (positions[..., :2] == -1).all(-1) & np.isin(positions[..., 2], (-1, 0)),
-        "joints at zero": at_zero & source.zeros_are_lost
+        "joints at zero": at_zero & (source.zeros_are_lost | at_zero.all(axis=1, keepdims=True))
     }
 
 

@@ -7,6 +7,7 @@ format is a function from what one frame holds to the people in it.
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from skeleton_reid.data.raw.people import Frame, Person
 from skeleton_reid.data.raw.recordings import NUMBERS, TIMES, letters, read_text, visible
 from skeleton_reid.data.skeleton import Skeleton
 
-LISTS = ("frames", "instance_info", "annotations", "results", "poses")  # of an object's frames
+# Keys of an object's frames.
+LISTS = ("frames", "instance_info", "annotations", "results", "poses", "predictions", "data")
 # MediaPipe's names of a frame's landmarks: in metres from the hips, and in the image, from 0 to 1.
 WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
 IMAGE = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
@@ -51,13 +53,18 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
 def _frames(path: Path) -> Iterator[tuple[Path | str, float | None, Any]]:
     """Where each frame stands, its number as far as names tell, and what it holds."""
     if path.is_dir():
-        files = visible(path, "*.json")
+        files = visible(path, "*.[jJ][sS][oO][nN]")
         if not files:
             raise broken(path, "one .json a frame", "none", "complete or remove it")
         groups = [re.findall(r"\d+", file.stem) for file in files]
         counting = [(), *(own for own in zip(*groups, strict=False) if len(set(own)) > 1)]
         numbers = list(map(int, counting[-1])) if len({len(own) for own in groups}) == 1 else []
         known = len(numbers) > 1 and numbers == sorted(set(numbers))
+        names = sorted({re.sub(r"\d+", "#", file.stem) for file in files})
+        if len(names) > 1 or (not known and np.median(np.diff(numbers or [0, 0])) == 1):
+            found = " and ".join(names[:2]) if len(names) > 1 else "a number that begins again"
+            raise broken(path, "one .json a frame, named alike but for its number", found,
+                         "give each recording a folder of its own")
         yield from zip(files, numbers if known else [None] * len(files), map(_load, files),
                        strict=True)
         return
@@ -65,9 +72,10 @@ def _frames(path: Path) -> Iterator[tuple[Path | str, float | None, Any]]:
     if isinstance(content, dict):
         content = next(
             (content[key] for key in LISTS if isinstance(content.get(key), (list, dict))), content)
-    if isinstance(content, dict) and content and all(key.isdecimal() for key in content):
-        for key in sorted(content, key=int):
-            yield f"{path}, frame {key}", float(key), content[key]
+    named = isinstance(content, dict) and all(map(re.compile(r".*\d(\.\D+)?").fullmatch, content))
+    if named and content:  # 12, frame_12 or 12.jpg
+        for key in sorted(content, key=_number):
+            yield f"{path}, frame {key}", _number(key), content[key]
         return
     content = [content] if isinstance(content, dict) else content
     if not isinstance(content, list):
@@ -82,11 +90,11 @@ def _load(file: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        try:
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        except json.JSONDecodeError:
-            found = f"one that is damaged or breaks off at line {error.lineno}, sign {error.colno}"
-            raise broken(file, "a whole JSON file", found) from None
+        with suppress(json.JSONDecodeError):
+            if lines := [json.loads(line) for line in text.splitlines() if line.strip()]:
+                return lines
+        found = f"one that is damaged or breaks off at line {error.lineno}, sign {error.colno}"
+        raise broken(file, "a whole JSON file", found if text.strip() else "an empty one") from None
 
 
 def _number(value: Any) -> float | None:
@@ -113,9 +121,13 @@ def _flat(numbers: Sequence[float], width: int) -> np.ndarray:
     return points if width == 4 else np.insert(points, 2, 0.0, axis=1)
 
 
-def _points(points: Sequence[dict]) -> np.ndarray:
-    """Joints (J, 4) of objects with x, y, perhaps z, and visibility or score."""
-    def numbers(each: dict) -> tuple[float, ...]:
+def _points(points: Sequence[dict | list]) -> np.ndarray:
+    """Joints (J, 4) of objects with x, y, perhaps z, and visibility or score; or of their lists."""
+    def numbers(each: dict | list) -> Sequence[float]:
+        if isinstance(each, list) and len(each) in (3, 4):
+            return [*each, 1.0][:4]
+        if not isinstance(each, dict):
+            raise ValueError(f"{each} in the place of a joint's x, y, z")
         if "x" not in each:
             raise ValueError(f"{', '.join(each)}, and no x, y{BLAZEPOSE * ('keypoints3D' in each)}")
         seen = each.get("visibility", each.get("score", 1.0))
@@ -129,7 +141,9 @@ def _poses(value: Any) -> list[np.ndarray]:
     several = value if isinstance(value, list) else [value]
     if several and isinstance(several[0], dict) and "landmark" in several[0]:
         several = [one["landmark"] for one in several]
-    elif several and isinstance(several[0], dict):
+    elif not all(
+            isinstance(one, list) and isinstance((one or [[]])[0], (dict, list))
+            for one in several):
         several = [several]
     return [_points(one) for one in several if one]
 

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -36,13 +36,17 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
     """
     lines = read_lines(path)
     sign = _separator(lines)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=sign)]
+    rows = [[cell.strip() for cell in row]
+            for row in csv.reader(lines, delimiter=sign, skipinitialspace=True)]
     joints = [joint for joint in skeleton.joints if joint not in source.ignore]
     long = "{joint}" not in source.columns
     wanted = [source.joint_columns(joint) for joint in (joints[:1] if long else joints)]
     first, header = _header(rows, source, skeleton, wanted, path)
     places = {letters(name): i for i, name in reversed(list(enumerate(header)))}
     columns = [[places[letters(name)] for name in own] for own in wanted]
+    spelled = Counter(map(letters, header))
+    if twice := [header[i] for own in columns for i in own if spelled[letters(header[i])] > 1]:
+        raise broken(path, f"one column {twice[0]}", "several", "name them apart (`header`)")
     rows = _of_one_width(rows, first, len(header), path)
     signs = {
         sign for sign in ".," for _, row in rows for own in columns for i in own if sign in row[i]
@@ -70,6 +74,13 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
             pose = poses.setdefault((moment, times[moment, own]),
                                     np.full((len(joints), len(cells[0])), np.nan))
             pose[joints.index(own)] = cells[0]
+    counts: dict[tuple, set[int]] = defaultdict(set)  # how often joints come, by moment
+    for (moment, own), count in times.items():
+        counts[moment] |= {count} if own in joints else set()
+    if any(len(each) > 1 for each in counts.values()):
+        raise broken(path, "each joint as often as the others, where frames or people share a time",
+                     "fewer lines of some",
+                     "name the column of frames (`time`) or of people (`track`)")
     for ((whose, at, when), _), pose in poses.items():
         yield Frame([Person(pose, whose)], at, when)
 

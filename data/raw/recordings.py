@@ -22,7 +22,7 @@ SYSTEM_FILES = ("thumbs.db", "desktop.ini", "icon\r")
 NUMBERS = ("frame", "framenumber", "frameno", "framenum", "frameid", "frameindex", "frameidx",
            "imageid")
 TIMES = ("timestamp", "timestampusec", "timestampus", "timestampms", "timestamps", "time",
-         "timeseconds", "timesec", "times", "timems", "milliseconds", "seconds")
+         "timespan", "timeseconds", "timesec", "times", "timems", "milliseconds", "seconds")
 
 
 @dataclass(frozen=True)
