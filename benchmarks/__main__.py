@@ -18,6 +18,7 @@
     gallery        identification among 10,000 persons
     processes      two processes of torchrun against one: clustering, ranking, training
     million        memory of clustering 100,000 features (--full: 1,000,000); faiss against torch
+    growth         seconds and memory up to 30,000 features (--full: 200,000), and a picture
 
 Times are shown as wall and CPU seconds and compared as ratios within one run. The numbers are also
 written to results/benchmarks/<name>.json (with --quick: <name>.quick.json).
@@ -39,7 +40,7 @@ from skeleton_reid.data.raw.formats import find
 
 LENGTH = 6  # frames in the sequences of KGBD that are timed
 NAMES = ("jaccard", "jaccard_large", "ranking", "age_step", "smsge_step", "smsge_recognition",
-         "epoch", "preprocess", "window_statistics", "gallery", "processes", "million")
+         "epoch", "preprocess", "window_statistics", "gallery", "processes", "million", "growth")
 
 
 def main() -> None:

@@ -1,0 +1,122 @@
+"""How seconds and memory grow with the number of features, and those of other packages' searches.
+
+Features are searched, clustered, and ranked as two halves. --features FILE takes those of a training
+script; else they are made up. --full: up to 200,000. A picture is drawn beside the JSON.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import inputs
+from benchmarks.harness import RESULTS, Options, Report, in_new_process, peak_mib, timed
+from benchmarks.jaccard import EPS, MIN_SAMPLES
+from skeleton_reid.reid import ranking
+from skeleton_reid.reid.jaccard import close_pairs, cluster, encode
+from skeleton_reid.reid.neighbours import nearest_neighbours
+
+SIZES = (2_000, 5_000, 12_000, 30_000, 80_000, 200_000)
+LINES = ("search", "search by faiss", "rest of clustering", "rest with scikit-learn", "ranking")
+PEERS_TO = 30_000  # features up to which other packages are timed
+RANKED_TO = 80_000
+
+
+def run(options: Options) -> Report:
+    sizes = (300, 600) if options.quick else SIZES if options.full else SIZES[:4]
+    report = Report("CPU seconds by the number of features, and by which power of it they grow")
+    for size in sizes:
+        report.rows.append(in_new_process(measure, options.features, size))
+    powers: dict[str, Any] = {"features": "power"}
+    for name in report.rows[0]:
+        points = [(row["features"], row[name]) for row in report.rows if row[name]]
+        powers[name] = powers.get(name) or slope(points[-3:])
+    report.numbers = {"powers": powers}
+    report.notes = [
+        "power of the last three sizes: "
+        + ", ".join(f"{name} {value:.2f}" for name, value in powers.items() if name != "features")
+    ]
+    report.notes.append("threads: " + str(torch.get_num_threads()))
+    draw(report.rows, powers)
+    return report
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """The power by which the second number of each point grows with the first."""
+    x, y = np.log(np.array(points, dtype=float)).T
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def measure(file, size: int) -> dict[str, Any]:
+    """CPU seconds of each step on some features, in this process, which has done nothing before."""
+    rng = np.random.RandomState(0)
+    x, _ = inputs.features(file, size)
+    ids = rng.randint(0, max(2, size // 200), size)
+    cluster(x[:100], EPS, MIN_SAMPLES)  # compiles
+    ranking.ranks(x[:50], ids[:50], x[50:99], ids[50:99])
+    features = torch.from_numpy(x)
+    rank, search = timed(partial(nearest_neighbours, features, 20))
+    labels, rest = timed(partial(cluster, features, EPS, MIN_SAMPLES, rank=rank))
+    row = {"features": size, "search": search.cpu, "rest of clustering": rest.cpu}
+    row |= {"search by faiss": None, "rest with scikit-learn": None, "ranking": None}
+    row["peak MiB"] = peak_mib()
+    if size <= PEERS_TO:
+        found, row["search by faiss"] = by_faiss(x)
+        same = (found == rank.numpy()).mean()
+        if same < 0.99:
+            raise AssertionError(f"only {100 * same:.1f} % of the neighbours are faiss's")
+        theirs, row["rest with scikit-learn"] = by_scikit_learn(features, rank)
+        if (theirs != labels).any():
+            raise AssertionError("scikit-learn's labels differ")
+    if size <= RANKED_TO:
+        half = size // 2
+        sets = x[:half], ids[:half], x[half:], ids[half:]
+        row["ranking"] = timed(partial(ranking.ranks, *sets))[1].cpu
+    return row
+
+
+def by_faiss(x: np.ndarray) -> tuple[np.ndarray, float]:
+    """Neighbours by faiss's exact index, and CPU seconds."""
+    import faiss
+
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    index = faiss.IndexFlatL2(x.shape[1])
+    index.add(x)
+    found, seconds = timed(partial(index.search, x, 20))
+    return found[1], seconds.cpu
+
+
+def by_scikit_learn(features: torch.Tensor, rank: torch.Tensor) -> tuple[np.ndarray, float]:
+    """Labels by scikit-learn's DBSCAN on the graph of this project's distances, and CPU seconds."""
+    from sklearn.cluster import DBSCAN
+
+    def work() -> np.ndarray:
+        half = close_pairs(encode(features, 20, 6, rank), EPS)
+        graph = half.maximum(half.T).tocsr()
+        graph.data = np.maximum(graph.data, 1e-12)  # at 0 a pair would count as absent
+        graph.setdiag(1e-12)
+        return DBSCAN(eps=EPS, min_samples=MIN_SAMPLES, metric="precomputed").fit_predict(graph)
+
+    labels, seconds = timed(work)
+    return labels, seconds.cpu
+
+
+def draw(rows: list[dict[str, Any]], powers: dict[str, Any]) -> None:
+    """Draw results/benchmarks/growth.png."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    seconds, memory = figure.subplots(1, 2)
+    for name in LINES:
+        points = [(row["features"], row[name]) for row in rows if row[name]]
+        style = ":" if "faiss" in name or "scikit" in name else "-"
+        seconds.plot(*zip(*points, strict=True), "o" + style, label=f"{name} ({powers[name]:.1f})")
+    memory.plot([row["features"] for row in rows], [row["peak MiB"] for row in rows], "o-",
+                color="black", label=f"peak ({powers['peak MiB']:.1f})")
+    for axes, label in ((seconds, "CPU seconds"), (memory, "MiB, clustering")):
+        axes.set(xscale="log", yscale="log", xlabel="features of 256 numbers", ylabel=label)
+        axes.legend(title="(power)")
+        axes.grid(alpha=0.3)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    figure.savefig(RESULTS / "growth.png", dpi=110)
