@@ -1,6 +1,6 @@
 """How seconds and memory grow with the number of features, and those of other packages' searches.
 
-Features are searched, clustered, and ranked as two halves. --features FILE takes those of a training
+Features are searched, clustered, and ranked as two halves. --features FILE: those of a training
 script; else they are made up. --full: up to 200,000. A picture is drawn beside the JSON.
 """
 
