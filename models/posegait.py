@@ -13,15 +13,18 @@ B sequences, R rows of features, T columns, C persons.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool2d
 
+from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.descriptors import posegait
-from skeleton_reid.data.skeleton import Skeleton
+from skeleton_reid.data.skeleton import Skeleton, get, restore
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.published import pick
 
 FEATURE = 512
@@ -33,19 +36,23 @@ def convolution(inputs: int, outputs: int, padding: int) -> nn.Sequential:
     return nn.Sequential(kernel, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-class PoseGait(nn.Module):
+class PoseGait(EmbeddingModel):
     """The released CNN.
 
     padding: 0 as released, 1 keeps the size before a pool. centres: hold one for each person, for
-    the centre loss. skeleton: of `encode`, by default that of published data. generator: of the
-    initial values, seed 0 by default. InputError for sizes of which the convolutions leave nothing.
+    the centre loss. skeleton: its record or plain values, of `encode`; by default that of published
+    data with so many joints. generator: of the initial values, seed 0 by default. InputError for
+    sizes of which the convolutions leave nothing.
     """
     def __init__(self, rows: int = 126, columns: int = 17, persons: int = 5, padding: int = 0,
-                 centres: bool = False, skeleton: Skeleton | None = None,
+                 centres: bool = False, joints: int = 14,
+                 skeleton: Skeleton | Mapping[str, Any] | None = None,
                  generator: torch.Generator | None = None):
         super().__init__()
         self.arguments = {"rows": rows, "columns": columns, "persons": persons}
-        self.arguments |= {"padding": padding, "centres": centres}
+        skeleton = restore(skeleton) if isinstance(skeleton, Mapping) else get(skeleton or joints)
+        self.arguments |= {"padding": padding, "centres": centres, "joints": len(skeleton)}
+        self.arguments |= {"skeleton": skeleton.values()}
         self.skeleton = skeleton
         left = [rows, columns]
         for lost in (4, 2):  # by the unpadded convolutions before each pool
@@ -91,11 +98,14 @@ class PoseGait(nn.Module):
         rows = posegait(skeletons.cpu().numpy(), skeleton=self.skeleton)
         return self(torch.from_numpy(rows).to(skeletons))[0][:, None]
 
-    def losses(self, x: Tensor, labels: Tensor, centre_weight: float = 0.0) -> dict[str, Tensor]:
+    def losses(self, x: Tensor, labels: Tensor, centre_weight: float = 0.0,
+               batch: int | None = None) -> dict[str, Tensor]:
         """cross_entropy of x (B, R, T) with classes (B,) and, if there are centres, half the mean
         squared distance from the persons' (centre); total: the first plus the weighted second.
+        batch: sequences in all, if these are a part of them: batch norm ties them together.
         """
-        feature, logits = self(x)
+        both = processes.on_whole_batch(lambda rows: torch.cat(self(rows), dim=1), x, batch)
+        feature, logits = both.split([FEATURE, both.shape[1] - FEATURE], dim=1)
         losses = {"cross_entropy": cross_entropy(logits, labels)}
         total = losses["cross_entropy"]
         if self.centres is not None:

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from training import RETRIEVAL
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.models.posegait import PoseGait
@@ -83,7 +84,7 @@ def test_gradients_and_steps(released):
                                                         (25, 222, 55)])
 def test_windows_of_six_frames(joints, rows, inputs):
     """Padded: (R, 6) -> (R/2, 3) -> (R/4, 1)."""
-    model = PoseGait(rows, 6, 7, padding=1, centres=True)
+    model = PoseGait(rows, 6, 7, padding=1, centres=True, joints=joints)
     assert model.fc.in_features == 128 * inputs
     skeletons = torch.randn(3, 6, joints, 3, generator=torch.Generator().manual_seed(0))
     x = torch.randn(4, rows, 6, generator=torch.Generator().manual_seed(1))
@@ -116,6 +117,21 @@ def test_initial_values():
     other = PoseGait(177, 6, 5, padding=1, generator=torch.Generator().manual_seed(5))
     assert torch.equal(same.fc.weight, model.fc.weight)
     assert not torch.equal(other.fc.weight, model.fc.weight)
+
+
+@pytest.mark.parametrize("words", [(), ("--centre_weight", 0.01)])
+def test_training(training, words):
+    """Every epoch is scored, the best kept; evaluate.py agrees; resumed it is the same."""
+    train = training("PoseGait-own-reading")
+    result = train("--epochs", 2, *words)
+    rows = train.history()
+    assert len(rows) == 3 and float(rows[1]["cross_entropy"]) < float(rows[0]["cross_entropy"])
+    assert ("centre" in rows[0]) == bool(words)
+    best = train.evaluate(train.path("best.pt"))
+    assert {n: best[n] for n in RETRIEVAL} == {n: result["best"][n] for n in RETRIEVAL}
+    train("--epochs", 1, *words)
+    assert train("--epochs", 2, "--resume", *words)["best"] == result["best"]
+    assert train.history() == rows
 
 
 def test_wrong_use():

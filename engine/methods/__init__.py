@@ -6,11 +6,11 @@ What else a method needs is models/<name>.py and train_<name>.py (docs/8-archite
 from collections.abc import Mapping
 from typing import Any
 
-from skeleton_reid.engine.methods import (age, df, himpc, mgscr, mocos, sgela, simmc, smsge, spcmgr,
-                                          statistics, transg)
+from skeleton_reid.engine.methods import (age, df, himpc, mgscr, mocos, posegait, sgela, simmc,
+                                          smsge, spcmgr, statistics, transg)
 from skeleton_reid.engine.methods.base import Method
 
-MODULES = (simmc, statistics, age, smsge, df, himpc, spcmgr, mgscr, sgela, transg, mocos)
+MODULES = (simmc, statistics, age, smsge, df, himpc, spcmgr, mgscr, sgela, transg, mocos, posegait)
 METHODS: dict[str, Method] = {module.METHOD.name: module.METHOD for module in MODULES}
 
 

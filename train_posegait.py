@@ -1,0 +1,64 @@
+"""Train PoseGait's CNN with labels, in this project's own reading of it (docs/5-fidelity.md).
+
+    python train_posegait.py --dataset KS20 --probe probe            scored before every epoch
+    python train_posegait.py --dataset KS20 --centre_weight 0.01     with the centre loss
+    python train_posegait.py --dataset KS20 --probe probe --mode Eval
+
+Its figures are not PoseGait's own.
+"""
+
+from skeleton_reid.common.errors import run_command
+from skeleton_reid.engine.parsing import parse_training
+
+if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
+    run_command(lambda: parse_training(__doc__, "PoseGait-own-reading"))
+
+import numpy as np
+import torch
+
+from skeleton_reid.data.descriptors import posegait
+from skeleton_reid.engine import features
+from skeleton_reid.engine.loop import Epochs
+from skeleton_reid.engine.options import TrainingOptions
+from skeleton_reid.engine.retrieval import run_retrieval
+from skeleton_reid.engine.run import Run
+from skeleton_reid.models.posegait import PoseGait
+
+
+def main() -> None:
+    method = "PoseGait-own-reading"
+    run_retrieval(method, parse_training(__doc__, method), train)
+
+
+def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
+    """Score, then learn to tell the persons of the training set by their feature matrices."""
+    s, rng = options.settings, np.random.RandomState(options.seed)
+    sets = features.load(options, s, None, rng)
+    run.open()
+    rows = posegait(sets.train.skeletons, skeleton=sets.skeleton)  # (N, R, f)
+    if options.protocol == "released":  # poses alone (docs/5-fidelity.md, pose-alone)
+        rows[:, 3 * len(sets.skeleton):] = 0
+    x, generator = torch.from_numpy(rows).to(device), torch.Generator().manual_seed(options.seed)
+    persons = len(np.unique(sets.train.labels))
+    model = PoseGait(x.shape[1], x.shape[2], persons, padding=1, centres=s.centre_weight > 0,
+                     skeleton=sets.skeleton, generator=generator).to(device)
+    centres = [p for name, p in model.named_parameters() if name == "centres"]
+    others = [p for name, p in model.named_parameters() if name != "centres"]
+    groups = [{"params": others}, *({"params": [p], "lr": 5 * s.lr} for p in centres)]
+    optimizer = torch.optim.Adam(groups, s.lr)
+    for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):
+        if not epoch.score():
+            continue
+        y = torch.from_numpy(epoch.known).to(device)  # (N,), the persons
+        order = torch.from_numpy(rng.permutation(len(x))).to(device)
+        with epoch.stage("learn"):
+            torch.manual_seed(options.seed * 100_003 + epoch.number + 1)  # dropout, also resumed
+            model.train()
+            for batch in epoch.batches(y[order], s.batch_size):
+                own = order[batch.own]
+                losses = model.losses(x[own], y[own], s.centre_weight, batch=len(batch.all))
+                epoch.step(optimizer, losses, batch)
+
+
+if __name__ == "__main__":
+    run_command(main)
