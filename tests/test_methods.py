@@ -15,7 +15,7 @@ from skeleton_reid.engine import baselines, checkpoint
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.options import PhaseOptions
 
-NOT_EXPORTED: dict[str, str] = {}  # by method: why ONNX cannot have it
+NOT_EXPORTED = {"PoseGait-own-reading": "cannot be exported to ONNX"}  # by method: why not
 # Settings that end a run, or choose among its epochs, and change no number of one epoch; and one
 # that clusters such clear persons as the default does.
 LATER = {"patience", "best_from", "rounds", "recognition_epochs", "pre_epochs", "cluster_on"}
