@@ -2,7 +2,6 @@
 
     python train_simmc.py --dataset KS20 --probe probe                 the best model is kept
     python train_simmc.py --dataset KS20 --probe probe --resume        after an interruption
-    python train_simmc.py --dataset KS20 --probe probe --mode Eval     score the saved best model
     python train_simmc.py --dataset IAS --probe A --eps 0.7 --seed 1   change one thing
     python train_simmc.py --dataset IAS --probe A --source AGE         on features of a trained AGE
     python train_simmc.py --dataset KGBD --tracklets                   recordings are the clusters
@@ -10,7 +9,7 @@
 Data come from preprocess.py; a run's files lie in <out>/<dataset>/<probe>/ (docs/2-training.md).
 """
 
-from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.common.errors import run_command
 from skeleton_reid.engine.parsing import parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
@@ -31,10 +30,7 @@ from skeleton_reid.models.simmc import SimMC, draw_masks, masked_mean, mean_of_c
 
 
 def main() -> None:
-    options = parse_training(__doc__, "SimMC")
-    if options.save_features and not options.save_model:
-        raise InputError("--save_features takes the best model: it needs --save_model 1")
-    run_retrieval("SimMC", options, train)
+    run_retrieval("SimMC", parse_training(__doc__, "SimMC"), train)
 
 
 def train(run: Run, options: SimMCOptions, device: torch.device) -> None:

@@ -44,6 +44,10 @@ class SimMCOptions(ClusterOptions, SourceOptions):
     save_model: int = option(1, "1: keep the best model", type=int, choices=(0, 1))
     save_flag: int = option(0, "1: also mACT, mRCL; figures as arrays", type=int, choices=(0, 1))
 
+    def __post_init__(self):
+        if self.save_features and not self.save_model:
+            raise InputError("--save_features takes the best model: it needs --save_model 1")
+
 
 METHOD = Method(name="SimMC", model="simmc.SimMC", script="train_simmc.py", settings=SimMCSettings,
                 options=SimMCOptions, small={"H": 16, "batch_size": 32}, published={
