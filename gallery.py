@@ -137,11 +137,19 @@ def recordings(encoder: Encoder, options: GalleryOptions,
             if dataset is None:
                 pieces = [np.load(path, allow_pickle=False)]
             else:
-                pieces = read_recording(path, dataset).sequences()
+                recording = read_recording(path, dataset)
+                pieces = recording.sequences()
+                if others := recording.lost.get("frames with several people"):
+                    warnings.warn(f"{path}: {others} frames with several people, one is followed",
+                                  DataWarning, stacklevel=1)
+                if not pieces:
+                    lost = ", ".join(f"{n} {cause}" for cause, n in recording.lost.items() if n)
+                    raise InputError(f"no frame has all joints ({lost})")
                 pieces = [own for own in pieces if len(own) >= encoder.length] or pieces[:1]
             windows = np.concatenate([encoder.windows(own) for own in pieces])
         except (OSError, ValueError, EOFError, InputError) as error:
-            raise InputError(f"{path}: expected a recording (T, J, 3): {error}") from error
+            form = f"of {dataset.name}" if dataset else "(T, J, 3), or its --dataset FILE.yaml"
+            raise InputError(f"{path}: expected a recording {form}: {error}") from error
         if found := doubts(np.concatenate(pieces), encoder.skeleton):
             warnings.warn(f"{path} looks wrong: {', '.join(found.values())}", DataWarning,
                           stacklevel=1)

@@ -297,6 +297,22 @@ def test_another_skeleton_of_as_many_joints(folder, people, described, capsys):
         capsys, *words)
 
 
+def test_what_was_lost_of_a_recording_is_said(folder, people, described, capsys):
+    walk = np.load(folder / "p0" / "0.npy")
+    lost, both = folder / "lost.npy", folder / "both.csv"
+    np.save(lost, walk * np.nan)
+    words = "gallery", "identify", people
+    said = error_of(capsys, *words, lost, "--dataset", described())
+    assert f"no frame has all joints ({len(walk)} dropped" in said
+    rows = np.stack([walk, walk + 9], axis=1).reshape(2 * len(walk), -1)
+    lines = [f"{n // 2},{','.join(map(str, row))}" for n, row in enumerate(rows.tolist())]
+    both.write_text("\n".join(lines))
+    assert "its --dataset FILE.yaml" in error_of(capsys, *words, both)
+    file = described(format="csv", header=["frame", "{joint}_{axis}"])
+    assert run(*words, both, "--dataset", file) == 0
+    assert f"{len(walk)} frames with several people, one is followed" in capsys.readouterr().err
+
+
 def test_millimetres_for_metres(folder, people, capsys):
     np.save(folder / "mm.npy", 1000 * np.load(folder / "p0" / "0.npy"))
     capsys.readouterr()
