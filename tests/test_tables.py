@@ -155,6 +155,8 @@ def test_a_clock_that_is_slower_than_the_recorder_tells_nothing(described, tmp_p
         ",7\n", "\n", 1), {}, "line 2: expected 51 cells, as the header has, found '52 cells'"),
     (table(FRAMES), {}, "column unknown 'nose_x'; expected one of"),
     (table(FRAMES, NAMES, **{"Nose x": range(T)}), {}, "expected one column nose_x, found several"),
+    (table(FRAMES, NAMES, when=["1:03 PM"] * T), {"time": "when"},
+     "line 2, column when: expected a number or a time, found '1:03 PM'"),
     (PLAIN, {"track": "id"}, "1.csv: column unknown 'id'"),
     (PLAIN, {"columns": "{axis}"}, "line 1: column unknown 'x'"),
     (PLAIN.replace("0.", "O.", 1), {}, "expected numbers, found 'O")

@@ -48,10 +48,8 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
     if twice := [header[i] for own in columns for i in own if spelled[letters(header[i])] > 1]:
         raise broken(path, f"one column {twice[0]}", "several", "name them apart (`header`)")
     rows = _of_one_width(rows, first, len(header), path)
-    signs = {
-        sign for sign in ".," for _, row in rows for own in columns for i in own if sign in row[i]
-    }
-    decimal = source.decimal or ("," if signs == {","} else ".")
+    text = "".join(row[i] for _, row in rows for own in columns for i in own)
+    decimal = source.decimal or ("," if "," in text and "." not in text else ".")
     number = None if source.time else _column("", NUMBERS, places, path)
     time = _column(source.time, TIMES, places, path)
     track = _column(source.track, TRACKS, places, path)
@@ -66,6 +64,9 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
         cells = [[_value(row[i], decimal, path, line, header[i]) for i in own] for own in columns]
         moment = ("" if track is None else row[track], _moment(row, number, decimal),
                   _moment(row, time, decimal))
+        if source.time and moment[-1] is None:
+            place = f"line {line}, column {source.time}"
+            raise broken(path, "a number or a time", row[time], place=place)
         own = named.get(letters(row[joint]), numbered.get(row[joint])) if long else None
         times[moment, own] += 1
         if not long:
@@ -74,15 +75,20 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
             pose = poses.setdefault((moment, times[moment, own]),
                                     np.full((len(joints), len(cells[0])), np.nan))
             pose[joints.index(own)] = cells[0]
+    _check_whole(times, joints, path)
+    for ((whose, at, when), _), pose in poses.items():
+        yield Frame([Person(pose, whose)], at, when)
+
+
+def _check_whole(times: Counter[tuple], joints: Sequence[str], path: Path) -> None:
+    """InputError where lines of a joint are missing, and no time or track tells of which frame."""
     counts: dict[tuple, set[int]] = defaultdict(set)  # how often joints come, by moment
-    for (moment, own), count in times.items():
-        counts[moment] |= {count} if own in joints else set()
-    if any(len(each) > 1 for each in counts.values()):
+    for (moment, joint), count in times.items():
+        counts[moment] |= {count} if joint in joints else set()
+    if any(len(own) > 1 for own in counts.values()):
         raise broken(path, "each joint as often as the others, where frames or people share a time",
                      "fewer lines of some",
                      "name the column of frames (`time`) or of people (`track`)")
-    for ((whose, at, when), _), pose in poses.items():
-        yield Frame([Person(pose, whose)], at, when)
 
 
 def _of_one_width(rows: Sequence[list[str]], first: int, width: int,
