@@ -93,10 +93,9 @@ def by_scikit_learn(features: torch.Tensor, rank: torch.Tensor) -> tuple[np.ndar
 
     def work() -> np.ndarray:
         half = close_pairs(encode(features, 20, 6, rank), EPS)
+        half.data = np.maximum(half.data, 1e-12)  # at 0 a pair would count as absent
         graph = half.maximum(half.T).tocsr()
-        graph.data = np.maximum(graph.data, 1e-12)  # at 0 a pair would count as absent
-        graph.setdiag(1e-12)
-        return DBSCAN(eps=EPS, min_samples=MIN_SAMPLES, metric="precomputed").fit_predict(graph)
+        return DBSCAN(eps=1, min_samples=MIN_SAMPLES, metric="precomputed").fit_predict(graph)
 
     labels, seconds = timed(work)
     return labels, seconds.cpu
