@@ -75,8 +75,9 @@ def names(known: Collection[str], text: str) -> list[str]:
 def parse_arguments() -> argparse.Namespace:
     parser = script_parser(__doc__)
     for name, known in KNOWN.items():
+        few = [*known[:5], "..."] if len(known) > 6 else known
         parser.add_argument(f"--{name}", type=partial(names, known), default=list(known),
-                            metavar="A,B", help=f"some of {', '.join(known)} (all)")
+                            metavar="A,B", help=f"some of {', '.join(few)} (all)")
     number = {"type": positive_int, "metavar": "N"}
     parser.add_argument("--seeds", default=1, help="seeds 0 to N - 1 (1)", **number)
     parser.add_argument("--quick", action="store_true", help="few small runs on simulated data")

@@ -16,6 +16,8 @@ from skeleton_reid.engine.parsing import parse_training
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "MG-SCR"))
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -72,6 +74,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     if options.task == "retrieval":
         learn_to_retrieve(run, model, x, y, batches, sets)
         return
+    pretrained = copy.deepcopy(model)  # what --mode Eval scores by retrieval
     whole = recognition.EndToEnd(model, s.decay_all, size)
     rules = recognition.Rules(s.recognition_lr or s.lr, ties=True)
     tests = {}
@@ -82,7 +85,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
         tests[name] = recognition.Rows(*rows)
     figures = recognition.train(run.phase("recogniser"), model, whole, persons,
                                 recognition.Rows(x, y), order, tests, rules)
-    pretraining.report(run, model, epochs, figures)
+    pretraining.report(run, pretrained, epochs, figures)
 
 
 def pretrain(run: Run, model: MGSCR, x: Tensor, batches: list[Tensor],

@@ -23,6 +23,7 @@ LATER = {"patience", "best_from", "rounds", "recognition_epochs", "pre_epochs", 
 OTHER = {"scales": "JPB", "eps": 0.3, "min_samples": 14, "k1": 4, "batch_size": 10}
 OTHER |= {"prob_s": 0.9, "prob_t": 0.9}
 OTHER[("statistics", "min_samples")] = 4
+OTHER[("MG-SCR", "recognition_lr")] = 0.02
 OTHER |= {("TranSG", "H"): 12, ("TranSG", "n_heads"): 4, ("MoCos", "H"): 18,
           ("MoCos", "n_heads"): 12}
 
@@ -126,7 +127,7 @@ def test_every_setting_has_an_effect(method, name, training, once, monkeypatch):
     files = sorted(before.path().parent.rglob("best*.pt")), sorted(train.out.rglob("best*.pt"))
     rows = [[history(file.with_name("history.csv")) for file in own] for own in files]
     weights = [[checkpoint.load(file)["model"] for file in own] for own in files]
-    keys = ("best", "last", "attention")
+    keys = ("best", "last", "attention", "retrieval")
     same = [result.get(key) == plain.get(key) for key in keys] + [rows[0] == rows[1]]
     same += [
         all(a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)

@@ -99,7 +99,7 @@ def test_eight_are_recognised_and_four_are_nobody(walkers, capsys):
     files = [walkers / "coco" / f"person{number:02d}" / "walk1.csv" for number in (0, 11)]
     assert run("gallery", "identify", people, *files, *dataset) == 0
     first, last = capsys.readouterr().out.splitlines()
-    assert "; nearest 0 " in first and ": nobody; " in last
+    assert "; nearest person00 " in first and ": nobody; " in last
     files[0].write_text(files[0].read_text().split("\n", 4)[0])
     assert "expected" in error_of(capsys, "gallery", "identify", people, files[0], *dataset)
     assert "FILE.yaml that describes them" in error_of(capsys, "gallery", "identify", people,
