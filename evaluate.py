@@ -7,7 +7,7 @@
     python evaluate.py --features D-13 --dataset KS20 --probe probe               a baseline
     python evaluate.py --recognise LSTM --dataset IAS                             of recognition
 
-A checkpoint names its data set, probe and length. --json FILE writes the figures: fractions in
+A checkpoint names its data set, probe and length. --json FILE writes the metrics: fractions in
 [0, 1] there, percent in the printed table.
 """
 
@@ -101,29 +101,29 @@ def main() -> None:
         score = score_recogniser
     else:
         score = score_files if options.gallery else score_model
-    options, name, figures = score(options, saved)
+    options, name, metrics = score(options, saved)
     origin, corner = {}, ""
     if not options.gallery:
         origin = {"data": provenance(options.dataset, options.length, options.data, options.view)}
         corner = options.dataset.name + " simulated" * origin["data"]["simulated"]
         if saved and saved["dataset"] == options.dataset.name:
             checkpoint.expect_windows(options.checkpoint, saved, origin["data"])
-    if "tests" in figures:
-        print(recognition.table(figures["tests"], name, corner))
+    if "tests" in metrics:
+        print(recognition.table(metrics["tests"], name, corner))
     else:
-        print(results.retrieval_table([(name, figures)], corner))
+        print(results.retrieval_table([(name, metrics)], corner))
     if options.export:
-        checkpoint.save(options.export, {**saved, "figures": figures})
+        checkpoint.save(options.export, {**saved, "metrics": metrics})
     if options.json:
-        kind = "recognition" if "rank" in figures else "retrieval"
+        kind = "recognition" if "rank" in metrics else "retrieval"
         names = ("dataset", "probe", "length", "protocol", "seed")
         content = {"kind": kind, "method": name, **{n: getattr(options, n) for n in names}}
         content["dataset"] = options.dataset and options.dataset.name
         content |= {"epoch": None} | ({} if options.view is None else {"view": options.view})
-        results.write_json(options.json, content | origin | figures)
+        results.write_json(options.json, content | origin | metrics)
 
 
-Scores = tuple[EvaluationOptions, str, dict[str, Any]]  # options as resolved, name and figures
+Scores = tuple[EvaluationOptions, str, dict[str, Any]]  # options as resolved, name and metrics
 
 
 def score_files(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
@@ -141,7 +141,7 @@ def score_files(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
 
 
 def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
-    """A recogniser on every test split; the figures of --probe, or of its own split, on top."""
+    """A recogniser on every test split; the metrics of --probe, or of its own split, on top."""
     path, part = options.checkpoint, saved["recogniser"]
     if saved["dataset"] != options.dataset.name:
         raise InputError(f"{path} names persons of {saved['dataset']}, found --dataset "
@@ -153,15 +153,15 @@ def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Score
         test = recognition.pick_test(options.probe, sets.tests, part["test"])
         if part["persons"] is None:
             convert.name_persons(saved, path, sets.persons)
-        figures = recognition.score_saved(path, sets, device, options.protocol, saved)
+        metrics = recognition.score_saved(path, sets, device, options.protocol, saved)
     else:  # AGE's published recogniser without its encoders
-        figures = convert.score_rows(saved, path, options.protocol, device)
-        test = recognition.pick_test(options.probe, figures, part["test"])
-    return replace(options, probe=test), saved["method"], {**figures[test], "tests": figures}
+        metrics = convert.score_rows(saved, path, options.protocol, device)
+        test = recognition.pick_test(options.probe, metrics, part["test"])
+    return replace(options, probe=test), saved["method"], {**metrics[test], "tests": metrics}
 
 
 def train_classifier(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
-    """A classifier trained on the recognition protocol's sets; the figures of --probe on top."""
+    """A classifier trained on the recognition protocol's sets; the metrics of --probe on top."""
     row, name = options.dataset, options.recognise
     default = row.default_length if options.view is None else row.view_length
     options = replace(options, length=options.length or default)
@@ -169,8 +169,8 @@ def train_classifier(options: EvaluationOptions, saved: dict[str, Any]) -> Score
     options = replace(options, probe=recognition.pick_test(options.probe, sets.tests))
     settings = classifiers.settings_of(name, epochs=options.epochs, neighbours=options.neighbours)
     device = pick_device(options.device)
-    figures = classifiers.recognise(name, sets, settings, options.seed, device, options.quiet)
-    return options, name, recognition.summary(figures, options.probe) | {"settings": vars(settings)}
+    metrics = classifiers.recognise(name, sets, settings, options.seed, device, options.quiet)
+    return options, name, recognition.summary(metrics, options.probe) | {"settings": vars(settings)}
 
 
 def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
@@ -190,16 +190,16 @@ def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
     else:
         sets = features.load(options, replace(settings, batch_size=size), source)
     if options.features in (*BASELINES, "session"):
-        figures = baselines.score_descriptor(sets, options.features, options.protocol)
-        return options, options.features, figures
+        metrics = baselines.score_descriptor(sets, options.features, options.protocol)
+        return options, options.features, metrics
     if saved:
         model, _ = load_model(options.checkpoint, sets.skeleton, sets.length, device, source, saved)
     else:  # SimMC's initial weights of --seed
         generator = torch.Generator().manual_seed(options.seed)
         model = SimMC(len(sets.skeleton) * 3, settings.H, settings.D, generator).to(device)
-    figures = evaluation.score_encoder(model, sets, options.protocol)
-    figures |= {"epoch": saved.get("epoch"), "supervision": settings.supervision or "none"}
-    return options, saved.get("method", "untrained"), figures
+    metrics = evaluation.score_encoder(model, sets, options.protocol)
+    metrics |= {"epoch": saved.get("epoch"), "supervision": settings.supervision or "none"}
+    return options, saved.get("method", "untrained"), metrics
 
 
 if __name__ == "__main__":

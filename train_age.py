@@ -67,15 +67,15 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     if not options.encoder:
         epoch = train_encoders(phase, model, skeletons, batches)
     test = next(iter(pretraining.tests_of(options.probe, sets).values()))
-    content, figures = {}, {}
+    content, metrics = {}, {}
     if settings.attention != "none":
         mean = mean_alignment(model, torch.from_numpy(test.skeletons)).cpu()  # (3, f, f)
         near = near_target(mean, model.target)
         content["attention"] = {"near_target": near.tolist(), "alignment": mean.tolist()}
     if options.task == "recognition":
         rules = recognition.Rules(settings.lr, test_every=TEST_EVERY, ties=True)
-        figures = recognition.train_on_rows(run, model, sets, order, rng, generator, rules)
-    pretraining.report(run, model, epoch, figures, untrained, content, sets)
+        metrics = recognition.train_on_rows(run, model, sets, order, rng, generator, rules)
+    pretraining.report(run, model, epoch, metrics, untrained, content, sets)
 
 
 def train_encoders(run: Run, model: AGE, skeletons: Tensor, batches: list[Tensor]) -> int:

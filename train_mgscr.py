@@ -1,6 +1,6 @@
 """Train MG-SCR (IJCAI 2021): a graph encoder without labels (SSP), then all of it with labels.
 
-    python train_mgscr.py --dataset IAS --split A                 both phases; figures of A and B
+    python train_mgscr.py --dataset IAS --split A                 both phases; metrics of A and B
     python train_mgscr.py --dataset KS20 --task none              without pre-training
     python train_mgscr.py --dataset KS20 --frames tiled           the frames read as released
     python train_mgscr.py --dataset CASIA_B --view 0              cross-view recognition, 20 frames
@@ -83,9 +83,9 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
             test = test.take(released_test(s, test.labels, options.length))
         rows = (torch.from_numpy(part).to(device) for part in (test.skeletons, test.labels))
         tests[name] = recognition.Rows(*rows)
-    figures = recognition.train(run.phase("recogniser"), model, whole, persons,
+    metrics = recognition.train(run.phase("recogniser"), model, whole, persons,
                                 recognition.Rows(x, y), order, tests, rules)
-    pretraining.report(run, pretrained, epochs, figures)
+    pretraining.report(run, pretrained, epochs, metrics)
 
 
 def pretrain(run: Run, model: MGSCR, x: Tensor, batches: list[Tensor],

@@ -61,11 +61,11 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     pretraining.describe(options, model, np.arange(N), sets)
     if not options.encoder:
         epoch = train_encoders(phase, model, x, follows, rng)
-    figures = {}
+    metrics = {}
     if options.task == "recognition":
         rules = recognition.Rules(s.recognition_lr, ties=True, batch_size=s.recognition_batch)
-        figures = recognition.train_on_rows(run, model, sets, np.arange(N), rng, generator, rules)
-    pretraining.report(run, model, epoch, figures, untrained, sets=sets)
+        metrics = recognition.train_on_rows(run, model, sets, np.arange(N), rng, generator, rules)
+    pretraining.report(run, model, epoch, metrics, untrained, sets=sets)
 
 
 def neighbours(windows: Sequences, within: str) -> np.ndarray:

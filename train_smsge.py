@@ -1,7 +1,7 @@
 """Train SM-SGE (ACM MM 2021): a multi-scale graph encoder without labels, then a recogniser on it.
 
     python train_smsge.py --dataset KS20                          both phases
-    python train_smsge.py --dataset IAS --split A                 A's setting; figures of A and B
+    python train_smsge.py --dataset IAS --split A                 A's setting; metrics of A and B
     python train_smsge.py --dataset IAS --split B --pre_train 0   the same encoder, B's setting
     python train_smsge.py --dataset KS20 --resume                 after an interruption
     python train_smsge.py --dataset KS20 --mode Eval              score the saved best models
@@ -69,10 +69,10 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     pretraining.describe(options, model, order, sets)
     if not reload:
         epoch = train_encoder(phase, model, skeletons, batches, rng)
-    figures = {}
+    metrics = {}
     if options.task == "recognition":
-        figures = train_recogniser(run, model, sets, order, generator)
-    pretraining.report(run, model, epoch, figures, untrained, sets=sets)
+        metrics = train_recogniser(run, model, sets, order, generator)
+    pretraining.report(run, model, epoch, metrics, untrained, sets=sets)
 
 
 def train_encoder(run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tensor],

@@ -76,10 +76,11 @@ def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
     run.open()
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     torch.manual_seed(options.seed)
-    model = Statistics(len(sets.skeleton), s.H, s.D_out, s.dropout, s.beside, s.turned).to(device)
+    model = Statistics(len(sets.skeleton), s.H, s.D_out, s.dropout, s.raw_weight,
+                       s.align).to(device)
     windows = model.statistics.fit(skeletons)(skeletons)  # (N, 2 d)
     current = Round(model, s)
-    tracklets = link_windows(skeletons) if s.linked and known is None else None  # (N,)
+    tracklets = link_windows(skeletons) if s.link and known is None else None  # (N,)
     limit = min(s.rounds * s.round_epochs, options.epochs or math.inf)
     for epoch in Epochs(run, model, sets, limit=limit, changeable=("rounds",), round=current):
         begins = epoch.number % s.round_epochs == 0

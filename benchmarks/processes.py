@@ -51,7 +51,7 @@ def run(options: Options) -> Report:
         report.rows.append(row)
         if "training" not in name:
             report.require(f"{name}: efficiency above 80 % (idle machine)", efficiency > 0.8)
-    report.notes.append("clusters and figures are equal to the bit")
+    report.notes.append("clusters and metrics are equal to the bit")
     return report
 
 

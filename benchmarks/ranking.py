@@ -1,4 +1,4 @@
-"""Claim: figures of 5,000 x 5,000 features are at least 10 times faster than by a loop of probes.
+"""Claim: metrics of 5,000 x 5,000 features are at least 10 times faster than by a loop of probes.
 
 They must agree to 1e-9, exact ties included. --full: the memory of 100,000 x 100,000.
 """
@@ -15,7 +15,7 @@ from skeleton_reid.reid import ranking
 from tests.reference import ranking as reference
 
 PERSONS = 164
-WHOLE, ALONE = "features to figures", "distances to figures"
+WHOLE, ALONE = "features to metrics", "distances to metrics"
 
 
 def run(options: Options) -> Report:
@@ -35,15 +35,15 @@ def run(options: Options) -> Report:
             f"{ALONE}, reid.ranking": partial(ranking.evaluate_distances, distances, *ids)
         }, options.rounds)
     expected = results[f"{WHOLE}, loop"]
-    for name, figures in {**results, **alone}.items():
-        error = max(abs(figures[key] - expected[key]) for key in expected)
+    for name, metrics in {**results, **alone}.items():
+        error = max(abs(metrics[key] - expected[key]) for key in expected)
         if error > 1e-9:
-            raise AssertionError(f"{name}: figures differ by {error:.1e}")
+            raise AssertionError(f"{name}: metrics differ by {error:.1e}")
     report = Report(f"Top-k and mAP of {size:,} x {size:,} random features of 256 numbers")
     report.rows = compare(times, f"{WHOLE}, loop") + compare(times_alone, f"{ALONE}, loop")
-    figures = ", ".join(f"{key} {100 * value:.1f}" for key, value in expected.items())
+    metrics = ", ".join(f"{key} {100 * value:.1f}" for key, value in expected.items())
     report.notes = [
-        f"a tenth of the gallery rows are copies of others; figures equal to 1e-9 ({figures})",
+        f"a tenth of the gallery rows are copies of others; metrics equal to 1e-9 ({metrics})",
         "loop: scipy's cdist, then a sort and scikit-learn's average precision for each probe"
     ]
     row = report.rows[1]

@@ -21,7 +21,7 @@ FITTED |= {"recording-LDA": RecordingLDA}  # all on the training set
 
 def score_all(options: TrainingOptions, stored: Retrieval | None = None,
               source: Source | None = None) -> dict[str, dict[str, Any]]:
-    """Retrieval figures, or why one is missing, of BASELINES and of the source's own features.
+    """Retrieval metrics, or why one is missing, of BASELINES and of the source's own features.
 
     stored: the sets as they are read for the model, if they are (as the source takes them).
     """
@@ -49,7 +49,7 @@ def score_all(options: TrainingOptions, stored: Retrieval | None = None,
 
 
 def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any]:
-    """Retrieval figures of one of BASELINES, or of "session" on skeletons that are not centred."""
+    """Retrieval metrics of one of BASELINES, or of "session" on skeletons that are not centred."""
     if name == "session":
         return score(sets, session(sets.probe), session(sets.gallery), protocol)
     windows = [part.skeletons for part in (sets.probe, sets.gallery)]
@@ -60,5 +60,5 @@ def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any
     if supervision == "tracklets":
         training.append(known_classes(sets, supervision))
     fitted = FITTED[name](len(sets.skeleton)).fit(*map(torch.from_numpy, training))
-    figures = score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol)
-    return figures | {"supervision": supervision}
+    metrics = score(sets, *(fitted(torch.from_numpy(x)) for x in windows), protocol)
+    return metrics | {"supervision": supervision}

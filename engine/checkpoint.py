@@ -18,6 +18,8 @@ from skeleton_reid.data.skeleton import Skeleton
 from skeleton_reid.engine.methods import METHODS
 
 FORMAT, VERSION = "skeleton-reid 1", "0.1.0"  # VERSION: of the project, as in pyproject.toml
+# Keys and settings that had other names when a checkpoint was made.
+RENAMED = {"figures": "metrics", "beside": "raw_weight", "turned": "align", "linked": "link"}
 Values = dict[str, Any]
 
 
@@ -40,7 +42,7 @@ class Content(msgspec.Struct):
     settings: Values
     skeleton: Skeleton = None
     data: Values = None
-    figures: Values = None
+    metrics: Values = None
     recogniser: Recogniser = None
     arguments: Values = None
     model: Values = None
@@ -83,6 +85,7 @@ def load(path: Path, method: str | None = None) -> dict[str, Any]:
                          f"another kind of file: {reason}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is no checkpoint of this project: expected format {FORMAT!r}")
+    content = _with_new_names(content)
     try:
         msgspec.convert(content, Content)
     except msgspec.ValidationError as error:
@@ -90,6 +93,12 @@ def load(path: Path, method: str | None = None) -> dict[str, Any]:
     if method is not None and content["method"] != method:
         raise InputError(f"{path} holds a {content['method']} model, expected {method}")
     return content
+
+
+def _with_new_names(content: Any) -> Any:
+    if type(content) is not dict:  # nor an OrderedDict, which holds weights
+        return content
+    return {RENAMED.get(name, name): _with_new_names(value) for name, value in content.items()}
 
 
 def other_version(path: Path, content: Mapping[str, Any], problem: object) -> InputError:

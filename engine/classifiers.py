@@ -48,7 +48,7 @@ class LSTM:
 
 
 Settings = KNN | AdaBoost | LSTM
-Figures = dict[str, dict[str, dict[str, Any]]]  # by test, then "best" and "last"
+Metrics = dict[str, dict[str, dict[str, Any]]]  # by test, then "best" and "last"
 
 SETTINGS = dict(zip(CLASSIFIERS, (KNN(), AdaBoost(), LSTM(), LSTM(2)), strict=True))
 
@@ -60,7 +60,7 @@ def settings_of(name: str, **chosen: int | None) -> Settings:
 
 
 def recognise(name: str, sets: Recognition, settings: Settings, seed: int, device: torch.device,
-              quiet: bool) -> Figures:
+              quiet: bool) -> Metrics:
     """Train it and score every test. InputError for descriptors not defined for the joints."""
     log.info(f"{name}: training on {len(sets.train)} sequences of {len(sets.persons)} persons")
     if isinstance(settings, LSTM):
@@ -76,14 +76,14 @@ def recognise(name: str, sets: Recognition, settings: Settings, seed: int, devic
         model = ensemble.AdaBoostClassifier(base, n_estimators=settings.trees, random_state=seed)
     describe = partial(descriptor, name.partition("+")[0], skeleton=sets.skeleton)
     model.fit(describe(sets.train.skeletons), sets.train.labels)
-    figures = {}
+    metrics = {}
     for test_name, test in sets.tests.items():
         shares = np.zeros((len(test), len(sets.persons)))
         shares[:, model.classes_] = model.predict_proba(describe(test.skeletons))  # of the trained
         # A hundredth is spread evenly: a person without a vote is improbable, not impossible.
         row = evaluate(np.log(0.99 * shares + 0.01 / len(sets.persons)), test.labels)
-        figures[test_name] = {"best": row, "last": row}
-    return figures
+        metrics[test_name] = {"best": row, "last": row}
+    return metrics
 
 
 class SequenceClassifier(nn.Module):
@@ -100,7 +100,7 @@ class SequenceClassifier(nn.Module):
 
 
 def _train_lstm(sets: Recognition, settings: LSTM, seed: int, device: torch.device,
-                quiet: bool) -> Figures:
+                quiet: bool) -> Metrics:
     torch.manual_seed(seed)
     model = SequenceClassifier(len(sets.skeleton), len(sets.persons), settings).to(device)
     optimizer = TFAdam(model.parameters(), settings.lr)
@@ -119,4 +119,4 @@ def _train_lstm(sets: Recognition, settings: LSTM, seed: int, device: torch.devi
             tests[name].update(epoch, last[name])
         if all(best.exhausted for best in tests.values()):
             break
-    return {name: {"best": best.figures, "last": last[name]} for name, best in tests.items()}
+    return {name: {"best": best.metrics, "last": last[name]} for name, best in tests.items()}

@@ -11,21 +11,21 @@ from tqdm import tqdm
 
 
 class EarlyStopping:
-    """The best figures so far, and how many epochs have passed without better ones. patience: how
-    many end a run; None: any number. figure: the key that is compared, larger is better.
+    """The best metrics so far, and how many epochs have passed without better ones. patience: how
+    many end a run; None: any number. metric: the key that is compared, larger is better.
     """
-    def __init__(self, patience: int | None, figure: str = "top1"):
-        self.patience, self.figure = patience, figure
-        self.figures: dict[str, Any] = {}
+    def __init__(self, patience: int | None, metric: str = "top1"):
+        self.patience, self.metric = patience, metric
+        self.metrics: dict[str, Any] = {}
         self.waited = 0
 
-    def update(self, epoch: int, figures: Mapping[str, Any]) -> bool:
-        """Take the figures of an epoch. Returns whether they are the new best."""
+    def update(self, epoch: int, metrics: Mapping[str, Any]) -> bool:
+        """Take the metrics of an epoch. Returns whether they are the new best."""
         if epoch == 0:  # the untrained model does not count
             return False
-        better = not self.figures or figures[self.figure] > self.figures[self.figure]
+        better = not self.metrics or metrics[self.metric] > self.metrics[self.metric]
         if better:
-            self.figures = {**figures, "epoch": epoch}
+            self.metrics = {**metrics, "epoch": epoch}
         self.count(better)
         return better
 
@@ -39,10 +39,10 @@ class EarlyStopping:
         return self.patience is not None and self.waited >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
-        return {"figures": self.figures, "waited": self.waited}
+        return {"metrics": self.metrics, "waited": self.waited}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.figures, self.waited = dict(state["figures"]), state["waited"]
+        self.metrics, self.waited = dict(state["metrics"]), state["waited"]
 
 
 class Timer(ExitStack):

@@ -22,18 +22,18 @@ def load_in_order(options: DataOptions, centred: bool = True, train: bool = True
 
 
 def score(sets: Retrieval, probe_features, gallery_features, protocol: str) -> dict[str, Any]:
-    """Retrieval figures of features (N, d); where recordings are known (and not cut, as released)
+    """Retrieval metrics of features (N, d); where recordings are known (and not cut, as released)
     also recording_top1 ... recording_mAP, of whole ones with the mean feature of their windows.
     """
     same, full = sets.same_set, protocol == "full"
     probe, gallery = (probe_features, sets.probe.labels), (gallery_features, sets.gallery.labels)
-    figures = ranking.evaluate(*probe, *gallery, same and full, released=same and not full)
+    metrics = ranking.evaluate(*probe, *gallery, same and full, released=same and not full)
     if full and sets.probe.recordings is not None and sets.gallery.recordings is not None:
         probe = mean_of_recordings(*probe, sets.probe.recordings)
         gallery = mean_of_recordings(*gallery, sets.gallery.recordings)
         whole = ranking.evaluate(*probe, *gallery, same)
-        figures |= {f"recording_{name}": whole[name] for name in results.RETRIEVAL}
-    return figures
+        metrics |= {f"recording_{name}": whole[name] for name in results.RETRIEVAL}
+    return metrics
 
 
 def mean_of_recordings(features, labels: np.ndarray,
@@ -64,6 +64,6 @@ def known_classes(sets: Retrieval, supervision: str | None) -> np.ndarray | None
 
 
 def score_encoder(model: nn.Module, sets: Retrieval, protocol: str) -> dict[str, Any]:
-    """Retrieval figures of a model on a data set."""
+    """Retrieval metrics of a model on a data set."""
     parts = (sets.probe, sets.gallery)
     return score(sets, *(encode_set(model, part.skeletons) for part in parts), protocol)

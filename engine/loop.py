@@ -88,10 +88,10 @@ class Epochs:
                 self.row, self.line, self.steps, self.clusters = {}, "", [], ()
                 yield self
                 self._end_epoch()
-        if self.scored and not self.best.figures:
+        if self.scored and not self.best.metrics:
             raise InputError(f"nothing was trained: {self.reason}; try another --eps")
         if self.scored:
-            report(self.run, self.sets, self.best.figures, self.metrics, self.number, self.reason)
+            report(self.run, self.sets, self.best.metrics, self.metrics, self.number, self.reason)
         elif self.keep_model:
             self.run.save_best(self.model, self.number, {})
 
@@ -139,7 +139,7 @@ class Epochs:
         """
         with self.stage("evaluate"):
             self.metrics = score_encoder(self.model, self.sets, self.run.options.protocol)
-        keep = keep or not self.best.figures
+        keep = keep or not self.best.metrics
         if keep and self.best.update(self.number, self.metrics) and self.keep_model:
             self.run.save_best(self.model, self.number, self.metrics)
         self.row |= self.metrics
@@ -175,7 +175,7 @@ class Epochs:
                           tight: bool = False) -> None:
         """Put clusterings (N,) beside the persons: columns of the history, and the log."""
         self.clusters = labels
-        self.row |= cluster_quality.figures(labels, whole, self.sets.train.labels, tight=tight)
+        self.row |= cluster_quality.metrics(labels, whole, self.sets.train.labels, tight=tight)
         for title, name, form in (("clusters", "clusters", "d"), ("noise", "noise", "d"),
                                   ("AMI", "AMI", ".3f")):
             values = (f"{self.row[f'{name}_{n}']:{form}}" for n in range(1, len(labels) + 1))

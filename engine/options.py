@@ -62,7 +62,7 @@ class TrainingOptions(DataOptions):
 class ClusterOptions(TrainingOptions):
     """Clusters."""
 
-    search: str = option("torch", "of neighbours, exact", choices=SEARCHES)
+    search: str = option("torch", "library of the exact neighbour search", choices=SEARCHES)
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,12 @@ class PublishedOptions(DataOptions):
     view: int | None = option(None, "view (CASIA_B), also for --recognise", type=int, metavar="V")
     batch_size: int | None = option(None, "of --protocol released", type=positive_int, metavar="N")
     encoder: Path | None = option(None, "of AGE's recogniser: its folder", type=Path, metavar="DIR")
-    set: list[str] | None = option(None, "what no variable tells", nargs="+", metavar="NAME=VALUE")
+    set: list[str] | None = option(None, "settings that its variables do not determine", nargs="+",
+                                   metavar="NAME=VALUE")
     positions: Path | None = option(None, "of TranSG and MoCos: .npy or .npz", type=Path,
                                     metavar="FILE")
-    export: Path | None = option(None, "write it as ours", type=output_file, metavar="FILE")
+    export: Path | None = option(None, "write it as a checkpoint of this project", type=output_file,
+                                 metavar="FILE")
 
 
 def refuse_options(options: PublishedOptions, found: Any = "none", view: bool = False) -> None:

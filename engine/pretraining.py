@@ -78,7 +78,7 @@ def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int
 
 def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) -> None:
     """Score the saved best models, by recognition and by retrieval (--mode Eval)."""
-    row, path, figures = options.dataset, run.phase("encoder").path("best.pt"), {}
+    row, path, metrics = options.dataset, run.phase("encoder").path("best.pt"), {}
     if options.task == "retrieval":
         run = run.load_settings_from(path)
     else:
@@ -88,14 +88,14 @@ def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) 
         sets = load(run.options, run.settings)
         for name, test in tests_of(options.probe, sets).items():
             best, own = folder.path(f"best_{name}.pt"), replace(sets, tests={name: test})
-            figures |= recognition.score_saved(best, own, device, options.protocol)
+            metrics |= recognition.score_saved(best, own, device, options.protocol)
     model, saved = load_model(path, row.skeleton, options.length, device)
-    report(run, model, saved["epoch"], figures)
+    report(run, model, saved["epoch"], metrics)
 
 
 def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module | None,
                     stored: Recognition | Retrieval | None) -> dict[str, Any]:
-    """Print retrieval figures, beside untrained ones if any; JSON content, {} without gallery."""
+    """Print retrieval metrics, beside untrained ones if any; JSON content, {} without gallery."""
     options, row, protocol = run.options, run.options.dataset, run.options.protocol
     if options.view is not None:
         return {}
@@ -106,36 +106,36 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module
     except InputError as error:
         if options.task == "retrieval":
             raise
-        log.info(f"no retrieval figures: {error}")
+        log.info(f"no retrieval metrics: {error}")
         return {}
     sets = cut(replace(stored, train=None), options.settings.batch_size, protocol)
-    figures = {**evaluation.score_encoder(model, sets, protocol), "epoch": epoch}
+    metrics = {**evaluation.score_encoder(model, sets, protocol), "epoch": epoch}
     trained = ["train", *(row.recognition_train if options.task != "retrieval" else ())]
-    content = {"kind": "retrieval", **figures, "trained_on": trained}
-    rows = {run.method: figures}
+    content = {"kind": "retrieval", **metrics, "trained_on": trained}
+    rows = {run.method: metrics}
     if untrained is not None:
         initial = evaluation.score_encoder(untrained, sets, protocol)
         rows = baselines.score_all(options, stored) | {"untrained encoder": initial} | rows
-        # The last weights count: no epoch is chosen by its figures.
-        content |= {"best": figures, "last": figures, "untrained": initial, "baselines": rows}
+        # The last weights count: no epoch is chosen by its metrics.
+        content |= {"best": metrics, "last": metrics, "untrained": initial, "baselines": rows}
     print(f"retrieval of {options.probe}, encoders trained on {' + '.join(trained)}")
     print(results.retrieval_table(rows.items()))
     return content
 
 
-def report(run: Run, model: nn.Module, epoch: int, figures: dict[str, Any],
+def report(run: Run, model: nn.Module, epoch: int, metrics: dict[str, Any],
            untrained: nn.Module | None = None, content: dict[str, Any] | None = None,
            sets: Recognition | Retrieval | None = None) -> None:
-    """Print and write retrieval figures, and those of recognition by test. content: what else.
+    """Print and write retrieval metrics, and those of recognition by test. content: what else.
     sets: what the encoder was trained on, as it is read.
     """
     encoder, probe = run.options.encoder, run.options.probe
     content = (content or {}) | ({"encoder": str(encoder)} if encoder else {})
-    if figures:
-        content |= recognition.summary(figures, probe if probe in figures else next(iter(figures)))
-        print(f"{run.title}\n" + recognition.table(figures, run.method))
+    if metrics:
+        content |= recognition.summary(metrics, probe if probe in metrics else next(iter(metrics)))
+        print(f"{run.title}\n" + recognition.table(metrics, run.method))
     retrieval = score_retrieval(run, model, epoch, untrained, sets)
-    run.write_results(content | ({"retrieval": retrieval} if figures else retrieval))
+    run.write_results(content | ({"retrieval": retrieval} if metrics else retrieval))
 
 
 def write_features(run: Run, options: PhaseOptions, device: torch.device) -> None:

@@ -1,5 +1,5 @@
 """Recognisers of AGE and SM-SGE: a recognition network on an encoder's frozen features, which are
-computed once. Each test set keeps the network of its best Rank-1, beside the last one's figures.
+computed once. Each test set keeps the network of its best Rank-1, beside the last one's metrics.
 """
 
 import warnings
@@ -100,7 +100,7 @@ def rows_of_tests(model: nn.Module, tests: Mapping[str, Sequences], settings: An
 
 def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: str,
                 content: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
-    """Figures of a saved recogniser by test, with its epoch and step. InputError for a damaged
+    """Metrics of a saved recogniser by test, with its epoch and step. InputError for a damaged
     file, a model of other data, or test persons that it was not trained on.
     """
     model, content = load_model(path, sets.skeleton, sets.length, device, content=content)
@@ -118,7 +118,7 @@ def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: s
         refuse_unknown(name, labels, known)
         tests[name] = replace(test, labels=np.searchsorted(known, labels))
     tests = rows_of_tests(model, tests, settings_of(content), protocol)
-    where = {key: content["figures"][key] for key in ("epoch", "step")}
+    where = {key: content["metrics"][key] for key in ("epoch", "step")}
     scores = {name: recogniser.scores(test.rows) for name, test in tests.items()}
     return {name: {**evaluate(scores[name], tests[name].labels), **where} for name in tests}
 
@@ -168,7 +168,7 @@ class Rules:
 
 
 class BestNetworks(EarlyStopping):
-    """The test sets, and the best network of each: weights, figures with epoch and step.
+    """The test sets, and the best network of each: weights, metrics with epoch and step.
     patience: epochs that end training if none has, on any test, a Rank-1 as high as the highest
     before or a loss as low as the lowest; None: never.
     """
@@ -188,12 +188,12 @@ class BestNetworks(EarlyStopping):
             scores = recogniser.scores(test.rows)
             rank1 = int((scores.argmax(dim=1) == test.labels).sum()) / len(test.labels)
             loss = cross_entropy(scores, test.labels).item()
-            best = self.best[name]["figures"]["rank1"] if name in self.best else -1.0
+            best = self.best[name]["metrics"]["rank1"] if name in self.best else -1.0
             is_best = rank1 > best or (self.rules.ties and rank1 == best)
             if (last or epoch >= self.rules.best_from) and is_best:
                 weights = {key: value.clone() for key, value in recogniser.state_dict().items()}
-                figures = {"rank1": rank1, "epoch": epoch, "step": step}
-                self.best[name] = {"figures": figures, "weights": weights, "scores": scores}
+                metrics = {"rank1": rank1, "epoch": epoch, "step": step}
+                self.best[name] = {"metrics": metrics, "weights": weights, "scores": scores}
             self.improved |= rank1 >= self.highest[name] or loss <= self.lowest[name]
             self.highest[name] = max(rank1, self.highest[name])
             self.lowest[name] = min(loss, self.lowest[name])
@@ -201,11 +201,11 @@ class BestNetworks(EarlyStopping):
         return row
 
     def end_epoch(self) -> list[str]:
-        """Work out the figures of the new best networks. Returns the tests that have one."""
+        """Work out the metrics of the new best networks. Returns the tests that have one."""
         new = [name for name, best in self.best.items() if "scores" in best]
         for name in new:
-            figures = evaluate(self.best[name].pop("scores"), self.sets[name].labels)
-            self.best[name]["figures"] |= figures
+            metrics = evaluate(self.best[name].pop("scores"), self.sets[name].labels)
+            self.best[name]["metrics"] |= metrics
         self.count(self.improved)
         self.improved = False
         return new
@@ -223,7 +223,7 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
           order: np.ndarray, test_sets: Mapping[str, Rows],
           rules: Rules) -> dict[str, dict[str, dict[str, Any]]]:
     """Train the network on the cross entropy of its scores; keep the best of every test, and the
-    last. Returns for each test the figures "best" and "last". InputError if there is no batch.
+    last. Returns for each test the metrics "best" and "last". InputError if there is no batch.
     run: the phase. encoder: saved with the network. persons: the data files' label of each class.
     order: row numbers of `training`, as every epoch takes its batches.
     """
@@ -254,12 +254,12 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     tests.test(recogniser, **where, last=True)
     for name in tests.end_epoch():
         keep(name, **tests.best[name])
-    figures = {}
+    metrics = {}
     for name, test in tests.sets.items():
         last = {**evaluate(recogniser.scores(test.rows), test.labels), **where}
-        figures[name] = {"best": tests.best[name]["figures"], "last": last}
+        metrics[name] = {"best": tests.best[name]["metrics"], "last": last}
     keep(None, recogniser.state_dict(), where)
-    return figures
+    return metrics
 
 
 def train_on_rows(run: Run, encoder: nn.Module, sets: Recognition, order: np.ndarray,
@@ -295,13 +295,13 @@ def same_encoder(run: Run, encoder: nn.Module) -> Run:
 
 
 def save(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray,
-         test: str | None, weights: Mapping[str, Tensor], figures: dict[str, Any]) -> None:
+         test: str | None, weights: Mapping[str, Tensor], metrics: dict[str, Any]) -> None:
     """Write encoder and network as one checkpoint: best_<test>.pt, or final.pt without a test."""
     weights = {name: x for name, x in weights.items() if not name.startswith("encoder.")}
     part = {"model": weights, "arguments": recogniser.arguments, "test": test}
     part["persons"] = [int(person) for person in persons]
     file = f"best_{test}.pt" if test else "final.pt"
-    run.save_best(encoder, figures["epoch"], figures, file, recogniser=part)
+    run.save_best(encoder, metrics["epoch"], metrics, file, recogniser=part)
 
 
 def split_batches(order: np.ndarray, size: int, whole: bool, name: str,
@@ -315,16 +315,16 @@ def split_batches(order: np.ndarray, size: int, whole: bool, name: str,
     return batches
 
 
-def summary(figures: Mapping[str, Mapping[str, Any]], headline: str) -> dict[str, Any]:
-    """Figures as JSON content: (the best of) the headline test on top, below it all tests."""
-    row = figures[headline]
-    return {"kind": "recognition", **row.get("best", {}), **row, "tests": dict(figures)}
+def summary(metrics: Mapping[str, Mapping[str, Any]], headline: str) -> dict[str, Any]:
+    """Metrics as JSON content: (the best of) the headline test on top, below it all tests."""
+    row = metrics[headline]
+    return {"kind": "recognition", **row.get("best", {}), **row, "tests": dict(metrics)}
 
 
-def table(figures: Mapping[str, Mapping[str, Any]], method: str, corner: str = "") -> str:
-    """Figures of every test, as text; best and last where there are epochs. corner: the title."""
+def table(metrics: Mapping[str, Mapping[str, Any]], method: str, corner: str = "") -> str:
+    """Metrics of every test, as text; best and last where there are epochs. corner: the title."""
     rows = []
-    for name, row in figures.items():
+    for name, row in metrics.items():
         if "epoch" in row.get("best", ()):
             rows += [(f"{method} {name} {which}", row[which]) for which in ("best", "last")]
         else:
@@ -338,6 +338,6 @@ def _line(row: Mapping[str, float], tests: BestNetworks) -> str:
     for name in tests.sets:
         now = f"{100 * row[f'rank1_{name}']:.1f}" if f"rank1_{name}" in row else "-"
         best = tests.best.get(name)
-        best = f" (best {100 * best['figures']['rank1']:.1f})" if best else ""
+        best = f" (best {100 * best['metrics']['rank1']:.1f})" if best else ""
         words.append(f"{name} Rank-1 {now}{best}")
     return "  ".join(words)

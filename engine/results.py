@@ -1,4 +1,4 @@
-"""Figures as text, JSON and CSV."""
+"""Metrics as text, JSON and CSV."""
 
 import csv
 import io
@@ -15,9 +15,9 @@ RECOGNITION = ("Rank-1", "Rank-5", "Rank-10", "nAUC", "nAUC CMC", "loss")
 Rows = Iterable[tuple[str, Mapping[str, Any]]]
 
 
-def retrieval_line(figures: Mapping[str, Any]) -> str:
-    """Retrieval figures in percent, for the log."""
-    return "  ".join(f"{title} {percent(figures[key])}" for key, title in RETRIEVAL.items())
+def retrieval_line(metrics: Mapping[str, Any]) -> str:
+    """Retrieval metrics in percent, for the log."""
+    return "  ".join(f"{title} {percent(metrics[key])}" for key, title in RETRIEVAL.items())
 
 
 def percent(share: float | None) -> str:
@@ -26,7 +26,7 @@ def percent(share: float | None) -> str:
 
 
 def retrieval_table(rows: Rows, corner: str = "") -> str:
-    """A text table of retrieval figures in percent, where they are known also of recordings."""
+    """A text table of retrieval metrics in percent, where they are known also of recordings."""
     rows = list(rows)
     whole, says = (any(key in own for _, own in rows) for key in ("recording_mAP", "supervision"))
     of_recordings = {f"recording_{key}": f"rec. {title}" for key, title in RETRIEVAL.items()}
@@ -39,7 +39,7 @@ def retrieval_table(rows: Rows, corner: str = "") -> str:
 
 
 def recognition_table(rows: Rows, corner: str = "") -> str:
-    """The same of recognition figures; all but the loss in percent."""
+    """The same of recognition metrics; all but the loss in percent."""
     cells = []
     for name, own in rows:
         ranks = list(own["rank"].values())

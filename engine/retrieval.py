@@ -42,7 +42,7 @@ def describe(run: Run, model: nn.Module, sets: Retrieval) -> None:
 
 def report(run: Run, sets: Retrieval, best: dict[str, Any], last: dict[str, Any], epoch: int,
            reason: str) -> None:
-    """Print and write best and last figures, with those of the untrained model and baselines."""
+    """Print and write best and last metrics, with those of the untrained model and baselines."""
     untrained = {key: run.history[0][key] for key in last}
     best, last = best | run.supervision, last | {"epoch": epoch} | run.supervision
     rows = baselines.score_all(run.options, sets.stored, run.source)
@@ -59,10 +59,10 @@ def evaluate(run: Run, options: TrainingOptions, device: torch.device) -> None:
     run = run.load_settings_from(path)
     sets = features.load(run.options, run.settings, run.source)
     model, content = load_model(path, sets.skeleton, sets.length, device, run.source)
-    figures = evaluation.score_encoder(model, sets, options.protocol)
-    figures |= {"epoch": content["epoch"], **run.supervision}
-    print(f"{run.title}\n" + results.retrieval_table([(run.method, figures)]))
-    run.write_results(figures)
+    metrics = evaluation.score_encoder(model, sets, options.protocol)
+    metrics |= {"epoch": content["epoch"], **run.supervision}
+    print(f"{run.title}\n" + results.retrieval_table([(run.method, metrics)]))
+    run.write_results(metrics)
 
 
 def write_features(run: Run, options: TrainingOptions, device: torch.device) -> None:

@@ -119,11 +119,11 @@ class Run:
         """The path of one of the run's files."""
         return self.folder / f"{self.prefix}{file}"
 
-    def save_best(self, model: nn.Module, epoch: int, figures: Mapping[str, Any],
+    def save_best(self, model: nn.Module, epoch: int, metrics: Mapping[str, Any],
                   file: str = "best.pt", **content: Any) -> None:
         """Write a checkpoint from which the model can be rebuilt. content: what else it holds."""
         weights = {"model": model.state_dict(), "arguments": model.arguments}
-        self._save(file, epoch=epoch, figures=dict(figures), **weights, **content)
+        self._save(file, epoch=epoch, metrics=dict(metrics), **weights, **content)
 
     def save_last(self, epoch: int, parts: Mapping[str, Any], seconds: float = 0) -> None:
         """Write last.pt, the parts after some epochs, unless one is younger than some seconds."""
@@ -180,9 +180,9 @@ class Run:
         if files:
             log.info(f"{self.folder}: the files of an earlier run are named *.earlier from now on")
 
-    def end_epoch(self, epoch: int, figures: Mapping, losses: Mapping[str, float], line: str,
+    def end_epoch(self, epoch: int, metrics: Mapping, losses: Mapping[str, float], line: str,
                   seconds: Mapping[str, float], clusters: Sequence[np.ndarray] = ()) -> None:
-        """Log an epoch, its figures as `line`, and add it to history.csv. InputError for a loss
+        """Log an epoch, its metrics as `line`, and add it to history.csv. InputError for a loss
         that is not finite. clusters: labels (N,), -1 for noise.
         """
         total = {"total": losses["total"]} if "total" in losses else losses
@@ -192,10 +192,10 @@ class Run:
             if not math.isfinite(value):
                 raise InputError(f"training diverged: {name} is {value}; try a smaller --lr")
         times = {f"s_{name}": round(value, 3) for name, value in seconds.items()}
-        self.history.append({"epoch": epoch, **figures, **losses, **times})
+        self.history.append({"epoch": epoch, **metrics, **losses, **times})
         results.write_csv(self.path("history.csv"), self.history)
         if self.options.tensorboard and processes.number() == 0:
-            scalars = {"figures": figures, "losses": losses, "seconds": seconds}
+            scalars = {"metrics": metrics, "losses": losses, "seconds": seconds}
             self._write_events(epoch, scalars, clusters)
 
     def _write_events(self, epoch: int, scalars: dict[str, Mapping[str, float]],

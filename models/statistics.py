@@ -32,7 +32,7 @@ def frame_size(joints: int) -> int:
 
 
 def turn(skeletons: Tensor, reference: Tensor) -> Tensor:
-    """Each skeleton (..., J, 3) about its centroid, turned onto a reference (J, 3): Kabsch 1976."""
+    """Skeletons (..., J, 3) about their centroids, rotated onto a reference (J, 3): Kabsch 1976."""
     joints = skeletons - skeletons.mean(dim=-2, keepdim=True)
     u, _, v = torch.linalg.svd(joints.transpose(-1, -2) @ reference)  # u s v, (..., 3, 3)
     u[..., 2] *= torch.det(u @ v).sign()[..., None]  # a rotation, never a mirror
@@ -40,7 +40,7 @@ def turn(skeletons: Tensor, reference: Tensor) -> Tensor:
 
 
 def mean_pose(skeletons: Tensor) -> Tensor:
-    """The mean (J, 3) of skeletons (..., J, 3) turned onto it: five steps from the plain mean."""
+    """The mean (J, 3) of skeletons (..., J, 3) rotated onto it: five steps from the plain mean."""
     skeletons = skeletons.flatten(0, -3)
     reference = (skeletons - skeletons.mean(dim=-2, keepdim=True)).mean(dim=0)
     for _ in range(5):
@@ -78,12 +78,12 @@ class WindowStatistics(nn.Module):
     """What describes a window, each number standardised with the training set and clipped.
 
     To standardise the frames before would change nothing: all is linear in a number's scale.
-    parts: 2, or 1 for the means alone. turned: skeletons are turned onto the training set's mean.
+    parts: 2, or 1 for the means alone. align: rotate skeletons onto the training set's mean pose.
     """
-    def __init__(self, joints: int, parts: int = 2, turned: bool = False):
+    def __init__(self, joints: int, parts: int = 2, align: bool = False):
         super().__init__()
         self.parts = parts
-        self.register_buffer("reference", torch.zeros(joints, 3) if turned else None)
+        self.register_buffer("reference", torch.zeros(joints, 3) if align else None)
         self.register_buffer("mean", torch.zeros(parts * frame_size(joints)))
         self.register_buffer("deviation", torch.ones(parts * frame_size(joints)))
 
@@ -177,9 +177,9 @@ class WindowLDA(nn.Module):
 
 class RecordingLDA(nn.Module):
     """The same with every recording a class and the statistics of its windows the samples."""
-    def __init__(self, joints: int, directions: int = 40, turned: bool = False):
+    def __init__(self, joints: int, directions: int = 40, align: bool = False):
         super().__init__()
-        self.statistics, d = WindowStatistics(joints, turned=turned), 2 * frame_size(joints)
+        self.statistics, d = WindowStatistics(joints, align=align), 2 * frame_size(joints)
         self.register_buffer("directions", torch.zeros(d, min(directions, d)))
 
     def fit(self, skeletons: Tensor, recordings: Tensor) -> "RecordingLDA":
@@ -204,7 +204,7 @@ def first_features(skeletons: Tensor, tracklets: Tensor | None, reference: Tenso
     joints, device = skeletons.shape[2], skeletons.device
     if tracklets is None:
         return WindowLDA(joints, reference=reference).to(device).fit(skeletons)(skeletons)
-    lda = RecordingLDA(joints, turned=reference is not None).to(device)
+    lda = RecordingLDA(joints, align=reference is not None).to(device)
     return lda.fit(skeletons, tracklets)(skeletons)
 
 
@@ -212,16 +212,16 @@ class Statistics(EmbeddingModel):
     """Encoder of window statistics: two hidden layers and, beside them, a linear path.
 
     joints: J. H: units of a hidden layer. D_out: size of the learned feature. dropout: share of
-    units dropped. beside: weight of the standardised means, of unit length, which stand beside the
-    learned feature: they tell apart whom no class has told apart. turned: see WindowStatistics.
+    units dropped. raw_weight: weight of the standardised means, of unit length, appended to the
+    learned feature: they separate persons whom the pseudo-classes merged. align: WindowStatistics.
     """
     def __init__(self, joints: int, H: int = 1024, D_out: int = 128, dropout: float = 0.4,
-                 beside: float = 0.4, turned: bool = False):
+                 raw_weight: float = 0.4, align: bool = False):
         super().__init__()
         self.arguments = {"joints": joints, "H": H, "D_out": D_out, "dropout": dropout}
-        self.arguments |= {"beside": beside, "turned": turned}
-        self.d, self.beside = frame_size(joints), beside
-        self.statistics = WindowStatistics(joints, turned=turned)
+        self.arguments |= {"raw_weight": raw_weight, "align": align}
+        self.d, self.raw_weight = frame_size(joints), raw_weight
+        self.statistics = WindowStatistics(joints, align=align)
         layers = []
         for size in (2 * self.d, H):
             layers += [nn.Linear(size, H), nn.BatchNorm1d(H), nn.ReLU(), nn.Dropout(dropout)]
@@ -241,7 +241,7 @@ class Statistics(EmbeddingModel):
         """(B, f, J, 3) -> (B, 1, D_out + d): a window has one feature."""
         windows = self.statistics(skeletons)
         means = functional.normalize(windows[:, :self.d])
-        return torch.cat([self(windows), self.beside * means], dim=1)[:, None]
+        return torch.cat([self(windows), self.raw_weight * means], dim=1)[:, None]
 
 
 def class_contrast(features: Tensor, labels: Tensor, vectors: Tensor, t: float) -> Tensor:

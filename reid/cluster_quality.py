@@ -10,7 +10,7 @@ from torch.nn import functional
 from skeleton_reid.models.simmc import mean_of_clusters
 
 
-def figures(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.ndarray,
+def metrics(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.ndarray,
             tight: bool = False) -> dict[str, float]:
     """Sizes of two clusterings (N,), and their mutual information (MI, nats; AMI: adjusted) with
     the true persons (N,), noise as one more cluster. tight: also `tightness` of features (N, d).

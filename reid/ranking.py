@@ -23,14 +23,14 @@ TOP = (1, 5, 10)
 
 def evaluate(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
              released: bool = False) -> dict:
-    """Retrieval figures of features; arguments and errors as of `ranks`.
+    """Retrieval metrics of features; arguments and errors as of `ranks`.
 
     Returns a dict with top1, top5, top10, mAP (shares in [0, 1]), probes and gallery (counts).
     Probes whose person is not in the gallery count as misses in top-k and are left out of mAP; if
     none is left mAP is NaN, with a warning.
     """
     ranked = ranks(probe, probe_ids, gallery, gallery_ids, exclude_self, released)
-    return _figures(*ranked, len(gallery), released)
+    return _metrics(*ranked, len(gallery), released)
 
 
 def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
@@ -40,7 +40,7 @@ def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
 
     probe: (P, d), gallery: (G, d), arrays or tensors; probe_ids: (P,), gallery_ids: (G,) person
     labels. exclude_self: probe and gallery are one set, and a sequence never matches itself.
-    released: the released figures for one set instead (docs/5-fidelity.md, self-match).
+    released: the released metrics for one set instead (docs/5-fidelity.md, self-match).
     Raises InputError for NaN, empty sets or shapes that do not agree.
     """
     probe, gallery = (torch.as_tensor(unmasked(x)).double() for x in (probe, gallery))
@@ -66,13 +66,13 @@ def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
 
 def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = False,
                        released: bool = False) -> dict:
-    """Retrieval figures of a (P, G) array of distances; everything else as in `evaluate`."""
+    """Retrieval metrics of a (P, G) array of distances; everything else as in `evaluate`."""
     matrix = torch.as_tensor(unmasked(distances))
     if matrix.ndim != 2 or torch.isnan(matrix).any():
         raise InputError(f"expected distances (P, G) without NaN, found {tuple(matrix.shape)}")
     where = probe_ids, gallery_ids, exclude_self, released
     ranked = _ranks(lambda rows: matrix[rows].double() / -2, tuple(matrix.shape), *where)
-    return _figures(*ranked, matrix.shape[1], released)
+    return _metrics(*ranked, matrix.shape[1], released)
 
 
 def _ranks(
@@ -119,11 +119,11 @@ def _ranks(
     return rank[:, 0], precision
 
 
-def _figures(rank: np.ndarray, precision: np.ndarray, gallery: int, released: bool) -> dict:
+def _metrics(rank: np.ndarray, precision: np.ndarray, gallery: int, released: bool) -> dict:
     known = precision[int(released):]
     known = known[~np.isnan(known)]
-    figures = {f"top{k}": float((rank <= k).mean()) for k in TOP}
+    metrics = {f"top{k}": float((rank <= k).mean()) for k in TOP}
     if not len(known):
         warnings.warn("no probe has a match in the gallery: there is no mAP", stacklevel=3)
-    figures["mAP"] = float(known.mean()) if len(known) else math.nan
-    return figures | {"probes": len(rank), "gallery": gallery}
+    metrics["mAP"] = float(known.mean()) if len(known) else math.nan
+    return metrics | {"probes": len(rank), "gallery": gallery}

@@ -1,4 +1,4 @@
-"""Figures of the recognition protocol: each sequence is given a score for every known person."""
+"""Metrics of the recognition protocol: each sequence is given a score for every known person."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from skeleton_reid.common.errors import InputError
 
 
 def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[str, Any]:
-    """Figures of scores (N, C), logits, for labels (N,), integers 0 ... C-1:
+    """Metrics of scores (N, C), logits, for labels (N,), integers 0 ... C-1:
 
         rank: {"1": ..., "C": ...}, the share of sequences with their person among the n best; equal
             scores rank in the order of the classes.

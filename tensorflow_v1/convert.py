@@ -93,7 +93,7 @@ def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
     values = settings_of(method, probe, options)
     content = {"method": method, "dataset": row.name, "length": options.length or length}
     content |= {"protocol": options.protocol, "seed": options.seed, "settings": values}
-    content |= {"epoch": None, "figures": {"epoch": None, "step": None}}
+    content |= {"epoch": None, "metrics": {"epoch": None, "step": None}}
     if kind == method:
         return content | {"probe": probe} | encoder_part(method, prefix, variables, values, options)
     part = recogniser_part(method, variables, values)
@@ -219,7 +219,7 @@ def name_persons(content: dict[str, Any], path: Path, persons: np.ndarray) -> No
 
 def score_rows(content: Mapping[str, Any], prefix: Path, protocol: str,
                device: torch.device) -> dict[str, dict[str, Any]]:
-    """Figures of AGE's recogniser by test split, on the feature rows that are kept beside it.
+    """Metrics of AGE's recogniser by test split, on the feature rows that are kept beside it.
 
     Full: every sequence. Released: those in whole batches. InputError for no rows or others.
     """
@@ -229,7 +229,7 @@ def score_rows(content: Mapping[str, Any], prefix: Path, protocol: str,
     f = content["length"] if settings["manner"] == "ap" else 1  # rows of a sequence
     size = settings["batch_size"] if protocol == "released" else 1
     d, persons = arguments["inputs"], arguments["persons"]
-    tests, figures = datasets.get(content["dataset"]).recognition, {}
+    tests, metrics = datasets.get(content["dataset"]).recognition, {}
     for test, name in zip(tests, ("val", "val_2"), strict=False):
         files = [prefix.with_name(f"{name}_{part}.npy") for part in "Xy"]
         if not all(file.is_file() for file in files):
@@ -248,8 +248,8 @@ def score_rows(content: Mapping[str, Any], prefix: Path, protocol: str,
         labels = labels.argmax(axis=1)[:used].reshape(-1, f)
         one = (labels == labels[:, :1]).all(axis=1)  # as released, should a sequence be cut
         scores = recogniser.scores(torch.from_numpy(rows[one]).to(device))
-        figures[test] = {**evaluate(scores, labels[one, 0]), "epoch": None, "step": None}
-    if not figures:
+        metrics[test] = {**evaluate(scores, labels[one, 0]), "epoch": None, "step": None}
+    if not metrics:
         need = "name its encoders with --encoder FOLDER, or put its val_X.npy and val_y.npy beside"
         raise InputError(f"{prefix} is AGE's recogniser alone: {need} it")
-    return figures
+    return metrics

@@ -25,7 +25,7 @@ def write(path: Path, method: str, **content) -> Path:
     for buffer in ("mean", "deviation") if method == "statistics" else ():
         getattr(model.statistics, buffer).uniform_(0.5, 1.5)
     about = {"dataset": "IAS", "probe": "A", "length": 6, "protocol": "full", "seed": 0}
-    about |= {"settings": vars(METHODS[method].settings()), "epoch": 1, "figures": {}}
+    about |= {"settings": vars(METHODS[method].settings()), "epoch": 1, "metrics": {}}
     weights = {"model": model.state_dict(), "arguments": model.arguments}
     checkpoint.save(path, {"method": method, **about, **weights, **content})
     return path

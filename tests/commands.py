@@ -33,7 +33,7 @@ def results_of(script: str, *arguments: object) -> dict:
 
 
 def score_files(stem: Path) -> dict:
-    """The figures of the feature files STEM.probe.npz and STEM.gallery.npz by evaluate.py."""
+    """The metrics of the feature files STEM.probe.npz and STEM.gallery.npz by evaluate.py."""
     files = (f"--{part}={stem}.{part}.npz" for part in ("probe", "gallery"))
     return results_of("evaluate", *files, "--quiet")
 

@@ -1,4 +1,4 @@
-"""CASIA_B from simulated videos to figures: both protocols, every pair of conditions, all three
+"""CASIA_B from simulated videos to metrics: both protocols, every pair of conditions, all three
 systems.
 """
 
@@ -63,10 +63,10 @@ def test_simmc_on_every_pair(call, root, tmp_path, pair):
     assert {name: found[name] for name in best} == best
     probe, gallery = (features.read(tmp_path / f"f.{part}.npz") for part in ("probe", "gallery"))
     same = pair[:2] == pair[3:]
-    expect(best, full_figures(probe, gallery, same))
+    expect(best, full_metrics(probe, gallery, same))
     released = call("evaluate", "--checkpoint", path, "--protocol", "released", "--batch_size", 1,
                     "--quiet")
-    expect(released, released_figures(probe, gallery) if same else best)
+    expect(released, released_metrics(probe, gallery) if same else best)
     if same:
         assert released["mAP"] > best["mAP"]  # the self match counts
 
@@ -79,7 +79,7 @@ def ranked(probe, gallery):
         yield i, d, gallery.labels == label, np.argsort(d, kind="stable")
 
 
-def full_figures(probe, gallery, same):
+def full_metrics(probe, gallery, same):
     """Every probe, without itself where probe and gallery are one set."""
     hits, precisions = [], []
     for i, d, matches, order in ranked(probe, gallery):
@@ -89,7 +89,7 @@ def full_figures(probe, gallery, same):
     return dict(zip(FIGURES, [*np.mean(hits, axis=0), np.mean(precisions)], strict=True))
 
 
-def released_figures(probe, gallery):
+def released_metrics(probe, gallery):
     """self-match: top-k without whatever ranks first; mAP with the self match, from the second
     probe on.
     """

@@ -13,6 +13,8 @@ import skeleton_reid
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import datasets
 from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.methods import settings_of
+from skeleton_reid.models.statistics import Statistics
 
 
 def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
@@ -44,6 +46,20 @@ def test_an_interruption_while_saving_keeps_the_old_checkpoint(tmp_path, monkeyp
         checkpoint.save(path, {"method": "SimMC", "epoch": 2})
     assert torch.load(path)["epoch"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_names_of_before_are_read_as_those_of_now(tmp_path):
+    """Keys and settings that have been renamed, wherever they stand."""
+    model = Statistics(20, 16, 8, raw_weight=0.7, align=True)
+    earlier = {name: model.arguments[name] for name in ("joints", "H", "D_out", "dropout")}
+    path = write(tmp_path / "best.pt", "statistics", model=model.state_dict(),
+                 arguments=earlier | {"beside": 0.7, "turned": True}, figures={"top1": 0.5},
+                 settings={"beside": 0.7, "turned": True, "linked": False})
+    content = checkpoint.load(path)
+    settings = settings_of(content)
+    assert (settings.raw_weight, settings.align, settings.link) == (0.7, True, False)
+    assert content["metrics"] == {"top1": 0.5} and content["arguments"] == model.arguments
+    assert list(content["model"]) == list(model.state_dict())
 
 
 class Mischief:

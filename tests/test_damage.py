@@ -1,5 +1,5 @@
 """Files with a flipped bit: refused in one line, or read with the very same content; never a
-traceback, never other figures.
+traceback, never other metrics.
 """
 
 import json
@@ -24,9 +24,9 @@ def whole(tmp_path_factory):
     return root
 
 
-def figures_of(root, *words):
-    """Exit code and figures of evaluate.py."""
-    file = root / "figures.json"
+def metrics_of(root, *words):
+    """Exit code and metrics of evaluate.py."""
+    file = root / "metrics.json"
     file.unlink(missing_ok=True)
     code = run("evaluate", *words, "--quiet", "--json", file)
     content = json.loads(file.read_text()) if file.exists() else None
@@ -44,7 +44,7 @@ def flip(rng, path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["checkpoint", "windows", "features"])
-def test_a_flipped_bit_changes_no_figure(whole, capsys, kind):
+def test_a_flipped_bit_changes_no_metric(whole, capsys, kind):
     best = whole / "out" / "KS20" / "probe" / "best.pt"
     data = ("--dataset", "KS20", "--data", whole / "data")
     words, files = {
@@ -54,18 +54,18 @@ def test_a_flipped_bit_changes_no_figure(whole, capsys, kind):
         "features": ((f"--probe={whole / 'x.probe.npz'}", f"--gallery={whole / 'x.gallery.npz'}"),
                      [whole / "x.probe.npz", whole / "x.gallery.npz"]),
     }[kind]  # fmt: skip
-    code, expected = figures_of(whole, *words)
+    code, expected = metrics_of(whole, *words)
     assert code == 0
     rng, refused = np.random.RandomState(0), 0
     for number in range(FLIPS):
         path = files[number % len(files)]
         before = flip(rng, path)
         capsys.readouterr()
-        code, figures = figures_of(whole, *words)
+        code, metrics = metrics_of(whole, *words)
         error = capsys.readouterr().err
         path.write_bytes(before)
         assert code in (0, 2) and (code == 0 or error.count("\n") == 1), (path, error)
-        assert code == 2 or figures == expected, path
+        assert code == 2 or metrics == expected, path
         refused += code == 2
     assert refused > FLIPS / 2
 

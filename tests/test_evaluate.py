@@ -57,11 +57,11 @@ def test_features_in_float64_keep_their_digits(tmp_path, capsys):
     rng = np.random.RandomState(0)
     people = rng.normal(size=(10, 4)).repeat(5, axis=0)
     near = [people + rng.normal(scale=0.3, size=people.shape) for _ in "ab"]
-    figures = []
+    metrics = []
     for offset in (0, 1e9):
         files = [write_features(tmp_path / f"{n}.npz", x + offset) for n, x in enumerate(near)]
-        figures.append(results_of("evaluate", "--probe", files[0], "--gallery", files[1]))
-    assert pick(figures[0], RETRIEVAL) == pytest.approx(pick(figures[1], RETRIEVAL))
+        metrics.append(results_of("evaluate", "--probe", files[0], "--gallery", files[1]))
+    assert pick(metrics[0], RETRIEVAL) == pytest.approx(pick(metrics[1], RETRIEVAL))
     frames = near[0][:, None].repeat(6, axis=1)
     capsys.readouterr()
     for offset in (0, 1e9):
@@ -71,7 +71,7 @@ def test_features_in_float64_keep_their_digits(tmp_path, capsys):
         assert error.startswith("warning: ") == ("frames lose digits" in error) == (offset > 0)
 
 
-def test_no_match_is_no_figure(tmp_path, write_dataset, capsys):
+def test_no_match_is_no_metric(tmp_path, write_dataset, capsys):
     """CASIA_B's nm.nm is one set: with a recording a person, whole recordings have no match."""
     parts = write_dataset(tmp_path, "CASIA_B", 40, persons=3, windows=4,
                           rng=np.random.RandomState(0))

@@ -1,4 +1,4 @@
-"""Every script on a GPU: with a pretended one (tests/pretended_gpu.py) the CPU's figures to the
+"""Every script on a GPU: with a pretended one (tests/pretended_gpu.py) the CPU's metrics to the
 bit, on a real one (pytest -m gpu) nearly. No training step makes the host wait.
 """
 
@@ -129,10 +129,10 @@ def test_pictures_gallery_and_baselines_on_a_gpu(gpu, once, tmp_path):
         add = ("add", people, recording, "--checkpoint", train.path("best.pt"))
         assert run("gallery", *add, "--device", "cuda") == 0
         assert run("gallery", "identify", people, recording, "--device", "cuda") == 0
-        figures = results_of("evaluate", *baseline, "cuda")
+        metrics = results_of("evaluate", *baseline, "cuda")
         report = ("--data", train.data, "--out", tmp_path)
         assert run("visualize", train.path(), *report, "--device", "cuda") == 0
-    assert pick(figures, RETRIEVAL) == pytest.approx(
+    assert pick(metrics, RETRIEVAL) == pytest.approx(
         pick(results_of("evaluate", *baseline, "cpu"), RETRIEVAL), abs=0.02)
     if gpus:
         assert gpus.kernels > 0

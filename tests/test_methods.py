@@ -34,15 +34,15 @@ def phases(method):
     return ["encoder", SCRIPTS[method].recogniser] if two else [""]
 
 
-def figures(result):
-    """The retrieval figures of a run, of its best model."""
+def metrics(result):
+    """The retrieval metrics of a run, of its best model."""
     return pick(result["retrieval"] if "retrieval" in result else result["best"], RETRIEVAL)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_a_run_leaves(method, training, tmp_path):
     """run.json, a gradient for every parameter, and a best model of which --mode Eval, evaluate.py
-    and the feature files give the figures of the results.
+    and the feature files give the metrics of the results.
     """
     train = training(method)
     result = train("--epochs", 2, "--save_features", tmp_path / "f.npz")
@@ -66,7 +66,7 @@ def test_what_a_run_leaves(method, training, tmp_path):
     for found in (evaluated.get("retrieval",
                                 evaluated), train.evaluate(encoder,
                                                            *probe), score_files(tmp_path / "f")):
-        assert pick(found, RETRIEVAL) == figures(result)
+        assert pick(found, RETRIEVAL) == metrics(result)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -112,7 +112,7 @@ SETTINGS = [(method, own.name) for method in METHODS for own in fields(METHODS[m
 
 @pytest.mark.parametrize(("method", "name"), SETTINGS)
 def test_every_setting_has_an_effect(method, name, training, once, monkeypatch):
-    """On the weights, the history or the figures of a run."""
+    """On the weights, the history or the metrics of a run."""
     monkeypatch.setattr(baselines, "score_all", lambda *_: {})
     before, plain = once(method, "--epochs", 1)
     train = training(method)

@@ -1,4 +1,4 @@
-"""Processes that torchrun starts: two give the figures of one, and one that is killed ends them."""
+"""Processes that torchrun starts: two give the metrics of one, and one that is killed ends them."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Figures from simulated walkers say so: in split.json, on the screen, in the JSON of every
+"""Metrics from simulated walkers say so: in split.json, on the screen, in the JSON of every
 command.
 """
 

@@ -1,4 +1,4 @@
-"""Published checkpoints through evaluate.py: the released code's figures, recognition of kinds,
+"""Published checkpoints through evaluate.py: the released code's metrics, recognition of kinds,
 settings, export.
 
 Whole checkpoints are too large for the repository: those tests look for ../shared/golden and are
@@ -39,7 +39,7 @@ def shared(name: str) -> Path:
 
 
 def evaluate(*arguments):
-    """The JSON figures of evaluate.py."""
+    """The JSON metrics of evaluate.py."""
     return results_of("evaluate", "--quiet", *arguments)
 
 

@@ -27,7 +27,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_released_figures(released, case):
+def test_released_metrics(released, case):
     names = ("dist", "query_labels", "gallery_labels", "mAP_top1_top5_top10")
     distances, probe_ids, gallery_ids, expected = (released[f"{case}__{name}"] for name in names)
     one_set = case.startswith("same_condition")

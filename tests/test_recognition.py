@@ -1,4 +1,4 @@
-"""The recognition network and its figures, against the released code's numbers and against the
+"""The recognition network and its metrics, against the released code's numbers and against the
 definitions.
 """
 
@@ -100,7 +100,7 @@ def test_released_ias_recogniser(arrays):
 
 @pytest.mark.parametrize("manner", ["ap", "sc"])
 def test_golden_recognition(manner, arrays):
-    """Logits, figures, gradients and five Adam steps (without clipping) of the released recognition
+    """Logits, metrics, gradients and five Adam steps (without clipping) of the released recognition
     training.
     """
     golden = arrays("rn_h32.npz")
@@ -111,9 +111,9 @@ def test_golden_recognition(manner, arrays):
                         torch.tensor(golden[f"{prefix}labels"]).long())
     logits = network(features)
     np.testing.assert_allclose(logits.detach(), golden[f"{prefix}logits"], rtol=1e-5, atol=1e-4)
-    figures = evaluate(logits, labels)
-    assert figures["loss"] == pytest.approx(float(golden[f"{prefix}cross_entropy"]), rel=1e-5)
-    assert figures["rank1"] == pytest.approx(float(golden[f"{prefix}accuracy"]), abs=1e-6)
+    metrics = evaluate(logits, labels)
+    assert metrics["loss"] == pytest.approx(float(golden[f"{prefix}cross_entropy"]), rel=1e-5)
+    assert metrics["rank1"] == pytest.approx(float(golden[f"{prefix}accuracy"]), abs=1e-6)
     if manner == "ap":
         mean = logits.unflatten(0, (-1, 6)).mean(1)
         np.testing.assert_allclose(mean.detach(), golden["rn_ap/sequence_mean_logits"], rtol=1e-5,
@@ -148,10 +148,10 @@ def test_golden_figures_of_whole_batches(manner, batch, arrays):
     if manner == "ap":
         used, labels = used // 6, labels[::6]
         logits = logits.reshape(-1, 6, 11).mean(1)
-    figures = evaluate(logits[:used], labels[:used])
-    assert figures["rank1"] == pytest.approx(float(golden[f"rn_{manner}/eval/rank1_batch{batch}"]),
+    metrics = evaluate(logits[:used], labels[:used])
+    assert metrics["rank1"] == pytest.approx(float(golden[f"rn_{manner}/eval/rank1_batch{batch}"]),
                                              abs=1e-6)
-    assert figures["nAUC_roc"] == pytest.approx(
+    assert metrics["nAUC_roc"] == pytest.approx(
         float(golden[f"rn_{manner}/eval/nAUC_batch{batch}"]), abs=1e-9)
 
 

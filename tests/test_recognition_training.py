@@ -54,7 +54,7 @@ def scripted(correct, confidence, N=10, patience=None, **rules):
         tests.end_epoch()
         if tests.exhausted:
             break
-    return epoch, tests.best["A"]["figures"]["epoch"] if tests.best else None
+    return epoch, tests.best["A"]["metrics"]["epoch"] if tests.best else None
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_patience_counts_from_the_last_look_that_was_as_good():
 
 
 def test_early_stop_of_a_released_run(golden, monkeypatch):
-    """The released SM-SGE on simulated KS20: its test figures by epoch, and where a patience of 30
+    """The released SM-SGE on simulated KS20: its test metrics by epoch, and where a patience of 30
     ended it.
     """
     with np.load(golden("smsge_curve.npz")) as file:

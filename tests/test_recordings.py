@@ -47,8 +47,8 @@ def test_whole_recordings(same_set):
         labels.append([part.labels[part.recordings == name][0] for name in names])
     expected = ranking.evaluate(np.array(means[0]), labels[0], np.array(means[1]), labels[1],
                                 exclude_self=same_set)
-    figures = score(sets, probe, gallery, "full")
-    whole = {name: figures[f"recording_{name}"] for name in ("top1", "top5", "top10", "mAP")}
+    metrics = score(sets, probe, gallery, "full")
+    whole = {name: metrics[f"recording_{name}"] for name in ("top1", "top5", "top10", "mAP")}
     assert whole == pytest.approx(pick(expected, whole))
     assert not any("recording" in name for name in score(sets, probe, gallery, "released"))
 

@@ -93,7 +93,7 @@ def test_a_run_is_kept_and_made_again_only_if_it_would_differ(runs, in_process):
     assert runs.record(job) is None
 
 
-def test_an_interrupted_run_goes_on_to_the_same_figures(runs, in_process, monkeypatch, tmp_path):
+def test_an_interrupted_run_goes_on_to_the_same_metrics(runs, in_process, monkeypatch, tmp_path):
     job, three = simmc(), replace(runs, epochs=3)
     whole = replace(three, folder=tmp_path / "whole").make(job)
     child = execution.Popen

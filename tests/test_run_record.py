@@ -19,7 +19,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("method", RUNS)
-def test_tensorboard_has_every_figure_of_the_history(method, training):
+def test_tensorboard_has_every_metric_of_the_history(method, training):
     phase, words = RUNS[method]
     train = training(method)
     train(*words, "--tensorboard")
@@ -55,10 +55,10 @@ def test_a_resumed_run_goes_on_with_its_events(training, monkeypatch):
     assert len(closed) == 1
     train("--epochs", 4, "--tensorboard", "--resume")
     events = EventAccumulator(str(train.path("tensorboard"))).Reload()
-    assert [e.step for e in events.Scalars("figures/top1")] == [0, 1, 2, 3, 4]
+    assert [e.step for e in events.Scalars("metrics/top1")] == [0, 1, 2, 3, 4]
     train("--epochs", 1, "--tensorboard")  # anew
     events = EventAccumulator(str(train.path("tensorboard"))).Reload()
-    assert [e.step for e in events.Scalars("figures/top1")] == [0, 1]
+    assert [e.step for e in events.Scalars("metrics/top1")] == [0, 1]
 
 
 def test_missing_tensorboard_is_named_before_any_work(training, capsys, monkeypatch):

@@ -234,9 +234,9 @@ def test_recognition(reference):
     close(logits.sum(1), reference["sum_logits"], 1e-4)
     close(logits[:, :6].sum(1), reference["sum_logits_no_extra"], 1e-4)
     loss = torch.nn.functional.cross_entropy(logits.sum(1), labels)
-    figures = evaluate(logits.sum(1), labels)
+    metrics = evaluate(logits.sum(1), labels)
     assert loss.item() == pytest.approx(float(reference["ce"][0]), rel=LOSS)
-    assert (figures["loss"], figures["rank1"]) == pytest.approx(
+    assert (metrics["loss"], metrics["rank1"]) == pytest.approx(
         (reference["ce"][0], reference["acc"][0]), rel=LOSS)
     assert evaluate(logits[:, :6].sum(1),
                     labels)["loss"] == pytest.approx(reference["ce_no_extra"][0], rel=LOSS)
@@ -278,9 +278,9 @@ def test_trained_by_the_released_code(tmp_path):
     np.testing.assert_allclose(logits.transpose(0, 1), expected["logits"], atol=1e-4)
     metrics = json.loads((folder / "metrics.json").read_text())
     for key, prefixes in (("sum_of_7_prefixes", 7), ("sum_of_6_prefixes_same_weights", 6)):
-        figures = evaluate(logits[:, :prefixes].sum(1), expected["labels"])
-        ours = (figures["rank1"], figures["rank"]["5"], figures["rank"]["10"], figures["loss"],
-                figures["nAUC_roc"])
+        metrics = evaluate(logits[:, :prefixes].sum(1), expected["labels"])
+        ours = (metrics["rank1"], metrics["rank"]["5"], metrics["rank"]["10"], metrics["loss"],
+                metrics["nAUC_roc"])
         theirs = [metrics[key][name] for name in ("rank1", "rank5", "rank10", "ce", "nAUC")]
         assert ours == pytest.approx(theirs, rel=LOSS)
 

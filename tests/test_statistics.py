@@ -104,16 +104,16 @@ def rotations(count: int) -> torch.Tensor:
     return torch.from_numpy(q).float()
 
 
-def test_turned_features_have_nothing_of_the_camera():
+def test_aligned_features_are_view_invariant():
     skeletons = walks(17, 9) * torch.tensor([1.0, 2, 0.5])
     moved = skeletons @ rotations(9)[:, None] + torch.randn(9, 1, 1, 3)
     mirrored = skeletons * torch.tensor([-1.0, 1, 1])
-    for turned in (True, False):
-        model = Statistics(17, 16, 8, turned=turned).eval()
+    for align in (True, False):
+        model = Statistics(17, 16, 8, align=align).eval()
         model.statistics.fit(skeletons)
         features = model.encode(skeletons)
         same = torch.allclose(model.encode(moved), features, atol=1e-3)
-        assert same == turned
+        assert same == align
         assert not torch.allclose(model.encode(mirrored), features, atol=1e-2)
 
 
@@ -183,7 +183,7 @@ def test_same_seed_same_numbers_and_resume(train):
 
 
 def test_clusters_that_collapse_end_training(train):
-    result = train("--no-linked", "--min_samples", 16, "--D_out", 16)
+    result = train("--no-link", "--min_samples", 16, "--D_out", 16)
     assert (result["stopped"], result["last"]["epoch"]) == ("1 clusters at epoch 2", 2)
 
 
@@ -203,7 +203,7 @@ def test_rounds_in_which_clusters_are_joined(train, monkeypatch):
     joined = []
     monkeypatch.setattr(train_statistics, "join_nearest",
                         lambda _, labels: joined.append(labels) or labels)
-    for option, times in (("--linked", 1), ("--no-linked", 2)):
+    for option, times in (("--link", 1), ("--no-link", 2)):
         joined.clear()
         train("--rounds", 3, "--round_epochs", 1, option)
         assert len(joined) == times
@@ -211,11 +211,11 @@ def test_rounds_in_which_clusters_are_joined(train, monkeypatch):
 
 def test_links_are_an_option_with_settings_of_its_own(once, train):
     before, result = once("statistics")
-    plain = train("--no-linked")
+    plain = train("--no-link")
     names = ("dropout", "lr", "min_samples", "t")
     assert pick(result["settings"], names) == dict(zip(names, (0.2, 0.003, 2, 0.15), strict=True))
     assert pick(plain["settings"], names) == dict(zip(names, (0.4, 0.001, 4, 0.1), strict=True))
-    own = train.out / "statistics-no-linked" / "KS20" / "probe" / "history.csv"
+    own = train.out / "statistics-no-link" / "KS20" / "probe" / "history.csv"
     assert before.history()[0]["clusters_1"] != history(own)[0]["clusters_1"]
 
 
@@ -247,7 +247,7 @@ def test_no_batch_is_of_one_window(train):
 def test_noise_alone_in_a_later_round_ends_the_run_with_a_report(train, monkeypatch):
     labels = [np.arange(128) % 3, np.full(128, -1)]
     monkeypatch.setattr(train_statistics, "cluster", lambda *_, **__: labels.pop(0))
-    assert train("--no-linked")["stopped"] == "0 clusters at epoch 2"
+    assert train("--no-link")["stopped"] == "0 clusters at epoch 2"
 
 
 def test_nearest_classes_are_joined():

@@ -170,11 +170,11 @@ def test_biwi_encoders_see_two_thirds(train, write_dataset):
 
 
 def test_older_layout_without_a_gallery(train, write_dataset):
-    """SGE-LA's BIWI has one test set: recognition works, retrieval figures are left out."""
+    """SGE-LA's BIWI has one test set: recognition works, retrieval metrics are left out."""
     write_dataset(train.data, "BIWI", 6, 4, 8, np.random.RandomState(0), layout=3)
     result = train("--epochs", 1, dataset="BIWI")
     assert (list(result["tests"]), result["retrieval"]) == (["Walking"], {})
-    assert "no retrieval figures" in (train.out / "AGE/BIWI/LA/log.txt").read_text()
+    assert "no retrieval metrics" in (train.out / "AGE/BIWI/LA/log.txt").read_text()
 
 
 # The released protocol

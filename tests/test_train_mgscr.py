@@ -25,7 +25,7 @@ def train(training):
 
 
 def test_both_phases(train):
-    """Recognition of both tests; the saved network has the figures; Eval and evaluate.py agree."""
+    """Recognition of both tests; the saved network has the metrics; Eval and evaluate.py agree."""
     result = train("--epochs", 4)
     assert set(result["tests"]) == {"A", "B"} and result["kind"] == "recognition"
     rows = train.history("recogniser")

@@ -146,7 +146,7 @@ def test_wrong_use(train, capsys):
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"the released run is not at {SHARED}")
 def test_released_run_is_followed(tmp_path):
-    """The losses and, on the first batch, the figures of the first two epochs of all axes."""
+    """The losses and, on the first batch, the metrics of the first two epochs of all axes."""
     unpack(SHARED / "golden_sgela_dev_run_Datasets.tar.gz", tmp_path)
     sets = data.load_recognition("IAS", None, 6, tmp_path / "Datasets", balance=False,
                                  shuffle=False)

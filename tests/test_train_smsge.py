@@ -30,10 +30,10 @@ def test_training_learns(train):
     assert set(rows[0]) == {"epoch", "loss_I", "loss_J", "loss_P", "loss_B"}
     for scale in "IJPB":
         assert float(rows[-1][f"loss_{scale}"]) < 0.95 * float(rows[0][f"loss_{scale}"])
-    found = [figures["last"]
-             for figures in result["tests"].values()]  # of A and B, 20 windows of 5 persons each
-    assert np.mean([figures["rank1"] for figures in found]) > 0.3
-    assert np.mean([figures["nAUC_roc"] for figures in found]) > 0.6
+    found = [metrics["last"]
+             for metrics in result["tests"].values()]  # of A and B, 20 windows of 5 persons each
+    assert np.mean([metrics["rank1"] for metrics in found]) > 0.3
+    assert np.mean([metrics["nAUC_roc"] for metrics in found]) > 0.6
 
 
 # The two phases
@@ -58,10 +58,10 @@ def test_reloaded_encoder_gives_the_same_recogniser(train):
     assert other["retrieval"]["mAP"] == whole["retrieval"]["mAP"]
 
 
-def test_reloaded_encoder_has_the_same_retrieval_figures(train):
+def test_reloaded_encoder_has_the_same_retrieval_metrics(train):
     retrieval = ("--task", "retrieval", "--epochs", 2)
-    figures = train(*retrieval)
-    assert without_time(train(*retrieval, "--pre_train", 0)) == without_time(figures)
+    metrics = train(*retrieval)
+    assert without_time(train(*retrieval, "--pre_train", 0)) == without_time(metrics)
 
 
 def test_split_b_on_the_encoder_of_a(train):

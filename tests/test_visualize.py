@@ -316,11 +316,11 @@ def test_ranks_against_a_loop():
 def test_purity_and_sizes_against_a_loop():
     rng = np.random.RandomState(5)
     persons, clusters = rng.randint(0, 5, size=60), rng.randint(-1, 7, size=60)
-    row = cluster_quality.figures([clusters], torch.zeros(60, 2), persons, tight=False)
+    row = cluster_quality.metrics([clusters], torch.zeros(60, 2), persons, tight=False)
     members = [persons[clusters == c] for c in range(7)]
     sizes = [len(each) for each in members]
     assert (row["size_1"], row["largest_1"]) == (np.median(sizes), max(sizes))
     best = [max(np.sum(each == person) for person in range(5)) for each in members]
     assert row["purity_1"] == pytest.approx(sum(best) / sum(sizes))
-    row = cluster_quality.figures([np.full(60, -1)], torch.zeros(60, 2), persons, tight=False)
+    row = cluster_quality.metrics([np.full(60, -1)], torch.zeros(60, 2), persons, tight=False)
     assert "purity_1" not in row

@@ -29,8 +29,11 @@ class Settings:
 class ClusterSettings(Settings):
     """Classes that are clusters of the training windows unless they are known."""
 
-    tracklets: bool = option(False, "windows of one recording are a class", action="store_true")
-    labels: bool = option(False, "those of one person are: a bound", action="store_true")
+    tracklets: bool = option(False,
+                             "the windows of a recording form a class (supervision: tracklets)",
+                             action="store_true")
+    labels: bool = option(False, "the windows of a person form a class: an upper bound",
+                          action="store_true")
 
     @property
     def supervision(self) -> str:

@@ -42,7 +42,7 @@ class SimMCOptions(ClusterOptions, SourceOptions):
     """Files."""
 
     save_model: int = option(1, "1: keep the best model", type=int, choices=(0, 1))
-    save_flag: int = option(0, "1: also mACT, mRCL; figures as arrays", type=int, choices=(0, 1))
+    save_flag: int = option(0, "1: also mACT, mRCL; metrics as arrays", type=int, choices=(0, 1))
 
     def __post_init__(self):
         if self.save_features and not self.save_model:

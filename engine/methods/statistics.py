@@ -14,26 +14,28 @@ class StatisticsSettings(ClusterSettings):
 
     H: int = option(1024, "units of a hidden layer", type=positive_int)
     D_out: int = option(128, "feature size", type=positive_int)
-    dropout: float | None = option(None, "share of units dropped (0.2, with --no-linked 0.4)",
+    dropout: float | None = option(None, "share of units dropped (0.2, with --no-link 0.4)",
                                    type=below_one)
-    beside: float = option(0.4, "weight of the means beside the learned feature", type=not_negative)
-    turned: bool = option(False, "turn skeletons onto one pose: nothing of the camera is left",
-                          action="store_true")
+    raw_weight: float = option(
+        0.4, "weight of the standardised window means, which are appended to "
+        "the embedding", type=not_negative)
+    align: bool = option(False, "rotate each skeleton onto the mean pose (Kabsch): view-invariant",
+                         action="store_true")
     noise: float = option(0.1, "deviation of the noise on the input", type=not_negative)
-    t: float | None = option(None, "temperature (0.15, with --no-linked 0.1)", type=positive)
-    linked: bool = option(True, "windows that go on in one another are a tracklet", **FLAG)
+    t: float | None = option(None, "temperature (0.15, with --no-link 0.1)", type=positive)
+    link: bool = option(True, "chain consecutive windows into tracklets before clustering", **FLAG)
     eps: float = option(0.6, "DBSCAN: Jaccard distance of neighbours", type=below_one)
     min_samples: int | None = option(None, "DBSCAN: neighbours of a core (2, with "
-                                     "--no-linked 4)", type=positive_int)
+                                     "--no-link 4)", type=positive_int)
     rounds: int = option(3, "rounds, each with labels of its own", type=positive_int)
     round_epochs: int = option(10, "epochs of a round", type=positive_int)
-    lr: float | None = option(None, "learning rate (0.003, with --no-linked 0.001)", type=positive)
+    lr: float | None = option(None, "learning rate (0.003, with --no-link 0.001)", type=positive)
     weight_decay: float = option(0.01, "of the encoder, by AdamW", type=not_negative)
     batch_size: int = option(256, "sequences in a batch", type=positive_int)
 
     def __post_init__(self):
         # Clusters of windows, a part of which are wrong, need more regularisation than others.
-        sure = self.linked or self.supervision != "none"
+        sure = self.link or self.supervision != "none"
         defaults = {"dropout": (0.4, 0.2), "t": (0.1, 0.15), "min_samples": (4, 2)}
         for name, values in (defaults | {"lr": (0.001, 0.003)}).items():
             if getattr(self, name) is None:
@@ -41,7 +43,7 @@ class StatisticsSettings(ClusterSettings):
 
     @property
     def variant(self) -> str:
-        return super().variant + ("" if self.linked else "-no-linked")
+        return super().variant + ("" if self.link else "-no-link")
 
 
 METHOD = Method(name="statistics", model="statistics.Statistics", script="train_statistics.py",

@@ -6,13 +6,13 @@ from sklearn.metrics import average_precision_score
 
 
 def evaluate(probe, probe_ids, gallery, gallery_ids) -> dict[str, float]:
-    """Figures of features (P, d) and (G, d): all distances at once."""
+    """Metrics of features (P, d) and (G, d): all distances at once."""
     return evaluate_distances(cdist(probe, gallery), probe_ids, gallery_ids)
 
 
 def evaluate_distances(distances: np.ndarray, probe_ids, gallery_ids,
                        exclude_self: bool = False) -> dict[str, float]:
-    """Figures of distances (P, G). exclude_self: a row's own column is left out."""
+    """Metrics of distances (P, G). exclude_self: a row's own column is left out."""
     first, precision = [], []
     for i, row in enumerate(distances):
         match = gallery_ids == probe_ids[i]
@@ -23,5 +23,5 @@ def evaluate_distances(distances: np.ndarray, probe_ids, gallery_ids,
             precision.append(average_precision_score(match, -row))
         else:
             first.append(np.inf)
-    figures = {f"top{k}": float(np.mean(np.array(first) < k)) for k in (1, 5, 10)}
-    return {**figures, "mAP": float(np.mean(precision)) if precision else 0.0}
+    metrics = {f"top{k}": float(np.mean(np.array(first) < k)) for k in (1, 5, 10)}
+    return {**metrics, "mAP": float(np.mean(precision)) if precision else 0.0}

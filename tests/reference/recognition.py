@@ -1,10 +1,10 @@
-"""Figures of recognition from their definitions, in loops."""
+"""Metrics of recognition from their definitions, in loops."""
 
 import numpy as np
 
 
 def evaluate(scores, labels):
-    """Figures of scores (N, C) and labels (N,), as of reid.recognition.evaluate; rank: a list."""
+    """Metrics of scores (N, C) and labels (N,), as of reid.recognition.evaluate; rank: a list."""
     N, C = scores.shape
     wins = pairs = 0
     for n in range(N):
