@@ -43,7 +43,7 @@ SVG = """<svg xmlns="http://www.w3.org/2000/svg" height="320"
 def new_figure(title: str, runs: Runs, width: float, height: float) -> Figure:
     """A figure with a title, its run if it is one, and the data; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=100)
-    data = "; ".join(dict.fromkeys(run.data_title for run in runs.values()))
+    data = "; ".join(dict.fromkeys(run.data_title() for run in runs.values()))
     names = [title, *runs] if len(runs) == 1 else [title]
     figure.suptitle(f"{': '.join(names)}\n{data}", fontsize=11)
     return figure
@@ -273,6 +273,6 @@ def walk(runs: Runs) -> str:
     lines = views[:, :, ends]  # (T, views, bones, ends, 2)
     low, high = lines.min(axis=(0, 1, 2, 3)) - 0.05, lines.max(axis=(0, 1, 2, 3)) + 0.05
     paths = [" ".join(BONE.format(*bone) for bone in each.reshape(-1, 4)) for each in lines]
-    words = f"person {probe.labels[0]}: {run.data_title}"
+    words = f"person {probe.labels[0]}: {run.data_title()}"
     return SVG.format(low=low, size=high - low + (0, 0.1), high=high, first=paths[0],
                       paths=";".join(paths), seconds=len(frames) / RATE, words=words)

@@ -1,7 +1,6 @@
 """A run as its folder tells it: results, histories, and its probes and gallery, encoded again."""
 
 import json
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +20,10 @@ from skeleton_reid.engine.options import DataOptions
 from skeleton_reid.engine.released import cut
 from skeleton_reid.reid import ranking
 
-IDENTITY = ("dataset", "probe", "length", "protocol", "seed")
-HEADER = ("method", *IDENTITY, "settings", "data")
+HEADER = ("method", "dataset", "probe", "length", "protocol", "seed", "settings", "data")
+# Of run.json, what decides the metrics beside settings, data and seed.
+RECORDED = ("name", *HEADER[:5], "supervision", "source", "source_digest", "encoder", "task",
+            "view", "epoch_limit", "device", "revision", "changes", "python", "torch", "numpy")
 
 
 class Encoded(NamedTuple):
@@ -50,13 +51,17 @@ class SavedRun:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """results.json, or run.json of a run that is not done. InputError if neither is whole."""
-        file = next(filter(Path.is_file, map(self.path, ("results.json", "run.json"))), None)
-        if file is None:
+        """run.json and, over it, results.json of a run that is done. InputError if there is none,
+        or it is not whole.
+        """
+        files = [*filter(Path.is_file, map(self.path, ("run.json", "results.json")))]
+        if not files:
             raise InputError(f"{self.folder}: expected a run with results.json or run.json, found "
                              "neither; name a folder that a training script has written")
+        content: dict[str, Any] = {}
         try:
-            content = json.loads(file.read_text())
+            for file in files:
+                content |= json.loads(file.read_text())
             if missing := [name for name in HEADER if name not in content]:
                 raise ValueError(f"no {missing[0]}")
         except (OSError, ValueError, TypeError) as error:
@@ -64,11 +69,25 @@ class SavedRun:
         return content
 
     @property
-    def data_title(self) -> str:
-        """What the run is scored on; whether it is simulated."""
+    def configuration(self) -> dict[str, Any]:
+        """What is recorded that decides the metrics, but for the seed."""
         own = self.content
-        simulated = " (simulated)" * own["data"]["simulated"]
-        return f"{own['dataset']}{simulated}, {own['probe']}, f = {own['length']}"
+        data = {f"data {name}": value for name, value in own["data"].items()}
+        recorded = {name: own[name] for name in RECORDED if own.get(name) is not None}
+        if "device" in recorded:  # whichever GPU it was
+            recorded["device"] = own["device"].partition(":")[0]
+        return {**recorded, **own["settings"], **data}
+
+    def data_title(self, probe: str = "") -> str:
+        """What the run is scored on, of several tests the named one; whether it is simulated."""
+        own = self.content
+        simulated = " (simulated)" if own["data"]["simulated"] else ""
+        return f"{own['dataset']}{simulated}, {probe or own['probe']}, f = {own['length']}"
+
+    def person(self, label: int) -> str:
+        """The name of a person, as far as it is known."""
+        names = self.encoded.sets.names
+        return names.get(int(label), f"person {label}")
 
     @cached_property
     def histories(self) -> dict[str, np.ndarray]:
@@ -105,18 +124,3 @@ class SavedRun:
         where = probe, sets.probe.labels, gallery, sets.gallery.labels, sets.same_set
         ranks, _ = ranking.ranks(*where)
         return Encoded(model, sets, probe, gallery, ranks)
-
-
-def labels(runs: Sequence[SavedRun], ignored: Collection[str] = ()) -> list[str]:
-    """Names of runs: method, supervision, and settings, not `ignored`, that tell them apart."""
-    rows = []
-    for run in runs:
-        own, supervision = run.content, run.content.get("supervision", "none")
-        title = own["method"] + (f" ({supervision})" if supervision != "none" else "")
-        rows.append({"": title, **{name: own[name] for name in IDENTITY}, **own["settings"]})
-    names = []
-    for row in rows:
-        same = [other for other in rows if other[""] == row[""]]
-        own = [n for n in row if n not in ignored and any(other.get(n) != row[n] for other in same)]
-        names.append(", ".join([row[""], *(f"{name} {row[name]}" for name in own)]))
-    return names
