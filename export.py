@@ -62,7 +62,7 @@ class Graph(nn.Module):
 def convert(encoder: Encoder) -> "onnx.ModelProto":
     """The ONNX model. InputError if it has a step that ONNX has not, or other features."""
     graph = Graph(encoder).eval().requires_grad_(False)
-    shape, file = (encoder.length, encoder.joints, 3), io.BytesIO()
+    shape, file = (encoder.length, len(encoder.joints), 3), io.BytesIO()
     names = {"input_names": ["skeletons"], "output_names": ["features"]}
     names["dynamic_axes"] = {"skeletons": {0: "batch"}, "features": {0: "batch"}}
     try:
@@ -86,7 +86,7 @@ def convert(encoder: Encoder) -> "onnx.ModelProto":
     about = {
         "method": encoder.method, "dataset": encoder.dataset, "supervision": encoder.supervision
     }
-    about |= {"data": DATA[encoder.simulated], "f": encoder.length, "joints": encoder.joints}
+    about |= {"data": DATA[encoder.simulated], "f": encoder.length, "joints": len(encoder.joints)}
     about["skeleton"] = encoder.skeleton.name
     onnx.helper.set_model_props(model, {name: str(value) for name, value in about.items()})
     return model

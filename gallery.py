@@ -9,10 +9,8 @@
 A recording is FILE.npy (T, J, 3) of the person --name, or else named like its folder; files of your
 own format need the --dataset my_data.yaml that describes them and says who it is. Without files,
 recordings are those of a preprocessed --dataset, of the persons' names or labels: its gallery to
-add and to calibrate, its probes to identify. A recording is compared by the mean feature of its
-windows with every one that is enrolled; the nearest names the person, unless it is beyond the
-threshold. calibrate sets that: for recordings that are not enrolled, the distance to their own
-person is genuine, that to the nearest other person an impostor's.
+add and to calibrate, its probes to identify. calibrate sets the threshold beyond which a recording
+is nobody's (docs/10-python-and-gallery.md).
 """
 
 import math
@@ -69,16 +67,15 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
 import numpy as np
 from matplotlib.figure import Figure
 
-from skeleton_reid import Encoder, Gallery, data, load
+from skeleton_reid import Encoder, Gallery, load, read
 from skeleton_reid.common.files import hold, write_whole
 from skeleton_reid.common.log import start_log
-from skeleton_reid.data import DataWarning
+from skeleton_reid.data import loader
 from skeleton_reid.data.plausible import doubts
-from skeleton_reid.data.raw.own import persons_of, read_recording
+from skeleton_reid.data.raw.own import persons_of
 from skeleton_reid.reid.open_set import error_rates
 
 SAME = 1e-5  # distance up to which a recording is itself enrolled
-ENCODE = ("add", "identify", "calibrate")  # commands that need the encoder
 OUTCOMES = ("identified", "misnamed", "rejected")
 SHOWN = (0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false acceptance rates in the table
 
@@ -86,119 +83,110 @@ SHOWN = (0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false acceptance rates in the 
 def main() -> None:
     options = parse()
     start_log(quiet=True)  # each warning is a line
-    file, changes = options.gallery, options.command in ("add", "remove", "calibrate")
+    file, is_new = options.gallery, options.command == "add" and not options.gallery.exists()
+    if is_new and not options.checkpoint:
+        raise InputError(f"no gallery at {file}: a new one needs the --checkpoint of its encoder")
     with ExitStack() as stack:
-        if changes:  # of two processes one would lose what the other has added
+        if changes := options.command not in ("list", "identify"):
+            # of two processes one would lose what the other has added
             stack.callback(hold(file.with_name(f".{file.name}.lock")).release)
-        device = options.device if options.command in ENCODE else "cpu"
-        encoder = load(options.checkpoint, device) if options.checkpoint else None
-        is_new = options.command == "add" and not file.exists()
-        if is_new and not encoder:
-            raise InputError(
-                f"no gallery at {file}: a new one needs the --checkpoint of its encoder")
-        people = Gallery(encoder) if is_new else Gallery.load(file, encoder, device)
+        encoder = load(options.checkpoint, options.device) if options.checkpoint else None
+        people = Gallery(encoder) if is_new else Gallery.load(file, encoder, options.device)
         people.search = options.search
         match options.command:
             case "add":  # all of the recordings, or none if one is bad
-                for title, name, windows in recordings(people.encoder, options, "gallery"):
+                for title, name, windows in recordings(people.encoder, options):
                     people.add_features(name, windows, title)
             case "remove":
                 people.remove(options.name or "")
-            case "list":
-                lines = (f"{name}  {count}" for name, count in Counter(people.names).items())
-                print(f"{file}: {people}", *lines, sep="\n")
             case "identify":
                 identify(people, options)
             case "calibrate":
                 calibrate(people, options)
         if changes:
             people.save(file)
-            print(f"{file}: {people}")
+    if options.command != "identify":
+        print(f"{file}: {people}")
+    if options.command == "list":
+        print(*(f"{name}  {count}" for name, count in Counter(people.names).items()), sep="\n")
 
 
-def recordings(encoder: Encoder, options: GalleryOptions,
-               part: str) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Title, person and window features (N, d) of every recording that is named; of a data set in
-    this part, gallery or probe. InputError for what holds no recordings.
+def recordings(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Title, person and window features (N, d) of every recording that is named. InputError for
+    what holds no recordings.
     """
     dataset = options.dataset
-    if not (options.files or dataset) or (options.files and dataset and dataset.source is None):
+    if not (options.files or dataset):
         raise InputError("expected recordings: files (those of your own format with the --dataset "
                          "FILE.yaml that describes them), or a --dataset")
-    if dataset and dataset.skeleton.joints != encoder.skeleton.joints:
+    if dataset and dataset.skeleton.joints != encoder.joints:
         raise InputError(
             f"expected recordings of the skeleton {encoder.skeleton.name}, as {encoder} "
             f"was trained on, found {dataset.skeleton.name} of {dataset.name}")
+    return (of_files if options.files else of_dataset)(encoder, options)
+
+
+def of_files(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str, str, np.ndarray]]:
+    """The same of files."""
     names = [options.name or path.absolute().parent.name for path in options.files]
-    if dataset and options.files and options.command != "identify" and not options.name:
-        names = persons_of(options.files, dataset)
+    if options.dataset and options.command != "identify" and not options.name:
+        names = persons_of(options.files, options.dataset)
     for path, name in zip(options.files, names, strict=True):
+        pieces = read(path, options.dataset)
         try:
-            if dataset is None:
-                pieces = [np.load(path, allow_pickle=False)]
-            else:
-                recording = read_recording(path, dataset)
-                pieces = recording.sequences()
-                if others := recording.lost.get("frames with several people"):
-                    warnings.warn(f"{path}: {others} frames with several people, one is followed",
-                                  DataWarning, stacklevel=1)
-                if not pieces:
-                    lost = ", ".join(f"{n} {cause}" for cause, n in recording.lost.items() if n)
-                    raise InputError(f"no frame has all joints ({lost})")
-                pieces = [own for own in pieces if len(own) >= encoder.length] or pieces[:1]
-            windows = np.concatenate([encoder.windows(own) for own in pieces])
-        except (OSError, ValueError, EOFError, InputError) as error:
-            form = f"of {dataset.name}" if dataset else "(T, J, 3), or its --dataset FILE.yaml"
-            raise InputError(f"{path}: expected a recording {form}: {error}") from error
+            windows = encoder.windows(pieces)
+        except InputError as error:
+            raise InputError(f"{path}: expected a recording: {error}") from error
         if found := doubts(np.concatenate(pieces), encoder.skeleton):
-            warnings.warn(f"{path} looks wrong: {', '.join(found.values())}", DataWarning,
+            warnings.warn(f"{path} looks wrong: {', '.join(found.values())}", loader.DataWarning,
                           stacklevel=1)
         yield str(path), name, windows
-    if options.files:
-        return
-    where = dataset, options.probe or next(iter(dataset.gallery_of)), encoder.length, options.data
-    sets = data.load(*where, train=False, centred=False)
+
+
+def of_dataset(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str, str, np.ndarray]]:
+    """The same of a preprocessed data set, of its probes to identify, else of its gallery."""
+    dataset, seen = options.dataset, Counter()
+    part = "probe" if options.command == "identify" else "gallery"
+    sets = loader.load(dataset, options.probe or next(iter(dataset.gallery_of)), encoder.length,
+                       options.data, train=False, centred=False)
     windows = getattr(sets, part)
     if windows.recordings is None:
         raise InputError(f"expected recording_id files, which preprocess.py writes, in the {part} "
                          f"of {dataset.name} below {options.data}, found none")
-    wanted, seen = set(np.unique(windows.labels)[:options.persons].tolist()), Counter()
-    numbers, starts = np.unique(np.sort(windows.recordings), return_index=True)
-    each = np.split(np.argsort(windows.recordings, kind="stable"), starts[1:])
-    for number, own in zip(numbers, each, strict=True):
-        label = int(windows.labels[own[0]])
+    wanted = set(np.unique(windows.labels)[:options.persons].tolist())
+    for number in np.unique(windows.recordings):
+        own = windows.take(windows.recordings == number)
+        label = int(own.labels[0])
         seen[label] += 1
-        if label in wanted and seen[label] <= (options.recordings or len(numbers)):
-            name, features = sets.names.get(label,
-                                            str(label)), encoder.encode(windows.skeletons[own])
-            yield f"{dataset.name} recording {number}", name, features
+        if label in wanted and seen[label] <= (options.recordings or len(windows)):
+            features = encoder.encode(own.skeletons)
+            yield f"{dataset.name} recording {number}", sets.names.get(label, str(label)), features
 
 
 def identify(people: Gallery, options: GalleryOptions) -> None:
     """Print who each recording is; for a data set also how often that is right: the enrolled
     persons' share that is rejected (FRR), the others' that is misnamed (FAR).
     """
-    tallies, enrolled = {"enrolled": Counter(), "other": Counter()}, set(people.names)
-    for title, person, windows in recordings(people.encoder, options, "probe"):
+    tallies = {"enrolled": Counter(), "other": Counter()}
+    for title, person, windows in recordings(people.encoder, options):
         nearest = people.nearest(windows)
         answer = nearest[0].name if nearest[0].distance <= people.threshold else None
-        near = ", ".join(f"{m.name} {m.distance:.3f} ({m.votes:.0%})" for m in nearest)
-        print(f"{title}: {'nobody' if answer is None else answer}; nearest {near}")
+        print(f"{title}: {answer or 'nobody'}; nearest {', '.join(map(repr, nearest))}")
         named = "identified" if answer == person else "misnamed"
-        tally = tallies["enrolled" if person in enrolled else "other"]
-        tally["rejected" if answer is None else named] += 1
+        tally = tallies["enrolled" if person in people.names else "other"]
+        tally[named if answer else "rejected"] += 1
     if people.threshold == math.inf:
-        warnings.warn("everybody is named: calibrate sets the threshold", DataWarning, stacklevel=1)
+        warnings.warn("everybody is named: calibrate sets the threshold", loader.DataWarning,
+                      stacklevel=1)
     for kind, tally in tallies.items() if not options.files else ():
-        shares = {name: tally[name] / max(1, tally.total()) for name in OUTCOMES}
-        words = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+        words = ", ".join(f"{name} {tally[name] / max(1, tally.total()):.1%}" for name in OUTCOMES)
         print(f"{kind} persons, {tally.total()} recordings: {words}")
 
 
 def calibrate(people: Gallery, options: GalleryOptions) -> None:
     """Set the largest threshold whose FAR is at most --far; print and draw both error rates."""
     genuine, impostor, persons = [], [], len(set(people.names))
-    for _, person, windows in recordings(people.encoder, options, "gallery"):
+    for _, person, windows in recordings(people.encoder, options):
         matches = people.nearest(windows, persons)
         if matches[0].distance > SAME:
             genuine += [match.distance for match in matches if match.name == person]

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Encoder", "Gallery", "InputError", "Match", "load"]
+__all__ = ["Encoder", "Gallery", "InputError", "Match", "load", "read"]
 
 _ROOT = Path(__file__).parent.parent
 if (_ROOT / "pyproject.toml").is_file():  # a checkout, in which the rooms lie beside this folder

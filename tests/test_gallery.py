@@ -54,7 +54,7 @@ def test_add_list_remove(folder, people, capsys):
     capsys.readouterr()
     assert run("gallery", "list", people) == 0
     first, *lines = capsys.readouterr().out.splitlines()
-    assert "5 persons, 6 recordings, threshold inf, SimMC on IAS, f = 6" in first
+    assert "5 persons, 6 recordings, threshold inf (everybody is named), SimMC on IAS" in first
     assert lines == ["p0  1", "p2  1", "p3  1", "p5  2", "Eva Ö  1"]
 
 
@@ -285,6 +285,31 @@ def test_names_are_those_of_the_description(folder, described, capsys):
     assert Gallery.load(path).names == expected
     assert run("gallery", "identify", path, "--dataset", file, "--data", folder / "data") == 0
     assert "enrolled persons, 4 recordings: identified" in capsys.readouterr().out
+
+
+def test_read_gives_frames_as_training_has_them(folder, people, described, capsys):
+    """Turned to y up, in metres, cut where joints are lost; enrolled as by the command line."""
+    walk = np.load(folder / "p4" / "0.npy")
+    file = 1000 * walk[..., [2, 0, 1]]  # millimetres, z up
+    file[10, 3, 1] = np.nan
+    path = folder / "flat" / "person 4-0.npy"
+    np.save(path, file)
+    description = described(unit="mm", up="z")
+    frames = skeleton_reid.read(path, description)
+    for found, expected in zip(frames, (walk[:10], walk[11:]), strict=True):
+        np.testing.assert_allclose(found, expected)
+    gallery = Gallery.load(people)
+    windows = [gallery.encoder.windows(piece) for piece in frames]
+    np.testing.assert_array_equal(gallery.encoder.windows(frames), np.concatenate(windows))
+    assert run("gallery", "add", people, path, "--dataset", description) == 0
+    match, *_ = Gallery.load(people).identify(skeleton_reid.read(str(path), str(description)))
+    assert match == ("person 4", 0.0, 1.0)
+    assert repr(match) == "person 4 0.000 (100%)"
+    assert repr(gallery) == str(gallery)
+    for wrong in ((path, "KS20"), (path, "none.yaml"), (folder / "none.npy", description),
+                  (folder / "mine.yaml", description), (folder / "mine.yaml",)):
+        with pytest.raises(skeleton_reid.InputError, match="expected"):
+            skeleton_reid.read(*wrong)
 
 
 def test_another_skeleton_of_as_many_joints(folder, people, described, capsys):
