@@ -54,9 +54,9 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
         with epoch.stage("learn"):
             torch.manual_seed(options.seed * 100_003 + epoch.number + 1)  # dropout, also resumed
             model.train()
-            for batch in epoch.batches(y[order], s.batch_size):
+            for batch in epoch.batches(y[order], s.batch_size, tied=True):  # by batch norm
                 own = order[batch.own]
-                losses = model.losses(x[own], y[own], s.centre_weight, batch=len(batch.all))
+                losses = model.losses(x[own], y[own], s.centre_weight)
                 epoch.step(optimizer, losses, batch)
 
 

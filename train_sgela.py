@@ -24,10 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skeleton_reid.common import processes
 from skeleton_reid.data import Sequences
 from skeleton_reid.engine import pretraining, recognition
-from skeleton_reid.engine.loop import Batch, Epochs
+from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import PhaseOptions
 from skeleton_reid.engine.run import Run
@@ -97,7 +96,6 @@ def train_encoders(run: Run, model: CAGE, x: Tensor, follows: Tensor,
         axes = zip(*(pretext(axis, "sorting", rng) for axis in x.split(1, dim=3)), strict=True)
         goals["sorting"] = [torch.cat(parts, dim=3) for parts in axes]
     has_next = torch.cat([follows, follows.new_full((1,), s.neighbours == "file")])  # (N,)
-    whole = 1 / processes.count()  # contrast needs all of a batch: each process does it
     epochs = Epochs(
         run, model, limit=s.pre_epochs, save_seconds=pretraining.SAVE_SECONDS,
         changeable=(*recognition.CHANGEABLE, "manner", "recognition_lr", "recognition_batch"),
@@ -117,7 +115,7 @@ def train_encoders(run: Run, model: CAGE, x: Tensor, follows: Tensor,
                                            copies=s.copies, contrast_weight=s.contrast_weight)
                     losses |= {f"{task}_{name}": term for name, term in terms.items()}
                 losses["total"] = sum(losses[f"{task}_total"] for task in model.encoders)
-                epoch.step(optimizer, losses, Batch(own, slice(None), whole), clip=CLIP)
+                epoch.step(optimizer, losses, divide(own, tied=True), clip=CLIP)
     return epochs.number
 
 

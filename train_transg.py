@@ -41,25 +41,30 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     run.open()
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     batches, released = -(-len(x) // s.batch_size), options.protocol == "released"
+    model_class = METHODS[run.method].model_class
+    own = s.of(model_class, layers=s.L_transformer, k=s.enc_k * s.pos_enc, f=sets.length)
     generator = torch.Generator().manual_seed(options.seed)
-    model = METHODS[run.method].model_class(sets.skeleton, **s.model(sets.length),
-                                            generator=generator).to(device)
+    model = model_class(sets.skeleton, **own, generator=generator).to(device)
     optimizer = TFAdam(model.parameters(), s.lr)
     for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):
         if not epoch.score():
             continue
         with epoch.stage("encode"):
-            masks = model.draw_masks(rng, batches, sets.length, released, **s.masks())
+            how = s.of(model.draw_masks)
+            masks = [model.draw_masks(rng, sets.length, released, **how) for _ in range(batches)]
             y = torch.from_numpy(epoch.known).to(device)  # (N,), the persons
             prototypes = mean_of_clusters(encode_set(model, sets.train.skeletons), y)  # (C, H)
         with epoch.stage("learn"):
             torch.manual_seed(options.seed * 100_003 + epoch.number + 1)  # dropout, also resumed
             model.train()
-            positions = model.flipped(rng, batches, bool(s.rand_flip))
-            each = zip(epoch.batches(y, s.batch_size), *masks, positions, strict=True)
-            for batch, frames, nodes, flipped in each:
+            signs = np.ones((batches, 1, model.k), dtype=int)
+            if s.rand_flip:  # of the positions: eigenvectors have none
+                signs = np.where(rng.random(signs.shape) < 0.5, -1, 1)
+            steps = epoch.batches(y, s.batch_size, tied=True)  # by dropout and batch norm
+            for batch, mask, sign in zip(steps, masks, signs, strict=True):
+                frames, nodes, sign = (torch.from_numpy(own).to(device) for own in (*mask, sign))
                 losses = model.losses(x[batch.own], y[batch.own], prototypes, frames, nodes,
-                                      flipped, **s.losses(), batch=len(batch.all))
+                                      model.positions * sign, **s.of(model.losses))
                 epoch.step(optimizer, losses, batch)
 
 

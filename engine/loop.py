@@ -40,8 +40,12 @@ class Batch(NamedTuple):
         return self.all[self.part]
 
 
-def divide(numbers: Tensor) -> Batch:
-    """A batch of these windows (B,), divided among the processes."""
+def divide(numbers: Tensor, tied: bool = False) -> Batch:
+    """A batch of these windows (B,), divided among the processes. tied: each process takes all of
+    it, because a window's loss depends on the others.
+    """
+    if tied:
+        return Batch(numbers, slice(None), 1 / processes.count())
     return Batch(numbers, *processes.part(len(numbers)))
 
 
@@ -181,14 +185,14 @@ class Epochs:
             values = (f"{self.row[f'{name}_{n}']:{form}}" for n in range(1, len(labels) + 1))
             self.line += f"  {title} {'/'.join(values)}"
 
-    def batches(self, labels: Tensor, size: int) -> Iterator[Batch]:
+    def batches(self, labels: Tensor, size: int, tied: bool = False) -> Iterator[Batch]:
         """Batches, in order, of the windows that are noise (-1) in none of the labels, (views, N)
-        or (N,). --protocol released takes whole batches alone.
+        or (N,). --protocol released takes whole batches alone. tied: as of `divide`.
         """
         kept = (torch.atleast_2d(labels) >= 0).all(dim=0).nonzero().squeeze(1)
         if self.run.options.protocol == "released":
             kept = kept[:len(kept) // size * size]
-        return map(divide, kept.split(size))
+        return (divide(batch, tied) for batch in kept.split(size))
 
     def step(self, optimizers: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
              losses: Losses, batch: Batch, clip: float | None = None) -> None:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import skeleton as graphs
 from skeleton_reid.data.skeleton import Skeleton
@@ -31,13 +30,6 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(0, -2)).view_as(x)
-
-
-class Dropout(nn.Module):
-    """Half of the numbers dropped, the others doubled; on a CPU four times as fast as PyTorch's."""
-    def forward(self, x: Tensor) -> Tensor:
-        kept = self.training and torch.randint(2, x.shape, dtype=torch.uint8, device=x.device)
-        return x * kept * 2 if self.training else x
 
 
 class GraphTransformer(nn.Module):
@@ -57,21 +49,16 @@ class GraphTransformer(nn.Module):
         self.residual = nn.Linear(H, H)
         self.widen, self.narrow = nn.Linear(H, 2 * H), nn.Linear(2 * H, H)
         self.norm_1, self.norm_2 = BatchNorm(H, running), BatchNorm(H, running)
-        self.dropout_1, self.dropout_2 = Dropout(), Dropout()
+        self.dropout_1, self.dropout_2 = nn.Dropout(0.5), nn.Dropout(0.5)
         for layer in filter(lambda each: isinstance(each, nn.Linear), self.modules()):
             nn.init.xavier_uniform_(layer.weight, generator=generator)
             nn.init.zeros_(layer.bias)
         nn.init.normal_(self.QKV, generator=generator)
 
-    def forward(self, x: Tensor, positions: Tensor,
-                batch: int | None = None) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, x: Tensor, positions: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Features (B, f, n, H) of nodes x (B, f, n, 3) at positions (n, k), and the weights
-        (B, f, heads, n, n) of every layer. batch: sequences of the training batch in all, if these
-        are this process's part of it.
+        (B, f, heads, n, n) of every layer.
         """
-        def tied(work: nn.Module, rows: Tensor) -> Tensor:  # by random numbers, by statistics
-            return processes.on_whole_batch(work, rows, batch)
-
         h_0 = self.embedding(x)  # (B, f, n, H)
         if self.position is not None:
             h_0 = h_0 + self.position(positions)
@@ -79,10 +66,9 @@ class GraphTransformer(nn.Module):
         for W in self.QKV:
             h, a = self.attend(h, W)
             weights.append(a)
-        h = h_0 + self.residual(tied(self.dropout_1, h))
-        n_1 = tied(self.norm_1, h)
-        h = n_1 + self.narrow(tied(self.dropout_2, self.widen(n_1).relu()))
-        return tied(self.norm_2, h), weights
+        n_1 = self.norm_1(h_0 + self.residual(self.dropout_1(h)))
+        h = n_1 + self.narrow(self.dropout_2(self.widen(n_1).relu()))
+        return self.norm_2(h), weights
 
     def attend(self, h: Tensor, W: Tensor) -> tuple[Tensor, Tensor]:
         """A layer: the heads side by side (B, f, n, H), and their weights (B, f, heads, n, n):
@@ -103,8 +89,8 @@ class PrototypeEncoder(EmbeddingModel):
     """A graph transformer whose features are drawn to prototypes, the mean features of persons.
 
     joints: the skeleton, J of published data, or None: that of the first skeletons seen. level: the
-    nodes, joints J, parts P or bodies B. k: at most n - 1. batch_norm: frozen or running (averages
-    for evaluation). positions: a buffer (n, k), by default data.skeleton.positions.
+    nodes, joints J, parts P or bodies B. batch_norm: frozen or running (averages for evaluation).
+    positions: a buffer (n, k), k at most n - 1, by default data.skeleton.positions.
     """
     frames_at_a_time = 1_536  # with 20 joints 8 heads have 5 million scores a layer
     transformer_class = GraphTransformer
@@ -116,10 +102,8 @@ class PrototypeEncoder(EmbeddingModel):
         super().__init__()
         self.arguments = {"H": H, "n_heads": n_heads, "layers": layers, "k": k}
         self.arguments |= {"batch_norm": batch_norm}
-        self.level, self.k = level, k
-        if joints is not None:
-            self.k = graphs.positions(joints, k, level).shape[1]
-        running = batch_norm == "running"
+        self.level, running = level, batch_norm == "running"
+        self.k = k if joints is None else graphs.positions(joints, k, level).shape[1]
         self.transformer = self.transformer_class(H, n_heads, layers, self.k, running, generator)
         self.F_1, self.F_2 = (nn.Parameter(torch.randn(H, H, generator=generator)) for _ in "12")
         self.heads: tuple[nn.Linear, ...] = ()
@@ -133,24 +117,19 @@ class PrototypeEncoder(EmbeddingModel):
         positions = graphs.positions(self.skeleton, self.k, self.level)
         self.positions = torch.from_numpy(positions).to(self.F_1)
 
-    def flipped(self, rng: np.random.RandomState, batches: int, flip: bool) -> Tensor:
-        """Positions (batches, n, k), with random signs if `flip`, as eigenvectors have none."""
-        if not flip:
-            return self.positions.expand(batches, -1, -1)
-        signs = np.where(rng.random((batches, 1, self.k)) < 0.5, -1, 1)
-        return self.positions * torch.from_numpy(signs).to(self.positions)
-
-    def nodes(self, skeletons: Tensor) -> Tensor:
-        """The nodes (B, f, n, 3) of skeletons (B, f, J, 3)."""
+    def relate(self, skeletons: Tensor,
+               positions: Tensor | None = None) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The nodes (B, f, n, 3) of skeletons (B, f, J, 3), and what GraphTransformer makes of them
+        at positions (n, k), by default the model's.
+        """
         if self.positions is None:
             self.take(skeletons.shape[2])
-        return graphs.scales(skeletons, self.level, self.skeleton)[self.level]
+        x = graphs.scales(skeletons, self.level, self.skeleton)[self.level]
+        return x, *self.transformer(x, self.positions if positions is None else positions)
 
     def encode(self, skeletons: Tensor, positions: Tensor | None = None) -> Tensor:
         """Frame features (B, f, H) of skeletons (B, f, J, 3): the mean of the nodes' features."""
-        x = self.nodes(skeletons)
-        h, _ = self.transformer(x, self.positions if positions is None else positions)
-        return h.mean(dim=2)
+        return self.relate(skeletons, positions)[1].mean(dim=2)
 
     def skeleton_contrast(self, g: Tensor, labels: Tensor, prototypes: Tensor, t: float) -> Tensor:
         """Cross entropy of softmax((g F_1) (c F_2)' / t) with the persons (B,), nothing normalised,

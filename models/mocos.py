@@ -59,25 +59,20 @@ class MoCos(PrototypeEncoder):
         all_joints[1:6] = motifs
         self.transformer.register_buffer("motifs", all_joints.to(self.F_1), persistent=False)
 
-    def draw_masks(self, rng: np.random.RandomState, batches: int, f: int, released: bool,
-                   p_t: float, p_s: float) -> tuple[Tensor, Tensor]:
-        """Masks (batches, f) and (batches, J) bool of what is kept: each frame but with probability
-        p_t, each joint but with p_s, at least one.
+    def draw_masks(self, rng: np.random.RandomState, f: int, released: bool, prob_t: float,
+                   prob_s: float) -> tuple[np.ndarray, np.ndarray]:
+        """A batch's masks (f,) and (J,) bool: each frame but with probability prob_t, each joint
+        but with prob_s, at least one.
         """
-        masks = []
-        for _ in range(batches):  # docs/5-fidelity.md, unused-mask-draw
-            frames, *_ = [draw_mask(rng, f, p_t) for _ in range(1 + released)]
-            masks.append((frames, draw_mask(rng, len(self.positions), p_s)))
-        return tuple(
-            torch.from_numpy(np.stack(each)).to(self.positions.device)
-            for each in zip(*masks, strict=True))
+        # docs/5-fidelity.md, unused-mask-draw
+        frames, *_ = [draw_mask(rng, f, prob_t) for _ in range(1 + released)]
+        return frames, draw_mask(rng, len(self.positions), prob_s)
 
     def losses(self, skeletons: Tensor, labels: Tensor, prototypes: Tensor, frame_mask: Tensor,
                node_mask: Tensor, positions: Tensor | None = None, *, fusion_lambda: float = 0.5,
-               t_1: float = 0.1, t_2: float = 10.0, batch: int | None = None) -> dict[str, Tensor]:
+               t_1: float = 0.1, t_2: float = 10.0) -> dict[str, Tensor]:
         """STr, SSk and total = lambda STr + (1 - lambda) SSk of a batch; arguments as TranSG's."""
-        positions = self.positions if positions is None else positions
-        h, _ = self.transformer(self.nodes(skeletons), positions, batch)  # (B, f, J, H)
+        _, h, _ = self.relate(skeletons, positions)  # (B, f, J, H)
         g = mean_of_kept(h, node_mask)  # sub-skeletons (B, f, H)
         v = mean_of_kept(g, frame_mask)  # sub-tracklets (B, H)
         STr = prototype_contrast(v, labels, prototypes, t_1)

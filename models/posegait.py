@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool2d
 
-from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.descriptors import posegait
 from skeleton_reid.data.skeleton import Skeleton, get, restore
@@ -98,14 +97,11 @@ class PoseGait(EmbeddingModel):
         rows = posegait(skeletons.cpu().numpy(), skeleton=self.skeleton)
         return self(torch.from_numpy(rows).to(skeletons))[0][:, None]
 
-    def losses(self, x: Tensor, labels: Tensor, centre_weight: float = 0.0,
-               batch: int | None = None) -> dict[str, Tensor]:
+    def losses(self, x: Tensor, labels: Tensor, centre_weight: float = 0.0) -> dict[str, Tensor]:
         """cross_entropy of x (B, R, T) with classes (B,) and, if there are centres, half the mean
         squared distance from the persons' (centre); total: the first plus the weighted second.
-        batch: sequences in all, if these are a part of them: batch norm ties them together.
         """
-        both = processes.on_whole_batch(lambda rows: torch.cat(self(rows), dim=1), x, batch)
-        feature, logits = both.split([FEATURE, both.shape[1] - FEATURE], dim=1)
+        feature, logits = self(x)
         losses = {"cross_entropy": cross_entropy(logits, labels)}
         total = losses["cross_entropy"]
         if self.centres is not None:

@@ -38,41 +38,34 @@ class TranSG(PrototypeEncoder):
             nn.init.normal_(layer.weight, generator=generator)
             nn.init.zeros_(layer.bias)
 
-    def draw_masks(self, rng: np.random.RandomState, batches: int, f: int, released: bool, b: int,
-                   a: int, kind: int) -> tuple[Tensor, Tensor]:
-        """Masks (batches, f) and (batches, n) bool of what is kept: all but b frames and a nodes.
+    def draw_masks(self, rng: np.random.RandomState, f: int, released: bool, Tr_mask_num: int,
+                   St_mask_num: int, St_prompt_type: int) -> tuple[np.ndarray, np.ndarray]:
+        """A batch's masks (f,) and (n,) bool: all frames but Tr_mask_num, all nodes but some.
 
-        kind: 3 leaves out any nodes (all but one at most); 1 every node, in random order, that is
-        no neighbour of one left out; 2 as many as 1 would. InputError if no frame is left.
+        St_prompt_type: 3 leaves out any St_mask_num nodes (all but one at most); 1 every node, in
+        random order, that is no neighbour of one left out; 2 as many as 1 would.
         """
-        graph, masks = adjacency(self.level, self.skeleton), []
-        for _ in range(batches):
-            # docs/5-fidelity.md, unused-mask-draw
-            frames, left_out = draw_masks(rng, f, [b] * (1 + released))[0], []
-            for node in rng.permutation(len(graph)) if kind != 3 else ():
-                if not graph[node, left_out].any():
-                    left_out.append(node)
-            if kind != 1:
-                count = min(a, len(graph) - 1) if kind == 3 else len(left_out)
-                left_out = rng.choice(len(graph), count, replace=False)
-            masks.append((frames, np.isin(np.arange(len(graph)), left_out, invert=True)))
-        return tuple(
-            torch.from_numpy(np.stack(each)).to(self.positions.device)
-            for each in zip(*masks, strict=True))
+        graph, left_out = adjacency(self.level, self.skeleton), []
+        # docs/5-fidelity.md, unused-mask-draw
+        frames = draw_masks(rng, f, [Tr_mask_num] * (1 + released))[0]
+        for node in rng.permutation(len(graph)) if St_prompt_type != 3 else ():
+            if not graph[node, left_out].any():
+                left_out.append(node)
+        if St_prompt_type != 1:
+            count = min(St_mask_num, len(graph) - 1) if St_prompt_type == 3 else len(left_out)
+            left_out = rng.choice(len(graph), count, replace=False)
+        return frames, np.isin(np.arange(len(graph)), left_out, invert=True)
 
     def losses(self, skeletons: Tensor, labels: Tensor, prototypes: Tensor, frame_mask: Tensor,
                node_mask: Tensor, positions: Tensor | None = None, *, seq_lambda: float = 0.5,
                prompt_lambda: float = 0.5, GPC_lambda: float = 0.5, t_1: float = 0.07,
-               t_2: float = 14.0, S_prompt: str = "l1", T_prompt: str = "l1",
-               batch: int | None = None) -> dict[str, Tensor]:
+               t_2: float = 14.0, S_prompt: str = "l1", T_prompt: str = "l1") -> dict[str, Tensor]:
         """structure, trajectory, STPR, GPC_seq, GPC_ske, GPC and total of a batch.
 
         skeletons: (B, f, J, 3). labels: (B,). prototypes: (C, H), constants. frame_mask: (f,) bool,
-        node_mask: (n,) bool, what is kept. positions: (n, k), by default the model's. batch: as of
-        GraphTransformer.
+        node_mask: (n,) bool, what is kept. positions: as of `relate`.
         """
-        x = self.nodes(skeletons)  # (B, f, n, 3)
-        h, _ = self.transformer(x, self.positions if positions is None else positions, batch)
+        x, h, _ = self.relate(skeletons, positions)  # (B, f, n, 3), (B, f, n, H)
         graph = h.mean(dim=2)  # (B, f, H)
         GPC_seq = prototype_contrast(graph.mean(dim=1), labels, prototypes, t_1)
         GPC_ske = self.skeleton_contrast(graph, labels, prototypes, t_2)
@@ -80,11 +73,10 @@ class TranSG(PrototypeEncoder):
 
         skeleton = self.structure(mean_of_kept(h, node_mask))  # (B, f, 3 n)
         way = self.trajectory(mean_of_kept(h.transpose(1, 2), frame_mask))  # (B, n, 3 f)
-        structure = error(skeleton - x.flatten(2), S_prompt, batch)
-        trajectory = error(way - x.transpose(1, 2).flatten(2), T_prompt, batch)
-        STPR = prompt_lambda * structure + (1 - prompt_lambda) * trajectory
-        if T_prompt == "0":  # as released
-            STPR = structure
+        structure = error(skeleton - x.flatten(2), S_prompt)
+        trajectory = error(way - x.transpose(1, 2).flatten(2), T_prompt)
+        both = prompt_lambda * structure + (1 - prompt_lambda) * trajectory
+        STPR = structure if T_prompt == "0" else both  # as released
         total = GPC_lambda * GPC + (1 - GPC_lambda) * STPR
         return {
             "structure": structure, "trajectory": trajectory, "STPR": STPR, "GPC_seq": GPC_seq,
@@ -92,7 +84,7 @@ class TranSG(PrototypeEncoder):
         }
 
 
-def error(difference: Tensor, kind: str, batch: int | None = None) -> Tensor:
+def error(difference: Tensor, kind: str) -> Tensor:
     """Mean absolute (l1) or squared (MSE) error, once more divided by the batch's B (docs/
     5-fidelity.md, reconstruction-over-batch-twice), half the summed square by B (l2), or 0.
     """
@@ -100,4 +92,4 @@ def error(difference: Tensor, kind: str, batch: int | None = None) -> Tensor:
     if kind == "l2":
         return difference.square().sum() / 2 / B
     each = difference.abs() if kind == "l1" else difference.square()
-    return each.mean() / (batch or B) * (kind != "0")
+    return each.mean() / B * (kind != "0")

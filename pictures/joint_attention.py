@@ -19,8 +19,7 @@ def joint_attention(runs: Runs) -> Figure:
     model, sets = run.encoded.model, run.encoded.sets
     probes = sets.probe.skeletons[::-(-len(sets.probe) // RELATED)]
     with torch.no_grad():
-        x = model.nodes(torch.from_numpy(probes).to(model.positions.device))
-        _, weights = model.transformer(x, model.positions)
+        x, _, weights = model.relate(torch.from_numpy(probes).to(model.positions.device))
     layers = [a.mean(dim=(0, 1)).cpu().numpy() for a in weights]  # (heads, n, n) each
     middle, (count, heads) = sets.length // 2, (len(layers), len(layers[0]))
     nodes = x[0, middle, :, :2].cpu().numpy()

@@ -13,7 +13,6 @@ from torch import nn
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.skeleton import get, motifs, positions
 from skeleton_reid.engine.optimizer import TFAdam
-from skeleton_reid.models.graph_transformer import Dropout
 from skeleton_reid.models.mocos import MoCos
 from skeleton_reid.models.transg import TranSG, error
 from tests.flat import Golden, split
@@ -268,12 +267,3 @@ def test_bad_sizes():
         TranSG(20, 6, H=20)
     with pytest.raises(InputError, match="at least 6, found 4"):
         MoCos(20, n_heads=4)
-
-
-def test_dropout():
-    torch.manual_seed(0)
-    layer, x = Dropout(), torch.ones(100, 100)
-    found = layer(x)
-    assert found.unique().tolist() == [0, 2]
-    assert 0.98 < found.mean() < 1.02
-    assert torch.equal(layer.eval()(x), x)

@@ -10,14 +10,10 @@ from skeleton_reid.engine.options import PhaseOptions
 
 
 @dataclass(frozen=True)
-class AGESettings(Settings):
-    """AGE (models/age.py)."""
+class AxesSettings(Settings):
+    """Encoders of the three axes, and a recogniser of their rows: AGE's and SGELA's."""
 
-    attention: str = option("LA", "locality-aware, basic, ...", choices=("LA", "BA", "MBA", "none"))
     manner: str = option("ap", "average the rows' predictions, or join them", choices=("ap", "sc"))
-    feature: str = option("encodings", "what is recognised", choices=("encodings", "states"))
-    decoder_input: str = option("zeros", "of a step", choices=("zeros", "previous"))
-    target: str = option("reverse", "order of the rebuilt frames", choices=("reverse", "same"))
     centred: bool = option(False, "hip centre as the origin", **FLAG)
     two_thirds: bool = option(False, "encoders train on the first two thirds", **FLAG)
     hidden: int = option(256, "units of every layer", type=positive_int)
@@ -26,6 +22,25 @@ class AGESettings(Settings):
     pre_epochs: int = option(400, "epochs of the encoders", type=positive_int)
     recognition_epochs: int = option(300, "epochs of the recogniser", type=positive_int)
     patience: int | None = option(None, "end after epochs without better test", type=positive_int)
+
+    @property
+    def recogniser(self) -> str:
+        """The folder of the recogniser."""
+        return self.manner
+
+    def check(self, length: int) -> None:
+        if length < 2:
+            raise InputError(f"expected windows of at least 2 frames, found {length}")
+
+
+@dataclass(frozen=True)
+class AGESettings(AxesSettings):
+    """AGE (models/age.py)."""
+
+    attention: str = option("LA", "locality-aware, basic, ...", choices=("LA", "BA", "MBA", "none"))
+    feature: str = option("encodings", "what is recognised", choices=("encodings", "states"))
+    decoder_input: str = option("zeros", "of a step", choices=("zeros", "previous"))
+    target: str = option("reverse", "order of the rebuilt frames", choices=("reverse", "same"))
     balance: bool = option(False, "resample training to equal class shares (uses labels)", **FLAG)
 
     @property
@@ -34,12 +49,7 @@ class AGESettings(Settings):
 
     @property
     def recogniser(self) -> str:
-        """The folder of the recogniser: its manner, and the feature if that is not the default."""
-        return self.manner + ("" if self.feature == "encodings" else f"_{self.feature}")
-
-    def check(self, length: int) -> None:
-        if length < 2:
-            raise InputError(f"AGE needs windows of at least 2 frames, found {length}")
+        return super().recogniser + ("" if self.feature == "encodings" else f"_{self.feature}")
 
 
 METHOD = Method(name="AGE", model="age.AGE", script="train_age.py", settings=AGESettings,

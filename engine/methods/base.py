@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from skeleton_reid.common.command_line import option
+from skeleton_reid.common.command_line import FLAG, option
+from skeleton_reid.common.numbers import below_one, positive, positive_int
 
 # Settings by (), which is always, by (data set,) and by (data set, probe).
 Table = Mapping[tuple[str, ...], Mapping[str, Any]]
@@ -42,6 +43,24 @@ class ClusterSettings(Settings):
     @property
     def variant(self) -> str:
         return {"none": "", "tracklets": "-tracklets", "identities": "-labels"}[self.supervision]
+
+
+@dataclass(frozen=True)
+class LearningSettings(Settings):
+    """Of one training, whose best epoch is kept."""
+
+    lr: float = option(0.00035, "learning rate", type=positive)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
+    patience: int = option(100, "end after so many epochs without a better one", type=positive_int)
+    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
+
+
+@dataclass(frozen=True)
+class ContrastSettings(ClusterSettings, LearningSettings):
+    """Of windows with the prototypes of their clusters."""
+
+    eps: float = option(0.8, "DBSCAN: Jaccard distance of neighbours", type=below_one)
+    min_samples: int = option(2, "DBSCAN: neighbours of a core sequence", type=positive_int)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from skeleton_reid.common.command_line import FLAG, option
 from skeleton_reid.common.numbers import not_negative, positive, positive_int
 from skeleton_reid.data.sampling import subset_sizes
-from skeleton_reid.engine.methods.base import Method, Settings
+from skeleton_reid.engine.methods.base import LearningSettings, Method
 from skeleton_reid.engine.options import PhaseOptions
 
 
 @dataclass(frozen=True)
-class MGSCRSettings(Settings):
+class MGSCRSettings(LearningSettings):
     """MG-SCR (models/mgscr.py)."""
 
     supervision = "identities"
@@ -22,13 +22,9 @@ class MGSCRSettings(Settings):
     subsets: str = option("resample", "for every batch, or once", choices=("resample", "fixed"))
     feature: str = option("nodes", "what is retrieved by", choices=("nodes", "state"))
     decay_all: bool = option(False, "L2 also of what no score depends on", **FLAG)
-    lr: float = option(0.005, "learning rate", type=positive)
     recognition_lr: float | None = option(None, "after pre-training (the same)", type=positive)
-    batch_size: int = option(256, "sequences in a batch", type=positive_int)
     pre_epochs: int = option(150, "epochs of pre-training", type=positive_int)
     recognition_epochs: int = option(10_000, "epochs of recognition", type=positive_int)
-    patience: int = option(100, "end after so many epochs without better test", type=positive_int)
-    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
 
     @property
     def variant(self) -> str:
@@ -53,6 +49,7 @@ METHOD = Method(
     options=MGSCROptions,
     small={"D_h": 8, "batch_size": 20, "lr": 0.01},
     published={
+        (): {"lr": 0.005},
         ("KS20",): {"pre_epochs": 300},
         ("CASIA_B",): {"batch_size": 128, "D_h": 256, "lr": 0.0005, "pre_epochs": 160},
         ("CASIA_B", "test"): {"pre_epochs": 300},  # cross-view

@@ -1,7 +1,6 @@
 """MoCos: its settings and what the released code sets."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from skeleton_reid.common.command_line import option
 from skeleton_reid.common.numbers import positive, probability, share
@@ -21,17 +20,6 @@ class MoCosSettings(GraphTransformerSettings):
     t_2: float = option(10.0, "temperature of sub-skeletons", type=positive)
     motif: str = option("factor", "on the scores, or mask: only what lies within is attended to",
                         choices=("factor", "mask"))
-
-    def model(self, length: int) -> dict[str, Any]:
-        return super().model(length) | {"motif": self.motif}
-
-    def masks(self) -> dict[str, float]:
-        """The arguments of MoCos.draw_masks."""
-        return {"p_t": self.prob_t, "p_s": self.prob_s}
-
-    def losses(self) -> dict[str, float]:
-        """The coefficients of MoCos.losses."""
-        return {"fusion_lambda": self.fusion_lambda, "t_1": self.t_1, "t_2": self.t_2}
 
 
 METHOD = Method(

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from skeleton_reid.common.command_line import FLAG, option
-from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.numbers import not_negative, positive, positive_int
-from skeleton_reid.engine.methods.base import Method, Settings
+from skeleton_reid.engine.methods.age import AxesSettings
+from skeleton_reid.engine.methods.base import Method
 from skeleton_reid.engine.options import PhaseOptions
 
 PLUS = ("rev_rec", "prediction", "sorting")
@@ -13,7 +13,7 @@ TASKS = (*PLUS, "reconstruction", "rev_rec_plus")
 
 
 @dataclass(frozen=True)
-class SGELASettings(Settings):
+class SGELASettings(AxesSettings):
     """SGELA (models/sgela.py)."""
 
     feature = "encodings"  # as of AGE's recogniser
@@ -21,23 +21,14 @@ class SGELASettings(Settings):
     model: str = option("rev_rec", "pretext task", choices=TASKS)
     attention: str | None = option(None, "LA (with --model prediction and sorting BA)",
                                    choices=("LA", "BA", "MBA"))
-    manner: str = option("ap", "average the rows' predictions, or join them", choices=("ap", "sc"))
     t: float = option(0.1, "temperature of the contrastive loss", type=positive)
     contrast_weight: float = option(1.0, "weight of the contrastive loss", type=not_negative)
     neighbours: str = option(
         "recording", "windows that follow each other: in a recording, or as "
         "released in the file", choices=("recording", "file"))
     copies: bool = option(True, "copies of windows among the negatives, as released", **FLAG)
-    centred: bool = option(False, "hip centre as the origin", **FLAG)
-    two_thirds: bool = option(False, "encoders train on the first two thirds", **FLAG)
-    hidden: int = option(256, "units of every layer", type=positive_int)
-    lr: float = option(0.0005, "learning rate", type=positive)
-    batch_size: int = option(128, "sequences in a batch", type=positive_int)
-    pre_epochs: int = option(400, "epochs of the encoders", type=positive_int)
-    recognition_epochs: int = option(300, "epochs of the recogniser", type=positive_int)
     recognition_lr: float = option(0.0005, "learning rate of the recogniser", type=positive)
     recognition_batch: int = option(128, "rows in a batch of the recogniser", type=positive_int)
-    patience: int | None = option(None, "end after epochs without better test", type=positive_int)
 
     def __post_init__(self):
         if self.attention is None:
@@ -49,18 +40,9 @@ class SGELASettings(Settings):
         return self.model + ("" if self.attention == "LA" else f"_{self.attention}")
 
     @property
-    def recogniser(self) -> str:
-        """The folder of the recogniser."""
-        return self.manner
-
-    @property
     def tasks(self) -> tuple[str, ...]:
         """The pretext tasks, an encoder each."""
         return PLUS if self.model == "rev_rec_plus" else (self.model,)
-
-    def check(self, length: int) -> None:
-        if length < 2:
-            raise InputError(f"SGELA needs windows of at least 2 frames, found {length}")
 
 
 METHOD = Method(

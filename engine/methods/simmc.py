@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from skeleton_reid.common.command_line import FLAG, option
+from skeleton_reid.common.command_line import option
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.numbers import below_one, positive, positive_int, share
-from skeleton_reid.engine.methods.base import ClusterSettings, Method
+from skeleton_reid.common.numbers import positive, positive_int, share
+from skeleton_reid.engine.methods.base import ContrastSettings, Method
 from skeleton_reid.engine.options import ClusterOptions, SourceOptions
 
 
 @dataclass(frozen=True)
-class SimMCSettings(ClusterSettings):
+class SimMCSettings(ContrastSettings):
     """SimMC (models/simmc.py)."""
 
     H: int = option(256, "feature size", type=positive_int)
@@ -19,12 +19,6 @@ class SimMCSettings(ClusterSettings):
     mask_x_2: int | None = option(None, "by the second mask (as many as by the first)", type=int)
     mask_lambda: float = option(0.5, "weight of MIC, MPC has the rest", "--lambda", type=share)
     t: float = option(0.08, "temperature", type=positive)
-    eps: float = option(0.8, "DBSCAN: Jaccard distance of neighbours", type=below_one)
-    min_samples: int = option(2, "DBSCAN: neighbours of a core sequence", type=positive_int)
-    lr: float = option(0.00035, "learning rate", type=positive)
-    batch_size: int = option(256, "sequences in a batch", type=positive_int)
-    patience: int = option(100, "end after so many epochs without better top-1", type=positive_int)
-    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
 
     def __post_init__(self):
         if self.mask_x_2 is None:

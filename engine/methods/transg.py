@@ -1,19 +1,21 @@
 """TranSG: its settings, those it shares with MoCos, and what the released code sets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
-from skeleton_reid.common.command_line import FLAG, SWITCH, option
+from skeleton_reid.common.command_line import SWITCH, option
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.numbers import positive, positive_int, share
-from skeleton_reid.engine.methods.base import Method, Settings
+from skeleton_reid.engine.methods.base import LearningSettings, Method
 from skeleton_reid.engine.options import TrainingOptions
 
 ERRORS = ("l1", "MSE", "l2", "0")
 
 
 @dataclass(frozen=True)
-class GraphTransformerSettings(Settings):
+class GraphTransformerSettings(LearningSettings):
     """Graph transformer (models/graph_transformer.py)."""
 
     supervision = "identities"
@@ -26,18 +28,11 @@ class GraphTransformerSettings(Settings):
     rand_flip: int = option(1, "random signs of the positions in training", **SWITCH)
     batch_norm: str = option("frozen", "in evaluation: as at first, or running averages",
                              choices=("frozen", "running"))
-    lr: float = option(0.00035, "learning rate", type=positive)
-    batch_size: int = option(256, "sequences in a batch", type=positive_int)
-    patience: int = option(120, "end after so many epochs without better top-1", type=positive_int)
-    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
 
-    def model(self, length: int) -> dict[str, Any]:
-        """The model's arguments for windows of so many frames."""
-        k = self.enc_k if self.pos_enc else 0
-        return {
-            "H": self.H, "n_heads": self.n_heads, "layers": self.L_transformer, "k": k,
-            "batch_norm": self.batch_norm
-        }
+    def of(self, function: Callable, **more: Any) -> dict[str, Any]:
+        """The settings, and what else is named, that a function has parameters of the names of."""
+        known = vars(self) | more
+        return {name: known[name] for name in signature(function).parameters if name in known}
 
 
 @dataclass(frozen=True)
@@ -57,20 +52,6 @@ class TranSGSettings(GraphTransformerSettings):
     S_prompt: str = option("l1", "error of rebuilt skeletons", choices=ERRORS)
     T_prompt: str = option("l1", "error of rebuilt trajectories", choices=ERRORS)
 
-    def model(self, length: int) -> dict[str, Any]:
-        return super().model(length) | {"f": length, "level": self.level}
-
-    def masks(self) -> dict[str, int]:
-        """The arguments of TranSG.draw_masks."""
-        return {"b": self.Tr_mask_num, "a": self.St_mask_num, "kind": self.St_prompt_type}
-
-    def losses(self) -> dict[str, Any]:
-        """The coefficients of TranSG.losses."""
-        return {
-            name: getattr(self, name) for name in ("seq_lambda", "prompt_lambda", "GPC_lambda",
-                                                   "t_1", "t_2", "S_prompt", "T_prompt")
-        }
-
     def check(self, length: int) -> None:
         if not 0 <= self.Tr_mask_num < length:
             raise InputError(f"--Tr_mask_num: a mask leaves out 0 to {length - 1} of {length} "
@@ -80,6 +61,6 @@ class TranSGSettings(GraphTransformerSettings):
 METHOD = Method(
     name="TranSG", model="transg.TranSG", script="train_transg.py", settings=TranSGSettings,
     options=TrainingOptions, small={"H": 8, "n_heads": 2, "batch_size": 32}, published={
-        ("KGBD",): {"rand_flip": 0, "patience": 60},
+        (): {"patience": 120}, ("KGBD",): {"rand_flip": 0, "patience": 60},
         ("CASIA_B",): {"rand_flip": 0, "patience": 60, "Tr_mask_num": 10, "seq_lambda": 1.0},
     })  # fmt: skip
