@@ -54,7 +54,6 @@ def measure(file, size: int) -> dict[str, Any]:
     x, _ = inputs.features(file, size)
     ids = rng.randint(0, max(2, size // 200), size)
     cluster(x[:100], EPS, MIN_SAMPLES)  # compiles
-    ranking.ranks(x[:50], ids[:50], x[50:99], ids[50:99])
     features = torch.from_numpy(x)
     rank, search = timed(partial(nearest_neighbours, features, 20))
     labels, rest = timed(partial(cluster, features, EPS, MIN_SAMPLES, rank=rank))

@@ -6,8 +6,6 @@ number of features. The arithmetic is float32 in the order of the released code,
 radius often is a distance that many pairs have (docs/5-fidelity.md, eps-on-a-lattice).
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from scipy.sparse import csr_array
@@ -61,62 +59,68 @@ def encode(features, k1: int, k2: int, rank: Tensor | None, search: str = "torch
     if bad := sum(int((~x.isfinite()).any(dim=1).sum()) for x in features.split(COLUMNS)):
         raise InputError(f"found NaN or infinite values in {bad} of {len(features)} features")
     rank = nearest_neighbours(features, k1, search) if rank is None else rank
-    x, rank = features.cpu().contiguous().numpy(), rank.cpu().contiguous().numpy()
-    size, k1 = rank.shape
-    half = min(round(k1 / 2) + 1, k1)
-    first = rank[:, :half]
-    mutual = (first[first] == np.arange(size)[:, None, None]).any(axis=2)  # (N, half): in R_half
-    members = np.take_along_axis(first, np.argsort(~mutual, axis=1, kind="stable"), axis=1)
-    inputs, most = (rank, mutual.sum(axis=1), members, x), np.full(size, k1 * (half + 1))
-    v = _sparse_rows(jaccard_loops.reciprocal_rows, inputs, most)
-    v.eliminate_zeros()  # of weights that float32 rounds to 0
+    rank = rank.cpu().numpy()
+    members = expanded_neighbours(rank)  # R*
+    weights = jaccard_loops.softmax_weights(features.cpu().contiguous().numpy(), members.indptr,
+                                            members.indices)
+    v = csr_array((weights, members.indices, members.indptr), shape=members.shape)
     if k2 > 1:
-        near = rank[:, :k2]
-        most = np.diff(v.indptr)[near].sum(axis=1)
-        v = _sparse_rows(jaccard_loops.mean_rows, (near, v.indptr, v.indices, v.data), most)
-        v.eliminate_zeros()
+        v = neighbour_graph(rank[:, :k2]) @ v  # query expansion; sums the nearest first
+        v.sort_indices()
+        v.data /= np.float32(min(k2, rank.shape[1]))
+    v.eliminate_zeros()  # of weights that float32 rounds to 0
     return v
 
 
+def neighbour_graph(rank: np.ndarray) -> csr_array:
+    """(N, N), 1 at the neighbours (N, k) of each row, in their order."""
+    size, k = rank.shape
+    ones, first = np.ones(size * k, dtype=np.float32), np.arange(0, size * k + 1, k)
+    return csr_array((ones, rank.ravel(), first), shape=(size, size))
+
+
+def expanded_neighbours(rank: np.ndarray) -> csr_array:
+    """R* (N, N), of neighbours (N, k1): the reciprocal neighbours R, and R_half of those c in R(i)
+    for which |R_half(c) and R(i)| > 2/3 |R_half(c)|; columns ascending.
+    """
+    half = round(rank.shape[1] / 2) + 1
+    R, R_half = (graph.multiply(graph.T)
+                 for graph in (neighbour_graph(rank), neighbour_graph(rank[:, :half])))
+    shared = R.multiply(R @ R_half.T).tocoo()  # at (i, c)
+    kept = 3 * shared.data > 2 * R_half.sum(axis=1)[shared.col]
+    expanding = csr_array((shared.data[kept], (shared.row[kept], shared.col[kept])), shared.shape)
+    members = R + expanding @ R_half
+    members.sort_indices()
+    return members
+
+
 def close_pairs(v: csr_array, max_distance: float | None = None) -> csr_array:
-    """Jaccard distances, below 1 or at most max_distance, of pairs i <= j of v (encode)."""
+    """Jaccard distances, below 1 or at most max_distance, of pairs i <= j of v (encode), on all
+    cores of all processes.
+    """
     from skeleton_reid.reid import jaccard_loops
 
     # Both sides of `d <= limit` are float32: what rounds to eps is within eps, as released.
     below_one = np.nextafter(np.float32(1), np.float32(0))
     limit = below_one if max_distance is None else np.float32(max_distance)
-    # The entries by column, then row: data are their numbers in v.
-    columns = csr_array((np.arange(v.nnz), v.indices, v.indptr), shape=v.shape).tocsc()
-    place = np.empty_like(columns.data)
-    place[columns.data] = np.arange(v.nnz)
-    # A row meets, in each of its columns, the entries from its own one on.
-    met = np.append(0, np.cumsum(columns.indptr[v.indices + 1] - place))
-    by_column = (columns.indptr, columns.indices, v.data[columns.data])
-    inputs = (limit, (v.indptr, v.indices, v.data), by_column, place)
-    return _sparse_rows(jaccard_loops.distance_rows, inputs, np.diff(met[v.indptr]))
-
-
-def _sparse_rows(loop: Callable[..., int], inputs: tuple, most: np.ndarray) -> csr_array:
-    """The (N, N) matrix whose rows a loop of jaccard_loops writes, on all cores of all processes.
-
-    inputs: what the loop reads. most: (N,) entries that each row may have.
-    """
-    size = len(most)
-    room = np.append(0, np.cumsum(most))
-    starts = np.searchsorted(room, np.arange(0, room[-1] + 1, BLOCK_ENTRIES))
-    starts = np.unique(np.append(starts, size))
+    by_column = v.tocsc()
+    rows, columns = ((x.indptr, x.indices, x.data) for x in (v, by_column))
+    # Entries in the columns of the rows before each: as many pairs as they can have.
+    met = np.append(0, np.cumsum(np.diff(by_column.indptr)[v.indices], dtype=np.int64))[v.indptr]
+    starts = np.searchsorted(met, np.arange(0, met[-1] + 1, BLOCK_ENTRIES))
+    starts = np.unique(np.append(starts, len(met) - 1))
 
     def block(start: int, stop: int) -> tuple[Tensor, ...]:
         count = np.empty(stop - start, dtype=np.int64)
-        column = np.empty(room[stop] - room[start], dtype=np.int64)
+        column = np.empty(met[stop] - met[start], dtype=np.int64)
         value = np.empty(len(column), dtype=np.float32)
-        filled = loop(start, stop, *inputs, count, column, value)
-        return tuple(map(torch.from_numpy, (count, column[:filled].copy(), value[:filled].copy())))
+        end = jaccard_loops.close_pairs(start, stop, limit, rows, columns, count, column, value)
+        return tuple(map(torch.from_numpy, (count, column[:end].copy(), value[:end].copy())))
 
-    # The loops run outside the interpreter's lock.
+    # The loop runs outside the interpreter's lock.
     parts = processes.divided(block, starts[:-1], starts[1:], threads=True)
     count, column, value = (part.numpy() for part in parts)
-    return csr_array((value, column, np.append(0, np.cumsum(count))), shape=(size, size))
+    return csr_array((value, column, np.append(0, np.cumsum(count))), shape=v.shape)
 
 
 def dbscan(size: int, i: np.ndarray, j: np.ndarray, min_samples: int) -> np.ndarray:

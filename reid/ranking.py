@@ -1,12 +1,13 @@
-"""Retrieval: every probe ranks the gallery by Euclidean distance; top-1, top-5, top-10 and mAP.
+"""Retrieval: each probe ranks the gallery by Euclidean distance; top-1, top-5, top-10 and mAP.
 
-Only how many gallery features are nearer than each match counts: products in float32 tell it where
-their rounding cannot matter, products in float64 elsewhere. No row is sorted, nothing is P x G.
+What counts is how many gallery features are nearer than each match: distances are counted in
+buckets, and only what is in the bucket of a match is sorted. Nothing is P x G.
 """
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.numbers import unmasked
 from skeleton_reid.reid.neighbours import far_offset
 
-BLOCK_CELLS = 1 << 23  # distances that a thread holds at once
+BLOCK_CELLS = 1 << 22  # distances that a thread holds at once
+BUCKETS = 8192  # of distances, between the nearest match and the farthest
 TOP = (1, 5, 10)
 
 
@@ -51,17 +53,17 @@ def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
         raise InputError("the features hold NaN or infinite values")
     if isinstance(offset := far_offset(gallery, 1e8), Tensor):
         probe, gallery = probe - offset, gallery - offset
-    norms = [x.square().sum(dim=1).sqrt() for x in (probe, gallery)]
-    small = torch.float64 if (torch.cat(norms) > 1e15).any() else torch.float32
-    # A sum of d products, in any order, is off by at most d u |p| |g|; float32 adds 2 u |p| |g| for
-    # features in float64, and loses what is near zero. Twice that, as d is |g|^2 - 2 <p, g>.
-    error = 2 * (probe.shape[1] + 8) * torch.finfo(small).eps / 2
-    off = tuple((error**0.5 * x + 1e-15).cpu().numpy() for x in norms)
-    exact = [x.cpu().numpy() for x in (probe, gallery)]
-    p, g = probe.to(small), gallery.to(small).T
-    sizes = (len(probe), len(gallery))
-    where = probe_ids, gallery_ids, exclude_self, released
-    return _ranks(lambda rows: p[rows] @ g, sizes, *where, off, exact)
+    squares = gallery.square().sum(dim=1)
+    norms, far = probe.square().sum(dim=1).sqrt(), squares.max().sqrt()
+    # |g|^2 - 2 <p, g>, a sum in any order, is off by at most (d + 8) eps / 2 (|g|^2 + 2 |p| |g|).
+    margins = (probe.shape[1] + 8) * torch.finfo(torch.float64).eps * far * (norms + far)
+    p, g, s, margins = (x.cpu().numpy() for x in (probe, gallery, squares, margins))
+
+    def exact(i: int, columns: np.ndarray) -> np.ndarray:  # the same for copies in the gallery
+        return s[columns] - 2 * np.einsum("cd,d->c", g[columns], p[i])
+
+    return _ranks(lambda rows: torch.addmm(squares, probe[rows], gallery.T, alpha=-2), exact,
+                  margins, len(gallery), probe_ids, gallery_ids, exclude_self, released)
 
 
 def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = False,
@@ -70,53 +72,77 @@ def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = F
     matrix = torch.as_tensor(unmasked(distances))
     if matrix.ndim != 2 or torch.isnan(matrix).any():
         raise InputError(f"expected distances (P, G) without NaN, found {tuple(matrix.shape)}")
-    where = probe_ids, gallery_ids, exclude_self, released
-    ranked = _ranks(lambda rows: matrix[rows].double() / -2, tuple(matrix.shape), *where)
+    matrix = matrix.double().cpu()
+    ranked = _ranks(lambda rows: matrix[rows], lambda i, columns: matrix[i].numpy()[columns],
+                    np.zeros(len(matrix)), matrix.shape[1], probe_ids, gallery_ids, exclude_self,
+                    released)
     return _metrics(*ranked, matrix.shape[1], released)
 
 
-def _ranks(
-    products: Callable[[Tensor],
-                       Tensor], sizes: tuple[int, int], probe_ids, gallery_ids, exclude_self: bool,
-    released: bool, off: Sequence[np.ndarray] = (), exact: Sequence[np.ndarray] = ()
-) -> tuple[np.ndarray, np.ndarray]:
-    """`ranks` from the products (R, G) of some probes (R,) with the gallery. sizes: P, G.
-
-    exact: the features, if products may be off, by at most off[0][i] * off[1][j]; without them
-    products are distances / -2.
+def _ranks(near: Callable[[Tensor], Tensor], exact: Callable[[int, np.ndarray], np.ndarray],
+           margins: np.ndarray, gallery: int, probe_ids, gallery_ids, exclude_self: bool,
+           released: bool) -> tuple[np.ndarray, np.ndarray]:
+    """`ranks` by what grows with the distance: near(R probes) (R, G), off by at most margins (P,),
+    and exact(i, C columns) (C,). gallery: G.
     """
-    from skeleton_reid.reid import ranking_loops
-
     probe_ids, gallery_ids = (torch.as_tensor(x).cpu().numpy() for x in (probe_ids, gallery_ids))
-    found = (len(probe_ids), len(gallery_ids))
+    sizes, found = (len(margins), gallery), (len(probe_ids), len(gallery_ids))
     if found != sizes:
         raise InputError(f"expected {sizes} probe and gallery labels, found {found}")
     if 0 in sizes:
         raise InputError(f"nothing to rank: {sizes[0]} probes, {sizes[1]} gallery sequences")
     if (exclude_self or released) and not np.array_equal(probe_ids, gallery_ids):
         raise InputError("self matches can be left out only if probe and gallery are the same set")
-    off = off or tuple(np.zeros(size) for size in sizes)
-    exact = exact or [np.empty((size, 0)) for size in sizes]
-    filled = (0, 0), (0, -exact[0].shape[1] % ranking_loops.LANES)
-    probe, gallery = (np.pad(x, filled) for x in exact)
-    squares = ranking_loops.squares(gallery)
-    columns = np.argsort(gallery_ids, kind="stable")  # by person
-    own = [np.searchsorted(gallery_ids[columns], probe_ids, side) for side in ("left", "right")]
 
-    def block(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        rank, precision = np.full((len(rows), 2), np.inf), np.full(len(rows), np.nan)
-        near = products(torch.from_numpy(rows)).cpu().numpy()
-        if exclude_self:
-            near[np.arange(len(rows)), rows] = -np.inf
-        ranking_loops.rank_rows(rows, near, off, probe, gallery, squares, (columns, *own), rank,
-                                precision)
-        return torch.from_numpy(rank), torch.from_numpy(precision)
+    def block(rows: np.ndarray) -> tuple[Tensor]:
+        distances, ranked = near(torch.from_numpy(rows)).cpu().numpy(), []
+        for i, row in zip(rows, distances, strict=True):
+            if exclude_self:
+                row[i] = np.inf
+            match = (gallery_ids == probe_ids[i]) & (row < np.inf)
+            ranked.append(_rank(row, match, margins[i], partial(exact, i)))
+        return (torch.tensor(ranked, dtype=torch.float64),)
 
-    blocks = np.array_split(np.arange(sizes[0]), -(-sizes[0] * sizes[1] // BLOCK_CELLS))
-    rank, precision = (x.numpy() for x in processes.divided(block, blocks, threads=True))
+    blocks = np.array_split(np.arange(len(margins)), -(-len(margins) * gallery // BLOCK_CELLS))
+    nearest, second, precision = processes.divided(block, blocks, threads=True)[0].numpy().T
     if released:  # the rank passes over what ranks first
-        return np.where(rank[:, 0] == 1, rank[:, 1], rank[:, 0]) - 1, precision
-    return rank[:, 0], precision
+        return np.where(nearest == 1, second, nearest) - 1, precision
+    return nearest, precision
+
+
+def _rank(near: np.ndarray, match: np.ndarray, margin: float,
+          exact: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float, float]:
+    """Of one probe the ranks of its nearest match and the second, and the average precision, the
+    mean over matches m of |{matches: d <= d_m}| / |{all: d <= d_m}|; inf and NaN where none is.
+
+    near: distances d (G,), off by at most margin. match: (G,) bool.
+    """
+    own = near[match]
+    if not len(own):
+        return math.inf, math.inf, math.nan
+    low, width = own.min() - 2 * margin, max(np.ptp(own) / (BUCKETS - 4), 2 * margin, 1e-200)
+
+    def bucket(distances: np.ndarray) -> np.ndarray:
+        return ((distances - low) / width + 1).clip(0, BUCKETS - 1).astype(np.int64)
+
+    place, holds_match = bucket(near), np.zeros(BUCKETS, dtype=bool)
+    holds_match[bucket(np.append(own, [own - 2 * margin, own + 2 * margin]))] = True
+    counts = np.where(holds_match, 0, np.bincount(place, minlength=BUCKETS)).cumsum()
+    columns = np.flatnonzero(holds_match[place])
+    columns = columns[near[columns].argsort(kind="stable")]
+    d = near[columns]
+    close = np.flatnonzero(np.diff(d) <= 2 * margin)
+    if len(close):  # rounding may have changed their order
+        close = np.union1d(close, close + 1)
+        d[close] = exact(columns[close])
+        order = np.lexsort((columns, d))
+        columns, d = columns[order], d[order]
+    mine = np.flatnonzero(match[columns])
+    nearer = counts[place[columns[mine]]]  # in the buckets without a match
+    rank = [*(nearer + mine + 1), math.inf]
+    last = np.searchsorted(d, d[mine], side="right")  # equal distances are equally near
+    precision = np.searchsorted(mine, last) / (nearer + last)
+    return rank[0], rank[1], precision.mean()
 
 
 def _metrics(rank: np.ndarray, precision: np.ndarray, gallery: int, released: bool) -> dict:
