@@ -24,6 +24,9 @@ def script_parser(doc: str, usage: str = "[options]", **words: Any) -> argparse.
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_args(self, *given: Any) -> argparse.Namespace:
+        return self.parse_intermixed_args(*given)  # files can stand after an option, too
+
     def error(self, message: str):
         raise InputError(f"{message} (see {self.prog} --help)")
 

@@ -91,11 +91,19 @@ def existing(folder: Path, name: str) -> Path:
     return places[0] if places else folder / name
 
 
+class _Lock(FileLock):
+    """Takes its file away in the end. Who has opened the file meanwhile opens another one."""
+    def release(self, force: bool = False) -> None:
+        if self.is_locked:
+            Path(self.lock_file).unlink(missing_ok=True)
+        super().release(force)
+
+
 def hold(path: Path) -> FileLock:
     """Keep other commands out of a folder until the returned lock on the file `path` is released or
     the first process ends. InputError if another one holds it, or the file cannot be written.
     """
-    lock = FileLock(path)
+    lock = _Lock(path)
     if processes.number() > 0:
         return lock
     try:

@@ -77,14 +77,15 @@ def read(path: str | Path, description: str | Path | datasets.Dataset | None = N
         try:
             return [np.load(path, allow_pickle=False)]
         except (OSError, ValueError, EOFError) as error:
+            found = getattr(error, "strerror", None) or "another or a damaged file"
             raise InputError(
-                f"{path}: expected a recording (T, J, 3) in FILE.npy, or beside another "
-                f"file its --dataset FILE.yaml: {error}") from error
+                f"{path}: expected a recording (T, J, 3) in FILE.npy, found {found}; "
+                "another format needs its --dataset FILE.yaml (docs/9-own-data.md)") from error
     dataset = datasets.get(description)
     if dataset.source is None:
         raise InputError(
             f"expected recordings: files with the FILE.yaml that describes them, found "
-            f"the data set {dataset.name}")
+            f"{dataset.name}, whose files are preprocess.py's")
     recording = read_recording(Path(path), dataset)
     if others := recording.lost.get("frames with several people"):
         warnings.warn(f"{path}: {others} frames with several people, one is followed", DataWarning,

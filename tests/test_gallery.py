@@ -49,13 +49,14 @@ def recordings(folder, persons, numbers):
 
 def test_add_list_remove(folder, people, capsys):
     assert run("gallery", "add", people, folder / "p5" / "0.npy", folder / "p5" / "1.npy") == 0
-    assert run("gallery", "add", people, folder / "p4" / "0.npy", "--name", "Eva Ö") == 0
+    assert run("gallery", "add", people, "--name", "Eva Ö", folder / "p4" / "0.npy") == 0
     assert run("gallery", "remove", people, "--name", "p1") == 0
     capsys.readouterr()
     assert run("gallery", "list", people) == 0
     first, *lines = capsys.readouterr().out.splitlines()
     assert "5 persons, 6 recordings, threshold inf (everybody is named), SimMC on IAS" in first
     assert lines == ["p0  1", "p2  1", "p3  1", "p5  2", "Eva Ö  1"]
+    assert not list(folder.glob(".*")), "a lock is left"
 
 
 def test_answers_are_those_of_python(folder, people, capsys):

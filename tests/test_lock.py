@@ -62,6 +62,7 @@ def test_the_second_process_is_refused_until_the_first_is_dead(tmp_path):
 def test_a_process_gives_a_lock_back(tmp_path):
     path = tmp_path / "run.lock"
     hold(path).release()
+    assert not path.exists()
     with other_process(path), pytest.raises(InputError):
         hold(path)
 

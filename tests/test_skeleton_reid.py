@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +172,24 @@ def test_what_an_encoder_says_of_itself(tmp_path):
     assert repr(encoder) == str(encoder)
     assert (encoder.joints[:2], len(encoder.joints)) == (("HipCenter", "Spine"), 20)
     assert (encoder.length, encoder.size, encoder.centred) == (6, 8 + frame_size(20), True)
+
+
+def test_what_an_import_does_before_pytorch_is_loaded():
+    """Waiting threads leave their core; a Python without the packages is told what to do."""
+    code = "import os, skeleton_reid; print(os.environ['OMP_WAIT_POLICY'])"
+    for given, expected in ({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"):
+        assert python("-c", code, **given).stdout == f"{expected}\n"
+    found = python("-S", "train_simmc.py", "--dataset", "KS20")
+    assert (found.returncode, found.stdout) == (2, "")
+    expected = "lacks torch: make setup, then . .venv/bin/activate"
+    assert found.stderr == f"error: {sys.executable} {expected}\n"
+
+
+def python(*words: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run Python in the project's folder."""
+    inherited = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    return subprocess.run([sys.executable, *words], cwd=Path(__file__).parents[1], text=True,
+                          capture_output=True, env=inherited | environment)
 
 
 def test_checkpoints_of_a_run_say_whether_their_data_are_simulated(once):
