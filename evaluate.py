@@ -146,7 +146,7 @@ def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Score
     if saved["dataset"] != options.dataset.name:
         raise InputError(f"{path} names persons of {saved['dataset']}, found --dataset "
                          f"{options.dataset.name}: score its encoder/best.pt there")
-    options = replace(options, view=saved["view"], length=options.length or saved["length"])
+    options = replace(options, view=saved.get("view"), length=options.length or saved["length"])
     device = pick_device(options.device)
     if "model" in saved:
         sets = recognition.load(options, settings_of(saved).centred)

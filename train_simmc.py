@@ -44,7 +44,8 @@ def train(run: Run, options: SimMCOptions, device: torch.device) -> None:
     model = SimMC(x[0, 0].numel(), s.H, s.D, generator).to(device)
     optimizer = TFAdam(model.parameters(), s.lr)
     keep_model, tight = bool(options.save_model), bool(options.save_flag)
-    for epoch in Epochs(run, model, sets, keep_model=keep_model, optimizer=optimizer, rng=rng):
+    epochs = Epochs(run, model, sets, keep_model=keep_model, optimizer=optimizer, rng=rng)
+    for epoch in epochs:
         if not epoch.score():
             continue
         with epoch.stage("encode"):
@@ -62,7 +63,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device) -> None:
                                       s.mask_lambda, y[:, batch.all].any(dim=1))
                 epoch.step(optimizer, losses, batch)
     if options.save_flag:
-        run.save_arrays()
+        epochs.history.save_arrays()
 
 
 @one_thread()

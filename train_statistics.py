@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skeleton_reid.common import processes
+from skeleton_reid.common.numbers import counted
 from skeleton_reid.engine import evaluation, features
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.methods.statistics import StatisticsSettings
@@ -93,7 +94,7 @@ def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
                 epoch.describe_clusters([labels.cpu().numpy()], vectors)
             current.begin(labels, vectors)
             if len(vectors) < 2:
-                epoch.end(f"{len(vectors)} clusters at epoch {epoch.number}")
+                epoch.end(f"{counted(len(vectors), 'cluster')} at epoch {epoch.number}")
                 continue
         with epoch.stage("learn"):
             learn(epoch, current, windows, options.seed)

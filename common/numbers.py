@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 
 
+def counted(number: int, thing: str) -> str:
+    """1 epoch, 2 epochs."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def number(words: str, allowed: Callable[[Any], bool],
            kind: type = float) -> Callable[[str], int | float]:
     """An argparse type: a finite number, float or int, that is `allowed`, as `words` say."""

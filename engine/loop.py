@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.numbers import counted
 from skeleton_reid.data import Retrieval
 from skeleton_reid.engine import results
 from skeleton_reid.engine.epochs import EarlyStopping, Timer
 from skeleton_reid.engine.evaluation import known_classes, score_encoder
-from skeleton_reid.engine.retrieval import describe, report
+from skeleton_reid.engine.history import History
+from skeleton_reid.engine.retrieval import ALL_DONE, describe, report
 from skeleton_reid.engine.run import Run
 from skeleton_reid.reid import cluster_quality
 from skeleton_reid.reid.jaccard import cluster
@@ -72,7 +74,8 @@ class Epochs:
         self.parts = {"model": model, **parts}
         if self.scored:
             self.parts["best"] = self.best
-        self.number = run.resume(self.parts, tuple(changeable))  # epochs done
+        self.history = History(run, self.parts)
+        self.number = self.history.begin(tuple(changeable))  # epochs done
         self.reason: str | None = None  # why the training ends
         self.row: dict[str, float] = {}  # of history.csv
         self.line = ""  # of the log
@@ -95,9 +98,11 @@ class Epochs:
         if self.scored and not self.best.metrics:
             raise InputError(f"nothing was trained: {self.reason}; try another --eps")
         if self.scored:
-            report(self.run, self.sets, self.best.metrics, self.metrics, self.number, self.reason)
+            untrained = {name: self.history.rows[0][name] for name in self.metrics}
+            last = self.metrics | {"epoch": self.number}
+            report(self.run, self.sets, untrained, self.best.metrics, last, self.reason)
         elif self.keep_model:
-            self.run.save_best(self.model, self.number, {})
+            self.run.save_model(self.model, self.number, {})
 
     def _end_epoch(self) -> None:
         learned = self.reason is None
@@ -105,20 +110,20 @@ class Epochs:
             self.number += 1
         losses = {name: loss.sum().item() for name, loss in self.mean_losses().items()}
         seconds = self.timer.end_epoch(self.number)
-        self.run.end_epoch(self.number, self.row, losses, self.line, seconds, self.clusters)
+        self.history.add(self.number, self.row, losses, self.line, seconds, self.clusters)
         if not self.scored:
             self.reason = self.reason or self._stop_reason()
-            self.run.save_last(self.number, self.parts, 0 if self.reason else self.save_seconds)
+            self.history.save(self.number, 0 if self.reason else self.save_seconds)
         elif learned:
             self.number += 1
-            self.run.save_last(self.number, self.parts, self.save_seconds)
+            self.history.save(self.number, self.save_seconds)
 
     def _stop_reason(self) -> str | None:
         """Why no further epoch is learned, or None."""
         if self.is_last:  # more epochs, if a longer run was resumed
-            return f"{self.number} epochs done"
+            return ALL_DONE
         if self.best.exhausted:
-            return f"no better top-1 for {self.best.patience} epochs"
+            return f"no better top-1 for {counted(self.best.patience, 'epoch')}"
         if any(getattr(part, "exhausted", False) for part in self.parts.values()):
             return "nothing better in the last epochs"
         return None
@@ -145,7 +150,7 @@ class Epochs:
             self.metrics = score_encoder(self.model, self.sets, self.run.options.protocol)
         keep = keep or not self.best.metrics
         if keep and self.best.update(self.number, self.metrics) and self.keep_model:
-            self.run.save_best(self.model, self.number, self.metrics)
+            self.run.save_model(self.model, self.number, self.metrics)
         self.row |= self.metrics
         self.line = results.retrieval_line(self.metrics)
         self.reason = self._stop_reason()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import Any
 
 from skeleton_reid.common.command_line import add_options, script_parser
@@ -49,6 +50,12 @@ def resolve(method: Method, words: Mapping[str, Any]) -> Any:
     if view is None:
         row.pair(probe)
     length = words.get("length", row.default_length if view is None else row.view_length)
+    needed = {"tensorboard": "tensorboard" in words}
+    needed["faiss"] = words.get("search") == "faiss"
+    for package, is_needed in needed.items():
+        if is_needed and find_spec(package) is None:
+            name = "faiss-cpu (for a GPU faiss-gpu)" if package == "faiss" else package
+            raise InputError(f"expected a package more, found none: pip install {name}")
     epochs = dict.fromkeys(("pre_epochs", "recognition_epochs"), words.get("epochs"))
     protocol = words.get("protocol", "full")
     settings = method.choose(protocol, row.name, probe, epochs | dict(words))

@@ -67,12 +67,12 @@ def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int
     path = other or run.path("best.pt")
     content = checkpoint.load(path, run.method)
     names = () if other else ("dataset", "length", "protocol", "task", "view")
-    checkpoint.expect(path, content, {name: run.identity[name] for name in names})
+    checkpoint.expect(path, content, {name: run.identity.get(name) for name in names})
     checkpoint.expect(path, content["arguments"], model.arguments)
     checkpoint.load_weights(model, content["model"], path)
     log.info(f"encoder of {path}, {content['dataset']}, epoch {content['epoch']}")
     if other:
-        run.save_best(model, content["epoch"], {})
+        run.save_model(model, content["epoch"], {})
     return content["epoch"]
 
 
@@ -80,11 +80,11 @@ def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) 
     """Score the saved best models, by recognition and by retrieval (--mode Eval)."""
     row, path, metrics = options.dataset, run.phase("encoder").path("best.pt"), {}
     if options.task == "retrieval":
-        run = run.load_settings_from(path)
+        run = run.with_settings_of(path)
     else:
         names, folder = row.recognition or ("test",), run.phase(phase)
         first = options.probe if options.probe in names else names[0]
-        run = run.load_settings_from(folder.path(f"best_{first}.pt"))
+        run = run.with_settings_of(folder.path(f"best_{first}.pt"))
         sets = load(run.options, run.settings)
         for name, test in tests_of(options.probe, sets).items():
             best, own = folder.path(f"best_{name}.pt"), replace(sets, tests={name: test})

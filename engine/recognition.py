@@ -282,16 +282,12 @@ def train_on_rows(run: Run, encoder: nn.Module, sets: Recognition, order: np.nda
 
 def same_encoder(run: Run, encoder: nn.Module) -> Run:
     """The phase, from the start in spite of --resume if what is saved is of another encoder."""
-    run.identity["encoder_digest"] = checkpoint.weights_digest(encoder)
-    path = run.path("last.pt")
-    if not run.options.resume:
-        return run
-    if path.is_file():
-        if checkpoint.load(path).get("encoder_digest") == run.identity["encoder_digest"]:
-            return run
+    digest, path = checkpoint.weights_digest(encoder), run.path("last.pt")
+    resume = run.options.resume and path.is_file()
+    if resume and checkpoint.load(path).get("encoder_digest") != digest:
         log.info(f"{path} is of another encoder: the recogniser is trained from the start")
-    run.options = replace(run.options, resume=False)
-    return run
+        resume = False
+    return replace(run, options=replace(run.options, resume=resume), encoder_digest=digest)
 
 
 def save(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray,
@@ -301,7 +297,7 @@ def save(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarr
     part = {"model": weights, "arguments": recogniser.arguments, "test": test}
     part["persons"] = [int(person) for person in persons]
     file = f"best_{test}.pt" if test else "final.pt"
-    run.save_best(encoder, metrics["epoch"], metrics, file, recogniser=part)
+    run.save_model(encoder, metrics["epoch"], metrics, file, recogniser=part)
 
 
 def split_batches(order: np.ndarray, size: int, whole: bool, name: str,

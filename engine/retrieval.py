@@ -8,12 +8,15 @@ from torch import nn
 
 from skeleton_reid.common.command_line import pick_device
 from skeleton_reid.common.log import log
+from skeleton_reid.common.numbers import counted
 from skeleton_reid.data import Retrieval
 from skeleton_reid.engine import baselines, evaluation, features, results
 from skeleton_reid.engine.encoding import load_model, log_sizes
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run, execute
+
+ALL_DONE = "all epochs done"  # why most runs stop
 
 
 def run_retrieval(method: str, options: TrainingOptions, train: Callable[..., None]) -> None:
@@ -25,10 +28,7 @@ def run_retrieval(method: str, options: TrainingOptions, train: Callable[..., No
         run = Run(method, options, options.out / folder, prefix)
     else:
         folder = options.out / f"{source.name}+{method}{variant}" / data / probe
-        run = Run(f"{source.name} + {method}", options, folder)
-        run.source = source
-        run.identity |= {"source": source.name, "source_digest": source.digest}
-        run.notes["source_file"] = str(source.file)
+        run = Run(f"{source.name} + {method}", options, folder, source=source)
     execute(run, train, evaluate, write_features)
 
 
@@ -40,27 +40,30 @@ def describe(run: Run, model: nn.Module, sets: Retrieval) -> None:
     log_sizes(run.options, model, sizes, sets.train.skeletons)
 
 
-def report(run: Run, sets: Retrieval, best: dict[str, Any], last: dict[str, Any], epoch: int,
-           reason: str) -> None:
+def report(run: Run, sets: Retrieval, untrained: dict[str, Any], best: dict[str, Any],
+           last: dict[str, Any], reason: str) -> None:
     """Print and write best and last metrics, with those of the untrained model and baselines."""
-    untrained = {key: run.history[0][key] for key in last}
-    best, last = best | run.supervision, last | {"epoch": epoch} | run.supervision
+    supervision, epochs = {"supervision": run.settings.supervision}, last["epoch"]
+    best, last = best | supervision, last | supervision
     rows = baselines.score_all(run.options, sets.stored, run.source)
     rows |= {"untrained encoder": untrained}
     rows |= {f"{run.method} best": best, f"{run.method} last": last}
-    print(f"{run.title}: stopped, {reason}\n" + results.retrieval_table(rows.items()))
+    stopped = f"{run.title}: stopped after {counted(epochs, 'epoch')}"
+    if reason != ALL_DONE:
+        stopped += f" ({reason})"
+    print(stopped + "\n" + results.retrieval_table(rows.items()))
     content = {**best, "best": best, "last": last, "untrained": untrained, "baselines": rows}
-    run.write_results(content | {"epochs": epoch, "stopped": reason})
+    run.write_results(content | {"epochs": epochs, "stopped": reason})
 
 
 def evaluate(run: Run, options: TrainingOptions, device: torch.device) -> None:
     """Score the saved best model (--mode Eval)."""
     path = run.path("best.pt")
-    run = run.load_settings_from(path)
+    run = run.with_settings_of(path)
     sets = features.load(run.options, run.settings, run.source)
     model, content = load_model(path, sets.skeleton, sets.length, device, run.source)
     metrics = evaluation.score_encoder(model, sets, options.protocol)
-    metrics |= {"epoch": content["epoch"], **run.supervision}
+    metrics |= {"epoch": content["epoch"], "supervision": run.settings.supervision}
     print(f"{run.title}\n" + results.retrieval_table([(run.method, metrics)]))
     run.write_results(metrics)
 

@@ -8,6 +8,7 @@ from training import without_time
 
 from skeleton_reid.data import datasets
 from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.history import History
 from skeleton_reid.engine.methods.simmc import SimMCSettings
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run
@@ -75,9 +76,9 @@ def test_probes_that_share_a_folder_do_not_touch_each_other(tmp_path):
     """CASIA_B's probe types are prefixes of the files of one folder."""
     for probe in ("nm.nm", "cl.cl"):
         run = casia_run(tmp_path, probe)
-        run.save_last(1, {})
+        History(run, {}).save(1)
         run.write_results({})
-    assert casia_run(tmp_path, "nm.nm").resume({}) == 0
+    assert History(casia_run(tmp_path, "nm.nm"), {}).begin() == 0
     names = {path.name for path in (tmp_path / "out" / "CASIA_B").iterdir()}
     aside = {f"nm.nm_{name}.earlier" for name in ("last.pt", "results.json")}
     assert names >= aside | {"cl.cl_last.pt", "cl.cl_results.json"}
@@ -86,8 +87,9 @@ def test_probes_that_share_a_folder_do_not_touch_each_other(tmp_path):
 
 def test_the_first_state_is_saved_at_once_and_the_next_ones_after_some_seconds(tmp_path):
     run = casia_run(tmp_path, "nm.nm")
+    history = History(run, {})
     for epoch in (1, 2):
-        run.save_last(epoch, {}, seconds=1000)
+        history.save(epoch, seconds=1000)
     assert checkpoint.load(run.path("last.pt"))["epoch"] == 1
 
 

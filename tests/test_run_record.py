@@ -63,7 +63,7 @@ def test_a_resumed_run_goes_on_with_its_events(training, monkeypatch):
 
 def test_missing_tensorboard_is_named_before_any_work(training, capsys, monkeypatch):
     train = training("SimMC")
-    monkeypatch.setattr("skeleton_reid.engine.run.find_spec", lambda name: None)
+    monkeypatch.setattr("skeleton_reid.engine.parsing.find_spec", lambda name: None)
     assert "pip install tensorboard" in train.error(capsys, "--tensorboard")
     assert not train.out.exists()
 

@@ -69,7 +69,7 @@ def test_results_files_and_evaluation(encoder, train, evaluate, ias, tmp_path, c
     title = f"{name} + SimMC"
     assert (result["kind"], result["method"], result["source"]) == ("retrieval", title, name)
     table = capsys.readouterr().out
-    for words in (f"{title} on IAS", f"\n{name} ", "D-16", "untrained encoder"):
+    for words in (f"{title}, IAS/A", f"\n{name} ", "D-16", "untrained encoder"):
         assert words in table
     assert f"{title} best" in table and f"{title} last" in table
     assert pick(result["baselines"][name], RETRIEVAL) == pick(own, RETRIEVAL)

@@ -153,9 +153,9 @@ def test_results_files_and_evaluation(train, tmp_path, capsys):
     result = train("--save_features", tmp_path / "top.npz")
     about = ("kind", "method", "supervision", "epochs", "stopped")
     assert [result[key]
-            for key in about] == [*("retrieval", "statistics", "none", 4, "4 epochs done")]
+            for key in about] == [*("retrieval", "statistics", "none", 4, "all epochs done")]
     table = capsys.readouterr().out
-    names = ("supervision: none", "D-13", "\nstatistics ", "window-LDA", "statistics best",
+    names = (", unsupervised", "D-13", "\nstatistics ", "window-LDA", "statistics best",
              "untrained")
     assert all(name in table for name in names)
     assert {path.name for path in train.path().iterdir()} == {
@@ -184,7 +184,7 @@ def test_same_seed_same_numbers_and_resume(train):
 
 def test_clusters_that_collapse_end_training(train):
     result = train("--no-link", "--min_samples", 16, "--D_out", 16)
-    assert (result["stopped"], result["last"]["epoch"]) == ("1 clusters at epoch 2", 2)
+    assert (result["stopped"], result["last"]["epoch"]) == ("1 cluster at epoch 2", 2)
 
 
 def test_no_label_enters_training(train):
@@ -316,7 +316,7 @@ def test_tracklets(train, capsys):
     give_recordings(train)
     result = train("--tracklets", "--save_features", train.out / "top.npz")
     assert (result["supervision"], result["settings"]["t"]) == ("tracklets", 0.15)
-    assert "supervision: tracklets" in capsys.readouterr().out
+    assert ", supervised by tracklets" in capsys.readouterr().out
     best = train.out / "statistics-tracklets" / "KS20" / "probe" / "best.pt"
     assert pick(train.evaluate(best), RETRIEVAL) == pick(result["best"], RETRIEVAL)
     rows = history(best.with_name("history.csv"))

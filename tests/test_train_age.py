@@ -9,8 +9,8 @@ from training import RECOGNITION, RETRIEVAL, history, pick, same, without_time
 
 import train_age
 from skeleton_reid.engine import checkpoint, pretraining, released
+from skeleton_reid.engine.history import History
 from skeleton_reid.engine.methods import METHODS
-from skeleton_reid.engine.run import Run
 
 
 @pytest.fixture
@@ -64,20 +64,20 @@ def test_an_axis_that_stops_keeps_its_weights(train, monkeypatch):
     """The stop rule works axis by axis, and training ends when all three have stopped."""
     monkeypatch.setattr(pretraining, "SAVE_SECONDS", 0)
     after = {}  # epoch -> weights
-    save_last, seen = Run.save_last, {}
+    save_state, seen = History.save, {}
 
     def rule(losses):  # y stops at its second look, the others at their fourth
         axis = seen.setdefault(id(losses), len(seen))
         return len(losses) >= (2 if axis == 1 else 4)
 
-    def save(self, epoch, parts, seconds=0):
-        if "validation" in parts:
-            weights = parts["model"].state_dict()
+    def save(self, epoch, seconds=0):
+        if "validation" in self.parts:
+            weights = self.parts["model"].state_dict()
             after[epoch] = {name: value.clone() for name, value in weights.items()}
-        save_last(self, epoch, parts, seconds)
+        save_state(self, epoch, seconds)
 
     monkeypatch.setattr(train_age, "stops", rule)
-    monkeypatch.setattr(Run, "save_last", save)
+    monkeypatch.setattr(History, "save", save)
     train("--pre_epochs", 9, "--recognition_epochs", 1)
     # A look comes after the first batch of an epoch: y learns for one batch of epoch 2, x and z of
     # epoch 4.

@@ -11,8 +11,8 @@ from training import RECOGNITION, RETRIEVAL, pick, same, without_time
 from skeleton_reid import data
 from skeleton_reid.engine import checkpoint, features, pretraining
 from skeleton_reid.engine.encoding import encode_frames, load_model
+from skeleton_reid.engine.history import History
 from skeleton_reid.engine.options import BASELINES
-from skeleton_reid.engine.run import Run
 
 BOTH = ("AGE", "SM-SGE")
 
@@ -88,17 +88,17 @@ def test_split_names_the_headline(train, first):
     indirect=["train"])
 def test_resume_gives_the_same_numbers(train, once, monkeypatch, epochs, done, options):
     arguments = ("--epochs", epochs, *options)
-    calls, end_epoch = [], Run.end_epoch
+    calls, add = [], History.add
 
     def interrupted(self, *arguments):
         calls.append(arguments)
         if len(calls) > done:
             raise KeyboardInterrupt
-        end_epoch(self, *arguments)
+        add(self, *arguments)
 
     monkeypatch.setattr(pretraining, "SAVE_SECONDS", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "end_epoch", interrupted)
+        patch.setattr(History, "add", interrupted)
         assert run(train.script.name, *train.words(*arguments)) == 130
     whole, result = once(train.method, *arguments)
     assert without_time(train(*arguments, "--resume")) == without_time(result)
