@@ -74,7 +74,8 @@ def score(groups: Sequence[Group], sections: Sequence[str] = SECTIONS) -> list[R
                 if name in BASELINES and "top1" in result:  # else the joints do not allow it
                     results["baselines", name] = [result]
             paper = f"{runs[0].content['method']}, published"
-            results["published", paper] = _published(runs[0].content, kind.lower(), probe)
+            if any(results.values()):  # a run is done
+                results["published", paper] = _published(runs[0].content, kind.lower(), probe)
             for (section, name), own in results.items():
                 if own and section in sections:
                     place = kind, runs[0].data_title(probe), section, name + words.get(section, "")

@@ -27,7 +27,7 @@ def test_a_run_and_an_evaluation_say_that_their_data_are_simulated(simulated, tm
     file = tmp_path / "found.json"
     assert (run("train_simmc", *common, "--epochs", 1, "--batch_size", 64, "--out", tmp_path,
                 "--json", file, "--quiet") == 0)
-    assert "SimMC on IAS (simulated), A" in capsys.readouterr().out
+    assert "SimMC, IAS/A (simulated)" in capsys.readouterr().out
     found = json.loads(file.read_text())["data"]
     assert found["simulated"] is True
     assert (found["seed"], found["joint_order"]) == (3, "kinect")
