@@ -90,8 +90,9 @@ def main() -> None:
         if changes := options.command not in ("list", "identify"):
             # of two processes one would lose what the other has added
             stack.callback(hold(file.with_name(f".{file.name}.lock")).release)
-        encoder = load(options.checkpoint, options.device) if options.checkpoint else None
-        people = Gallery(encoder) if is_new else Gallery.load(file, encoder, options.device)
+        device = "cpu" if options.command in ("list", "remove") else options.device
+        encoder = load(options.checkpoint, device) if options.checkpoint else None
+        people = Gallery(encoder) if is_new else Gallery.load(file, encoder, device)
         people.search = options.search
         match options.command:
             case "add":  # all of the recordings, or none if one is bad
@@ -116,7 +117,7 @@ def recordings(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str,
     what holds no recordings.
     """
     dataset = options.dataset
-    if not (options.files or dataset):
+    if not (options.files or dataset) or (options.files and dataset and not dataset.source):
         raise InputError("expected recordings: files (those of your own format with the --dataset "
                          "FILE.yaml that describes them), or a --dataset")
     if dataset and dataset.skeleton.joints != encoder.joints:
