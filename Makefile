@@ -32,11 +32,13 @@ quick: $(SETUP)
 	rm -rf $(QUICK)
 	$(VENV) reproduce.py --quick --out $(QUICK)
 
+# A worker for each core; a second thread in one costs more than it brings.
+test test-slow: export OMP_NUM_THREADS = 1
 test: $(SETUP)
-	$(VENV) -m pytest -m "not slow"
+	$(VENV) -m pytest -m "not slow" -n auto --dist loadgroup
 
 test-slow: $(SETUP)
-	$(VENV) -m pytest -m slow
+	$(VENV) -m pytest -m slow -n auto --dist loadgroup
 
 lint: $(SETUP)
 	$(VENV) -m ruff check .

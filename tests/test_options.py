@@ -58,26 +58,30 @@ def test_numbers_out_of_range_are_refused(data, capsys, option, values, words):
     assert not (data.parent / "out").exists()
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_help_is_quick_and_begins_with_what_most_users_need(script):
-    """No module that is slow to import is there when --help has been answered."""
-    code = f"""
+def test_help_is_quick_and_begins_with_what_most_users_need():
+    """No module that is slow to import is there when a script has answered --help."""
+    code = """
 import runpy, sys
-sys.argv = [{script!r}, "--help"]
-try:
-    runpy.run_{'path' if script.endswith('.py') else 'module'}({script!r}, run_name="__main__")
-except SystemExit as end:
-    assert end.code == 0
-print("slow modules:", *{{"torch", "scipy", "sklearn", "numba", "matplotlib"}} & set(sys.modules))
+for script in sys.argv[1:]:
+    sys.argv = [script, "--help"]
+    try:
+        run = runpy.run_path if script.endswith(".py") else runpy.run_module
+        run(script, run_name="__main__")
+    except SystemExit as end:
+        assert end.code == 0, script
+    print("slow:", *{"torch", "scipy", "sklearn", "numba", "matplotlib"} & set(sys.modules))
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True,
-                          check=True, env={**os.environ, "COLUMNS": "80"})  # fmt: skip
-    *screen, modules = done.stdout.splitlines()
-    assert modules == "slow modules:"
-    options = [line.split()[0].rstrip(",") for line in screen[:24] if line.startswith("  -")]
-    assert len(options) >= 6  # with -h; more are in the groups below
-    if script.startswith("train"):
-        assert {"--dataset", "--probe", "--seed", "--mode", "--epochs", "--resume"} <= {*options}
+    done = subprocess.run([sys.executable, "-c", code, *SCRIPTS], cwd=ROOT, text=True, check=True,
+                          stdout=subprocess.PIPE, env=os.environ | {"COLUMNS": "80"})  # fmt: skip
+    *screens, rest = done.stdout.split("slow:\n")
+    assert rest == "" and len(screens) == len(SCRIPTS)
+    for script, screen in zip(SCRIPTS, screens, strict=True):
+        lines = screen.splitlines()[:24]
+        options = [line.split()[0].rstrip(",") for line in lines if line.startswith("  -")]
+        assert len(options) >= 6, script  # with -h; more are in the groups below
+        if script.startswith("train"):
+            wanted = {"--dataset", "--probe", "--seed", "--mode", "--epochs", "--resume"}
+            assert wanted <= {*options}
 
 
 @pytest.mark.parametrize("option", ["--json", "--save_features"])

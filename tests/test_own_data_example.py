@@ -40,8 +40,10 @@ def words(walkers: Path, name: str) -> tuple:
     return ("--dataset", walkers / f"{name}.yaml", "--data", walkers / "Datasets", "--quiet")
 
 
-@pytest.mark.parametrize("name", ["coco_walkers", "mediapipe_walkers"])
-@pytest.mark.parametrize("script", SMALL)
+@pytest.mark.parametrize(("script", "name"), [
+    *zip(SMALL, ["coco_walkers", "mediapipe_walkers"] * 3, strict=True),
+    ("train_simmc", "mediapipe_walkers")
+])
 def test_every_method_trains_and_its_checkpoint_is_evaluated(walkers, capsys, script, name):
     out = walkers / "out"
     result = results_of(script, *words(walkers, name), "--out", out, *SMALL[script])

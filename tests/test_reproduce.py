@@ -165,7 +165,8 @@ def test_the_list_of_every_table_fits_a_screen(tmp_path, capsys):
 SCRIPT = """
 import json, os, pathlib, sys, time
 place = pathlib.Path(sys.argv[sys.argv.index("--json") + 1])
-place.with_suffix(".begun").write_text(os.environ["OMP_NUM_THREADS"])
+with place.with_suffix(".begun").open("a") as file:
+    print(os.environ["OMP_NUM_THREADS"], file=file)
 try:
     for _ in range({tenths}):
         time.sleep(0.1)
@@ -198,7 +199,7 @@ def test_runs_at_once(runs, tmp_path, monkeypatch, capsys):
     assert "retrieval/D-16/IAS-A/seed0/IAS-A: failed: it cannot be" in printed
     assert said.splitlines()[-1].endswith("2 of 4 runs failed, the first with: it cannot be")
     begun = list((tmp_path / "out").rglob("*.begun"))
-    assert [path.read_text() for path in begun] == ["3"] * 4
+    assert [path.read_text() for path in begun] == ["3\n"] * 4
     rows = json.loads((tmp_path / "out" / "retrieval.json").read_text())["entries"]
     assert [bool(row["best"]) for row in rows] == [True, True, False, False]
 
@@ -242,9 +243,11 @@ def test_two_processes_in_a_folder_divide_the_runs(runs, tmp_path):
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     printed = [process.communicate(timeout=100)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
+    assert all("retrieval.md" in own for own in printed)
     rows = json.loads((tmp_path / "out" / "retrieval.json").read_text())["entries"]
     assert all(row["best"] for row in rows) and len(rows) == 4
-    assert sum(own.count(": done\n") for own in printed) == 8
+    begun = [path.read_text() for path in (tmp_path / "out").rglob("*.begun")]
+    assert len(begun) == 4 and all(lines.count("\n") == 1 for lines in begun)
 
 
 def test_a_run_that_another_process_is_at_is_waited_for(runs, in_process, tmp_path, capsys):

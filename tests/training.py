@@ -49,6 +49,8 @@ SCRIPTS = {
 SCRIPTS |= {
     "statistics": Script("statistics", windows=16, noise=2.0, folder="statistics/KS20/probe"),
     "DF": Script("DF", persons=6, noise=1.5, folder="X+DF/KS20/probe"),
+    "PoseGait-own-reading": Script("PoseGait-own-reading", persons=4, windows=4,
+                                   folder="PoseGait-own-reading/KS20/probe"),
     "MG-SCR": Script("MG-SCR", "IAS", 5, 4, 1.5, "recogniser",
                      "MG-SCR/IAS/subset"), "SGELA": Script("SGELA", "IAS", 5, 8, 1.5, "ap",
                                                            "SGELA/IAS/rev_rec"),
