@@ -21,8 +21,8 @@ EXTRA = 12  # rows that faiss is asked for beyond the k nearest
 ROUNDING = 1e-5  # of a squared distance in float32, relative to the squares that it is made of
 SMALLEST = 1 << 13  # features for which a subspace can pay
 DIRECTIONS = 29  # of the subspace: with the rest's norm and two limits, products of 32 numbers
-BLOCK = 96  # features that lie together, whose neighbours are looked for at a time
-NEAR = 32  # blocks around them that give a limit
+BLOCK = 128  # features that lie together, at most, whose neighbours are looked for at a time
+NEAR = 20  # blocks around them that give a limit
 TILE = 2048  # columns of which a block's products stay in the cache of a core
 
 
@@ -61,10 +61,10 @@ class Subspace:
     """Search for the k nearest neighbours of features (N, d) float32 by way of a subspace.
 
     z (N, m) are coordinates along m - 1 principal directions and the norm of the rest, so that
-    |z - z'| <= |x - x'|. Features that lie together are searched for at a time: those of the blocks
-    around that are nearest by z limit the distance of the k-th; z tells what else can be within
-    the limit; only this is searched as in the plain form. All else is farther, whatever rounding
-    does, and a product of 5 rows or more has the same bits in any shape: the result is the same.
+    |z - z'| <= |x - x'|. Features that lie together are searched for at a time: the nearest in the
+    blocks around limit the distance of the k-th; z tells what else can be within the limit; only
+    this is searched as in the plain form. All else is farther, whatever rounding does, and a
+    product of 5 rows or more has the same bits in any shape: the result is the same.
     """
     def __init__(self, features: Tensor, squares: Tensor, k: int) -> None:
         """squares: |x|^2 (N,), below 1e30; N >= NEAR * BLOCK >= k."""
@@ -72,19 +72,23 @@ class Subspace:
         size, d = features.shape
         sample = features[::-(-size // (16 * d))].double()
         directions = torch.linalg.eigh(sample.T @ sample).eigenvectors[:, -DIRECTIONS:]
-        self.z = z = torch.cat([_coordinates(x, directions) for x in features.split(COLUMNS)])
-        self.z_squares = z.square().sum(dim=1)
-        starts = torch.arange(size // BLOCK + 1) * size // (size // BLOCK)
-        # One process sorts, because all must have the same blocks.
-        self.order = processes.divided(lambda _: (_sorted_by_place(z, starts),), range(1))[0]
-        self.blocks = self.order.tensor_split(starts[1:-1])
+        z = torch.cat([_coordinates(x, directions) for x in features.split(COLUMNS)])
+
+        def cut(_: int) -> tuple[Tensor, Tensor]:
+            blocks = _blocks(z, torch.arange(size))
+            return torch.cat(blocks), torch.tensor([*map(len, blocks)])
+
+        # One process cuts, because all must have the same blocks.
+        self.order, sizes = processes.divided(cut, range(1))
+        self.blocks = self.order.split(sizes.tolist())
         self.centres = torch.stack([z[block].mean(dim=0) for block in self.blocks])
         # With u = 2^-24, a squared distance |x|^2 + |y|^2 - 2 <x, y> of the plain form, sums in
         # any order, is off by at most (3 d + 5) u (|x|^2 + |y|^2); by z it is for coordinates
         # rounded from float64 (20 + sqrt(d)) u, for a product of m + 2 numbers (2 m + 6) u.
         self.error = (4 * d + 256) * 2.0**-24
-        least = z.double().square().sum(dim=1) - self.error * squares
-        right = torch.cat([z, least.float()[:, None], torch.ones(size, 1)], dim=1)  # (N, m + 2)
+        self.z, self.z_squares = z, z.double().square().sum(dim=1)
+        least = (self.z_squares - self.error * squares).float()
+        right = torch.cat([z, least[:, None], torch.ones(size, 1)], dim=1)  # (N, m + 2)
         self.tiles = [right[columns].T.contiguous() for columns in self.order.split(TILE)]
 
     @classmethod
@@ -96,37 +100,35 @@ class Subspace:
             return None
         search = cls(features, squares, k)
         some = search.blocks[::-(-len(search.blocks) // 4)]
-        left = sum(len(search._within_limit(block)) for block in some) / len(some)
+        left = sum(len(search.within_limit(block)) for block in some) / len(some)
         return search if 2 * DIRECTIONS + 1.5 * d * left / size < 0.8 * d else None
 
     def neighbours(self) -> Tensor:
         """Indices (N, k), nearest first."""
-        found = torch.empty(len(self.z), self.k, dtype=torch.int64)
-        found[self.order] = processes.divided(self._of_block, self.blocks, threads=True)[0]
+        def work(block: Tensor) -> tuple[Tensor]:
+            columns = self.within_limit(block)
+            return (columns[self.nearest(columns, block) & INDEX_BITS],)
+
+        found = torch.empty(len(self.order), self.k, dtype=torch.int64)
+        found[self.order] = processes.divided(work, self.blocks, threads=True)[0]
         return found
 
-    def _of_block(self, block: Tensor) -> tuple[Tensor]:
-        """Indices (R, k) of the neighbours of a block (R,)."""
-        return (self._nearest_of(self._within_limit(block), block, self.features, self.squares)[0],)
+    def nearest(self, columns: Tensor, block: Tensor) -> Tensor:
+        """Keys (R, k) of the nearest of some columns (C,) to the rows of a block (R,)."""
+        x, squares = self.features, self.squares
+        return _nearest(x[columns], squares[columns], self.k, x[block], squares[block])
 
-    def _nearest_of(self, columns: Tensor, block: Tensor, x: Tensor,
-                    squares: Tensor) -> tuple[Tensor, Tensor]:
-        """Of columns (C,), the nearest (R, k) by x, and squared distances (R,) of the last."""
-        others = x.index_select(0, columns), squares[columns]
-        keys = _nearest(*others, self.k, x[block], squares[block])
-        return columns[keys & INDEX_BITS], (keys[:, -1] >> 32).int().view(torch.float32)
-
-    def _within_limit(self, block: Tensor) -> Tensor:
+    def within_limit(self, block: Tensor) -> Tensor:
         """Columns (C,), ascending, that may be among the k nearest of any row of a block (R,)."""
-        z = self.z[block]
+        z, squares = self.z[block], self.squares[block]
         away = (self.centres - z.mean(dim=0)).square().sum(dim=1)
         around = away.topk(min(NEAR, len(away)), largest=False).indices.tolist()
-        around = torch.cat([self.blocks[n] for n in around])
-        near = self._nearest_of(around, block, self.z, self.z_squares)[0].unique()
-        limit = self._nearest_of(near, block, self.features, self.squares)[1].double()  # (R,)
-        limit += self.error * (limit + self.squares[block]) + 1e-30  # against underflow
-        limit -= z.double().square().sum(dim=1)
-        left = torch.cat([-2 * z, torch.ones(len(z), 1), -limit.float()[:, None]], dim=1)
+        last = self.nearest(torch.cat([self.blocks[n] for n in around]), block)[:, -1]
+        limit = (last >> 32).int().view(torch.float32).double()  # squared distances (R,)
+        limit += self.error * (limit + squares) + 1e-30  # against underflow
+        limit = (limit - self.z_squares[block]).float()
+        # |z'|^2 - 2 <z, z'> + |z|^2 - limit, errors allowed for: over 0, what is beyond the limit.
+        left = torch.cat([-2 * z, torch.ones(len(z), 1), -limit[:, None]], dim=1)
         over = torch.cat([(left @ tile).amin(dim=0) for tile in self.tiles])  # (N,)
         return self.order[over <= 0].sort().values
 
@@ -139,21 +141,15 @@ def _coordinates(x: Tensor, directions: Tensor) -> Tensor:
     return torch.cat([along, rest.clamp(min=0).sqrt()[:, None]], dim=1).float()
 
 
-def _sorted_by_place(z: Tensor, starts: Tensor) -> Tensor:
-    """The rows of z (N, m), near ones together: in blocks from starts (B + 1,) on, cut in two again
-    and again along the coordinate that varies most.
+def _blocks(z: Tensor, rows: Tensor) -> list[Tensor]:
+    """Rows (N,) of z in blocks of at most BLOCK that lie together: cut in two, again and again,
+    along the coordinate that varies most.
     """
-    order, places = np.arange(len(z)), z.numpy()
-    parts = [(0, len(starts) - 1)]
-    for first, last in parts:
-        if last - first > 1:
-            middle = (first + last) // 2
-            parts += [(first, middle), (middle, last)]
-            own = order[starts[first]:starts[last]]
-            z = places[own]
-            along = z[:, z.var(axis=0).argmax()]
-            own[:] = own[np.argpartition(along, starts[middle] - starts[first])]
-    return torch.from_numpy(order)
+    if len(rows) <= BLOCK:
+        return [rows]
+    own = z[rows]
+    halves = own[:, own.var(dim=0).argmax()].argsort(stable=True).tensor_split(2)
+    return [block for half in halves for block in _blocks(z, rows[half])]
 
 
 def k_smallest(distances: Tensor, k: int) -> Tensor:

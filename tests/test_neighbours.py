@@ -59,7 +59,7 @@ def test_subspace_finds_what_the_plain_search_finds(kind, small):
     search = Subspace(x, squares, K)
     assert torch.equal(search.neighbours(), expected)
     if kind == "clustered":
-        left = sum(len(search._within_limit(block)) for block in search.blocks)
+        left = sum(len(search.within_limit(block)) for block in search.blocks)
         assert left < 0.2 * SIZE * len(search.blocks)  # the bound leaves most out
 
 
