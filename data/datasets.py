@@ -15,6 +15,8 @@ from skeleton_reid.data.skeleton import Skeleton, read
 from skeleton_reid.data.skeleton import restore as restore_skeleton
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+NO_TIME = "none"  # `time`, where neither numbers nor times of frames count
 TABLE_KEYS = ("confidence", "header", "joint", "skip_lines", "decimal", "track")
 
 
@@ -27,8 +29,9 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     skeleton: str  # a shipped one, or a file
     format: Literal["npy", "npz", "csv", "trc", "mediapipe", "blazepose", "openpose", "alphapose",
                     "coco", "mmpose", "ntu", "azure_kinect"]
-    unit: Literal["m", "cm", "mm"] | Annotated[float, msgspec.Meta(gt=0, le=1e9)]  # metres
     up: Literal["x", "-x", "y", "-y", "z", "-z"]  # the axis that points up
+    # Metres; None: the files (TRC) name it.
+    unit: Literal["m", "cm", "mm"] | Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
     folder: str = "."  # of the recordings, from this file's on
     recordings: str = ""  # a pattern of their paths, such as {person}/{recording}.csv
     table: str = ""  # or a CSV file: file, person and, where they are known, split and frames
@@ -41,7 +44,7 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     decimal: str = ""  # CSV: the sign before decimals; by default a point, or what must be one
     array: str = ""  # npz: the name of the array
     track: str = ""  # the column that tells people apart; by default one of a usual name
-    time: str = ""  # the column or key of a frame's number or time; likewise
+    time: str = ""  # the column or key of a frame's number or time; likewise; or NO_TIME
     ignore: tuple[str, ...] = ()  # joints of the skeleton that are left out
     longest_gap: Count = 0  # frames over which a lost joint is interpolated
     zeros_are_lost: bool = False  # a joint at (0, 0, 0)
@@ -75,6 +78,8 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "header": (" ".join(set(self.header) - {self.columns}), (self.columns,))
         }
         # fmt: on
+        if self.unit is None and self.format != "trc":
+            raise ValueError("expected the key 'unit', found none")
         for expected, (is_wrong, found) in refused.items():
             if is_wrong:
                 raise ValueError(f"{expected}, found {found!r}")

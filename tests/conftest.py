@@ -72,7 +72,9 @@ def described(tmp_path) -> Callable[..., Path]:
     """
     def describe(skeleton: str, form: str, ending: str = "", **keys: object) -> Path:
         keys = {"unit": "m", "up": "y", "recordings": f"{{person}}/{{recording}}{ending}"} | keys
-        put(tmp_path / "own.yaml", yaml.safe_dump({"skeleton": skeleton, "format": form} | keys))
+        keys = {"skeleton": skeleton, "format": form} | keys
+        put(tmp_path / "own.yaml",
+            yaml.safe_dump({key: value for key, value in keys.items() if value is not None}))
         return tmp_path / "own.yaml"
 
     return describe

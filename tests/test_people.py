@@ -295,6 +295,40 @@ def test_ignored_joints_make_no_other_skeleton_fit(described, tmp_path):
 
 
 def test_results_must_say_of_which_image_they_are(described, tmp_path):
-    put(tmp_path / "anna" / "1.json", [{"image_id": "a.jpg", "keypoints": flat(walk(17)[0])}])
+    put(tmp_path / "anna" / "1.json", [{"image": "a.jpg", "keypoints": flat(walk(17)[0])}])
     said = refused_reading(described("coco", "alphapose", ".json"))
-    assert "1.json, frame 1: expected a frame of the format alphapose, found an image_id" in said
+    assert "1.json, frame 1: expected a frame of the format alphapose, found no 'image_id'" in said
+
+
+def test_frames_of_mediapipe_in_other_shapes(described, tmp_path):
+    """Landmarks by the joints' names, in any order; frames below `result`; a frame without any of
+    the keys is one of nobody, unless all are.
+    """
+    frames, joints = walk(33), read_skeleton("mediapipe").joints
+    description = described("mediapipe", "mediapipe", ".json", longest_gap=1)
+    named = [dict(zip(map(str.upper, joints), landmarks(pose), strict=True)) for pose in frames]
+    listed = [[{"name": name.lower()} | point for name, point in reversed(own.items())]
+              for own in named]
+    for contents in ([{"worldLandmarks": own}
+                      for own in named], [{"worldLandmarks": [own]} for own in named
+                                          ], [{"frame": t} | own for t, own in enumerate(named)],
+                     [{"result": {"worldLandmarks": [own]}, "fps": 30} for own in listed
+                      ], {"results": [{"results": {"worldLandmarks": own}} for own in listed]}):
+        put(tmp_path / "anna" / "1.json", contents)
+        (recording,) = read(description)
+        np.testing.assert_allclose(recording.frames, frames)
+    contents = [{"frame": t, "size": [640, 480]} | ({} if t == 4 else {"worldLandmarks": own})
+                for t, own in enumerate(named)]
+    put(tmp_path / "anna" / "1.json", contents)
+    (recording,) = read(description)
+    assert recording.lost["repaired"] == 1
+    put(tmp_path / "anna" / "1.json", [{"frame": 1, "size": [640, 480]}] * 3)
+    assert "frame 1: expected a frame of the format mediapipe, found frame, size, and none of" in (
+        refused_reading(description))
+
+
+@pytest.mark.parametrize("depth", [300, 5000])
+def test_lists_within_lists(described, tmp_path, depth):
+    put(tmp_path / "anna" / "1.json", "[" * depth + "]" * depth)
+    said = refused_reading(described("mediapipe", "mediapipe", ".json"))
+    assert "anna/1.json" in said

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from raw_data import refused
-from recorders import T, put, read, refused_reading, walk
+from recorders import T, put, read, refused_reading, trc, walk
 
 from skeleton_reid.data.skeleton import read as read_skeleton
 
@@ -73,6 +73,69 @@ def test_two_lines_of_header(described, tmp_path, keys):
     put(tmp_path / "anna" / "1.csv", kinect_to_csv(frames))
     (recording,) = read(described("kinect_v2", "csv", ".csv", **keys))
     np.testing.assert_array_equal(recording.frames, frames)
+
+
+@pytest.mark.parametrize(("stated", "unit", "scale"), [("mm", None, 0.001), ("mm", "mm", 0.001),
+                                                       ("m", 0.0254, 0.0254),
+                                                       ("Units", "cm", 0.01)])
+def test_units_that_a_file_states(described, tmp_path, stated, unit, scale):
+    put(tmp_path / "anna" / "1.trc", trc(FRAMES, COCO).replace("\tm\t", f"\t{stated}\t"))
+    (recording,) = read(described("coco", "trc", ".trc", unit=unit))
+    np.testing.assert_allclose(recording.frames, FRAMES * scale)
+
+
+@pytest.mark.parametrize(
+    ("stated", "unit", "message"),
+    [("mm", "m", "expected m, the `unit` of "),
+     ("yards", None, "expected a unit in its header, found none; give `unit`")])
+def test_units_that_contradict_each_other(described, tmp_path, stated, unit, message):
+    put(tmp_path / "anna" / "1.trc", trc(FRAMES, COCO).replace("\tm\t", f"\t{stated}\t"))
+    assert message in refused_reading(described("coco", "trc", ".trc", unit=unit))
+
+
+def vicon(frames: np.ndarray) -> str:
+    """As Nexus exports trajectories: a line of units below the header."""
+    return ("Trajectories\n100\n,," + "".join(f"Anna:{joint},,," for joint in COCO)
+            + "\nFrame,Sub Frame" + ",X,Y,Z" * 17 + "\n,," + ",".join(["mm"] * 51) + "\n"
+            + "".join(f"{t + 1},0,{line}\n"
+                      for t, line in enumerate(table(1000 * frames).split("\n")[:-1])))
+
+
+def motive(frames: np.ndarray) -> str:
+    """As Motive exports bones: lines between joints and axes; rotations before positions."""
+    bones = [f"Anna:{joint}" for joint in COCO for _ in range(7)]
+    kinds = (["Rotation"] * 4 + ["Position"] * 3) * 17
+    lines = [["Format Version", "1.23", "Length Units", "Meters"], ["", "Type", *["Bone"] * 119],
+             ["", "Name", *bones], ["", "ID", *["8A"] * 119], ["", "", *kinds],
+             ["Frame", "Time (Seconds)", *["X", "Y", "Z", "W", "X", "Y", "Z"] * 17]]
+    for t, frame in enumerate(frames):
+        turned = np.hstack([np.ones((17, 4)), frame]).ravel().tolist()
+        lines.append([str(t), f"{t / 100}", *map(str, turned)])
+    return "\n".join(map(",".join, lines)) + "\n"
+
+
+def qualisys(frames: np.ndarray) -> str:
+    header = "NO_OF_FRAMES\t14\nDESCRIPTION\t--\nDATA_INCLUDED\t3D\nMARKER_NAMES\t"
+    return header + "\t".join(COCO) + "\n" + table(frames, sign="\t")
+
+
+def numbered(frames: np.ndarray, first: int) -> str:
+    names = [f"Landmark_{i + first}_{axis}" for i in range(17) for axis in "xyz"]
+    return table(frames, names)
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [(vicon(FRAMES), {"unit": "mm", "joint_names": {joint: f"Anna:{joint}" for joint in COCO}}),
+     (motive(FRAMES), {"joint_names": {joint: f"Anna:{joint}" for joint in COCO}}),
+     (qualisys(FRAMES), {}), (numbered(FRAMES, 0), {"columns": "landmark_{joint}_{axis}"}),
+     (numbered(FRAMES, 1), {"columns": "landmark_{joint}_{axis}"}),
+     ("\n".join(" ".join(map(str, point)) + " 1" for point in FRAMES.reshape(-1, 3).tolist()),
+      {"columns": "{axis}", "header": ["x", "y", "z", "state"]})])
+def test_tables_of_motion_capture_and_numbered_joints(described, tmp_path, text, keys):
+    put(tmp_path / "anna" / "1.csv", text)
+    (recording,) = read(described("coco", "csv", ".csv", **keys))
+    np.testing.assert_allclose(recording.frames, FRAMES)
 
 
 def test_utf_16_of_spreadsheets(described, tmp_path):
@@ -155,8 +218,8 @@ def test_a_clock_that_is_slower_than_the_recorder_tells_nothing(described, tmp_p
         ",7\n", "\n", 1), {}, "line 2: expected 51 cells, as the header has, found '52 cells'"),
     (table(FRAMES), {}, "column unknown 'nose_x'; expected one of"),
     (table(FRAMES, NAMES, **{"Nose x": range(T)}), {}, "expected one column nose_x, found several"),
-    (table(FRAMES, NAMES, when=["1:03 PM"] * T), {"time": "when"},
-     "line 2, column when: expected a number or a time, found '1:03 PM'"),
+    (table(FRAMES, NAMES, when=["1:03 PM", "noon", *["1:04 PM"] * (T - 2)]), {"time": "when"},
+     "line 3, column when: expected a number or a time, found 'noon'; name another column or"),
     (PLAIN, {"track": "id"}, "1.csv: column unknown 'id'"),
     (PLAIN, {"columns": "{axis}"}, "line 1: column unknown 'x'"),
     (PLAIN.replace("0.", "O.", 1), {}, "expected numbers, found 'O")

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.recordings import (Recording, natural_key, read_each, read_joint_lines,
-                                               visible, whole_frame)
+from skeleton_reid.data.raw.moments import natural_key
+from skeleton_reid.data.raw.recordings import (Recording, read_each, read_joint_lines, visible,
+                                               whole_frame)
 
 VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_lateral")
 # As numbered by view_0 ... view_4: 0, 30, 90, 130, 180 degrees, from left to right lateral.
@@ -45,7 +46,7 @@ def read_ks20(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
 
 def _read_walk(files: list[Path]) -> np.ndarray:
     frames = []
-    for path in sorted(files, key=natural_key):
+    for path in sorted(files, key=lambda path: natural_key(path.name)):
         is_text = path.suffix.lower() == ".txt"
         rows = read_joint_lines(path, "id,x,y,z", (1, 2, 3), JOINTS) if is_text else _read_mat(path)
         frames.append(whole_frame(rows, JOINTS, path))

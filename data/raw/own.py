@@ -16,15 +16,15 @@ from numpy.random import RandomState
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import composed, existing
 from skeleton_reid.common.yaml_files import expected_one
-from skeleton_reid.data.datasets import Dataset, OwnData
+from skeleton_reid.data.datasets import METRES, NO_TIME, Dataset, OwnData
 from skeleton_reid.data.files import broken
+from skeleton_reid.data.raw.people import UNREAD
 from skeleton_reid.data.raw.pose_files import csv_rows, read_poses
 from skeleton_reid.data.raw.recordings import Recording, read_each
 from skeleton_reid.data.raw.splits import DRAWN, TRAIN, by_group, draw_recordings
 
 log = logging.getLogger(__name__)
 
-METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 RATE_TOLERANCE = 0.1  # of the usual time between frames
 NAMED_JOINTS = 5
 
@@ -100,7 +100,7 @@ def _read(place: tuple[Path, str], dataset: Dataset) -> Reading:
     own = read_poses(path, source, dataset.skeleton, track)
     frames, lost = repair(own.poses, source)
     axes, signs = turned(source.up)
-    frames = frames[..., axes] * signs * METRES.get(source.unit, source.unit)
+    frames = frames[..., axes] * signs * (METRES.get(source.unit, source.unit) or 1.0)
     notes = {name: count for name, count in own.notes.items() if count}
     gone = np.logical_or.reduce(list(lost_joints(own.poses, source).values()))  # (T, J)
     somebody = ~gone.all(axis=1)
@@ -119,9 +119,12 @@ def _tell(dataset: Dataset, readings: Sequence[Reading]) -> None:
             log.warning("%s: %s in %d of %d recordings (first: %s)", name, what, len(having),
                         len(readings), having[0].name)
 
-    for cause in ("frames with several people", "frames missing", "frames twice"):
+    causes = ["frames with several people", "frames missing", "frames twice"]
+    causes += sorted({cause for own in recordings for cause in own.lost if UNREAD in cause})
+    for cause in causes:
         count = sum(own.lost.get(cause, 0) for own in recordings)
-        warn(f"{cause}: {count}", [own for own in recordings if own.lost.get(cause)])
+        hint = f" (name another column, or `time: {NO_TIME}`)" if UNREAD in cause else ""
+        warn(f"{cause}: {count}{hint}", [own for own in recordings if own.lost.get(cause)])
     nobody = [own.recording for own in readings if not own.seen]
     if len(nobody) == len(readings):
         why = ", ".join(f"{cause} {count}" for cause, count in nobody[0].lost.items() if count)

@@ -13,6 +13,7 @@ SURE = 2.0  # so many times as near must somebody be as anybody else
 CLEAR = 0.5  # sizes of the body that others must be away, where somebody was not seen just before
 SAME = 0.02  # sizes of the body, within which two people are one that was written twice
 MISSED = 1.75  # steps between two frames, from which on one is missing
+UNREAD = "that cannot be read"
 COARSE = 0.2  # share of frames with the time of the one before, and sizes of the body moved since
 
 
@@ -34,6 +35,7 @@ class Frame:
     people: list[Person] = field(default_factory=list)
     number: float | None = None  # of the frame, where it is known
     time: float | None = None  # in any unit, where it is known
+    unread: str = ""  # what names numbers or times that cannot be read in all frames
 
 
 MISSING = Frame()
@@ -76,7 +78,10 @@ def _in_order(frames: Sequence[Frame],
     result: list[Frame] = []
     for frame, lacking in zip(ordered, missing.tolist(), strict=True):
         result += [MISSING] * min(lacking, gap) + [frame]
-    return result, step, {"frames missing": int(missing.sum()), "frames twice": twice}
+    notes = {"frames missing": int(missing.sum()), "frames twice": twice}
+    if frames and frames[0].unread:
+        notes[f"times ({frames[0].unread}) {UNREAD}"] = len(frames)
+    return result, step, notes
 
 
 def _tells_frames(frames: Sequence[Frame], key: str) -> bool:

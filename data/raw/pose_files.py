@@ -27,10 +27,9 @@ def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "")
         frames = list(READERS[source.format](path, source, whole))
     except (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, csv.Error) as error:
         raise broken(path, expected, repr(error)) from error
-    is_table = READERS[source.format] is read_csv  # which looks for no columns of ignored joints
-    kept = [
-        is_table or joint not in source.ignore for joint in (skeleton if is_table else whole).joints
-    ]
+    except RecursionError:
+        raise broken(path, expected, "lists within lists, thousands deep") from None
+    kept = [joint not in source.ignore for joint in whole.joints]
     frames = list(_kept(frames, kept, expected, path))
     if not frames:
         raise broken(path, expected, "no frame")

@@ -2,102 +2,148 @@
 
 import csv
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.yaml_files import expected_one
-from skeleton_reid.data.datasets import OwnData
+from skeleton_reid.data.datasets import METRES, NO_TIME, OwnData
 from skeleton_reid.data.files import broken
+from skeleton_reid.data.raw.moments import NUMBER, letters, moments
 from skeleton_reid.data.raw.people import Frame, Person
-from skeleton_reid.data.raw.recordings import NUMBERS, TIMES, letters, read_lines
+from skeleton_reid.data.raw.recordings import read_lines
 from skeleton_reid.data.skeleton import Skeleton
 
-# Columns by their usual names, as `letters` spells them.
+# Columns by their usual names, and cells that hold no number, as `letters` spells them.
 TRACKS = ("trackingid", "trackid", "bodyid", "personid", "bodyindex", "userid", "skeletonid")
 JOINTS = ("joint", "jointid", "jointname", "jointtype", "landmark", "landmarkid")
-LOST = ("", "na", "n/a", "#n/a", "null", "none", "nan", "-nan", "-nan(ind)", "nan(ind)", "-1.#ind",
-        "1.#ind", "1.#qnan", "-1.#qnan")
-STATES = {"nottracked": 0.0, "inferred": 1.0, "tracked": 2.0}
-NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?")
+LOST = ("", "na", "null", "none", "nan", "nanind", "1ind", "1qnan")
+WORDS = dict.fromkeys(LOST, np.nan) | {"nottracked": 0.0, "inferred": 1.0, "tracked": 2.0}
+UNIT = re.compile("(milli|m|centi|c)?(m|met(?:er|re)s?)", re.IGNORECASE)
 LINES_BEFORE = 50  # among which a header is looked for
+BELOW = 5  # lines from that of the joints to that of the axes, at most
 
 
 def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]:
     """The frames of a table, a line a frame or, if `columns` has no {joint}, a line a joint.
+    Ignored joints need no columns.
 
     Names of columns may differ in case and in signs between the words. InputError for missing
     columns, other numbers of cells than the header's, and cells that are no numbers.
     """
     lines = read_lines(path)
-    sign = _separator(lines)
     rows = [[cell.strip() for cell in row]
-            for row in csv.reader(lines, delimiter=sign, skipinitialspace=True)]
-    joints = [joint for joint in skeleton.joints if joint not in source.ignore]
-    long = "{joint}" not in source.columns
-    wanted = [source.joint_columns(joint) for joint in (joints[:1] if long else joints)]
-    first, header = _header(rows, source, skeleton, wanted, path)
-    places = {letters(name): i for i, name in reversed(list(enumerate(header)))}
-    columns = [[places[letters(name)] for name in own] for own in wanted]
-    spelled = Counter(map(letters, header))
-    if twice := [header[i] for own in columns for i in own if spelled[letters(header[i])] > 1]:
-        raise broken(path, f"one column {twice[0]}", "several", "name them apart (`header`)")
-    rows = _of_one_width(rows, first, len(header), path)
-    text = "".join(row[i] for _, row in rows for own in columns for i in own)
-    decimal = source.decimal or ("," if "," in text and "." not in text else ".")
-    number = None if source.time else _column("", NUMBERS, places, path)
-    time = _column(source.time, TIMES, places, path)
-    track = _column(source.track, TRACKS, places, path)
-    joint = _column(source.joint, JOINTS, places, path)
-    if long and joint is None:
-        raise broken(path, "a column that names the joint (`joint`)", ", ".join(header))
-    numbered = {str(i): own for i, own in enumerate(skeleton.joints)}
-    named = {letters(source.joint_names.get(own, own)): own for own in joints}
-    poses: dict[tuple, np.ndarray] = {}  # by track, number, time and how often they were seen
-    times: Counter[tuple] = Counter()
-    for line, row in rows:
-        cells = [[_value(row[i], decimal, path, line, header[i]) for i in own] for own in columns]
-        moment = ("" if track is None else row[track], _moment(row, number, decimal),
-                  _moment(row, time, decimal))
-        if source.time and moment[-1] is None:
-            place = f"line {line}, column {source.time}"
-            raise broken(path, "a number or a time", row[time], place=place)
-        own = named.get(letters(row[joint]), numbered.get(row[joint])) if long else None
-        times[moment, own] += 1
-        if not long:
-            poses[moment, times[moment, own]] = np.array(cells)
-        elif own in joints:
-            pose = poses.setdefault((moment, times[moment, own]),
-                                    np.full((len(joints), len(cells[0])), np.nan))
-            pose[joints.index(own)] = cells[0]
-    _check_whole(times, joints, path)
-    for ((whose, at, when), _), pose in poses.items():
-        yield Frame([Person(pose, whose)], at, when)
+            for row in csv.reader(lines, delimiter=_separator(lines), skipinitialspace=True)]
+    first, header, columns = _header(rows, source, skeleton, path)
+    table = _of_one_width(rows, first, len(header), path)
+    points = _numbers(table, columns, header, source, path)
+    points[..., :3] *= _scale(rows[:table[0][0] - 1] if table else [], source, path)
+    values = {letters(name): [row[i] for _, row in table] for i, name in enumerate(header)}
+    for name in (source.track, source.time, source.joint):
+        if name not in ("", NO_TIME) and letters(name) not in values:
+            raise InputError(f"{path}: column {expected_one(name, header)}")
+    numbers, times, unread = moments(values, source.time, len(table))
+    if source.time and unread:
+        raise broken(path, "a number or a time", values[unread[0]][unread[1]],
+                     f"name another column or none (`time: {NO_TIME}`)",
+                     f"line {table[unread[1]][0]}, column {source.time}")
+    tracks = _column(values, source.track, TRACKS) or [""] * len(table)
+    moment = list(zip(tracks, numbers, times, strict=True))
+    if "{joint}" in source.columns:
+        poses = np.full((len(table), len(skeleton), points.shape[2]), np.nan)
+        poses[:, [joint not in source.ignore for joint in skeleton.joints]] = points
+        whole = zip(moment, poses, strict=True)
+    else:
+        whole = _joined(points, moment, _joints(values, source, skeleton, path), skeleton, path)
+    for (track, number, time), pose in whole:
+        yield Frame([Person(pose, track)], number, time, unread[0] if unread else "")
 
 
-def _check_whole(times: Counter[tuple], joints: Sequence[str], path: Path) -> None:
-    """InputError where lines of a joint are missing, and no time or track tells of which frame."""
-    counts: dict[tuple, set[int]] = defaultdict(set)  # how often joints come, by moment
-    for (moment, joint), count in times.items():
-        counts[moment] |= {count} if joint in joints else set()
-    if any(len(own) > 1 for own in counts.values()):
+def _joints(values: dict[str, list[str]], source: OwnData, skeleton: Skeleton,
+            path: Path) -> list[int]:
+    """Of which joint of the skeleton each line is: by its name or number, without a column of these
+    by its place; -1 for a joint of another name.
+    """
+    places = {str(i): i for i in range(len(skeleton))}
+    places |= {
+        letters(source.joint_names.get(own, own)): i for i, own in enumerate(skeleton.joints)
+    }
+    if names := _column(values, source.joint, JOINTS):
+        return [places.get(name, places.get(letters(name), -1)) for name in names]
+    count, J = len(next(iter(values.values()))), len(skeleton)
+    if count % J:
+        raise broken(path, f"{J} lines a frame, in the order of the skeleton", f"{count} lines",
+                     "name the column that names the joint (`joint`)")
+    return list(range(J)) * (count // J)
+
+
+def _joined(points: np.ndarray, moments: list[tuple], joints: list[int], skeleton: Skeleton,
+            path: Path) -> Iterator[tuple[tuple, np.ndarray]]:
+    """The moments and poses of lines (lines, 1, 3 or 4) of a joint each: a joint that comes again
+    is another person's. InputError where it is unclear whose it is.
+    """
+    seen: Counter[tuple] = Counter()
+    poses: dict[tuple, np.ndarray] = {}
+    for moment, joint, (point,) in zip(moments, joints, points, strict=True):
+        if joint >= 0:
+            seen[moment, joint] += 1
+            empty = np.full((len(skeleton), len(point)), np.nan)
+            poses.setdefault((moment, seen[moment, joint]), empty)[joint] = point
+    counts = {(moment, count) for (moment, _), count in seen.items()}
+    if len(counts) > len({moment for moment, _ in counts}):
         raise broken(path, "each joint as often as the others, where frames or people share a time",
                      "fewer lines of some",
                      "name the column of frames (`time`) or of people (`track`)")
+    return ((moment, pose) for (moment, _), pose in poses.items())
+
+
+def _numbers(table: Sequence[tuple[int, list[str]]], columns: Sequence[list[int]],
+             header: Sequence[str], source: OwnData, path: Path) -> np.ndarray:
+    """The numbers (lines, joints, 3 or 4) of the joints' columns, NaN for lost ones; a tracking
+    state is 0, 1 or 2. InputError, with line and column, for other words.
+    """
+    cells = [(line, i, row[i]) for line, row in table for own in columns for i in own]
+    text = "".join(cell for *_, cell in cells)
+    has_comma = source.decimal == "," or (not source.decimal and "," in text and "." not in text)
+    values = []
+    for line, i, cell in cells:
+        try:
+            values.append(float(cell.replace(",", ".") if has_comma else cell))
+        except ValueError:
+            values.append(WORDS.get(letters(cell)))
+            if values[-1] is None:
+                place = f"line {line}, column {header[i]}"
+                raise broken(path, "numbers", cell, place=place) from None
+    return np.array(values).reshape(len(table), len(columns), -1)
+
+
+def _scale(before: Sequence[list[str]], source: OwnData, path: Path) -> float:
+    """What makes metres of the numbers where the description leaves it to the file, else 1.
+    before: the lines before the table. InputError where both name a unit, and another one.
+    """
+    words = {UNIT.fullmatch(cell) for row in before for cell in row} - {None}
+    units = {f"{(word[1] or '')[:1]}m".lower() for word in words}
+    stated = units.pop() if len(units) == 1 else ""
+    if isinstance(source.unit, str) and stated not in ("", source.unit):
+        raise broken(path, f"{source.unit}, the `unit` of {source.file}", f"{stated} in its header",
+                     "correct it, or give the metres of a unit as a number")
+    if source.unit is None and not stated:
+        raise broken(path, "a unit in its header", "none", f"give `unit` in {source.file}")
+    return METRES[stated] if source.unit is None else 1.0
 
 
 def _of_one_width(rows: Sequence[list[str]], first: int, width: int,
                   path: Path) -> list[tuple[int, list[str]]]:
-    """The table's lines by number. Empty ones at its ends do not count, nor cells at a line's end.
+    """The table's lines by number, from the first one with a number to the last that is not empty.
+    InputError for more or fewer cells than the header's; empty ones at a line's end do not count.
     """
     table = list(enumerate(rows[first:], first + 1))
     filled = [i for i, (_, row) in enumerate(table) if any(row)]
-    table = table[filled[0]:filled[-1] + 1] if filled else []
+    begin = next((i for i in filled if any(map(NUMBER.fullmatch, table[i][1]))), 0)
+    table = table[begin:filled[-1] + 1] if filled else []
     for line, row in table:
         while len(row) > width and not row[-1]:
             row.pop()  # after a separator at the end
@@ -114,103 +160,100 @@ def _separator(lines: Sequence[str]) -> str:
 
 
 def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
-            wanted: Sequence[list[str]], path: Path) -> tuple[int, list[str]]:
-    """Where the table begins, and the names of its columns: one line, or two where the joints stand
-    over the axes; or those of the description.
+            path: Path) -> tuple[int, list[str], list[list[int]]]:
+    """Where the table begins, the names of its columns, and which are those of each joint: by their
+    names, which stand in one line or over those of the axes, or by their numbers from 0 or from 1.
+    InputError for columns that are not there, or twice.
     """
+    kept = [i for i, joint in enumerate(skeleton.joints) if joint not in source.ignore]
+    kept = kept if "{joint}" in source.columns else kept[:1]
+    spellings = [[skeleton.joints[i] for i in kept],
+                 list(map(str, kept)), [str(i + 1) for i in kept]]
+    wanted = [[source.joint_columns(joint) for joint in joints] for joints in spellings]
+    nearest: tuple[int, int, str, list[str]] = (sum(map(len, wanted[0])) + 1, 0, "", [])
+    for i, header in _headers(rows, source, skeleton):
+        spelled = Counter(map(letters, header))
+        for joints in wanted:
+            missing = [name for own in joints for name in own if letters(name) not in spelled]
+            if not missing:
+                places = {letters(name): place for place, name in enumerate(header)}
+                if twice := [name for own in joints for name in own if spelled[letters(name)] > 1]:
+                    raise broken(path, f"one column {twice[0]}", "several",
+                                 "name them apart (`header`)")
+                return i, header, [[places[letters(name)] for name in own] for own in joints]
+            if joints is wanted[0]:
+                nearest = min(nearest, (len(missing), i, missing[0], header))
+    count, i, missing, names = nearest
+    none = count == sum(map(len, wanted[0]))
+    raise InputError(f"{path}, line {i}: column {expected_one(missing, names)}"
+                     + ("; where no line names the columns, give `header`" if none else ""))
+
+
+def _headers(rows: Sequence[list[str]], source: OwnData,
+             skeleton: Skeleton) -> Iterator[tuple[int, list[str]]]:
+    """The lines that may be a header: the line after it, and the names of the columns."""
     if source.header:
         header = []
         for own in source.header:
             every = skeleton.joints if own == source.columns else ()
             header += [name for joint in every for name in source.joint_columns(joint)] or [own]
-        if source.skip_lines is not None:
-            return source.skip_lines, header
         numeric = [
             i for i, row in enumerate(rows)
             if 2 * sum(map(bool, map(NUMBER.fullmatch, row))) > sum(map(bool, row))
         ]
         whole = [i for i in numeric if len(rows[i]) >= len(header)]
-        return next(iter(whole or numeric), len(rows)), header
-    before = range(min(len(rows), LINES_BEFORE))
-    nearest: tuple[int, int, str, list[str]] = (sum(map(len, wanted)) + 1, 0, "", [])
-    for i in before if source.skip_lines is None else [source.skip_lines]:
-        for names, lines in ((rows[i], 1), (_stacked(rows[i:i + 2]), 2)):
-            spelled = set(map(letters, names))
-            missing = [name for own in wanted for name in own if letters(name) not in spelled]
-            if not missing:
-                while not names[-1]:
-                    names = names[:-1]
-                return i + lines, names
-            nearest = min(nearest, (len(missing), i, missing[0], names))
-    count, i, missing, names = nearest
-    found = f"{path}, line {i + 1}: column {expected_one(missing, names)}"
-    none = count == sum(map(len, wanted))
-    raise InputError(found + ("; where no line names the columns, give `header`" if none else ""))
+        first = next(iter(whole or numeric), len(rows))
+        yield first if source.skip_lines is None else source.skip_lines, header
+        return
+    lines = range(min(len(rows), LINES_BEFORE))
+    lines = lines if source.skip_lines is None else [source.skip_lines]
+    for i in lines:
+        names = list(rows[i])
+        while names and not names[-1]:
+            names.pop()
+        yield i + 1, names
+    for i in lines:  # of the joints, above that of the axes
+        for below in range(i + 1, min(i + 1 + BELOW, len(rows))):
+            yield below + 1, _stacked(rows[i:below + 1])
+        if rows[i] and letters(rows[i][0]) == "markernames":  # Qualisys, which names no axes
+            yield i + 1, [f"{joint}_{axis}" for joint in rows[i][1:] for axis in "xyz"]
 
 
 def _stacked(rows: Sequence[list[str]]) -> list[str]:
-    """The names of two lines: a joint stands over x, y, z (or X1, Y1, Z1), once or each time."""
+    """The names of lines of which the first has joints, once or each time, and the last x, y, z (or
+    X1, Y1, Z1) below them. Columns of rotations, as lines between say, have no name.
+    """
     result, joint = [], ""
-    for above, below in zip(rows[0], rows[-1], strict=False):
-        joint = above or joint
-        result.append(f"{joint}_{below.rstrip('0123456789')}" if below else above)
+    for cells in zip(*rows, strict=False):
+        joint = cells[0] or joint
+        is_turn = "rotation" in map(letters, cells[1:-1])
+        below = cells[-1].rstrip("0123456789")
+        result.append("" if is_turn else f"{joint}_{below}" if below else cells[0])
     return result
 
 
-def _column(name: str, usual: Sequence[str], places: dict[str, int], path: Path) -> int | None:
-    """Where a column is: the one that the description names, else one of the usual names."""
-    if name and letters(name) not in places:
-        raise InputError(f"{path}: column {expected_one(name, places)}")
-    return next((places[own] for own in ((letters(name),) if name else usual) if own in places),
-                None)
+def _column(values: dict[str, list[str]], name: str, usual: Sequence[str]) -> list[str] | None:
+    """The cells of a column: of the one that the description names, else of one of usual names."""
+    names = (letters(name),) if name else usual
+    return next((values[own] for own in names if own in values), None)
 
 
-def _value(cell: str, decimal: str, path: Path, line: int, column: str) -> float:
-    """The number in a cell, NaN for a lost one; a tracking state is 0, 1 or 2."""
-    try:
-        return float("nan") if cell.lower() in LOST else _float(cell, decimal)
-    except ValueError:
-        if (word := letters(cell)) in STATES:
-            return STATES[word]
-        raise broken(path, "numbers", cell, place=f"line {line}, column {column}") from None
-
-
-def _float(cell: str, decimal: str) -> float:
-    return float(cell.replace(",", ".") if decimal == "," else cell)
-
-
-def _moment(row: Sequence[str], column: int | None, decimal: str) -> float | None:
-    """A frame's number, or its time: a number, a date with a time, or a time; None if unknown."""
-    if column is None:
-        return None
-    cell = row[column]
-    with suppress(ValueError):
-        return _float(cell, decimal)
-    for date in (cell, f"2000-01-01 {cell}"):
-        with suppress(ValueError):
-            return datetime.fromisoformat(date).timestamp()
-    return None
-
-
-def read_ntu(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]:
+def read_ntu(path: Path, source: OwnData, skeleton: Skeleton) -> list[Frame]:
     """NTU RGB+D: the number of frames; a frame: the number of bodies; a body: its id and 9 numbers,
     the number of joints, and a line a joint, x y z first, the tracking state last.
     """
-    lines = enumerate(read_lines(path), 1)
-    number = 0
+    lines, frames = iter(read_lines(path)), []
     try:
-        for _ in range(int(next(lines)[1])):
+        for _ in range(int(next(lines))):
             people = []
-            for _ in range(int(next(lines)[1])):
-                track = next(lines)[1].split()[0]
-                rows = []
-                for _ in range(int(next(lines)[1])):
-                    number, line = next(lines)
-                    rows.append([float(word) for word in line.split()])
+            for _ in range(int(next(lines))):
+                track = next(lines).split()[0]
+                rows = [list(map(float, next(lines).split())) for _ in range(int(next(lines)))]
                 people.append(Person(np.array(rows)[:, [0, 1, 2, -1]], track))
-            yield Frame(people)
+            frames.append(Frame(people))
     except StopIteration:
         raise broken(path, "as many frames, bodies and joints as it says", "its end") from None
     except (ValueError, IndexError) as error:
-        place = f"after line {number}"
+        place = f"frame {len(frames) + 1}"
         raise broken(path, "numbers of bodies and joints", error, place=place) from error
+    return frames

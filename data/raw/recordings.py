@@ -1,7 +1,6 @@
 """What every raw reader hands on, and what the readers share."""
 
 import codecs
-import re
 import signal
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,15 +13,10 @@ import numpy as np
 from tqdm import tqdm
 
 from skeleton_reid.data.files import broken
+from skeleton_reid.data.raw.moments import natural_key
 
 progress = partial(tqdm, disable=None, leave=False)  # on a terminal
 SYSTEM_FILES = ("thumbs.db", "desktop.ini", "icon\r")
-
-# Keys and columns of a frame's number and time by their usual names, as `letters` spells them.
-NUMBERS = ("frame", "framenumber", "frameno", "framenum", "frameid", "frameindex", "frameidx",
-           "imageid")
-TIMES = ("timestamp", "timestampusec", "timestampus", "timestampms", "timestamps", "time",
-         "timespan", "timeseconds", "timesec", "times", "timems", "milliseconds", "seconds")
 
 
 @dataclass(frozen=True)
@@ -53,27 +47,16 @@ def read_each(read: Callable[[Any], Any], items: Collection, jobs: int, name: st
         yield from progress(every, desc=name, total=len(items))
 
 
-def natural_key(path: Path) -> tuple[list[str | int], str]:
-    """Sort key that takes digits in a file's name as a number, so that frame 10 follows frame 9."""
-    parts: list[str | int] = re.split(r"(\d+)", path.name)
-    parts[1::2] = map(int, parts[1::2])
-    return parts, path.name
-
-
 def visible(folder: Path, pattern: str = "*") -> list[Path]:
     """The entries of a folder in natural order, without hidden files, those that systems leave
     behind, and read-me files.
     """
-    paths = [path for path in folder.glob(pattern) if path.name.lower() not in SYSTEM_FILES]
-    hidden = (any(part.startswith((".", "__", "~$")) for part in path.relative_to(folder).parts)
-              for path in paths)
-    shown = (path for path, is_hidden in zip(paths, hidden, strict=True) if not is_hidden)
-    return sorted((path for path in shown if path.stem.lower() != "readme"), key=natural_key)
+    def is_shown(path: Path) -> bool:
+        parts = path.relative_to(folder).parts
+        return (not any(part.startswith((".", "__", "~$")) for part in parts)
+                and path.name.lower() not in SYSTEM_FILES and path.stem.lower() != "readme")
 
-
-def letters(name: str) -> str:
-    """A name without the signs between its words, in lower case."""
-    return re.sub(r"[\W_]", "", name.lower())
+    return sorted(filter(is_shown, folder.glob(pattern)), key=lambda path: natural_key(path.name))
 
 
 def read_text(path: Path) -> str:

@@ -1,0 +1,96 @@
+"""When frames were recorded: their numbers and times, as recorders spell them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import numpy as np
+from dateutil import parser
+
+from skeleton_reid.data.datasets import NO_TIME
+
+# Keys and columns of a frame's number and time by their usual names, as `letters` spells them.
+NUMBERS = ("frame", "framenumber", "frameno", "framenum", "frameid", "frameindex", "frameidx",
+           "imageid")
+TIMES = ("timestamp", "timestampusec", "timestampus", "timestampms", "timestamps", "time",
+         "timespan", "timeseconds", "timesec", "times", "timems", "milliseconds", "seconds")
+NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
+DAY = datetime(2000, 1, 1)  # of a time without a date
+HALF_DAY = 12 * 3600  # seconds, after which a clock begins again
+
+
+def letters(name: str) -> str:
+    """A name without the signs between its words, in lower case."""
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def moments(columns: Mapping[str, Sequence[Any]], wanted: str,
+            count: int) -> tuple[list, list, tuple[str, int] | None]:
+    """The numbers and the times of `count` frames, None where they are not known; and which column
+    does not count because its value cannot be read, and the first frame of which it cannot.
+
+    columns: the values by name, as `letters` spells it. wanted: the name that a description gives.
+    """
+    known, unread = {"number": [None] * count, "time": [None] * count}, None
+    usual = {"time": (letters(wanted),)} if wanted else {"number": NUMBERS, "time": TIMES}
+    for kind, names in usual.items() if wanted != NO_TIME else ():
+        if name := next((name for name in names if name in columns), ""):
+            read = (frame_numbers if kind == "number" else times)(columns[name])
+            if np.isfinite(read).all():
+                known[kind] = read.tolist()
+            else:
+                unread = name, int(np.isfinite(read).argmin())
+    return known["number"], known["time"], unread
+
+
+def frame_numbers(values: Sequence[Any]) -> np.ndarray:
+    """The numbers (T,) of frames: of numbers and of names that count, as v_12.jpg does; of other
+    names the places in their order.
+    """
+    read = times(values)
+    if np.isfinite(read).all() or not all(isinstance(value, str) and value for value in values):
+        return read
+    if counted := numbers_in(values):
+        return np.array(counted, float)
+    ordered = sorted(set(values), key=natural_key)
+    return np.array([ordered.index(value) for value in values], float)
+
+
+def numbers_in(names: Sequence[str]) -> list[int] | None:
+    """The number that counts in names that differ in one number alone; None without one."""
+    parts = [natural_key(name)[0] for name in names]
+    if len({len(own) for own in parts}) > 1:
+        return None
+    varying = [own for own in zip(*parts, strict=True) if len(set(own)) > 1]
+    return list(varying[0]) if len(varying) == 1 and isinstance(varying[0][0], int) else None
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Sort key that takes digits in a name as a number, so that frame 10 follows frame 9."""
+    parts: list[str | int] = re.split(r"(\d+)", name)
+    parts[1::2] = map(int, parts[1::2])
+    return parts, name
+
+
+def times(values: Sequence[Any]) -> np.ndarray:
+    """Times (T,) of numbers, with or without a unit, of dates and of clocks, in seconds; NaN for
+    anything else. A clock that begins again at noon or at midnight goes on.
+    """
+    read = np.array([_time(str(value).strip()) for value in values], float)
+    is_known = np.isfinite(read)
+    if any(":" in str(value) for value in values):
+        read[is_known] = np.unwrap(read[is_known], period=HALF_DAY)
+    return read
+
+
+@cache
+def _time(text: str) -> float:
+    if number := re.fullmatch(f"({NUMBER.pattern}) ?[a-zµ]*", text, re.IGNORECASE):
+        return float(number[1].replace(",", "."))
+    clock = re.sub(r"(:\d\d:\d\d)[:,](\d+)", r"\1.\2", text)  # before milliseconds
+    try:
+        return parser.parse(clock, default=DAY).timestamp()
+    except (ValueError, OverflowError):
+        return float("nan")
