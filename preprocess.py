@@ -18,8 +18,8 @@ from skeleton_reid.common.command_line import script_parser
 from skeleton_reid.common.errors import InputError, collected, raise_collected, run_command
 from skeleton_reid.common.numbers import positive_int, seed_number
 from skeleton_reid.data.datasets import DATASETS, Dataset, get
-from skeleton_reid.data.prepare import (report_floor, warn_duplicates, warn_implausible, warn_short,
-                                        write)
+from skeleton_reid.data.plausible import report
+from skeleton_reid.data.prepare import warn_short, write
 from skeleton_reid.data.raw.formats import arrange, find, raw_of
 from skeleton_reid.data.raw.kgbd import JOINT_ORDERS
 from skeleton_reid.data.simulate import MARKER
@@ -49,9 +49,7 @@ def preprocess(dataset: Dataset, folder: Path, lengths: list[int] | None, out: P
         if own.lost:
             counts = ", ".join(f"{cause} {n}" for cause, n in own.lost.items() if n)
             print(f"  {own.name}: {len(own.frames)} frames, {counts}")
-    report_floor(name, recordings)
-    warn_implausible(dataset, recordings)
-    warn_duplicates(dataset, arrangements[0])
+    report(dataset, *zip(*arrangements[0].pairs, strict=True))
     settings = {"simulated": simulated, "seed": seed, "joint_order": joint_order, "split": split}
     settings |= {"stride": stride} if stride else {}
     errors: list[InputError] = []

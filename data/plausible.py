@@ -1,12 +1,25 @@
-"""What looks wrong in a recording: size, up, rest."""
+"""What preprocess.py prints and warns of recordings: size, up, rest, speed, copies, the floor."""
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data.datasets import Dataset
+from skeleton_reid.data.files import LARGEST_COORDINATE
+from skeleton_reid.data.raw.recordings import Recording
 from skeleton_reid.data.skeleton import Skeleton
+
+log = logging.getLogger(__name__)
 
 LEAST, MOST = 0.5, 2.6  # metres that a walking person is high, or wide with the arms stretched out
 REST = 1e-4  # of that size; a sensor's noise is more
-ENDS = ("head", "neck", "left_shoulder"), ("left_foot", "left_knee", "left_hip")
+FASTEST = 4.0  # metres a second of somebody who walks
+STRIDE = 10  # frames over which a speed is measured: a sensor's noise is less then
+HEADS, FEET = ("head", "neck", "left_shoulder"), ("left_foot", "left_knee", "left_hip")
 
 
 def doubts(frames: np.ndarray, skeleton: Skeleton) -> dict[str, str]:
@@ -22,10 +35,99 @@ def doubts(frames: np.ndarray, skeleton: Skeleton) -> dict[str, str]:
         found["unit"] = f"people of {float(f'{size:.3g}'):,g} m"
     if len(frames) > 1 and np.ptp(frames, axis=0).max() < REST * size:
         found["recordings"] = "nothing moves"
-    top, bottom = (next((n for n in names if n in skeleton.landmarks), None) for names in ENDS)
-    if top and bottom and len(frames):
-        top, bottom = (skeleton.mean(skeleton.landmarks[name], frames) for name in (top, bottom))
-        upright = (top - bottom)[..., 1] / np.linalg.norm(top - bottom, axis=-1)  # (T, 1)
-        if np.median(upright) < 0.5:
+    if len(frames) and _ends(skeleton):
+        body = _upwards(frames, skeleton)
+        if np.median(body[:, 1] / np.linalg.norm(body, axis=1)) < 0.5:
             found["up"] = "heads are not above feet"
     return found
+
+
+def _ends(skeleton: Skeleton) -> list[str]:
+    """The landmarks of head and feet, or those nearest to them; none where there are none."""
+    ends = [
+        next((name for name in names if name in skeleton.landmarks), "") for names in (HEADS, FEET)
+    ]
+    return ends if all(ends) else []
+
+
+def _upwards(frames: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """The way from the lower to the upper of `_ends`, (T, 3)."""
+    head, foot = (skeleton.mean(skeleton.landmarks[name], frames) for name in _ends(skeleton))
+    return (head - foot)[:, 0]
+
+
+def report(dataset: Dataset, recordings: Sequence[Recording], splits: Sequence[str]) -> None:
+    """Print what is believed of the recordings, and warn of what looks wrong: people of another
+    size than people, on their heads, at rest or too fast; copies; a floor that tells persons.
+    InputError for coordinates that training would refuse.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for own in recordings:
+        if (largest := np.nanmax(abs(own.frames), initial=0)) >= LARGEST_COORDINATE:
+            raise InputError(f"{own.name}: expected coordinates below {LARGEST_COORDINATE:g}, "
+                             f"found {largest:g}; is `unit` right?")
+        for kind, words in doubts(own.frames, dataset.skeleton).items():
+            if dataset.source or kind != "up":  # IAS's real y is said to point down
+                found[kind].append(f"{words} ({own.name})")
+    for kind, words in found.items():
+        log.warning("%s: %d of %d recordings look wrong: %s%s", dataset.name, len(words),
+                    len(recordings), words[0], f"; is `{kind}` right?" if dataset.source else "")
+    _report_people(dataset, recordings)
+    _report_floor(dataset.name, recordings)
+    _report_copies(dataset.name, recordings, splits)
+
+
+def _report_people(dataset: Dataset, recordings: Sequence[Recording]) -> None:
+    """Print medians over the recordings: height, head above feet, rate, walking speed."""
+    skeleton, ends = dataset.skeleton, _ends(dataset.skeleton)
+    pieces = [(own.rate, piece) for own in recordings for piece in own.sequences()]
+    height, above, rate, speed = [], [], [], []
+    for own_rate, piece in pieces:
+        height.append(np.median(np.ptp(piece[..., 1], axis=1)))
+        above += [np.median(_upwards(piece, skeleton)[:, 1])] if ends else []
+        rate += [own_rate] if own_rate else []
+        if own_rate and len(piece) > STRIDE:
+            root = skeleton.mean(skeleton.root, piece)[:, 0, ::2]  # (T, 2) along the floor
+            way = np.linalg.norm(root[STRIDE:] - root[:-STRIDE], axis=1)
+            speed.append(np.median(way) * own_rate / STRIDE)
+    words = [
+        f"{name} {np.median(values):.2f} {unit}"
+        for name, values, unit in (("height", height, "m"), (" above ".join(ends).replace("_", " "),
+                                                             above, "m"), ("walking", speed, "m/s"),
+                                   ("rate", rate, "frames a second")) if values
+    ]
+    print(f"{dataset.name}: {', '.join(words)} (medians)")
+    if speed and np.median(speed) > FASTEST:
+        log.warning(
+            "%s: people walk %.1f m/s at %g frames a second: are the times and the unit "
+            "right?", dataset.name, np.median(speed), np.median(rate))
+
+
+def _report_floor(name: str, recordings: Sequence[Recording]) -> None:
+    """Print how the floor's height before the sensor differs between persons and within a person's
+    recordings; warn where it tells persons (docs/5-fidelity.md, session-in-coordinates).
+    """
+    heights: dict[int, list[float]] = defaultdict(list)
+    for own in (own for own in recordings if own.sequences()):
+        heights[own.person].append(np.nanmean(own.frames[..., 1].min(axis=1)))
+    several = [own for own in heights.values() if len(own) > 1]
+    if len(several) > 1:
+        between = np.std([np.mean(own) for own in several], ddof=1)
+        within = np.mean([np.var(own, ddof=1) for own in several])**0.5
+        print(f"{name}: height of the floor: {between:.3f} between persons, {within:.3f} within")
+        if between > 3 * within:
+            log.warning("%s: that alone tells persons; see evaluate.py --features session", name)
+
+
+def _report_copies(name: str, recordings: Sequence[Recording], splits: Sequence[str]) -> None:
+    """Warn of identical recordings, which are kept (docs/5-fidelity.md, copied-walks)."""
+    seen: dict[bytes, str] = {}
+    twins = []
+    for recording, split in zip(recordings, splits, strict=True):
+        key = hashlib.sha1(np.ascontiguousarray(recording.frames), usedforsecurity=False).digest()
+        own = f"{recording.name} ({split})"
+        if len(recording.frames) and seen.setdefault(key, own) != own:
+            twins.append(f"{seen[key]} and {own}")
+    if twins:
+        more = f" and {len(twins) - 3} pairs more" if len(twins) > 3 else ""
+        log.warning("%s: %s%s are identical; all are kept", name, ", ".join(twins[:3]), more)

@@ -1,10 +1,9 @@
 """From recordings to the files that the loader reads."""
 
-import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -17,12 +16,10 @@ import numpy as np
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import hold, staging_folder
 from skeleton_reid.data.datasets import Dataset
-from skeleton_reid.data.files import (LARGEST_COORDINATE, SPLIT_FILE, SUMS_FILE, Note, Sequences,
-                                      broken, checksum, join, refuse_namesake)
+from skeleton_reid.data.files import (SPLIT_FILE, SUMS_FILE, Note, Sequences, broken, checksum,
+                                      join, refuse_namesake)
 from skeleton_reid.data.layouts import AXES, Part, layouts
-from skeleton_reid.data.plausible import doubts
 from skeleton_reid.data.raw.formats import raw_of
-from skeleton_reid.data.raw.recordings import Recording
 from skeleton_reid.data.raw.splits import TRAIN, Arrangement
 from skeleton_reid.data.windows import at_stride, back_to_back, cut_windows
 
@@ -64,22 +61,6 @@ def draw_windows(windows: dict[str, Sequences], seed: int) -> Iterator[tuple[str
     return zip(list(windows), map(every.take, by_person), strict=True)
 
 
-def report_floor(name: str, recordings: Sequence[Recording]) -> None:
-    """Print how the floor's height before the sensor differs between persons and within a person's
-    recordings; warn where it tells persons (docs/5-fidelity.md, session-in-coordinates).
-    """
-    heights: dict[int, list[float]] = {}
-    for own in (own for own in recordings if own.sequences()):
-        heights.setdefault(own.person, []).append(np.nanmean(own.frames[..., 1].min(axis=1)))
-    several = [own for own in heights.values() if len(own) > 1]
-    if len(several) > 1:
-        between = np.std([np.mean(own) for own in several], ddof=1)
-        within = np.mean([np.var(own, ddof=1) for own in several])**0.5
-        print(f"{name}: height of the floor: {between:.3f} between persons, {within:.3f} within")
-        if between > 3 * within:
-            log.warning("%s: that alone tells persons; see evaluate.py --features session", name)
-
-
 def warn_short(dataset: Dataset, arrangement: Arrangement, length: int) -> None:
     """Log how many recordings are too short for one window."""
     pairs, cut = arrangement.pairs, raw_of(dataset).cut
@@ -91,39 +72,6 @@ def warn_short(dataset: Dataset, arrangement: Arrangement, length: int) -> None:
         words = "recordings are too short for a window and give none (first: %s)"
         log.warning(f"%s, f = %d: %d of %d {words}", dataset.name, length, len(short), len(pairs),
                     short[0])
-
-
-def warn_duplicates(dataset: Dataset, arrangement: Arrangement) -> None:
-    """Log identical recordings, which are kept (docs/5-fidelity.md, copied-walks)."""
-    seen: dict[bytes, str] = {}
-    twins = []
-    for recording, split in arrangement.pairs:
-        key = hashlib.sha1(np.ascontiguousarray(recording.frames), usedforsecurity=False).digest()
-        name = f"{recording.name} ({split})"
-        if len(recording.frames) and seen.setdefault(key, name) != name:
-            twins.append(f"{seen[key]} and {name}")
-    if twins:
-        more = f" and {len(twins) - 3} pairs more" if len(twins) > 3 else ""
-        log.warning("%s: %s%s are identical; all are kept", dataset.name, ", ".join(twins[:3]),
-                    more)
-
-
-def warn_implausible(dataset: Dataset, recordings: Sequence[Recording]) -> None:
-    """Log in how many recordings people have another size than people, or stand on their heads, or
-    do not move. InputError for coordinates that training would refuse.
-    """
-    found: dict[str, list[str]] = {}
-    for own in recordings:
-        if (largest := np.nanmax(abs(own.frames), initial=0)) >= LARGEST_COORDINATE:
-            raise InputError(
-                f"{own.name}: expected coordinates below {LARGEST_COORDINATE:g}, found "
-                f"{largest:g}; is `unit` right?")
-        for kind, words in doubts(own.frames, dataset.skeleton).items():
-            if dataset.source or kind != "up":  # IAS's real y is said to point down
-                found.setdefault(kind, []).append(f"{words} ({own.name})")
-    for kind, words in found.items():
-        log.warning("%s: %d of %d recordings look wrong: %s%s", dataset.name, len(words),
-                    len(recordings), words[0], f"; is `{kind}` right?" if dataset.source else "")
 
 
 def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
@@ -167,8 +115,7 @@ def _note(dataset: Dataset, arrangement: Arrangement, folder: Path) -> dict[str,
         for each, split in arrangement.pairs
     }
     note = {"description": dataset.description(), "recordings": rows}
-    named = [each for each, _ in arrangement.pairs if each.person_name]
-    note |= {"persons": {each.person: each.person_name for each in named}} if named else {}
+    note["persons"] = {each.person: each.person_name for each, _ in arrangement.pairs}
     if dataset.source:
         file = Path(dataset.source.file).resolve()
         note["described_in"] = os.path.relpath(file, folder.resolve())

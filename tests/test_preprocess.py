@@ -207,6 +207,13 @@ def test_a_floor_that_tells_persons_is_said(tmp_path, capsys, caplog):
     assert "tells persons" in caplog.text
 
 
+@pytest.mark.parametrize(("dataset", "persons"), [("BIWI", {"1": "001"}), ("IAS", {"0": "p0"}),
+                                                  ("KGBD", {"1": "Person001"}),
+                                                  ("KS20", {"0": "body1"})])
+def test_names_of_persons_are_those_of_the_raw_data(ours, dataset, persons):
+    assert persons.items() <= read_split(ours / dataset / "6")["persons"].items()
+
+
 def test_same_seed_same_files_other_seed_other_split(released_trees, tmp_path):
     for out, seed in (("a", 3), ("b", 3), ("c", 4)):
         for dataset in ("KGBD", "KS20"):

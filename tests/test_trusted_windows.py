@@ -1,6 +1,7 @@
 """Windows say what they were made from, and what was odd in it; others are refused."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -166,6 +167,27 @@ def test_what_looks_wrong(tmp_path, caplog, change, message):
     write_walks(tmp_path / "a", change)
     run(6, "--dataset", describe(tmp_path / "a"), "--out", tmp_path / "out")
     assert message in caplog.text
+
+
+def test_what_is_believed_of_people(tmp_path, capsys, caplog):
+    """Of walkers who move 0.05 m a frame, at times of 25 frames a second, or of 200."""
+    for recording, step in (("1", 40), ("2", 40), ("3", 40)):
+        frames = walk(0, int(recording)) + 0.05 * np.arange(30)[:, None, None] * [1, 0, 0]
+        lines = [",".join(map(str, [step * t, *frames[t].ravel()])) for t in range(30)]
+        names = [f"{joint}_{axis}" for joint in read("coco").joints for axis in "xyz"]
+        path = tmp_path / "a" / "anna" / f"{recording}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join([",".join(["timestamp", *names]), *lines]))
+    for _, speed in ((25, "1.2"), (200, "9.9")):
+        file = describe(tmp_path / "a", format="csv", recordings="{person}/*.csv")
+        run(6, "--dataset", file, "--out", tmp_path / "out")
+        said = capsys.readouterr().out
+        assert re.search(rf"height 1.*, \w+ above left knee .* walking {speed}", said), said
+        for path in (tmp_path / "a" / "anna").iterdir():
+            lines = [line.split(",", 1) for line in path.read_text().splitlines()]
+            rest = [f"{float(time) / 8},{values}" for time, values in lines[1:]]
+            path.write_text("\n".join([",".join(lines[0]), *rest]))
+    assert "people walk 9.9 m/s at 200 frames a second: are the times" in caplog.text
 
 
 def test_nothing_looks_wrong_in_walks():

@@ -21,6 +21,7 @@ from skeleton_reid.data.raw.recordings import (Recording, finite, read_each, rea
 from skeleton_reid.data.raw.splits import TRAIN, Arrangement, by_view
 
 JOINTS = 14
+RATE = 25.0  # frames a second
 VIEWS = tuple(range(0, 181, 18))
 CONDITIONS = ("nm", "cl", "bg")
 TRAINING_PERSONS = 62
@@ -44,7 +45,8 @@ def read_casia_b(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]
         if twin is not path:
             raise broken(path, "one file a video", f"{twin} too", "remove one of them")
         view = VIEWS.index(int(match[4]))
-        videos.append(Recording(path.stem, int(match[1]), match[2], np.empty(0), view))
+        videos.append(
+            Recording(path.stem, int(match[1]), match[1], match[2], np.empty(0), view, RATE))
     if not videos:
         raise broken(root, f"videos named {VIDEO_NAME}", "none", "complete them")
     contents = read_each(_read_video, seen.values(), jobs, "CASIA_B")

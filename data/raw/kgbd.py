@@ -31,6 +31,7 @@ def spelled_alike(name: str) -> str:
 
 KINECT_V1 = tuple(map(spelled_alike, read("kinect_v1").joints))
 JOINTS = len(KINECT_V1)
+RATE = 30.0  # frames a second
 
 
 @cache
@@ -69,7 +70,9 @@ def read_kgbd(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
             raise broken(path, f"the joint order of {paths[0][1]}", "another",
                          "use --joint_order kinect")
         cut_off += [path] if rest else []
-        recordings.append(Recording(f"{path.parent.name}/{path.name}", person, "", frames))
+        recordings.append(
+            Recording(f"{path.parent.name}/{path.name}", person, path.parent.name, "", frames,
+                      rate=RATE))
     if cut_off:
         log.warning("KGBD: %d files end within a frame (the first: %s); it is dropped",
                     len(cut_off), cut_off[0])

@@ -21,6 +21,7 @@ IAS_SETS = {"train": "Training", "A": "TestingA", "B": "TestingB"}
 FIELDS = "id,x,y,z,u,v,TrackingState,QualityFlag"  # and more, which nobody needs
 POSITION_AND_STATE = (1, 2, 3, 6)
 JOINTS = 20
+RATE = 10.0  # frames a second, about
 
 
 def read_kinect_v1(sets: dict[str, str], numbered: bool, root: Path, joint_order: str,
@@ -44,7 +45,8 @@ def read_kinect_v1(sets: dict[str, str], numbered: bool, root: Path, joint_order
     read = partial(_read_walk, JOINTS if numbered else None)
     contents = read_each(read, [files for _, files in walks.values()], jobs, root.name)
     return [
-        Recording(folder.relative_to(root).as_posix(), label, split, frames)
+        Recording(
+            folder.relative_to(root).as_posix(), label, persons[folder], split, frames, rate=RATE)
         for (folder, (split, _)), label, frames in zip(walks.items(), labels, contents, strict=True)
     ]
 

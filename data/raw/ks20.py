@@ -15,6 +15,7 @@ VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_la
 TESTED_VIEWS = (2, 1, 0, 3, 4)
 BODIES = (*range(1, 5), *range(7, 10), *range(11, 18), *range(19, 25))
 JOINTS = 25
+RATE = 30.0  # frames a second
 
 
 def read_ks20(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
@@ -40,7 +41,8 @@ def read_ks20(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
     recordings, contents = [], read_each(_read_walk, walks.values(), jobs, "KS20")
     for (view, setting, body), frames in zip(walks, contents, strict=True):
         name, person = f"{view}/{setting}_body{body}", BODIES.index(int(body))
-        recordings.append(Recording(name, person, setting, frames, VIEWS.index(view)))
+        recordings.append(
+            Recording(name, person, f"body{body}", setting, frames, VIEWS.index(view), RATE))
     return recordings
 
 

@@ -18,6 +18,7 @@ TIMES = ("timestamp", "timestampusec", "timestampus", "timestampms", "timestamps
          "timespan", "timeseconds", "timesec", "times", "timems", "milliseconds", "seconds")
 NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
 DAY = datetime(2000, 1, 1)  # of a time without a date
+SLOWEST, FASTEST = 5, 240  # frames a second
 HALF_DAY = 12 * 3600  # seconds, after which a clock begins again
 
 
@@ -94,3 +95,11 @@ def _time(text: str) -> float:
         return parser.parse(clock, default=DAY).timestamp()
     except (ValueError, OverflowError):
         return float("nan")
+
+
+def frames_a_second(step: float | None) -> float | None:
+    """The rate for a step from frame to frame in a unit that is not known: seconds, ms, µs, 100 ns
+    or ns; None where it is that of no recorder in any.
+    """
+    rates = (1 / (step * unit) for unit in (1, 1e-3, 1e-6, 1e-7, 1e-9) if step)
+    return next((rate for rate in rates if SLOWEST <= rate <= FASTEST), None)

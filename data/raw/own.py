@@ -104,7 +104,7 @@ def _read(place: tuple[Path, str], dataset: Dataset) -> Reading:
     notes = {name: count for name, count in own.notes.items() if count}
     gone = np.logical_or.reduce(list(lost_joints(own.poses, source).values()))  # (T, J)
     somebody = ~gone.all(axis=1)
-    recording = Recording(str(path), -1, "", frames, lost=notes | lost)
+    recording = Recording(str(path), -1, "", "", frames, rate=own.rate, lost=notes | lost)
     return Reading(recording, gone[somebody].sum(axis=0), int(somebody.sum()), own.written,
                    own.step)
 

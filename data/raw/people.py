@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skeleton_reid.data.raw.moments import frames_a_second
+
 LONGEST_LINK = 30  # frames after which somebody is no longer looked for in the same place
 REACH = 2.0  # sizes of the body (mean distance from its middle) moved until seen again, at most
 SURE = 2.0  # so many times as near must somebody be as anybody else
@@ -48,6 +50,7 @@ class Poses:
     poses: np.ndarray  # (T, J, 4): x, y, z and the confidence, 1 without any; NaN where not seen
     written: int  # frames in the files
     step: float | None  # from one frame to the next, in the unit of their time or number
+    rate: float | None  # frames a second, where times are known
     notes: dict[str, int]  # what was counted
 
 
@@ -127,8 +130,11 @@ def follow(frames: Sequence[Frame], joints: int, longest_gap: int, wanted: str =
         poses.append(with_confidence(own[t].pose) if t in own else lost)
     notes |= {"frames with several people": several, "sequences ended as unclear": len(ends)}
     notes["frames with others only"] = len({t for t, _ in every} - own.keys())
-    written = sum(frame is not MISSING for frame in frames)
-    return Poses(np.array(poses).reshape(-1, joints, 4), written, step, notes)
+    written = [frame for frame in frames if frame is not MISSING]
+    has_times = _tells_frames(written, "time")
+    return Poses(
+        np.array(poses).reshape(-1, joints, 4), len(written), step,
+        frames_a_second(step) if has_times else None, notes)
 
 
 def with_confidence(pose: np.ndarray) -> np.ndarray:

@@ -25,11 +25,12 @@ class Recording:
 
     name: str  # the file or folder it came from, below the data set's raw folder; unique
     person: int  # the label
+    person_name: str  # as the raw data have it
     group: str  # what decides the split where the raw data do (a folder, a setting, a condition)
     frames: np.ndarray  # (n, J, 3) float64, metres for the Kinect sets; NaN is a lost frame
     view: int = 0  # the camera's number, for sets with several views
+    rate: float | None = None  # frames a second, where they are known
     lost: dict[str, Any] = field(default_factory=dict)  # what was lost, by name, for split.json
-    person_name: str = ""  # where the raw data have one
 
     def sequences(self, first: int = 0, last: int = 0) -> list[np.ndarray]:
         """Its frames but `first` and `last` at the ends, cut into pieces where some are lost."""
