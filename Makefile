@@ -1,5 +1,5 @@
 # make demo, make test: everything on a fresh machine. The environment in .venv is made once.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv/bin/python
 DEMO := .demo
 QUICK := .quick
@@ -10,13 +10,15 @@ SETUP := .venv/.done
 setup: $(SETUP)
 
 $(SETUP): requirements.txt
+	@echo "the environment, once, in .venv: PyTorch is large, this takes some minutes"
+	@$(PYTHON) -c "import sys; sys.exit('error: expected Python 3.11 to 3.13, found ' + sys.version.split()[0] + ': make PYTHON=FILE' if not (3, 11) <= sys.version_info < (3, 14) else 0)"
 	$(PYTHON) -m venv .venv
-	$(VENV) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(VENV) -m pip install --disable-pip-version-check -r requirements.txt
 	touch $@
 
-# Simulated KS20, from raw files to two tables and a report. SimMC stops after 30 epochs to keep it short.
+# Simulated KS20, from raw files to two tables and a report. SimMC stops after 15 epochs to keep it short.
 demo: $(DEMO)/Datasets/KS20/6/split.json
-	$(VENV) train_simmc.py --dataset KS20 --probe probe --data $(DEMO)/Datasets --out $(DEMO)/ReID_Models --epochs 30
+	$(VENV) train_simmc.py --dataset KS20 --probe probe --data $(DEMO)/Datasets --out $(DEMO)/ReID_Models --epochs 15
 	$(VENV) train_statistics.py --dataset KS20 --probe probe --data $(DEMO)/Datasets --out $(DEMO)/ReID_Models
 	$(VENV) visualize.py $(DEMO)/ReID_Models/KS20/probe $(DEMO)/ReID_Models/statistics/KS20/probe --data $(DEMO)/Datasets --out $(DEMO)/report
 
@@ -49,4 +51,4 @@ bench: $(SETUP)
 	$(VENV) -m benchmarks $(BENCH)
 
 clean:
-	rm -rf .venv $(DEMO) $(QUICK)
+	rm -rf .venv build *.egg-info $(DEMO) $(QUICK)

@@ -43,7 +43,7 @@ def session(sets: Sequences) -> np.ndarray:
         own = sets.recordings == recording
         y, z = heights[own].min(axis=2).ravel(), distances[own].ravel()  # (frames,)
         above = y - _line(z, y, z)
-        below = above <= max(0, above.min())  # some on a flat floor, too
+        below = above <= max(1e-9, above.min())  # all on an exact line; some on a flat floor
         floor[own] = _line(z[below], y[below], (2, 4))
     return floor
 

@@ -17,7 +17,7 @@ from skeleton_reid.common.files import write_whole
 from skeleton_reid.data.skeleton import Skeleton
 from skeleton_reid.engine.methods import METHODS
 
-FORMAT, VERSION = "skeleton-reid 1", "0.1.0"  # VERSION: of the project, as in pyproject.toml
+FORMAT, VERSION = "skeleton-reid 1", "0.2.0"  # VERSION: of the project, as in pyproject.toml
 # Keys and settings that had other names when a checkpoint was made.
 RENAMED = {"figures": "metrics", "beside": "raw_weight", "turned": "align", "linked": "link"}
 Values = dict[str, Any]
