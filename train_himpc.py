@@ -15,17 +15,20 @@ from skeleton_reid.engine.parsing import parse_training
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "Hi-MPC"))
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
-from torch import Tensor
 
 from skeleton_reid.common import processes
+from skeleton_reid.data import Retrieval
 from skeleton_reid.engine import features
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.optimizer import TFAdam, one_thread
 from skeleton_reid.engine.options import ClusterOptions
 from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
+from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.himpc import HiMPC
 from skeleton_reid.models.simmc import mean_of_clusters
 
@@ -35,38 +38,41 @@ def main() -> None:
 
 
 def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
-    """Score, encode and cluster every level, learn against the prototypes of each."""
+    """The levels J, P, B, whose losses are one."""
     s, rng = options.settings, np.random.RandomState(options.seed)
     sets = features.load(options, s, None, rng)
-    x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     generator = torch.Generator().manual_seed(options.seed)
     model = HiMPC(sets.skeleton, s.H, s.M, generator, focus=s.focus).to(device)
     run.open()
+    clustered = model.transformed if s.cluster_on == "MSMR" else list
+    learn(run, model, sets, rng, clustered,
+          lambda x, y, prototypes, _: model.losses(x, y, prototypes))
+
+
+def learn(run: Run, model: EmbeddingModel, sets: Retrieval, rng: np.random.RandomState,
+          clustered: Callable, losses: Callable) -> None:
+    """Score, encode and cluster every level, learn against the prototypes of each; also SPC-MGR.
+
+    model: its `levels` gives the features u (B, d) of windows at each level. clustered: of these
+    features (N, d) what is clustered. losses: from windows, their clusters (levels, B), prototypes
+    (K, d) of each level and the clusters of the whole batch.
+    """
+    s, x = run.settings, torch.from_numpy(sets.train.skeletons).to(next(model.parameters()).device)
     optimizer = TFAdam(model.parameters(), s.lr)
     for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):
         if not epoch.score():
             continue
-        with epoch.stage("encode"):
-            u = encode_levels(model, x, s.batch_size)  # three (N, H)
-            views = model.transformed(u) if s.cluster_on == "MSMR" else u
-        y = epoch.cluster(views, torch.cat(views, dim=1), k1=s.k1, k2=s.k2)  # (3, N), -1: noise
+        with epoch.stage("encode"), one_thread(), torch.no_grad():
+            u = processes.divided(model.levels, x.split(s.batch_size))  # (N, d) each
+            views = clustered(u)
+        y = epoch.cluster(views, torch.cat(views, dim=1), k1=s.k1, k2=s.k2)  # -1: noise
         if y is None:
             continue
         with epoch.stage("learn"), one_thread():
-            prototypes = [mean_of_clusters(v, k) for v, k in zip(u, y, strict=True)]  # (K, H) each
+            prototypes = [mean_of_clusters(v, k) for v, k in zip(u, y, strict=True)]
             for batch in epoch.batches(y, s.batch_size):  # of windows that are noise at no level
-                losses = model.losses(x[batch.own], y[:, batch.own], prototypes)
-                epoch.step(optimizer, losses, batch)
-
-
-@one_thread()
-@torch.no_grad()
-def encode_levels(model: HiMPC, x: Tensor, size: int) -> list[Tensor]:
-    """Features u of the windows at the levels J, P, B: three (N, H)."""
-    def encode(batch: Tensor) -> tuple[Tensor, ...]:
-        return tuple(v.mean(dim=1) for v in model.encode(batch).values())
-
-    return processes.divided(encode, x.split(size))
+                of_batch = losses(x[batch.own], y[:, batch.own], prototypes, y[:, batch.all])
+                epoch.step(optimizer, of_batch, batch)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,8 @@ from skeleton_reid.engine import pretraining, recognition, retrieval
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import PhaseOptions
-from skeleton_reid.engine.released import released_test
 from skeleton_reid.engine.run import Run, execute
 from skeleton_reid.models.mgscr import MGSCR, tiled
-from skeleton_reid.models.prefix_lstm import prefix_tree
 
 
 def main() -> None:
@@ -58,8 +56,6 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     order = training_order(sets.train.labels, size, rng, balance, shuffle=not released)
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     persons, y = np.unique(sets.train.labels, return_inverse=True)
-    if options.task != "retrieval":
-        persons, y = sets.persons, sets.train.labels
     y = torch.from_numpy(y).to(device)  # classes (N,)
     batches = recognition.split_batches(order, size, released, "sequences", device)
     generator = torch.Generator().manual_seed(options.seed)
@@ -77,13 +73,8 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     pretrained = copy.deepcopy(model)  # what --mode Eval scores by retrieval
     whole = recognition.EndToEnd(model, s.decay_all, size)
     rules = recognition.Rules(s.recognition_lr or s.lr, ties=True)
-    tests = {}
-    for name, test in sets.tests.items():
-        if released:
-            test = test.take(released_test(s, test.labels, options.length))
-        rows = (torch.from_numpy(part).to(device) for part in (test.skeletons, test.labels))
-        tests[name] = recognition.Rows(*rows)
-    metrics = recognition.train(run.phase("recogniser"), model, whole, persons,
+    tests = recognition.rows_of_tests(whole, sets.tests, s, options.protocol)
+    metrics = recognition.train(run.phase("recogniser"), model, whole, sets.persons,
                                 recognition.Rows(x, y), order, tests, rules)
     pretraining.report(run, pretrained, epochs, metrics)
 
@@ -100,14 +91,11 @@ def pretrain(run: Run, model: MGSCR, x: Tensor, batches: list[Tensor],
                     changeable=changeable, optimizer=optimizer, rng=rng)
     for epoch in epochs:
         with epoch.stage("learn"):
-            trees = []  # made here, because a step would wait until they are on the device
             for batch in map(divide, batches):
                 subsets = fixed or draw_subsets(rng, f, pred_margin=1)
                 if s.frames == "tiled":
                     subsets = [tiled(subset, len(batch.all)) for subset in subsets]
-                trees.append(prefix_tree(subsets, x.device))
-            for batch, tree in zip(map(divide, batches), trees, strict=True):
-                losses = model.losses(model.graphs(x[batch.own]), tree, len(batch.all))
+                losses = model.losses(model.graphs(x[batch.own]), subsets, len(batch.all))
                 epoch.step(optimizer, {"total": losses["total"]}, batch)
     return epochs.number
 

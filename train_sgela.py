@@ -18,7 +18,6 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
     run_command(lambda: parse_training(__doc__, "SGELA"))
 
 import copy
-from typing import Any
 
 import numpy as np
 import torch
@@ -50,8 +49,10 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     follows = torch.from_numpy(neighbours(sets.train, s.neighbours)[:first - 1]).to(device)
     # The released Rev. Rec. Plus has one encoder's CAGEs three times.
     tasks, repeat = (s.tasks[:1], len(s.tasks)) if released else (s.tasks, 1)
-    encoders = {task: arguments(task, options) for task in tasks}
-    model = CAGE(len(options.dataset.skeleton), encoders, repeat, generator).to(device)
+    encoders = {task: s.encoder(task, options.length, released) for task in tasks}
+    model = CAGE(len(options.dataset.skeleton), encoders, repeat, not s.norm, generator).to(device)
+    if not s.norm:
+        model.ranges[0], model.ranges[1] = x.amin(dim=0), x.amax(dim=0) - x.amin(dim=0)
     untrained = copy.deepcopy(model)
     phase = run.phase("encoder")
     if options.encoder:
@@ -59,7 +60,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     run.open()
     pretraining.describe(options, model, np.arange(N), sets)
     if not options.encoder:
-        epoch = train_encoders(phase, model, x, follows, rng)
+        epoch = train_encoders(phase, model, model.scale(x), follows, rng)
     metrics = {}
     if options.task == "recognition":
         rules = recognition.Rules(s.recognition_lr, ties=True, batch_size=s.recognition_batch)
@@ -73,28 +74,17 @@ def neighbours(windows: Sequences, within: str) -> np.ndarray:
     return (source[1:] == source[:-1]) | (within == "file")
 
 
-def arguments(task: str, options: PhaseOptions) -> dict[str, Any]:
-    """Of a task's encoder. In Rev. Rec. Plus the other tasks have basic attention."""
-    s, released = options.settings, options.protocol == "released"
-    plus = len(s.tasks) > 1 and task != "rev_rec"
-    ordered = task in ("sorting", "reconstruction") and not released  # frame t is rebuilt in step t
-    return {
-        "hidden": s.hidden, "length": options.length, "temperature": s.t,
-        "attention": "BA" if plus else s.attention, "target": "same" if ordered else "reverse",
-        "count_copies": released
-    }
-
-
 def train_encoders(run: Run, model: CAGE, x: Tensor, follows: Tensor,
                    rng: np.random.RandomState) -> int:
     """Pretext tasks and contrast on windows x (N, f, J, 3) in file order. Returns the epochs."""
     s, released, size = run.settings, run.options.protocol == "released", run.settings.batch_size
     batches = recognition.split_batches(np.arange(len(x)), size, released, "sequences", x.device)
     optimizer = TFAdam(model.parameters(), s.lr)
-    goals = {task: pretext(x, task) for task in model.encoders if task != "sorting"}
-    if released and "sorting" in model.encoders:  # drawn once, for each axis by itself
-        axes = zip(*(pretext(axis, "sorting", rng) for axis in x.split(1, dim=3)), strict=True)
-        goals["sorting"] = [torch.cat(parts, dim=3) for parts in axes]
+    goals = {}
+    if released:  # drawn once, for each axis by itself
+        for task in model.encoders:
+            axes = zip(*(pretext(axis, task, rng) for axis in x.split(1, dim=3)), strict=True)
+            goals[task] = [torch.cat(parts, dim=3) for parts in axes]
     has_next = torch.cat([follows, follows.new_full((1,), s.neighbours == "file")])  # (N,)
     epochs = Epochs(
         run, model, limit=s.pre_epochs, save_seconds=pretraining.SAVE_SECONDS,
@@ -103,12 +93,12 @@ def train_encoders(run: Run, model: CAGE, x: Tensor, follows: Tensor,
     for epoch in epochs:
         order = np.arange(len(batches)) if released else rng.permutation(len(batches))
         with epoch.stage("learn"):
+            if not released:
+                goals = {task: pretext(x, task, rng) for task in model.encoders}
             for own in (batches[number] for number in order):
                 losses = {}
                 for task, encoder in model.encoders.items():
-                    goal = pretext(x[own], "sorting", rng) if task not in goals else [
-                        each[own] for each in goals[task]
-                    ]
+                    goal = (windows[own] for windows in goals[task])
                     # A recording's last window has no next one to predict.
                     rebuilt = has_next[own] if task == "prediction" else None
                     terms = encoder.losses(*goal, follows=follows[own[:-1]], rebuilt=rebuilt,

@@ -20,17 +20,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from skeleton_reid.common import processes
 from skeleton_reid.engine import checkpoint, features
-from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.methods.spcmgr import SPCMGROptions
-from skeleton_reid.engine.optimizer import TFAdam, one_thread
 from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
-from skeleton_reid.models.simmc import mean_of_clusters
 from skeleton_reid.models.spcmgr import SPCMGR
+from train_himpc import learn
 
 
 def main() -> None:
@@ -38,12 +34,11 @@ def main() -> None:
 
 
 def train(run: Run, options: SPCMGROptions, device: torch.device) -> None:
-    """Score, encode, cluster, learn against the prototypes of the clusters."""
+    """One level, the nodes of all scales."""
     s, rng = options.settings, np.random.RandomState(options.seed)
     sets = features.load(options, s, None, rng)
     if options.protocol == "released":  # a sequence finds itself: docs/5-fidelity.md, nm-self-match
         sets = replace(sets, same_set=False)
-    x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     generator = torch.Generator().manual_seed(options.seed)
     model = SPCMGR(sets.skeleton, s.heads, fusion_lambda=s.fusion_lambda,
                    struct_only=bool(s.struct_only), generator=generator).to(device)
@@ -51,28 +46,9 @@ def train(run: Run, options: SPCMGROptions, device: torch.device) -> None:
         start = checkpoint.load(options.start, "SPC-MGR")
         checkpoint.load_weights(model, start["model"], options.start)
     run.open()
-    optimizer = TFAdam(model.parameters(), s.lr)
-    for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):
-        if not epoch.score():
-            continue
-        with epoch.stage("encode"):
-            v = encode(model, x, s.batch_size)  # (N, 144)
-        y = epoch.cluster([v], v, k1=s.k1, k2=s.k2)  # (1, N), -1: noise
-        if y is None:
-            continue
-        with epoch.stage("learn"), one_thread():
-            prototypes = mean_of_clusters(v, y[0])  # (K, 144)
-            for batch in epoch.batches(y, s.batch_size):
-                losses = model.losses(x[batch.own], y[0, batch.own], prototypes, s.t,
-                                      counts=y[0, batch.all].any())
-                epoch.step(optimizer, losses, batch)
-
-
-@one_thread()
-@torch.no_grad()
-def encode(model: SPCMGR, x: Tensor, size: int) -> Tensor:
-    """Features (N, 144) of the windows."""
-    return processes.divided(lambda batch: (model.encode(batch).mean(dim=1),), x.split(size))[0]
+    learn(
+        run, model, sets, rng, list, lambda x, y, prototypes, of_batch: model.losses(
+            x, y[0], prototypes[0], s.t, counts=of_batch.any()))
 
 
 if __name__ == "__main__":

@@ -70,6 +70,10 @@ class EndToEnd(Recogniser):
         super().__init__(units, encoder.arguments["persons"], units, "sum")
         self.encoder, self.network = encoder, encoder.recogniser
         self.decay_all, self.size = decay_all, size
+        self.frames_at_a_time = encoder.frames_at_a_time
+
+    def recogniser_rows(self, skeletons: Tensor, settings: Any) -> Tensor:
+        return skeletons
 
     def forward(self, rows: Tensor) -> Tensor:
         return self.encoder.scores(self.encoder.graphs(rows))

@@ -55,12 +55,13 @@ class HiMPC(EmbeddingModel):
         return self._sizes | {"focus": self.focus}
 
     def encode(self, skeletons: Tensor) -> dict[str, Tensor]:
-        """Frame features v (B, f, H) of skeletons (B, f, J, 3) at the levels J, P, B.
-
-        Their means over the frames, u (B, H), are what is clustered.
-        """
+        """Frame features v (B, f, H) of skeletons (B, f, J, 3) at the levels J, P, B."""
         nodes = self.scales(skeletons)
         return {level: self.encoder[level](nodes[level].flatten(2)) for level in LEVELS}
+
+    def levels(self, skeletons: Tensor) -> tuple[Tensor, ...]:
+        """The means u (B, H) of the frame features at each level, which are clustered."""
+        return tuple(v.mean(dim=1) for v in self.encode(skeletons).values())
 
     def transformed(self, features: Iterable[Tensor]) -> list[Tensor]:
         """Features (..., H) of J, P, B under the mean of the level's transformations, (..., H)."""

@@ -16,7 +16,6 @@ that the LSTM reads, in this order: (k,) for all sequences alike or (S, k), a ro
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,9 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.data.skeleton import Skeleton
-from skeleton_reid.data.skeleton import bias as attention_bias
-from skeleton_reid.data.skeleton import get
+from skeleton_reid.data.skeleton import Skeleton, bias, get
 from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.graph_attention import GraphAttention
 from skeleton_reid.models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree, take
@@ -41,10 +38,9 @@ HEADS = HIDDEN = 8  # of the graph attention
 PAIRS = ("PJ", "BP")  # who gathers from whom
 UNUSED = "BJ"  # its matrix W_13 is held and never read by the released code
 L2_WEIGHT = 0.0005
-CHOICES = {"frames": ("subset", "tiled"), "prefixes": ("f-1", "f"), "feature": ("nodes", "state")}
 
 Graphs = Mapping[str, Tensor]  # by level
-Readings = Sequence[Any] | PrefixTree  # R frame-number arrays, (k,) or (S, k), or their tree
+Readings = Sequence[Any]  # arrays of frame numbers
 
 
 class MGSCR(EmbeddingModel):
@@ -54,8 +50,8 @@ class MGSCR(EmbeddingModel):
     the coarse levels in the joints' features, can be set. frames: how recognition reads prefixes of
     1, 2, ... frames, as a `subset` or `tiled` as the released code does. prefixes: of up to f-1 (as
     released) or f frames. feature: that of `encode`, the joints' (`nodes`) or the LSTM's `state`.
-    unused_relation: hold the released code's W_13, which enters only the L2 term.
-    generator: of the initial values, seed 0 by default. InputError for unknown choices.
+    unused_relation: hold the released code's W_13, which enters only the L2 term. generator: of the
+    initial values, as released: matrices N(0, 1), kernels Glorot-uniform, biases 0; seed 0.
     """
 
     frames_at_a_time = 3_072
@@ -68,17 +64,11 @@ class MGSCR(EmbeddingModel):
         self.skeleton = get(skeleton)
         self.c_lambda, self.tiled, self.feature = c_lambda, frames == "tiled", feature
         self.unread = 1 if prefixes == "f-1" else 0  # last frames, by every prefix
-        self._arguments = {"frames": frames, "prefixes": prefixes, "feature": feature}
-        for name, value in self._arguments.items():
-            if value not in CHOICES[name]:
-                known = " or ".join(CHOICES[name])
-                raise InputError(f"MG-SCR: found {name} {value!r}; choose {known}")
-        self._arguments |= {"D_h": D_h, "persons": persons, "unused_relation": unused_relation}
+        self._arguments = {"D_h": D_h, "persons": persons, "frames": frames, "prefixes": prefixes}
+        self._arguments |= {"feature": feature, "unused_relation": unused_relation}
         self.scales = Scales(LEVELS, self.skeleton)
-        self.structure = nn.ModuleDict({
-            level: GraphAttention(attention_bias(level, self.skeleton), HEADS, HIDDEN)
-            for level in LEVELS
-        })
+        self.structure = nn.ModuleDict(
+            {level: GraphAttention(bias(level, self.skeleton), HEADS, HIDDEN) for level in LEVELS})
         pairs = (*PAIRS, UNUSED) if unused_relation else PAIRS
         self.relation = nn.ParameterDict({pair: torch.zeros(HIDDEN, HIDDEN) for pair in pairs})
         J = len(self.skeleton)
@@ -86,15 +76,10 @@ class MGSCR(EmbeddingModel):
         self.prediction = ReconstructionHead(D_h, J)
         generator = generator or torch.Generator().manual_seed(0)
         self.recogniser = RecognitionNetwork(D_h, persons, D_h, generator)
-        self.initialise(generator)
-
-    @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> None:
-        """As released: matrices N(0, 1), attention and LSTM kernels Glorot-uniform, biases 0."""
         for layer in (*self.structure.values(), self.dynamics):
             layer.initialise(generator)
         for matrix in (*self.relation.values(), self.prediction.W_1, self.prediction.W_2):
-            matrix.normal_(generator=generator)
+            nn.init.normal_(matrix, generator=generator)
 
     @property
     def arguments(self) -> dict:
@@ -123,14 +108,17 @@ class MGSCR(EmbeddingModel):
         back = sum((getattr(self.scales, level).mT > 0).to(x) @ x for level, x in fused.items())
         return {"J": H["J"] + self.c_lambda * back, **fused}
 
-    def outputs(self, graphs: Graphs, tree: PrefixTree) -> Tensor:
-        """The LSTM's outputs at the nodes of the readings' tree, (N, S, D_h)."""
-        return self.dynamics([self.nodes(graphs)["J"].flatten(2)], tree)[0]
+    def read(self, graphs: Graphs, readings: Readings) -> tuple[Tensor, PrefixTree]:
+        """The LSTM's outputs (N, S, D_h) at the nodes of the readings' tree, in which common
+        beginnings are read once, and the tree.
+        """
+        tree = prefix_tree(readings, graphs["J"].device)
+        return self.dynamics([self.nodes(graphs)["J"].flatten(2)], tree)[0], tree
 
     def states(self, graphs: Graphs, readings: Readings) -> Tensor:
         """The LSTM's last output of each reading, (S, R, D_h)."""
-        tree = as_tree(readings, graphs)
-        return self.outputs(graphs, tree).index_select(0, tree.ends).transpose(0, 1)
+        outputs, tree = self.read(graphs, readings)
+        return outputs.index_select(0, tree.ends).transpose(0, 1)
 
     def losses(self, graphs: Graphs, readings: Readings,
                batch: int | None = None) -> dict[str, Tensor]:
@@ -139,17 +127,18 @@ class MGSCR(EmbeddingModel):
 
         batch: sequences in all, if these are a part of them, whose sums then stand for the whole.
         """
-        tree = as_tree(readings, graphs)
+        outputs, tree = self.read(graphs, readings)
         joints = graphs["J"].flatten(2).transpose(0, 1)  # (f, S, 3 J)
-        error = self.prediction(self.outputs(graphs, tree)) - take(joints, tree.frames + 1)
+        error = self.prediction(outputs) - take(joints, tree.frames + 1)
         half = 0.5 * (batch or joints.shape[1]) / joints.shape[1]
         each = half * tree.passes.to(error) @ error.square().sum(dim=(1, 2))  # of (N,)
         return {"each": each, "prediction": each.mean(), "total": each.mean()}
 
-    def prefixes(self, graphs: Graphs) -> PrefixTree:
-        """The readings that recognition sums up, the first k = 1, 2, ... frames, as a tree."""
+    def prefixes(self, graphs: Graphs) -> list[np.ndarray]:
+        """The readings that recognition sums up: the first k = 1, 2, ... frames."""
         S, f = graphs["J"].shape[:2]
-        return prefix_readings(f - self.unread, S if self.tiled else None, graphs["J"].device)
+        subsets = [np.arange(k) for k in range(1, f - self.unread + 1)]
+        return [tiled(subset, S) for subset in subsets] if self.tiled else subsets
 
     def scores(self, graphs: Graphs, readings: Readings | None = None) -> Tensor:
         """Scores of the persons, the sum of the readings' logits, (S, C)."""
@@ -210,19 +199,6 @@ class MGSCR(EmbeddingModel):
         for number, parameter in enumerate(self.recogniser.parameters()):
             yield numbered("Recognition/Recognition/Variable",
                            number), [parameter.mT if parameter.ndim == 2 else parameter]
-
-
-@cache
-def prefix_readings(last: int, sequences: int | None, device: torch.device) -> PrefixTree:
-    """The tree of prefixes of 1 ... `last` frames, tiled over so many sequences; made once."""
-    subsets = [np.arange(k) for k in range(1, last + 1)]
-    return prefix_tree([tiled(s, sequences) for s in subsets] if sequences else subsets, device)
-
-
-def as_tree(readings: Readings, graphs: Graphs) -> PrefixTree:
-    """The tree of the readings, in which common beginnings are read once."""
-    tree = isinstance(readings, PrefixTree)
-    return readings if tree else prefix_tree(readings, graphs["J"].device)
 
 
 def tiled(subset: Sequence[int], sequences: int) -> np.ndarray:

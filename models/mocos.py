@@ -13,51 +13,51 @@ B sequences, f frames, J joints, H features, C persons; t_1, t_2 temperatures.
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.data import skeleton as graphs
-from skeleton_reid.data.skeleton import Skeleton
-from skeleton_reid.models.graph_transformer import GraphTransformer, PrototypeEncoder, mean_of_kept
-from skeleton_reid.models.simmc import prototype_contrast
+from skeleton_reid.data.skeleton import Skeleton, motifs
+from skeleton_reid.models.graph_transformer import PrototypeEncoder
+from skeleton_reid.models.simmc import masked_mean, prototype_contrast
 
 
-class MotifTransformer(GraphTransformer):
-    """Heads 1 to 5 of every layer see by a motif (heads, J, J), the others all."""
-    hide = False
+class Motifs(nn.Module):
+    """What heads 1 to 5 of every layer make of their scores: each has a motif, the others see all.
 
-    def clamped(self, scores: Tensor) -> Tensor:
-        """As released, scores outside a motif are 0 and keep the weight exp(0) in the softmax. With
-        `hide` they have none; a joint without a motif sees all evenly.
-        """
-        scores = super().clamped(scores * self.motifs)
-        if self.hide:
-            hidden = (self.motifs == 0) & self.motifs.any(dim=-1, keepdim=True)
-            scores = scores.masked_fill(hidden, -torch.inf)
-        return scores
+    As released, scores outside a motif are 0 and keep the weight exp(0) in the softmax. With `hide`
+    they have none; a joint without a motif sees all evenly.
+    """
+    def __init__(self, joints: int | Skeleton, n_heads: int, hide: bool):
+        super().__init__()
+        own = torch.stack([torch.from_numpy(motif) for motif in motifs(joints).values()])
+        others = torch.ones(n_heads - 5, *own.shape[1:])
+        seen = torch.cat([others[:1], own, others[1:]])  # (heads, J, J)
+        self.register_buffer("seen", seen.float(), persistent=False)
+        hidden = (seen == 0) & seen.any(dim=-1, keepdim=True) & hide
+        self.register_buffer("hidden", hidden, persistent=False)
+
+    def forward(self, scores: Tensor) -> Tensor:
+        return (scores * self.seen).masked_fill(self.hidden, -torch.inf)
 
 
 class MoCos(PrototypeEncoder):
     """joints None: the skeleton is that of the first data seen. motif: "factor" as released, or
-    "mask": MotifTransformer.hide. InputError for fewer than 6 heads.
+    "mask": Motifs hide. InputError for fewer than 6 heads.
     """
-    transformer_class = MotifTransformer
-
     def __init__(self, joints: int | Skeleton | None, H: int = 128, n_heads: int = 8,
                  layers: int = 2, k: int = 10, *, motif: str = "factor", batch_norm: str = "frozen",
                  generator: torch.Generator | None = None):
         if n_heads < 6:
             raise InputError(f"--n_heads: motifs guide heads 1 to 5 of at least 6, found {n_heads}")
+        self.motif = motif
+        self.hide = motif == "mask"
         super().__init__(joints, H, n_heads, layers, k, batch_norm, generator)
         self.arguments |= {"motif": motif}
-        self.transformer.hide = motif == "mask"
 
     def take(self, joints: int | Skeleton) -> None:
         super().take(joints)
-        motifs = torch.stack([torch.from_numpy(each) for each in graphs.motifs(joints).values()])
-        all_joints = torch.ones(self.transformer.QKV.shape[1], *motifs.shape[1:])
-        all_joints[1:6] = motifs
-        self.transformer.register_buffer("motifs", all_joints.to(self.F_1), persistent=False)
+        own = Motifs(joints, self.arguments["n_heads"], self.hide)
+        self.transformer.guide = own.to(self.F_1.device)
 
     def draw_masks(self, rng: np.random.RandomState, f: int, released: bool, prob_t: float,
                    prob_s: float) -> tuple[np.ndarray, np.ndarray]:
@@ -73,8 +73,8 @@ class MoCos(PrototypeEncoder):
                t_1: float = 0.1, t_2: float = 10.0) -> dict[str, Tensor]:
         """STr, SSk and total = lambda STr + (1 - lambda) SSk of a batch; arguments as TranSG's."""
         _, h, _ = self.relate(skeletons, positions)  # (B, f, J, H)
-        g = mean_of_kept(h, node_mask)  # sub-skeletons (B, f, H)
-        v = mean_of_kept(g, frame_mask)  # sub-tracklets (B, H)
+        g = masked_mean(h, node_mask)  # sub-skeletons (B, f, H)
+        v = masked_mean(g, frame_mask)  # sub-tracklets (B, H)
         STr = prototype_contrast(v, labels, prototypes, t_1)
         SSk = self.skeleton_contrast(g, labels, prototypes, t_2)
         return {"STr": STr, "SSk": SSk, "total": fusion_lambda * STr + (1 - fusion_lambda) * SSk}

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool2d
 
-from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.descriptors import posegait
 from skeleton_reid.data.skeleton import Skeleton, get, restore
 from skeleton_reid.models.embedding import EmbeddingModel
@@ -40,26 +39,22 @@ class PoseGait(EmbeddingModel):
 
     padding: 0 as released, 1 keeps the size before a pool. centres: hold one for each person, for
     the centre loss. skeleton: its record or plain values, of `encode`; by default that of published
-    data with so many joints. generator: of the initial values, seed 0 by default. InputError for
-    sizes of which the convolutions leave nothing.
+    data with so many joints. generator: of the initial values, seed 0 by default.
     """
     def __init__(self, rows: int = 126, columns: int = 17, persons: int = 5, padding: int = 0,
                  centres: bool = False, joints: int = 14,
                  skeleton: Skeleton | Mapping[str, Any] | None = None,
                  generator: torch.Generator | None = None):
         super().__init__()
-        self.arguments = {"rows": rows, "columns": columns, "persons": persons}
-        skeleton = restore(skeleton) if isinstance(skeleton, Mapping) else get(skeleton or joints)
-        self.arguments |= {"padding": padding, "centres": centres, "joints": len(skeleton)}
-        self.arguments |= {"skeleton": skeleton.values()}
-        self.skeleton = skeleton
+        held = isinstance(skeleton, Mapping)
+        self.skeleton = restore(skeleton) if held else get(skeleton or joints)
+        self.arguments = {"rows": rows, "columns": columns, "persons": persons, "padding": padding}
+        self.arguments |= {"centres": centres, "joints": len(self.skeleton)}
+        self.arguments |= {"skeleton": self.skeleton.values()}
         left = [rows, columns]
         for lost in (4, 2):  # by the unpadded convolutions before each pool
             left = [size - lost * (1 - padding) for size in left]
             left = [size // 2 if size > 1 else size for size in left]
-        if min(left) < 1:
-            raise InputError(f"PoseGait: {rows} rows and {columns} columns leave nothing after its "
-                             "convolutions; use padding 1")
         self.conv1 = convolution(1, 32, padding)
         self.conv2 = convolution(32, 64, padding)
         self.conv2_1 = convolution(64, 64, 1)
@@ -102,23 +97,20 @@ class PoseGait(EmbeddingModel):
         squared distance from the persons' (centre); total: the first plus the weighted second.
         """
         feature, logits = self(x)
-        losses = {"cross_entropy": cross_entropy(logits, labels)}
-        total = losses["cross_entropy"]
-        if self.centres is not None:
-            away = (feature - self.centres[labels]).square().sum(dim=1)
-            losses["centre"] = 0.5 * away.mean()
-            total = total + centre_weight * losses["centre"]
-        return losses | {"total": total}
+        loss = cross_entropy(logits, labels)
+        if self.centres is None:
+            return {"cross_entropy": loss, "total": loss}
+        centre = 0.5 * (feature - self.centres[labels]).square().sum(dim=1).mean()
+        return {"cross_entropy": loss, "centre": centre, "total": loss + centre_weight * centre}
 
     def load_released(self, state: Mapping[str, Tensor | np.ndarray]) -> "PoseGait":
         """Take the weights of a released checkpoint, by its names; running statistics may be
         missing. InputError for others.
         """
-        own = self.state_dict()
-        arrays = {name: np.asarray(value) for name, value in state.items()}
-        needed = {name for name, _ in self.named_parameters()} - {"centres"}
-        for name in sorted(needed | (own.keys() & arrays.keys())):
-            own[name].copy_(pick(arrays, name, own[name].shape))
+        optional = ("running_mean", "running_var", "num_batches_tracked", "centres")
+        for name, own in self.state_dict().items():
+            if name in state or not name.endswith(optional):
+                own.copy_(pick(state, name, own.shape))
         return self
 
 

@@ -5,7 +5,8 @@ recurrent kernels are one matrix whose gates stand in the order i, j, f, o (PyTo
 g = j), and the forget bias of 1 is added when the cell runs, not stored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -31,7 +32,8 @@ def pick(variables: Mapping[str, np.ndarray], name: str,
         raise InputError(f"no variable {name!r}: not a checkpoint of this model?")
     array = variables[name]
     if shape is not None and array.shape != tuple(shape):
-        raise InputError(f"variable {name!r}: expected shape {tuple(shape)}, found {array.shape}")
+        raise InputError(
+            f"variable {name!r}: expected shape {tuple(shape)}, found {tuple(array.shape)}")
     return torch.tensor(np.asarray(array), dtype=torch.float32)
 
 
@@ -55,3 +57,21 @@ def fill_parts(parts: Sequence[Tensor], variables: Mapping[str, np.ndarray], nam
 def numbered(name: str, number: int) -> str:
     """TensorFlow's names of equals: x, x_1, x_2."""
     return f"{name}_{number}" if number else name
+
+
+def in_order(method: str, layers: Iterable[nn.Module],
+             matrices: Iterable[Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """TensorFlow's names of a method's dense layers, batch norms and further matrices, each kind
+    numbered in the order in which it was made, and the tensors that they are.
+    """
+    counts: Counter[str] = Counter()
+    for layer in layers:
+        kind, parts = "dense", {"kernel": layer.weight.T, "bias": layer.bias}
+        if not isinstance(layer, nn.Linear):
+            kind, parts = "batch_normalization", {"gamma": layer.weight, "beta": layer.bias}
+            parts |= {"moving_mean": layer.running_mean, "moving_variance": layer.running_var}
+        name = numbered(f"{method}/{kind}", counts[kind])
+        yield from ((f"{name}/{part}", tensor) for part, tensor in parts.items())
+        counts[kind] += 1
+    for number, matrix in enumerate(matrices):
+        yield numbered(f"{method}/{method}/Variable", number), matrix

@@ -18,12 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from skeleton_reid.common.errors import InputError
 from skeleton_reid.models.age import AGE, PUBLISHED, Linear, concatenated
 from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.published import pick
 
-TASKS = ("rev_rec", "prediction", "sorting", "reconstruction")
 HEAD = {
     "head.hidden.weight": "W1", "head.hidden.bias": "b1", "head.output.weight": "W",
     "head.output.bias": "Variable"
@@ -43,9 +41,7 @@ class SGELA(AGE):
                  generator: torch.Generator | None = None, **options):
         generator = generator or torch.Generator().manual_seed(0)
         super().__init__(joints, hidden, generator=generator, **options)
-        if self.attention == "none":
-            raise InputError("SGELA: its head reads context vectors: choose LA, BA or MBA")
-        self.length, self.temperature = length, temperature
+        self.temperature = temperature
         self.arguments |= {"length": length, "temperature": temperature}
         layers = {"hidden": Linear(length * hidden, hidden), "output": Linear(hidden, hidden)}
         for layer in layers.values():
@@ -59,17 +55,14 @@ class SGELA(AGE):
         return super().from_published(variables, length=rows // hidden, **options)
 
     def encode(self, skeletons: Tensor) -> dict[str, Tensor]:
-        """AGE.encode's output and projections (3, B, H). InputError for windows of another f."""
-        if skeletons.shape[1] != self.length:
-            raise InputError(f"SGELA expects windows of {self.length} frames, to which its head "
-                             f"belongs, found {skeletons.shape[1]}")
+        """AGE.encode's output and projections (3, B, H)."""
         out = super().encode(skeletons)
         hidden = self.head["hidden"](out["contexts"].flatten(2)).relu()  # (3, B, H)
         return out | {"projections": self.head["output"](hidden)}
 
     def losses(self, skeletons: Tensor, targets: Tensor | None = None, *,
                follows: Tensor | None = None, rebuilt: Tensor | None = None, copies: bool = True,
-               contrast_weight: float = 1.0, locality: bool | None = None) -> dict[str, Tensor]:
+               contrast_weight: float = 1.0) -> dict[str, Tensor]:
         """reconstruction, locality, contrastive, l2 and total of each axis, (3,) each.
 
         skeletons: (B, f, J, 3), in file order. targets: what is rebuilt; by default the reversed
@@ -81,7 +74,7 @@ class SGELA(AGE):
         if rebuilt is not None:
             kept = out["reconstruction"].permute(1, 2, 3, 0)
             targets = torch.where(rebuilt[:, None, None, None], targets, kept)  # no error
-        terms = self.terms(out, targets, locality)
+        terms = self.terms(out, targets)
         contrastive = contrast(out["projections"], self.temperature, follows, copies)
         terms = {**terms, "contrastive": contrast_weight * contrastive}
         return terms | {"total": sum(terms.values())}
@@ -91,30 +84,39 @@ class CAGE(EmbeddingModel):
     """The encoders of one or several pretext tasks, side by side; of three: Rev. Rec. Plus.
 
     encoders: by task, SGELA's arguments beside the number of joints. repeat: how often their CAGEs
-    stand side by side.
+    stand side by side. scaled: hold minimum and range of every number of a window, by which the
+    encoders' input is scaled.
     """
     def __init__(self, joints: int, encoders: Mapping[str, Mapping[str, Any]], repeat: int = 1,
-                 generator: torch.Generator | None = None):
+                 scaled: bool = False, generator: torch.Generator | None = None):
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
         self.encoders = nn.ModuleDict(
             {task: SGELA(joints, **own, generator=generator) for task, own in encoders.items()})
         own = {task: dict(arguments) for task, arguments in encoders.items()}
-        self.arguments = {"joints": joints, "encoders": own, "repeat": repeat}
+        self.arguments = {"joints": joints, "encoders": own, "repeat": repeat, "scaled": scaled}
+        if scaled:
+            f = next(iter(self.encoders.values())).arguments["length"]
+            self.register_buffer("ranges", torch.zeros(2, f, joints, 3))
+
+    def scale(self, skeletons: Tensor) -> Tensor:
+        """What the encoders are given of windows (B, f, J, 3): (x - min) / (max - min + 1)."""
+        least, width = self.ranges if self.arguments["scaled"] else (0, 0)
+        return (skeletons - least) / (width + 1)
 
     @classmethod
-    def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "CAGE":
+    def from_published(cls, variables: Mapping[str, np.ndarray], repeat: int = 1,
+                       **options) -> "CAGE":
         """The encoder of published variables, as of SGELA.from_published."""
         encoder = SGELA.from_published(variables, **options)
-        joints, own = encoder.arguments.pop("joints"), encoder.arguments
-        model = cls(joints, {"rev_rec": own})
-        model.load_state_dict(
-            {f"encoders.rev_rec.{name}": x for name, x in encoder.state_dict().items()})
+        model = cls(encoder.arguments.pop("joints"), {"rev_rec": encoder.arguments}, repeat)
+        model.encoders["rev_rec"] = encoder
         return model
 
     def embed(self, skeletons: Tensor) -> Tensor:
         """CAGEs (B, f, 3 T H): of each axis in turn those of all T tasks."""
-        contexts = [own.encode(skeletons)["contexts"] for own in self.encoders.values()]
+        x = self.scale(skeletons)
+        contexts = [encoder.encode(x)["contexts"] for encoder in self.encoders.values()]
         return torch.cat(contexts * self.arguments["repeat"], dim=3).permute(1, 2, 0, 3).flatten(2)
 
     def recogniser_rows(self, skeletons: Tensor, settings: Any) -> Tensor:
@@ -151,17 +153,10 @@ def pretext(windows: Tensor, task: str,
 
     rev_rec: rebuild the window in reverse; prediction: the next window, the last one itself;
     sorting: put shuffled frames in order, one permutation of rng a window; reconstruction: the
-    window. InputError for another task.
+    window.
     """
-    if task not in TASKS:
-        raise InputError(f"SGELA: unknown task {task!r}; choose one of {', '.join(TASKS)}")
-    if task == "rev_rec":
-        return windows, windows.flip(1)
-    if task == "prediction":
-        return windows, torch.cat([windows[1:], windows[-1:]])
     if task == "sorting":
         rng = rng or np.random.RandomState(0)
-        orders = np.stack([rng.permutation(windows.shape[1]) for _ in range(len(windows))])
-        rows = torch.arange(len(windows), device=windows.device)[:, None]
-        return windows[rows, torch.from_numpy(orders).to(windows.device)], windows
-    return windows, windows
+        return torch.stack([frames[rng.permutation(len(frames))] for frames in windows]), windows
+    others = {"rev_rec": windows.flip(1), "prediction": torch.cat([windows[1:], windows[-1:]])}
+    return windows, others.get(task, windows)

@@ -96,8 +96,8 @@ class SimMC(EmbeddingModel):
 
 
 def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
-    """The mean over the frames that the mask keeps. (B, f, H), (f,) bool -> (B, H)."""
-    return (frames * mask[:, None]).sum(dim=1) / mask.sum()  # the host need not know how many
+    """The mean over the frames that the mask keeps. (..., f, H), (f,) bool -> (..., H)."""
+    return (frames * mask[:, None]).sum(dim=-2) / mask.sum()  # the host need not know how many
 
 
 def prototype_contrast(v: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
@@ -124,7 +124,7 @@ def draw_masks(rng: np.random.RandomState, f: int, dropped: Sequence[int]) -> np
     masks = np.zeros((len(dropped), f), dtype=bool)
     for mask, x in zip(masks, dropped, strict=True):
         if not 0 <= x < f:
-            raise InputError(f"--mask_x: a mask leaves out 0 to {f - 1} of {f} frames, found {x}")
+            raise InputError(f"a mask leaves out 0 to {f - 1} of {f} frames, found {x}")
         mask[rng.choice(f, f - x, replace=False)] = True
     return masks
 

@@ -76,6 +76,10 @@ class SPCMGR(EmbeddingModel):
         nodes = self.nodes(skeletons)
         return torch.cat([nodes[scale].flatten(2) for scale in SCALES], dim=2)
 
+    def levels(self, skeletons: Tensor) -> tuple[Tensor]:
+        """What is clustered, the mean of the frames' features, (B, 18 hidden)."""
+        return (self.encode(skeletons).mean(dim=1),)
+
     def loss(self, skeletons: Tensor, labels: Tensor, prototypes: Tensor, temperature: float,
              counts: Tensor | None = None) -> Tensor:
         """The scalar `total` of `losses`."""

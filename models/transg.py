@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from skeleton_reid.data.skeleton import Skeleton, adjacency
-from skeleton_reid.models.graph_transformer import PrototypeEncoder, mean_of_kept
-from skeleton_reid.models.simmc import draw_masks, prototype_contrast
+from skeleton_reid.models.graph_transformer import PrototypeEncoder
+from skeleton_reid.models.simmc import draw_masks, masked_mean, prototype_contrast
 
 
 class TranSG(PrototypeEncoder):
@@ -45,16 +45,16 @@ class TranSG(PrototypeEncoder):
         St_prompt_type: 3 leaves out any St_mask_num nodes (all but one at most); 1 every node, in
         random order, that is no neighbour of one left out; 2 as many as 1 would.
         """
-        graph, left_out = adjacency(self.level, self.skeleton), []
+        graph = adjacency(self.level, self.skeleton)
         # docs/5-fidelity.md, unused-mask-draw
         frames = draw_masks(rng, f, [Tr_mask_num] * (1 + released))[0]
-        for node in rng.permutation(len(graph)) if St_prompt_type != 3 else ():
-            if not graph[node, left_out].any():
-                left_out.append(node)
-        if St_prompt_type != 1:
-            count = min(St_mask_num, len(graph) - 1) if St_prompt_type == 3 else len(left_out)
-            left_out = rng.choice(len(graph), count, replace=False)
-        return frames, np.isin(np.arange(len(graph)), left_out, invert=True)
+        n, apart = len(graph), []
+        for node in rng.permutation(n) if St_prompt_type != 3 else ():
+            if not graph[node, apart].any():
+                apart.append(node)
+        count = min(St_mask_num, n - 1) if St_prompt_type == 3 else len(apart)
+        left_out = apart if St_prompt_type == 1 else rng.choice(n, count, replace=False)
+        return frames, np.isin(np.arange(n), left_out, invert=True)
 
     def losses(self, skeletons: Tensor, labels: Tensor, prototypes: Tensor, frame_mask: Tensor,
                node_mask: Tensor, positions: Tensor | None = None, *, seq_lambda: float = 0.5,
@@ -71,8 +71,8 @@ class TranSG(PrototypeEncoder):
         GPC_ske = self.skeleton_contrast(graph, labels, prototypes, t_2)
         GPC = seq_lambda * GPC_seq + (1 - seq_lambda) * GPC_ske
 
-        skeleton = self.structure(mean_of_kept(h, node_mask))  # (B, f, 3 n)
-        way = self.trajectory(mean_of_kept(h.transpose(1, 2), frame_mask))  # (B, n, 3 f)
+        skeleton = self.structure(masked_mean(h, node_mask))  # (B, f, 3 n)
+        way = self.trajectory(masked_mean(h.transpose(1, 2), frame_mask))  # (B, n, 3 f)
         structure = error(skeleton - x.flatten(2), S_prompt)
         trajectory = error(way - x.transpose(1, 2).flatten(2), T_prompt)
         both = prompt_lambda * structure + (1 - prompt_lambda) * trajectory

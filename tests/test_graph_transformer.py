@@ -49,9 +49,7 @@ class Released(Golden):
         for copied, own in zip(taken.parameters(), self.model.parameters(), strict=True):
             copied.data = of(own).detach().clone()
         found = dict(taken.published())
-        short = [name.rpartition("Variable") for name in self.shapes]
-        short = [b + c if b else c.partition("/")[2] for _, b, c in short]
-        return np.concatenate([found[name].detach().flatten() for name in short])
+        return np.concatenate([found[name].detach().flatten() for name in self.shapes])
 
     def compared(self):
         """Which of the kept numbers are more than rounding noise."""

@@ -17,7 +17,7 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.sampling import draw_subsets, training_order
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.models.mgscr import MGSCR, PAIRS, tiled
-from skeleton_reid.models.prefix_lstm import prefix_tree, take
+from skeleton_reid.models.prefix_lstm import take
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.models.smsge import relation
 from skeleton_reid.reid.recognition import evaluate
@@ -89,8 +89,7 @@ def test_frames_that_are_read(released):
     """The released index lists; in order when B = 1."""
     read = np.concatenate([reading.ravel() for reading in released.readings])
     np.testing.assert_array_equal(read, released["read"])
-    tree = released.model().prefixes(released.graphs)
-    prefixes = [tree.frames[passed].T for passed in tree.passes]
+    prefixes = released.model().prefixes(released.graphs)
     np.testing.assert_array_equal(np.concatenate([p.ravel() for p in prefixes]),
                                   released["prefixes"])
     for b in range(5):
@@ -101,8 +100,7 @@ def test_frames_that_are_read(released):
 
 def test_prediction(released):
     model = released.model()
-    tree = prefix_tree(released.readings)
-    outputs = model.outputs(released.graphs, tree)
+    outputs, tree = model.read(released.graphs, released.readings)
     each = [thin(outputs[passed].transpose(0, 1).detach(), 200) for passed in tree.passes]
     np.testing.assert_allclose(np.concatenate(each), released["read_outputs"], atol=FORWARD)
     predicted = model.prediction(outputs)
@@ -261,8 +259,8 @@ def test_prefixes_and_features():
     x = torch.randn(2, 6, 20, 3)
     seen, whole = MGSCR(20, 8, feature="state"), MGSCR(20, 8, feature="state", prefixes="f")
     graphs = seen.graphs(x)
-    assert seen.prefixes(graphs).passes.sum(dim=1).tolist() == [1, 2, 3, 4, 5]
-    assert whole.prefixes(graphs).passes.sum(dim=1).tolist() == [1, 2, 3, 4, 5, 6]
+    assert [len(frames) for frames in seen.prefixes(graphs)] == [1, 2, 3, 4, 5]
+    assert [len(frames) for frames in whole.prefixes(graphs)] == [1, 2, 3, 4, 5, 6]
     torch.testing.assert_close(seen.encode(x), seen.states(graphs, [range(5)]))
     torch.testing.assert_close(whole.encode(x), whole.states(graphs, [range(6)]))
     assert seen.encode(x).shape == (2, 1, 8)
@@ -296,8 +294,6 @@ def test_initial_values():
 def test_wrong_use(released):
     with pytest.raises(InputError, match="joints, found 17"):
         MGSCR(17)
-    with pytest.raises(InputError, match="found frames 'all'; choose subset or tiled"):
-        MGSCR(20, frames="all")
     with pytest.raises(InputError, match=r"\(S, f, 20, 3\), found \(2, 6, 25, 3\)"):
         MGSCR(20).encode(torch.zeros(2, 6, 25, 3))
     with pytest.raises(InputError, match="no variable 'Prediction"):

@@ -1,8 +1,9 @@
 """SGELA: its settings and what the paper and the released code set."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from skeleton_reid.common.command_line import FLAG, option
+from skeleton_reid.common.command_line import FLAG, SWITCH, option
 from skeleton_reid.common.numbers import not_negative, positive, positive_int
 from skeleton_reid.engine.methods.age import AxesSettings
 from skeleton_reid.engine.methods.base import Method
@@ -21,6 +22,7 @@ class SGELASettings(AxesSettings):
     model: str = option("rev_rec", "pretext task", choices=TASKS)
     attention: str | None = option(None, "LA (with --model prediction and sorting BA)",
                                    choices=("LA", "BA", "MBA"))
+    norm: int = option(1, "0: each number of a window by its range in training", **SWITCH)
     t: float = option(0.1, "temperature of the contrastive loss", type=positive)
     contrast_weight: float = option(1.0, "weight of the contrastive loss", type=not_negative)
     neighbours: str = option(
@@ -43,6 +45,16 @@ class SGELASettings(AxesSettings):
     def tasks(self) -> tuple[str, ...]:
         """The pretext tasks, an encoder each."""
         return PLUS if self.model == "rev_rec_plus" else (self.model,)
+
+    def encoder(self, task: str, length: int, released: bool) -> dict[str, Any]:
+        """The arguments of a task's encoder. In Rev. Rec. Plus the others have basic attention."""
+        plus = len(self.tasks) > 1 and task != "rev_rec"
+        ordered = task in ("sorting", "reconstruction") and not released  # step t rebuilds frame t
+        return {
+            "hidden": self.hidden, "length": length, "temperature": self.t,
+            "attention": "BA" if plus else self.attention,
+            "target": "same" if ordered else "reverse", "count_copies": released
+        }
 
 
 METHOD = Method(

@@ -6,7 +6,6 @@ from inspect import signature
 from typing import Any
 
 from skeleton_reid.common.command_line import SWITCH, option
-from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.numbers import positive, positive_int, share
 from skeleton_reid.engine.methods.base import LearningSettings, Method
 from skeleton_reid.engine.options import TrainingOptions
@@ -51,11 +50,6 @@ class TranSGSettings(GraphTransformerSettings):
                                  type=int, choices=(1, 2, 3))
     S_prompt: str = option("l1", "error of rebuilt skeletons", choices=ERRORS)
     T_prompt: str = option("l1", "error of rebuilt trajectories", choices=ERRORS)
-
-    def check(self, length: int) -> None:
-        if not 0 <= self.Tr_mask_num < length:
-            raise InputError(f"--Tr_mask_num: a mask leaves out 0 to {length - 1} of {length} "
-                             f"frames, found {self.Tr_mask_num}")
 
 
 METHOD = Method(
