@@ -46,7 +46,7 @@ def report(run: Run, sets: Retrieval, untrained: dict[str, Any], best: dict[str,
     supervision, epochs = {"supervision": run.settings.supervision}, last["epoch"]
     best, last = best | supervision, last | supervision
     rows = baselines.score_all(run.options, sets.stored, run.source)
-    rows |= {"untrained encoder": untrained}
+    rows |= {run.settings.at_first: untrained}
     rows |= {f"{run.method} best": best, f"{run.method} last": last}
     stopped = f"{run.title}: stopped after {counted(epochs, 'epoch')}"
     if reason != ALL_DONE:

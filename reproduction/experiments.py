@@ -94,7 +94,7 @@ _DESCRIPTORS = {
 }
 # Methods that need no options.
 _PLAIN = {"SimMC": "simmc", "SPC-MGR": "spcmgr", "Hi-MPC": "himpc", "TranSG": "transg"}
-_PLAIN |= {"MoCos": "mocos"}
+_PLAIN |= {"MoCos": "mocos", "PoseGait-own-reading": "posegait"}
 _MODELS = (Row("AGE", "--task retrieval", "AGE", "train_age.py",
                again="--resume"), _smsge("SM-SGE",
                                          "--task retrieval"), _sgela("SGELA", "--task retrieval"),

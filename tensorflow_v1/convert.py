@@ -20,6 +20,7 @@ from skeleton_reid.common.log import log
 from skeleton_reid.data import datasets
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.methods import METHODS
+from skeleton_reid.engine.methods.sgela import PLUS
 from skeleton_reid.engine.options import PublishedOptions, refuse_options
 from skeleton_reid.engine.recognition import Recogniser
 from skeleton_reid.models.age import AXES
@@ -100,8 +101,10 @@ def convert(prefix: Path, options: PublishedOptions) -> dict[str, Any]:
     content |= {"task": "recognition", "view": options.view, "recogniser": part}
     if method in ("SM-SGE", "MG-SCR"):
         return content | encoder_part(method, prefix, variables, values, options)
-    hidden = part["arguments"]["hidden"]
-    frames = part["arguments"]["inputs"] // (3 * hidden)  # in a row
+    hidden, tasks = part["arguments"]["hidden"], 1
+    if prefix.parent.name.endswith("pre_rev_rec_plus"):
+        values["model"], tasks = "rev_rec_plus", len(PLUS)
+    frames = part["arguments"]["inputs"] // (3 * hidden * tasks)  # in a row
     values["manner"] = "ap" if frames == 1 else "sc"
     content["length"] = frames if frames > 1 else content["length"]
     folder, name = prefix.parent.parent, re.sub("_RN_(ap|sc)", "_x", prefix.parent.name)
@@ -163,6 +166,8 @@ def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
             own = read_variables(prefix)[1]
             variables |= {f"{axis}/{name}": array for name, array in own.items()}
     untold = {name: values[name] for name in UNTOLD[method] if name not in OF_EVALUATION}
+    if values.get("model") == "rev_rec_plus":  # docs/5-fidelity.md, plus-restores-rev-rec
+        untold["repeat"] = len(PLUS)
     model = METHODS[method].model_class.from_published(variables, **untold)
     if isinstance(model, PrototypeEncoder):
         take_positions(model, path, options)

@@ -23,10 +23,12 @@ from skeleton_reid.engine import evaluation
 from skeleton_reid.engine.encoding import encode_set
 from skeleton_reid.models.age import AGE, AXES, concatenated
 from skeleton_reid.models.recognition import RecognitionNetwork
+from skeleton_reid.models.sgela import SGELA
 from skeleton_reid.models.smsge import SMSGE
 from skeleton_reid.reid import recognition
 from skeleton_reid.tensorflow_v1.bundle import masked_crc32c
 from skeleton_reid.tensorflow_v1.convert import detect
+from tests.reference.age import weights_of
 
 SHARED = Path(__file__).parents[2] / "shared" / "golden"
 
@@ -140,6 +142,26 @@ def test_age_recogniser_with_its_encoders(manner, tmp_path, data, age):
     assert evaluate("--checkpoint", tmp_path / "own.pt", *data) == found
     moved = stem.parent.rename(tmp_path / "elsewhere") / stem.name
     assert evaluate("--checkpoint", prefix, *data, "--encoder", moved) == found
+
+
+def test_recogniser_of_rev_rec_plus(tmp_path, data):
+    """As released, on the features of the first encoder, three times side by side."""
+    generator = torch.Generator().manual_seed(0)
+    encoder, network = SGELA(20, 8, generator=generator), RecognitionNetwork(72, 11, 8, generator)
+    stem = write_encoders(tmp_path, weights_of(encoder), "IAS_LA")
+    kernels = [parameter.detach().numpy().T for parameter in network.parameters()]
+    folder = tmp_path / "CAGEs_RN_models" / "IAS_RN_ap_6_0.1_0pre_rev_rec_plus"
+    tf_writer.write(folder / "A_trained_model.ckpt",
+                    dict(zip(("W1", "b1", "W", "Variable"), kernels, strict=True)))
+    found = evaluate("--checkpoint", folder / "A_trained_model.ckpt", *data, "--encoder", stem)
+    test = load_recognition("IAS", "A", root=tmp_path / "Datasets", centred=False,
+                            balance=False).tests["A"]
+    with torch.no_grad():
+        contexts = encoder.encode(torch.from_numpy(test.skeletons))["contexts"]
+        rows = torch.cat([contexts] * 3, dim=3).permute(1, 2, 0, 3).flatten(2)
+        expected = recognition.evaluate(network(rows).mean(dim=1), test.labels)
+    assert found["tests"]["A"]["rank"] == expected["rank"]
+    assert found["tests"]["A"]["loss"] == pytest.approx(expected["loss"], rel=1e-5)
 
 
 def test_age_encoders_are_scored_by_retrieval(tmp_path, data, age):

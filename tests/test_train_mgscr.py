@@ -73,6 +73,7 @@ def test_retrieval(train, tmp_path):
     result = train("--epochs", 2, "--task", "retrieval", "--save_features", file)
     rows = train.history()
     assert [row["epoch"] for row in rows] == ["0", "1", "2"] and result["kind"] == "retrieval"
+    assert "pre-trained encoder" in result["baselines"]
     assert pick(train.evaluate(train.path("best.pt")), RETRIEVAL) == pick(result["best"], RETRIEVAL)
     assert pick(train("--task", "retrieval", "--mode", "Eval"),
                 RETRIEVAL) == pick(result["best"], RETRIEVAL)

@@ -21,6 +21,7 @@ class Settings:
     centred = True  # whether the model takes skeletons with the hip centre as the origin
     patience = None  # epochs without a better top-1 that end training; None: never
     variant = ""  # part of the run folder's name, for runs with other settings
+    at_first = "untrained encoder"  # what is scored before the first epoch
 
     def check(self, length: int) -> None:
         """InputError if windows of so many frames cannot be trained on."""

@@ -14,6 +14,7 @@ class MGSCRSettings(LearningSettings):
     """MG-SCR (models/mgscr.py)."""
 
     supervision = "identities"
+    at_first = "pre-trained encoder"
 
     c_lambda: float = option(0.3, "weight of the coarse levels", type=not_negative)
     D_h: int = option(128, "units of every LSTM layer", type=positive_int)
