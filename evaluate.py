@@ -12,6 +12,7 @@ A checkpoint names its data set, probe and length. --json FILE writes the metric
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,7 @@ from skeleton_reid.common.log import start_log
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import provenance
 from skeleton_reid.data.loader import LOST, DataWarning, warn_of_lost
-from skeleton_reid.engine import (baselines, checkpoint, classifiers, evaluation, features,
-                                  recognition, results)
+from skeleton_reid.engine import baselines, checkpoint, evaluation, features, recognition, results
 from skeleton_reid.engine.encoding import load_model
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.methods.simmc import SimMCSettings
@@ -85,6 +85,8 @@ from skeleton_reid.engine.released import cut
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.reid import ranking
 from skeleton_reid.tensorflow_v1 import convert
+
+Result = tuple[EvaluationOptions, str, dict[str, Any]]  # options as resolved, name and metrics
 
 
 def main() -> None:
@@ -95,19 +97,30 @@ def main() -> None:
         path, saved = convert.open_checkpoint(options.checkpoint, options)
         row = options.dataset or datasets.restore(saved)
         options = replace(options, checkpoint=path, dataset=row, seed=saved["seed"])
-    if options.recognise:
-        score = train_classifier
+    if options.gallery:
+        options, name, metrics = score_files(options)
+    elif options.recognise:
+        options, name, metrics = train_classifier(options)
+    elif options.features == "untrained":
+        options, name, metrics = score_untrained(options)
+    elif options.features:
+        options, name, metrics = score_baseline(options)
     elif "recogniser" in saved:
-        score = score_recogniser
+        options, name, metrics = score_recogniser(options, saved)
     else:
-        score = score_files if options.gallery else score_model
-    options, name, metrics = score(options, saved)
-    origin, corner = {}, ""
-    if not options.gallery:
-        origin = {"data": provenance(options.dataset, options.length, options.data, options.view)}
-        corner = options.dataset.name + " simulated" * origin["data"]["simulated"]
+        options, name, metrics = score_encoder(options, saved)
+    content = {"kind": "recognition" if "rank" in metrics else "retrieval", "method": name}
+    content |= {n: getattr(options, n) for n in ("probe", "length", "protocol", "seed")}
+    content |= {"dataset": options.dataset and options.dataset.name, "epoch": None}
+    corner = ""
+    if options.view is not None:
+        content["view"] = options.view
+    if options.dataset:
+        data = provenance(options.dataset, options.length, options.data, options.view)
+        corner = f"{options.dataset.name} simulated" if data["simulated"] else options.dataset.name
+        content["data"] = data
         if saved and saved["dataset"] == options.dataset.name:
-            checkpoint.expect_windows(options.checkpoint, saved, origin["data"])
+            checkpoint.expect_windows(options.checkpoint, saved, data)
     if "tests" in metrics:
         print(recognition.table(metrics["tests"], name, corner))
     else:
@@ -115,18 +128,10 @@ def main() -> None:
     if options.export:
         checkpoint.save(options.export, {**saved, "metrics": metrics})
     if options.json:
-        kind = "recognition" if "rank" in metrics else "retrieval"
-        names = ("dataset", "probe", "length", "protocol", "seed")
-        content = {"kind": kind, "method": name, **{n: getattr(options, n) for n in names}}
-        content["dataset"] = options.dataset and options.dataset.name
-        content |= {"epoch": None} | ({} if options.view is None else {"view": options.view})
-        results.write_json(options.json, content | origin | metrics)
+        results.write_json(options.json, content | metrics)
 
 
-Scores = tuple[EvaluationOptions, str, dict[str, Any]]  # options as resolved, name and metrics
-
-
-def score_files(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
+def score_files(options: EvaluationOptions) -> Result:
     """Feature files: --probe FILE --gallery FILE."""
     probe, gallery = (features.read(Path(path)) for path in (options.probe, options.gallery))
     if not np.isin(probe.labels, gallery.labels).any():
@@ -136,11 +141,12 @@ def score_files(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
         warnings.warn(
             "probe and gallery are one set, in which every probe finds itself: "
             "--exclude_self leaves that out", DataWarning, stacklevel=1)
-    sets = (probe.features, probe.labels, gallery.features, gallery.labels)
-    return options, "features", ranking.evaluate(*sets, exclude_self=options.exclude_self)
+    metrics = ranking.evaluate(probe.features, probe.labels, gallery.features, gallery.labels,
+                               exclude_self=options.exclude_self)
+    return options, "features", metrics
 
 
-def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
+def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Result:
     """A recogniser on every test split; the metrics of --probe, or of its own split, on top."""
     path, part = options.checkpoint, saved["recogniser"]
     if saved["dataset"] != options.dataset.name:
@@ -160,46 +166,59 @@ def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Score
     return replace(options, probe=test), saved["method"], {**metrics[test], "tests": metrics}
 
 
-def train_classifier(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
+def train_classifier(options: EvaluationOptions) -> Result:
     """A classifier trained on the recognition protocol's sets; the metrics of --probe on top."""
     row, name = options.dataset, options.recognise
     default = row.default_length if options.view is None else row.view_length
     options = replace(options, length=options.length or default)
     sets = recognition.load(options)
     options = replace(options, probe=recognition.pick_test(options.probe, sets.tests))
-    settings = classifiers.settings_of(name, epochs=options.epochs, neighbours=options.neighbours)
+    settings = baselines.settings_of(name, epochs=options.epochs, neighbours=options.neighbours)
     device = pick_device(options.device)
-    metrics = classifiers.recognise(name, sets, settings, options.seed, device, options.quiet)
+    metrics = baselines.recognise(name, sets, settings, options.seed, device, options.quiet)
     return options, name, recognition.summary(metrics, options.probe) | {"settings": vars(settings)}
 
 
-def score_model(options: EvaluationOptions, saved: dict[str, Any]) -> Scores:
-    """A checkpoint, which fills in what the command line lacks, or a baseline on a data set."""
+def score_encoder(options: EvaluationOptions, saved: dict[str, Any]) -> Result:
+    """A checkpoint, which fills in what the command line lacks."""
+    options, device = resolved(options, saved), pick_device(options.device)
+    settings = settings_of(saved)
+    settings = replace(settings, batch_size=options.batch_size or settings.batch_size)
+    source = features.find_source(options.source or saved.get("source_file"), options, device,
+                                  saved.get("arguments", {}).get("inputs"))
+    sets = features.load(options, settings, source)
+    model, _ = load_model(options.checkpoint, sets.skeleton, sets.length, device, source, saved)
+    metrics = evaluation.score_encoder(model, sets, options.protocol)
+    metrics |= {"epoch": saved.get("epoch"), "supervision": settings.supervision or "none"}
+    return options, saved["method"], metrics
+
+
+def score_baseline(options: EvaluationOptions) -> Result:
+    """A descriptor, or a discriminant of the training set."""
+    options, name, protocol = resolved(options, {}), options.features, options.protocol
+    sets = evaluation.load_in_order(options, name != "session", train=name in baselines.FITTED)
+    sets = cut(sets, options.batch_size or SimMCSettings.batch_size, protocol)
+    return options, name, baselines.score_descriptor(sets, name, protocol)
+
+
+def score_untrained(options: EvaluationOptions) -> Result:
+    """SimMC's initial weights of --seed."""
+    options, settings = resolved(options, {}), SimMCSettings()
+    sets = evaluation.load_in_order(options, train=False)
+    sets = cut(sets, options.batch_size or settings.batch_size, options.protocol)
+    generator = torch.Generator().manual_seed(options.seed)
+    model = SimMC(len(sets.skeleton) * 3, settings.H, settings.D, generator)
+    model = model.to(pick_device(options.device))
+    metrics = evaluation.score_encoder(model, sets, options.protocol)
+    return options, "untrained", metrics | {"epoch": None, "supervision": "none"}
+
+
+def resolved(options: EvaluationOptions, saved: Mapping[str, Any]) -> EvaluationOptions:
+    """The options with the probe and length of a checkpoint, or else of the data set."""
     row, own = options.dataset, saved.get("probe")
     probe = options.probe or (own if own in row.gallery_of else next(iter(row.gallery_of)))
     length = options.length or saved.get("length") or row.default_length
-    options, device = replace(options, probe=probe, length=length), pick_device(options.device)
-    settings = settings_of(saved) if saved else SimMCSettings()
-    size = options.batch_size or settings.batch_size
-    width = saved.get("arguments", {}).get("inputs")
-    source = options.source or saved.get("source_file")
-    source = features.find_source(source, options, device, width)
-    if options.features in (*baselines.FITTED, "session"):
-        sets = evaluation.load_in_order(options, centred=options.features != "session")
-        sets = cut(sets, size, options.protocol)
-    else:
-        sets = features.load(options, replace(settings, batch_size=size), source)
-    if options.features in (*BASELINES, "session"):
-        metrics = baselines.score_descriptor(sets, options.features, options.protocol)
-        return options, options.features, metrics
-    if saved:
-        model, _ = load_model(options.checkpoint, sets.skeleton, sets.length, device, source, saved)
-    else:  # SimMC's initial weights of --seed
-        generator = torch.Generator().manual_seed(options.seed)
-        model = SimMC(len(sets.skeleton) * 3, settings.H, settings.D, generator).to(device)
-    metrics = evaluation.score_encoder(model, sets, options.protocol)
-    metrics |= {"epoch": saved.get("epoch"), "supervision": settings.supervision or "none"}
-    return options, saved.get("method", "untrained"), metrics
+    return replace(options, probe=probe, length=length)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ does not stop the others; if any has, the exit code is 2 at the end.
 
 import argparse
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -55,8 +56,9 @@ def main() -> None:
 
         sizes.write(out)
     write_all(out, cells, outcomes)
-    begin = slurm(args.slurm, runs) if args.slurm else runs.begin
-    make_all(work, runs, outcomes, begin, lambda: write_all(out, cells, outcomes))
+    with ThreadPoolExecutor(args.jobs) as pool:
+        begin = slurm(args.slurm, runs) if args.slurm else partial(pool.submit, runs.make)
+        make_all(work, runs, outcomes, begin, lambda: write_all(out, cells, outcomes))
     print("wrote " + ", ".join(str(out / f"{table}.md") for table in args.tables))
     if failed := [reason for reason in map(str, outcomes.values()) if reason.startswith(FAILED)]:
         first = failed[0].removeprefix(FAILED)

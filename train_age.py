@@ -59,12 +59,8 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     model = AGE(len(options.dataset.skeleton), settings.hidden, settings.decoder_input,
                 settings.target, released, settings.attention, generator).to(device)
     untrained = copy.deepcopy(model)
-    phase = run.phase("encoder")
-    if options.encoder:
-        epoch = pretraining.reload_encoder(phase, model, options.encoder)
-    run.open()
-    pretraining.describe(options, model, order, sets)
-    if not options.encoder:
+    phase, epoch = pretraining.begin(run, model, order, sets)
+    if epoch is None:
         epoch = train_encoders(phase, model, skeletons, batches)
     test = next(iter(pretraining.tests_of(options.probe, sets).values()))
     content, metrics = {}, {}

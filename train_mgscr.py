@@ -17,6 +17,7 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
     run_command(lambda: parse_training(__doc__, "MG-SCR"))
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import PhaseOptions
 from skeleton_reid.engine.run import Run, execute
 from skeleton_reid.models.mgscr import MGSCR, tiled
+from skeleton_reid.models.recognition import Recogniser
 
 
 def main() -> None:
@@ -61,22 +63,40 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(options.seed)
     model = MGSCR(options.dataset.skeleton, s.D_h, len(persons), s.c_lambda, s.frames, s.prefixes,
                   s.feature, s.decay_all, generator).to(device)
-    phase = run.phase("encoder")
-    if options.encoder:
-        pretraining.reload_encoder(phase, model, options.encoder)
-    run.open()
-    pretraining.describe(options, model, order, sets)
-    epochs = 0 if options.encoder else pretrain(phase, model, x, batches, rng)
+    phase, reloaded = pretraining.begin(run, model, order, sets)
+    epochs = pretrain(phase, model, x, batches, rng) if reloaded is None else 0
     if options.task == "retrieval":
         learn_to_retrieve(run, model, x, y, batches, sets)
         return
     pretrained = copy.deepcopy(model)  # what --mode Eval scores by retrieval
-    whole = recognition.EndToEnd(model, s.decay_all, size)
+    whole = EndToEnd(model, s.decay_all, size)
     rules = recognition.Rules(s.recognition_lr or s.lr, ties=True)
     tests = recognition.rows_of_tests(whole, sets.tests, s, options.protocol)
     metrics = recognition.train(run.phase("recogniser"), model, whole, sets.persons,
                                 recognition.Rows(x, y), order, tests, rules)
     pretraining.report(run, pretrained, epochs, metrics)
+
+
+class EndToEnd(Recogniser):
+    """The recogniser of an encoder that is trained with it: rows are skeletons (B, f, J, 3).
+
+    decay_all: the L2 term is of all that the encoder holds. size: sequences scored at a time.
+    """
+    def __init__(self, encoder: MGSCR, decay_all: bool, size: int):
+        units = encoder.arguments["D_h"]
+        super().__init__(units, encoder.arguments["persons"], units, "sum")
+        self.encoder, self.network = encoder, encoder.recogniser
+        self.decay_all, self.size = decay_all, size
+        self.frames_at_a_time = encoder.frames_at_a_time
+
+    def recogniser_rows(self, skeletons: Tensor, settings: Any) -> Tensor:
+        return skeletons
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.encoder.scores(self.encoder.graphs(rows))
+
+    def losses(self, rows: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return self.encoder.recognition_losses(self(rows), labels, self.decay_all)
 
 
 def pretrain(run: Run, model: MGSCR, x: Tensor, batches: list[Tensor],
@@ -105,7 +125,7 @@ def learn_to_retrieve(run: Run, model: MGSCR, x: Tensor, y: Tensor, batches: lis
     """Recognition of the training persons y (N,), scored by retrieval before every epoch."""
     s = run.settings
     optimizer = TFAdam(model.parameters(), s.recognition_lr or s.lr)
-    for epoch in Epochs(recognition.same_encoder(run, model), model, sets,
+    for epoch in Epochs(recognition.with_encoder(run, model), model, sets,
                         limit=s.recognition_epochs, optimizer=optimizer):
         if not epoch.score():
             continue

@@ -54,12 +54,8 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     if not s.norm:
         model.ranges[0], model.ranges[1] = x.amin(dim=0), x.amax(dim=0) - x.amin(dim=0)
     untrained = copy.deepcopy(model)
-    phase = run.phase("encoder")
-    if options.encoder:
-        epoch = pretraining.reload_encoder(phase, model, options.encoder)
-    run.open()
-    pretraining.describe(options, model, np.arange(N), sets)
-    if not options.encoder:
+    phase, epoch = pretraining.begin(run, model, np.arange(N), sets)
+    if epoch is None:
         epoch = train_encoders(phase, model, model.scale(x), follows, rng)
     metrics = {}
     if options.task == "recognition":

@@ -25,16 +25,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skeleton_reid.common import processes
 from skeleton_reid.data import Recognition
 from skeleton_reid.data.sampling import draw_subsets, training_order
 from skeleton_reid.engine import pretraining, recognition
 from skeleton_reid.engine.encoding import encode_rows
-from skeleton_reid.engine.joint_step import JointStep
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.methods.smsge import SMSGEOptions, SMSGESettings
+from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.prefix_lstm import prefix_tree
-from skeleton_reid.models.smsge import SMSGE
+from skeleton_reid.models.recognition import Recogniser
+from skeleton_reid.models.smsge import SMSGE, Graphs, Subsets
 
 
 def main() -> None:
@@ -61,13 +63,8 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     variant |= {"skeleton": options.dataset.skeleton.values(), "heads": settings.P}
     model = SMSGE(len(options.dataset.skeleton), settings.D_h, **variant, generator=generator)
     untrained = copy.deepcopy(model.to(device))
-    phase = run.phase("encoder")
-    reload = options.encoder or not options.pre_train
-    if reload:
-        epoch = pretraining.reload_encoder(phase, model, options.encoder)
-    run.open()
-    pretraining.describe(options, model, order, sets)
-    if not reload:
+    phase, epoch = pretraining.begin(run, model, order, sets, reload=not options.pre_train)
+    if epoch is None:
         epoch = train_encoder(phase, model, skeletons, batches, rng)
     metrics = {}
     if options.task == "recognition":
@@ -97,6 +94,65 @@ def train_encoder(run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tenso
     return epochs.number
 
 
+class JointStep:
+    """One step on the four losses: losses = step(graphs, subsets) for every batch.
+
+    Each loss has an Adam of its own over every variable that it reaches, and all gradients are
+    taken at the weights before the step. The losses meet only in the structural relations of the
+    coarser scales (the loss of J reaches those of J, P and B). So, if each loss gets its own copy
+    of the structural features, one backward pass down to them gives every other gradient and what
+    each loss asks of them; and one optimiser does for the rest what four would.
+    """
+    def __init__(self, model: SMSGE, lr: float):
+        self.model = model
+        # The structural parameters that each scale's loss reaches.
+        self.structure = {
+            scale: [p for read in model.reads(scale) for p in model.structure[read].parameters()]
+            for scale in model.scales
+        }
+        # Of a weight that stacks the scales, each loss reaches its own slice: one Adam serves all.
+        self.rest = [p for name, p in model.named_parameters() if "structure." not in name]
+        groups = {"rest": self.rest, **self.structure}
+        self.optimisers = {name: TFAdam(parameters, lr) for name, parameters in groups.items()}
+
+    def __call__(self, graphs: Graphs, subsets: Subsets) -> dict[str, Tensor]:
+        """Train on one batch, as of SMSGE.losses; returns the losses before the step, detached."""
+        own, weight = processes.part(len(next(iter(graphs.values()))))
+        if self.model.loss == "l2":  # a sum over the sequences
+            weight = float(weight > 0)
+        losses, gradients = self.gradients({scale: x[own] for scale, x in graphs.items()}, subsets)
+        losses = processes.average_gradients(losses, self.rest, weight)
+        self.optimisers["rest"].step()
+        for scale, parameters in self.structure.items():
+            for parameter, gradient in zip(parameters, gradients[scale], strict=True):
+                parameter.grad = gradient
+            processes.average_gradients({}, parameters, weight)
+            self.optimisers[scale].step()
+        return losses
+
+    def gradients(self, graphs: Graphs,
+                  subsets: Subsets) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
+        """The losses, and of each the gradients of `structure`; all others are left in .grad."""
+        model = self.model
+        model.zero_grad()
+        H = model.structural(graphs)
+        copies = {
+            scale: {read: H[read].detach().requires_grad_() for read in model.reads(scale)}
+            for scale in model.scales
+        }
+        losses = model.losses(graphs, subsets, copies)
+        sum(losses.values()).backward()
+        gradients: dict[str, list[Tensor]] = {scale: [] for scale in model.scales}
+        for read in model.scales:  # in one pass for all losses that reach it
+            reaching = [scale for scale, copy in copies.items() if read in copy]
+            asked = torch.stack([copies[scale][read].grad for scale in reaching])
+            found = torch.autograd.grad(H[read], list(model.structure[read].parameters()), asked,
+                                        is_grads_batched=True)
+            for number, scale in enumerate(reaching):
+                gradients[scale] += [each[number] for each in found]
+        return {scale: loss.detach() for scale, loss in losses.items()}, gradients
+
+
 def draw(rng: np.random.RandomState, f: int, settings: SMSGESettings) -> list[np.ndarray]:
     """Frame subsets of windows of f frames. """
     names = ("sample_num", "s_range", "ord_sample", "bi", "pred_margin")
@@ -110,7 +166,7 @@ def train_recogniser(run: Run, model: SMSGE, sets: Recognition, order: np.ndarra
     rows = encode_rows(model, sets.train.skeletons, settings)  # (N, prefixes, 4 D_h), once
     tests = recognition.rows_of_tests(model, sets.tests, settings, options.protocol)
     width, combine = rows.shape[2], "last" if settings.last_pre else "sum"
-    recogniser = recognition.Recogniser(width, len(sets.persons), width, combine, generator)
+    recogniser = Recogniser(width, len(sets.persons), width, combine, generator)
     training = recognition.Rows(rows, torch.from_numpy(sets.train.labels).to(rows.device))
     rules = recognition.Rules(settings.recognition_lr, best_from=settings.best_from,
                               save=bool(options.save_flag))

@@ -45,23 +45,23 @@ def main() -> None:
 
 class Round:
     """What belongs to one round: the windows' labels, the class vectors and the optimiser."""
-    def __init__(self, model: Statistics, settings: StatisticsSettings):
-        self.model, self.settings = model, settings
+    def __init__(self, model: Statistics, weight_decay: float):
+        self.model, self.weight_decay = model, weight_decay
 
     def begin(self, labels: Tensor, vectors: Tensor) -> None:
         """Take labels (N,), -1 for noise, and initial class vectors (K, D_out)."""
-        device = next(self.model.parameters()).device
-        self.labels, self.vectors = labels.to(device), nn.Parameter(vectors.to(device))
-        encoder = {"params": list(self.model.parameters())}
-        groups = [encoder, {"params": [self.vectors], "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay)
+        self.labels, self.vectors = labels, nn.Parameter(vectors.to(labels.device))
+        classes = {"params": [self.vectors], "weight_decay": 0.0}
+        self.optimizer = torch.optim.AdamW([{"params": list(self.model.parameters())}, classes],
+                                           weight_decay=self.weight_decay)
 
     def state_dict(self) -> dict[str, Any]:
         optimizer = self.optimizer.state_dict()
         return {"labels": self.labels, "vectors": self.vectors.detach(), "optimizer": optimizer}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.begin(state["labels"], state["vectors"])
+        device = next(self.model.parameters()).device
+        self.begin(state["labels"].to(device), state["vectors"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
@@ -71,70 +71,64 @@ def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
     sets = features.load(options, s, train=True)
     known = evaluation.known_classes(sets, s.supervision)  # (N,), or None: clusters are the classes
     if min(len(sets.train), s.batch_size) < 2:
-        raise InputError(
-            "batch normalisation needs two windows: expected that many to train with, and "
-            f"in a batch, found {len(sets.train)} and {s.batch_size}")
+        raise InputError("batch normalisation needs two windows to train with, and in a batch: "
+                         f"found {len(sets.train)} and {s.batch_size}")
     run.open()
-    skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
+    x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     torch.manual_seed(options.seed)
-    model = Statistics(len(sets.skeleton), s.H, s.D_out, s.dropout, s.raw_weight,
-                       s.align).to(device)
-    windows = model.statistics.fit(skeletons)(skeletons)  # (N, 2 d)
-    current = Round(model, s)
-    tracklets = link_windows(skeletons) if s.link and known is None else None  # (N,)
+    model = Statistics(len(sets.skeleton), s.H, s.D_out, s.dropout, s.raw_weight, s.align)
+    windows = model.to(device).statistics.fit(x)(x)  # (N, 2 d)
+    tracklets = link_windows(x) if s.link and known is None else None  # (N,)
+    current = Round(model, s.weight_decay)
     limit = min(s.rounds * s.round_epochs, options.epochs or math.inf)
     for epoch in Epochs(run, model, sets, limit=limit, changeable=("rounds",), round=current):
         begins = epoch.number % s.round_epochs == 0
         if (begins or epoch.is_last) and not epoch.score(keep=begins):
             continue
         if begins:
-            with epoch.stage("cluster"):
-                labels, vectors = label(model, windows, skeletons, tracklets, known, epoch.number,
-                                        options)
-                epoch.describe_clusters([labels.cpu().numpy()], vectors)
-            current.begin(labels, vectors)
+            with epoch.stage("cluster"), torch.no_grad():
+                first, labels = epoch.number == 0, known
+                if not first:
+                    model.eval()
+                    v, = processes.divided(lambda part: (model(part),), windows.split(4096))
+                elif known is None:
+                    v = first_features(x, tracklets, model.statistics.reference)
+                if known is None:
+                    labels = cluster_tracklets(v, tracklets, s, options.search)  # -1: noise
+                y = torch.from_numpy(labels).to(device)  # (N,)
+                # Clusters of later rounds hold together what the second has joined and learned.
+                second = epoch.number == s.round_epochs
+                if not first and not s.labels and (tracklets is None or second):
+                    y = join_nearest(v, y)
+                if first:
+                    vectors = functional.normalize(torch.randn(int(y.max()) + 1, s.D_out))
+                else:
+                    vectors = mean_of_clusters(v, y)  # (K, D_out)
+                epoch.describe_clusters([y.cpu().numpy()], vectors)
+            current.begin(y, vectors)
             if len(vectors) < 2:
                 epoch.end(f"{counted(len(vectors), 'cluster')} at epoch {epoch.number}")
                 continue
         with epoch.stage("learn"):
-            learn(epoch, current, windows, options.seed)
+            learn(epoch, current, windows, options)
 
 
-@torch.no_grad()
-def label(model: Statistics, windows: Tensor, skeletons: Tensor, tracklets: Tensor | None,
-          classes: np.ndarray | None, epoch: int, options: ClusterOptions) -> tuple[Tensor, Tensor]:
-    """Labels (N,) of a round, -1 for noise, and its first class vectors (K, D_out).
-
-    windows: (N, 2 d). skeletons: (N, f, J, 3). tracklets: (N,), whose mean features are clustered,
-    if windows were linked. classes: (N,), where they are known. The vectors are drawn in the first
-    round, later the means of the learned features.
+def cluster_tracklets(v: Tensor, tracklets: Tensor | None, s: StatisticsSettings,
+                      search: str) -> np.ndarray:
+    """Labels (N,) of windows, -1 for noise, by features (N, D): those of the mean features of their
+    tracklets (N,), or without any their own.
     """
-    settings = options.settings
-    if epoch > 0:
-        model.eval()
-        features, = processes.divided(lambda x: (model(x),), windows.split(4096))  # (N, D_out)
-    elif classes is None:
-        features = first_features(skeletons, tracklets, model.statistics.reference)
-    if tracklets is not None:
-        means = functional.normalize(mean_of_clusters(features, tracklets))
-        # Half of the usual neighbours: a tracklet stands for several windows.
-        classes = cluster(means, settings.eps, settings.min_samples, k1=10, search=options.search)
-        classes = classes[tracklets.cpu()]
-    elif classes is None:
-        classes = cluster(features, settings.eps, settings.min_samples, search=options.search)
-    labels = torch.from_numpy(classes).to(windows.device)
-    if epoch == 0:
-        return labels, functional.normalize(torch.randn(int(labels.max()) + 1, settings.D_out))
-    # Clusters of later rounds hold together what the second has joined and learned as one.
-    if not settings.labels and (tracklets is None or epoch == settings.round_epochs):
-        labels = join_nearest(features, labels)
-    return labels, mean_of_clusters(features, labels)
+    if tracklets is None:
+        return cluster(v, s.eps, s.min_samples, search=search)
+    means = functional.normalize(mean_of_clusters(v, tracklets))
+    # Half of the usual neighbours: a tracklet stands for several windows.
+    return cluster(means, s.eps, s.min_samples, k1=10, search=search)[tracklets.cpu()]
 
 
-def learn(epoch: Epochs, current: Round, windows: Tensor, seed: int) -> None:
+def learn(epoch: Epochs, current: Round, windows: Tensor, options: ClusterOptions) -> None:
     """One epoch of AdamW over the labelled windows, (N, 2 d), in random order."""
-    model, s, labels = current.model, current.settings, current.labels
-    torch.manual_seed(seed * 100_003 + epoch.number + 1)  # a resumed run draws the same
+    model, s, labels = current.model, options.settings, current.labels
+    torch.manual_seed(options.seed * 100_003 + epoch.number + 1)  # a resumed run draws the same
     model.train()
     kept = (labels >= 0).nonzero().squeeze(1)
     order = kept[torch.randperm(len(kept)).to(kept.device)]
@@ -142,13 +136,11 @@ def learn(epoch: Epochs, current: Round, windows: Tensor, seed: int) -> None:
     batches = order.tensor_split(min(-(-len(order) // s.batch_size), len(order) // 2))
     first = epoch.number % s.round_epochs * len(batches)
     for step, batch in enumerate(map(divide, batches), first):
-        rate = learning_rate(step, s.round_epochs * len(batches), s.lr)
         for group in current.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate(step, s.round_epochs * len(batches), s.lr)
         x = windows[batch.all]
         x = (x + s.noise * torch.randn_like(x))[batch.part]
-        features = model(x, len(batch.all))
-        loss = class_contrast(features, labels[batch.own], current.vectors, s.t)
+        loss = class_contrast(model(x, len(batch.all)), labels[batch.own], current.vectors, s.t)
         epoch.step(current.optimizer, {"loss": loss}, batch)
 
 

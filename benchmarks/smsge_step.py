@@ -12,13 +12,13 @@ import torch
 
 from benchmarks.harness import Options, Report, alternate, compare
 from skeleton_reid.data.sampling import draw_subsets
-from skeleton_reid.engine.joint_step import JointStep
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.models.smsge import SMSGE
 from tests.reference.smsge import PlainStep
+from train_smsge import JointStep
 
 JOINTS, LENGTH = 25, 6
-PLAIN, OURS = "plain", "engine.joint_step"
+PLAIN, OURS = "plain", "train_smsge.JointStep"
 
 
 def run(options: Options) -> Report:

@@ -80,10 +80,10 @@ def load_model(path: Path, skeleton: Skeleton, length: int, device: torch.device
     content = content or checkpoint.load(path)
     if "model" not in content:
         raise InputError(f"{path} holds a state to --resume from: name best.pt beside it")
-    arguments = content["arguments"]
-    beside = () if {"joints", "inputs"} & arguments.keys() else (skeleton,)
+    arguments, build = content["arguments"], method_of(content).model_class
     try:
-        model = method_of(content).model_class(*beside, **arguments)
+        told = "joints" in arguments or "inputs" in arguments
+        model = build(**arguments) if told else build(skeleton, **arguments)
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise checkpoint.other_version(path, content, error) from error
     checkpoint.load_weights(model, content["model"], path)

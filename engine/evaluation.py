@@ -17,21 +17,24 @@ from skeleton_reid.reid import ranking
 
 def load_in_order(options: DataOptions, centred: bool = True, train: bool = True) -> Retrieval:
     """The data set of a command line in the order of its files; the training set if wanted."""
-    where = options.dataset, options.probe, options.length, options.data
-    return loader.load(*where, balance=False, shuffle=False, centred=centred, train=train)
+    return loader.load(options.dataset, options.probe, options.length, options.data, balance=False,
+                       shuffle=False, centred=centred, train=train)
 
 
 def score(sets: Retrieval, probe_features, gallery_features, protocol: str) -> dict[str, Any]:
     """Retrieval metrics of features (N, d); where recordings are known (and not cut, as released)
     also recording_top1 ... recording_mAP, of whole ones with the mean feature of their windows.
     """
-    same, full = sets.same_set, protocol == "full"
-    probe, gallery = (probe_features, sets.probe.labels), (gallery_features, sets.gallery.labels)
-    metrics = ranking.evaluate(*probe, *gallery, same and full, released=same and not full)
-    if full and sets.probe.recordings is not None and sets.gallery.recordings is not None:
-        probe = mean_of_recordings(*probe, sets.probe.recordings)
-        gallery = mean_of_recordings(*gallery, sets.gallery.recordings)
-        whole = ranking.evaluate(*probe, *gallery, same)
+    probe, gallery, full = sets.probe, sets.gallery, protocol == "full"
+    metrics = ranking.evaluate(probe_features, probe.labels, gallery_features, gallery.labels,
+                               exclude_self=sets.same_set and full, released=sets.same_set
+                               and not full)
+    if full and probe.recordings is not None and gallery.recordings is not None:
+        probe_means, probe_ids = mean_of_recordings(probe_features, probe.labels, probe.recordings)
+        gallery_means, gallery_ids = mean_of_recordings(gallery_features, gallery.labels,
+                                                        gallery.recordings)
+        whole = ranking.evaluate(probe_means, probe_ids, gallery_means, gallery_ids,
+                                 exclude_self=sets.same_set)
         metrics |= {f"recording_{name}": whole[name] for name in results.RETRIEVAL}
     return metrics
 
@@ -52,18 +55,16 @@ def known_classes(sets: Retrieval, supervision: str | None) -> np.ndarray | None
         return None
     known = sets.train.labels if supervision == "identities" else sets.train.recordings
     if known is None:
-        where = f"expected recording_id files in {sets.paths['train']}, found none"
-        raise InputError(f"{where}; preprocess.py writes them")
+        raise InputError(f"expected recording_id files in {sets.paths['train']}, found none; "
+                         "preprocess.py writes them")
     classes, numbers = np.unique(known, return_inverse=True)
     if len(classes) < 2:
         kind = "persons" if supervision == "identities" else "recordings"
-        raise InputError(
-            f"expected two {kind} or more to tell apart in {sets.paths['train']}, found "
-            "one")
+        raise InputError(f"expected two {kind} or more in {sets.paths['train']}, found one")
     return numbers
 
 
 def score_encoder(model: nn.Module, sets: Retrieval, protocol: str) -> dict[str, Any]:
     """Retrieval metrics of a model on a data set."""
-    parts = (sets.probe, sets.gallery)
-    return score(sets, *(encode_set(model, part.skeletons) for part in parts), protocol)
+    probe, gallery = (encode_set(model, x.skeletons) for x in (sets.probe, sets.gallery))
+    return score(sets, probe, gallery, protocol)

@@ -11,10 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-
-from skeleton_reid.common import processes
+from torch import nn
 
 EPSILON = 1e-8
 
@@ -42,17 +39,6 @@ class TFAdam(torch.optim.Adam):
             group["steps"] += 1
             group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1]**group["steps"])
         super().step()
-
-
-def train_batch(model: nn.Module, optimizer: TFAdam, inputs: Tensor, labels: Tensor) -> Tensor:
-    """One step on the mean cross entropy of B inputs with classes (B,); returns the loss before."""
-    own, weight = processes.part(len(inputs))
-    loss = cross_entropy(model(inputs[own]), labels[own])
-    optimizer.zero_grad()
-    loss.backward()
-    losses = processes.average_gradients({"loss": loss}, model.parameters(), weight)
-    optimizer.step()
-    return losses["loss"]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Runs of AGE and SM-SGE: an encoder, then a recogniser on it unless the task is retrieval."""
+"""Runs of two phases: an encoder, then a recogniser on it unless the task is retrieval."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -53,11 +53,17 @@ def tests_of(probe: str, sets: Recognition | Retrieval) -> dict[str, Sequences]:
     return {name: tests[name] for name in sorted(tests, key=lambda name: name != probe)}
 
 
-def describe(options: PhaseOptions, model: nn.Module, order: np.ndarray,
-             sets: Recognition | Retrieval) -> None:
-    """Log how many sequences there are (training ones as resampled), and the model's size."""
+def begin(run: Run, model: nn.Module, order: np.ndarray, sets: Recognition | Retrieval,
+          reload: bool = False) -> tuple[Run, int | None]:
+    """Open the run, and the phase of its encoder: with the epoch of the weights, if it is reloaded
+    (from --encoder, or if `reload` from the phase's folder). order: of the training windows.
+    """
+    options, phase = run.options, run.phase("encoder")
+    epoch = reload_encoder(phase, model, options.encoder) if options.encoder or reload else None
+    run.open()
     sizes = {name: len(test) for name, test in tests_of(options.probe, sets).items()}
     log_sizes(options, model, {"train": len(order), **sizes}, sets.train.skeletons)
+    return phase, epoch
 
 
 def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int:
@@ -93,24 +99,35 @@ def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) 
     report(run, model, saved["epoch"], metrics)
 
 
+def report(run: Run, model: nn.Module, epoch: int, metrics: dict[str, Any],
+           untrained: nn.Module | None = None, content: dict[str, Any] | None = None,
+           sets: Recognition | Retrieval | None = None) -> None:
+    """Print and write retrieval metrics, and those of recognition by test. content: what else.
+    sets: what the encoder was trained on, as it is read.
+    """
+    encoder, probe, content = run.options.encoder, run.options.probe, dict(content or {})
+    if encoder:
+        content["encoder"] = str(encoder)
+    if metrics:
+        content |= recognition.summary(metrics, probe if probe in metrics else next(iter(metrics)))
+        print(f"{run.title}\n" + recognition.table(metrics, run.method))
+    retrieval = score_retrieval(run, model, epoch, untrained, sets)
+    if metrics:
+        retrieval = {"retrieval": retrieval}
+    run.write_results(content | retrieval)
+
+
 def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module | None,
                     stored: Recognition | Retrieval | None) -> dict[str, Any]:
     """Print retrieval metrics, beside untrained ones if any; JSON content, {} without gallery."""
-    options, row, protocol = run.options, run.options.dataset, run.options.protocol
-    if options.view is not None:
+    options, protocol = run.options, run.options.protocol
+    if not isinstance(stored, Retrieval):
+        stored = _gallery(run.options, run.settings, train=untrained is not None)
+    if stored is None:
         return {}
-    try:
-        if not isinstance(stored, Retrieval):
-            centred, train = options.settings.centred, untrained is not None
-            stored = evaluation.load_in_order(options, centred, train)
-    except InputError as error:
-        if options.task == "retrieval":
-            raise
-        log.info(f"no retrieval metrics: {error}")
-        return {}
-    sets = cut(replace(stored, train=None), options.settings.batch_size, protocol)
+    sets = cut(replace(stored, train=None), run.settings.batch_size, protocol)
     metrics = {**evaluation.score_encoder(model, sets, protocol), "epoch": epoch}
-    trained = ["train", *(row.recognition_train if options.task != "retrieval" else ())]
+    trained = ["train", *(options.dataset.recognition_train if options.task != "retrieval" else ())]
     content = {"kind": "retrieval", **metrics, "trained_on": trained}
     rows = {run.method: metrics}
     if untrained is not None:
@@ -123,35 +140,26 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module
     return content
 
 
-def report(run: Run, model: nn.Module, epoch: int, metrics: dict[str, Any],
-           untrained: nn.Module | None = None, content: dict[str, Any] | None = None,
-           sets: Recognition | Retrieval | None = None) -> None:
-    """Print and write retrieval metrics, and those of recognition by test. content: what else.
-    sets: what the encoder was trained on, as it is read.
-    """
-    encoder, probe = run.options.encoder, run.options.probe
-    content = (content or {}) | ({"encoder": str(encoder)} if encoder else {})
-    if metrics:
-        content |= recognition.summary(metrics, probe if probe in metrics else next(iter(metrics)))
-        print(f"{run.title}\n" + recognition.table(metrics, run.method))
-    retrieval = score_retrieval(run, model, epoch, untrained, sets)
-    run.write_results(content | ({"retrieval": retrieval} if metrics else retrieval))
+def _gallery(options: PhaseOptions, settings: Any, train: bool = True) -> Retrieval | None:
+    """The retrieval sets; None where the task is another one and they are not there."""
+    if options.view is not None:
+        return None
+    try:
+        return evaluation.load_in_order(options, settings.centred, train)
+    except InputError as error:
+        if options.task == "retrieval":
+            raise
+        log.info(f"no retrieval metrics: {error}")
+        return None
 
 
 def write_features(run: Run, options: PhaseOptions, device: torch.device) -> None:
     """Write the encoders' features: train, test (recognition), probe, gallery (if there is one)."""
-    row, parts = options.dataset, {}
-    path = run.phase("encoder").path("best.pt")
-    model, saved = load_model(path, row.skeleton, options.length, device)
+    path, parts = run.phase("encoder").path("best.pt"), {}
+    model, saved = load_model(path, options.dataset.skeleton, options.length, device)
     settings = settings_of(saved)
-    if options.view is None:
-        try:
-            stored = evaluation.load_in_order(options, settings.centred)
-            parts = {name: getattr(stored, name) for name in features.PARTS}
-        except InputError as error:
-            if options.task == "retrieval":
-                raise
-            log.info(f"no features of probe and gallery: {error}")
+    if stored := _gallery(options, settings):
+        parts = {name: getattr(stored, name) for name in features.PARTS}
     if options.task != "retrieval":
         sets = load(options, settings)
         own = {"train": sets.train, "test": next(iter(tests_of(options.probe, sets).values()))}

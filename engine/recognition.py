@@ -1,11 +1,10 @@
-"""Recognisers of AGE and SM-SGE: a recognition network on an encoder's frozen features, which are
-computed once. Each test set keeps the network of its best Rank-1, beside the last one's metrics.
+"""Recognisers on an encoder's frozen features, which are computed once: their sets, training and
+scores. Each test set keeps the network of its best Rank-1, beside the last one's metrics.
 """
 
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import log
 from skeleton_reid.data import DataWarning, Recognition, Sequences, loader
@@ -27,59 +25,12 @@ from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import DataOptions
 from skeleton_reid.engine.released import padded_batches, released_test
 from skeleton_reid.engine.run import Run
-from skeleton_reid.models.mgscr import MGSCR
-from skeleton_reid.models.recognition import RecognitionNetwork
+from skeleton_reid.models.recognition import Recogniser
 from skeleton_reid.reid.recognition import evaluate
 
-SCORE_BATCH = 4096  # sequences; bounds memory, changes no number
-COMBINE = {"mean": lambda x: x.mean(1), "sum": lambda x: x.sum(1), "last": lambda x: x[:, -1]}
 # What may differ on --resume. The encoder's epochs may, because its weights are compared.
 CHANGEABLE = ("patience", "pre_epochs", "recognition_epochs")
-
-
-class Recogniser(nn.Module):
-    """A recognition network; the logits of a sequence's rows become scores by mean, sum or last."""
-    def __init__(self, inputs: int, persons: int, hidden: int, combine: str = "mean",
-                 generator: torch.Generator | None = None):
-        super().__init__()
-        self.network = RecognitionNetwork(inputs, persons, hidden, generator)
-        self.arguments = {**self.network.arguments, "combine": combine}
-        self.combine, self.size = COMBINE[combine], SCORE_BATCH
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Feature rows (B, R, inputs) -> scores (B, persons)."""
-        return self.combine(self.network(rows))
-
-    def losses(self, rows: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The mean cross entropy of feature rows (B, R, inputs) with classes (B,)."""
-        return {"loss": cross_entropy(self(rows), labels)}
-
-    @torch.no_grad()
-    def scores(self, rows: Tensor) -> Tensor:
-        """The same for any number of sequences: (N, R, inputs) -> (N, persons)."""
-        return processes.divided(lambda part: (self(part),), rows.split(self.size))[0]
-
-
-class EndToEnd(Recogniser):
-    """The recogniser of an encoder that is trained with it: rows are skeletons (B, f, J, 3).
-
-    decay_all: the L2 term is of all that the encoder holds. size: sequences scored at a time.
-    """
-    def __init__(self, encoder: MGSCR, decay_all: bool, size: int):
-        units = encoder.arguments["D_h"]
-        super().__init__(units, encoder.arguments["persons"], units, "sum")
-        self.encoder, self.network = encoder, encoder.recogniser
-        self.decay_all, self.size = decay_all, size
-        self.frames_at_a_time = encoder.frames_at_a_time
-
-    def recogniser_rows(self, skeletons: Tensor, settings: Any) -> Tensor:
-        return skeletons
-
-    def forward(self, rows: Tensor) -> Tensor:
-        return self.encoder.scores(self.encoder.graphs(rows))
-
-    def losses(self, rows: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return self.encoder.recognition_losses(self(rows), labels, self.decay_all)
+Metrics = dict[str, dict[str, Any]]  # by test
 
 
 @dataclass(frozen=True)
@@ -88,6 +39,50 @@ class Rows:
 
     rows: Tensor
     labels: Tensor
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What differs between the systems; the rest is settings."""
+
+    lr: float
+    test_every: int | None = None  # steps over all epochs, from the first on; None: every epoch
+    ties: bool = False  # an equal Rank-1 replaces the best one (released: AGE, not SM-SGE)
+    best_from: int = 1  # epoch from which the best is kept
+    batch_size: int | None = None  # rows; None: that of the settings
+    save: bool = True  # keep the networks in files
+
+
+def load(options: DataOptions, centred: bool = True) -> Recognition:
+    """The recognition sets, in the order of the files; InputError for persons not trained."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # of the persons that are refused below
+        sets = loader.load_recognition(options.dataset, length=options.length, root=options.data,
+                                       view=options.view, balance=False, shuffle=False,
+                                       centred=centred)
+    trained = sets.persons[np.unique(sets.train.labels)]
+    if len(trained) < 2:
+        raise InputError(f"recognition needs at least two persons, found {len(trained)}")
+    for name, test in sets.tests.items():
+        refuse_unknown(name, sets.persons[test.labels], trained)
+    return sets
+
+
+def refuse_unknown(name: str, labels: np.ndarray, known: np.ndarray) -> None:
+    """InputError, with their labels, if some persons of a test are not among the known ones."""
+    lost = np.setdiff1d(labels, known).tolist()
+    if lost:
+        shown = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
+        raise InputError(f"test split {name}: expected persons that were trained, found "
+                         f"{len(lost)} others, labels {shown}: use the data that belong together")
+
+
+def pick_test(probe: str | None, tests: Collection[str], own: str | None = None) -> str:
+    """The test split of --probe, or a checkpoint's own, or the first. InputError for others."""
+    test = probe or own or next(iter(tests))
+    if test not in tests:
+        raise InputError(f"unknown test split {test!r}; choose one of {', '.join(tests)}")
+    return test
 
 
 def rows_of_tests(model: nn.Module, tests: Mapping[str, Sequences], settings: Any,
@@ -103,7 +98,7 @@ def rows_of_tests(model: nn.Module, tests: Mapping[str, Sequences], settings: An
 
 
 def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: str,
-                content: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+                content: dict[str, Any] | None = None) -> Metrics:
     """Metrics of a saved recogniser by test, with its epoch and step. InputError for a damaged
     file, a model of other data, or test persons that it was not trained on.
     """
@@ -122,53 +117,11 @@ def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: s
         refuse_unknown(name, labels, known)
         tests[name] = replace(test, labels=np.searchsorted(known, labels))
     tests = rows_of_tests(model, tests, settings_of(content), protocol)
-    where = {key: content["metrics"][key] for key in ("epoch", "step")}
-    scores = {name: recogniser.scores(test.rows) for name, test in tests.items()}
-    return {name: {**evaluate(scores[name], tests[name].labels), **where} for name in tests}
-
-
-def load(options: DataOptions, centred: bool = True) -> Recognition:
-    """The recognition sets, in the order of the files; InputError for persons not trained."""
-    where = options.dataset, None, options.length, options.data
-    how = {"view": options.view, "balance": False, "shuffle": False, "centred": centred}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # of the persons that are refused below
-        sets = loader.load_recognition(*where, **how)
-    trained = sets.persons[np.unique(sets.train.labels)]
-    if len(trained) < 2:
-        raise InputError(f"recognition needs at least two persons, found {len(trained)}")
-    for name, test in sets.tests.items():
-        refuse_unknown(name, sets.persons[test.labels], trained)
-    return sets
-
-
-def pick_test(probe: str | None, tests: Collection[str], own: str | None = None) -> str:
-    """The test split of --probe, or a checkpoint's own, or the first. InputError for others."""
-    test = probe or own or next(iter(tests))
-    if test not in tests:
-        raise InputError(f"unknown test split {test!r}; choose one of {', '.join(tests)}")
-    return test
-
-
-def refuse_unknown(name: str, labels: np.ndarray, known: np.ndarray) -> None:
-    """InputError, with their labels, if some persons of a test are not among the known ones."""
-    lost = np.setdiff1d(labels, known).tolist()
-    if lost:
-        shown = ", ".join(map(str, lost[:10])) + ", ..." * (len(lost) > 10)
-        raise InputError(f"test split {name}: expected persons that were trained, found "
-                         f"{len(lost)} others, labels {shown}: use the data that belong together")
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What differs between the systems; the rest is settings."""
-
-    lr: float
-    test_every: int | None = None  # steps over all epochs, from the first on; None: every epoch
-    ties: bool = False  # an equal Rank-1 replaces the best one (released: AGE, not SM-SGE)
-    best_from: int = 1  # epoch from which the best is kept
-    batch_size: int | None = None  # rows; None: that of the settings
-    save: bool = True  # keep the networks in files
+    step = {key: content["metrics"][key] for key in ("epoch", "step")}
+    return {
+        name: evaluate(recogniser.scores(test.rows), test.labels) | step
+        for name, test in tests.items()
+    }
 
 
 class BestNetworks(EarlyStopping):
@@ -214,6 +167,16 @@ class BestNetworks(EarlyStopping):
         self.improved = False
         return new
 
+    def line(self, row: Mapping[str, float]) -> str:
+        """The tests of an epoch, for the log."""
+        words = []
+        for name in self.sets:
+            now = f"{100 * row[f'rank1_{name}']:.1f}" if f"rank1_{name}" in row else "-"
+            words.append(f"{name} Rank-1 {now}")
+            if name in self.best:
+                words[-1] += f" (best {100 * self.best[name]['metrics']['rank1']:.1f})"
+        return "  ".join(words)
+
     def state_dict(self) -> dict[str, Any]:
         names = ("best", "highest", "lowest", "waited")
         return {name: getattr(self, name) for name in names}
@@ -224,8 +187,7 @@ class BestNetworks(EarlyStopping):
 
 
 def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray, training: Rows,
-          order: np.ndarray, test_sets: Mapping[str, Rows],
-          rules: Rules) -> dict[str, dict[str, dict[str, Any]]]:
+          order: np.ndarray, test_sets: Mapping[str, Rows], rules: Rules) -> dict[str, Metrics]:
     """Train the network on the cross entropy of its scores; keep the best of every test, and the
     last. Returns for each test the metrics "best" and "last". InputError if there is no batch.
     run: the phase. encoder: saved with the network. persons: the data files' label of each class.
@@ -234,11 +196,18 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     whole, settings = run.options.protocol == "released", run.settings
     size = rules.batch_size or settings.batch_size
     batches = split_batches(order, size, whole, "rows", training.rows.device)
-    keep = partial(save, run, encoder, recogniser, persons) if rules.save else lambda *_, **__: None
     optimizer = TFAdam(recogniser.to(training.rows.device).parameters(), rules.lr)
     tests = BestNetworks(test_sets, rules, settings.patience)
-    epochs = Epochs(same_encoder(run, encoder), recogniser, limit=settings.recognition_epochs,
-                    changeable=CHANGEABLE, keep_model=False, optimizer=optimizer, tests=tests)
+    run = with_encoder(run, encoder)
+    epochs = Epochs(run, recogniser, limit=settings.recognition_epochs, changeable=CHANGEABLE,
+                    keep_model=False, optimizer=optimizer, tests=tests)
+
+    def keep_new() -> None:
+        for name in tests.end_epoch():
+            if rules.save:
+                best = tests.best[name]
+                save(run, encoder, recogniser, persons, name, best["weights"], best["metrics"])
+
     for epoch in epochs:
         with epoch.stage("learn"):
             for number, batch in enumerate(map(divide, batches), epoch.number * len(batches)):
@@ -250,25 +219,25 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
             with epoch.stage("test"):
                 step = (epoch.number + 1) * len(batches)
                 epoch.row |= tests.test(recogniser, epoch.number + 1, step)
-        for name in tests.end_epoch():
-            keep(name, **tests.best[name])
-        epoch.line = _line(epoch.row, tests)
-    # The last network can be the best. A run that is resumed knows nothing of this test.
-    where = {"epoch": epochs.number, "step": epochs.number * len(batches)}
-    tests.test(recogniser, **where, last=True)
-    for name in tests.end_epoch():
-        keep(name, **tests.best[name])
-    metrics = {}
-    for name, test in tests.sets.items():
-        last = {**evaluate(recogniser.scores(test.rows), test.labels), **where}
-        metrics[name] = {"best": tests.best[name]["metrics"], "last": last}
-    keep(None, recogniser.state_dict(), where)
-    return metrics
+        keep_new()
+        epoch.line = tests.line(epoch.row)
+    # The last network can be the best. A run that is resumed has not tested it.
+    step = {"epoch": epochs.number, "step": epochs.number * len(batches)}
+    tests.test(recogniser, **step, last=True)
+    keep_new()
+    if rules.save:
+        save(run, encoder, recogniser, persons, None, recogniser.state_dict(), step)
+    return {
+        name: {
+            "best": tests.best[name]["metrics"],
+            "last": evaluate(recogniser.scores(test.rows), test.labels) | step
+        } for name, test in tests.sets.items()
+    }
 
 
 def train_on_rows(run: Run, encoder: nn.Module, sets: Recognition, order: np.ndarray,
                   rng: np.random.RandomState, generator: torch.Generator,
-                  rules: Rules) -> dict[str, dict[str, dict[str, Any]]]:
+                  rules: Rules) -> dict[str, Metrics]:
     """`train` on every row of the windows `order`, permuted once: AGE's and SGELA's recogniser."""
     settings, protocol = run.settings, run.options.protocol
     rows = encode_rows(encoder, sets.train.skeletons, settings)  # (N, f or 1, d)
@@ -284,7 +253,7 @@ def train_on_rows(run: Run, encoder: nn.Module, sets: Recognition, order: np.nda
     return train(phase, encoder, network, sets.persons, training, numbers, tests, rules)
 
 
-def same_encoder(run: Run, encoder: nn.Module) -> Run:
+def with_encoder(run: Run, encoder: nn.Module) -> Run:
     """The phase, from the start in spite of --resume if what is saved is of another encoder."""
     digest, path = checkpoint.weights_digest(encoder), run.path("last.pt")
     resume = run.options.resume and path.is_file()
@@ -315,13 +284,13 @@ def split_batches(order: np.ndarray, size: int, whole: bool, name: str,
     return batches
 
 
-def summary(metrics: Mapping[str, Mapping[str, Any]], headline: str) -> dict[str, Any]:
+def summary(metrics: Mapping[str, Metrics], headline: str) -> dict[str, Any]:
     """Metrics as JSON content: (the best of) the headline test on top, below it all tests."""
     row = metrics[headline]
     return {"kind": "recognition", **row.get("best", {}), **row, "tests": dict(metrics)}
 
 
-def table(metrics: Mapping[str, Mapping[str, Any]], method: str, corner: str = "") -> str:
+def table(metrics: Mapping[str, Metrics], method: str, corner: str = "") -> str:
     """Metrics of every test, as text; best and last where there are epochs. corner: the title."""
     rows = []
     for name, row in metrics.items():
@@ -330,14 +299,3 @@ def table(metrics: Mapping[str, Mapping[str, Any]], method: str, corner: str = "
         else:
             rows.append((f"{method} {name}", row.get("best", row)))
     return results.recognition_table(rows, corner)
-
-
-def _line(row: Mapping[str, float], tests: BestNetworks) -> str:
-    """The tests of an epoch, for the log."""
-    words = []
-    for name in tests.sets:
-        now = f"{100 * row[f'rank1_{name}']:.1f}" if f"rank1_{name}" in row else "-"
-        best = tests.best.get(name)
-        best = f" (best {100 * best['metrics']['rank1']:.1f})" if best else ""
-        words.append(f"{name} Rank-1 {now}{best}")
-    return "  ".join(words)

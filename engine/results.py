@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,40 +27,43 @@ def percent(share: float | None) -> str:
 
 def retrieval_table(rows: Rows, corner: str = "") -> str:
     """A text table of retrieval metrics in percent, where they are known also of recordings."""
-    rows = list(rows)
-    whole, says = (any(key in own for _, own in rows) for key in ("recording_mAP", "supervision"))
-    of_recordings = {f"recording_{key}": f"rec. {title}" for key, title in RETRIEVAL.items()}
-    titles = RETRIEVAL | (of_recordings if whole else {})
-    cells = []
-    for name, own in rows:
-        shares = [percent(own[key]) if key in own else "" for key in titles]
-        cells.append((name, [*shares, *[own.get("supervision", "none")] * says], own))
-    return _table(cells, corner, [*titles.values(), *["supervision"] * says], width=8)
+    rows, titles = list(rows), dict(RETRIEVAL)
+    if any("recording_mAP" in own for _, own in rows):
+        titles |= {f"recording_{key}": f"rec. {title}" for key, title in RETRIEVAL.items()}
+    lines = [[percent(own[key]) if key in own else "" for key in titles] for _, own in rows]
+    header = [*titles.values()]
+    if any("supervision" in own for _, own in rows):
+        header.append("supervision")
+        for line, (_, own) in zip(lines, rows, strict=True):
+            line.append(own.get("supervision", "none"))
+    return _table(rows, lines, [corner, *header], width=8)
 
 
 def recognition_table(rows: Rows, corner: str = "") -> str:
     """The same of recognition metrics; all but the loss in percent."""
-    cells = []
-    for name, own in rows:
+    rows, lines = list(rows), []
+    for _, own in rows:
         ranks = list(own["rank"].values())
         shares = [ranks[min(n, len(ranks)) - 1] for n in (1, 5, 10)]
         shares += [own["nAUC_roc"], own["nAUC_cmc"]]
-        cells.append((name, [*(f"{100 * x:.1f}" for x in shares), f"{own['loss']:.2f}"], own))
-    return _table(cells, corner, RECOGNITION, width=9)
+        lines.append([*(f"{100 * x:.1f}" for x in shares), f"{own['loss']:.2f}"])
+    return _table(rows, lines, [corner, *RECOGNITION], width=9)
 
 
-def _table(rows: list[tuple], corner: str, titles: Collection[str], width: int) -> str:
-    rows = [(corner, titles, {}), *rows]
-    first = max(6, *(len(name) for name, _, _ in rows))
-    columns = zip(*(cells for _, cells, _ in rows), strict=True)
-    widths = [max(width, *(len(cell) + 2 for cell in column)) for column in columns]
-    lines = []
-    for name, cells, own in rows:
-        line = "".join(f"{cell:>{size}}" for cell, size in zip(cells, widths, strict=True))
-        epoch = f"   epoch {own['epoch']}" if own.get("epoch") is not None else ""
-        missing = f"   missing: {own['missing']}" if "missing" in own else ""
-        lines.append(f"{name:{first}}{line}{epoch}{missing}")
-    return "\n".join(lines)
+def _table(rows: Rows, lines: Sequence[Sequence[str]], header: Sequence[str], width: int) -> str:
+    """The rows' names, their cells (lines), and epoch or what is missing behind them."""
+    table = [header, *([name, *line] for (name, _), line in zip(rows, lines, strict=True))]
+    first, *widths = (max(len(cell) + 2 for cell in column) for column in zip(*table, strict=True))
+    text = []
+    for (name, *cells), own in zip(table, [{}, *(own for _, own in rows)], strict=True):
+        line = f"{name:{max(6, first - 2)}}"
+        line += "".join(f"{x:>{max(width, n)}}" for x, n in zip(cells, widths, strict=True))
+        if own.get("epoch") is not None:
+            line += f"   epoch {own['epoch']}"
+        if "missing" in own:
+            line += f"   missing: {own['missing']}"
+        text.append(line)
+    return "\n".join(text)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

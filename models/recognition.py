@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
+from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.published import fill
@@ -16,6 +18,8 @@ _SMSGE = "Recognition/Recognition/Variable"
 _AGE = ("W1", "b1", "W")
 PUBLISHED = (tuple(f"{_SMSGE}_{n}" for n in (4, 5, 6, 7)),
              (_SMSGE, *(f"{_SMSGE}_{n}" for n in (1, 2, 3))), (*_AGE, "Variable"), (*_AGE, "b"))
+
+COMBINE = {"mean": lambda x: x.mean(1), "sum": lambda x: x.sum(1), "last": lambda x: x[:, -1]}
 
 
 class RecognitionNetwork(nn.Module):
@@ -53,6 +57,32 @@ class RecognitionNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.output(torch.relu(self.hidden(features)))
+
+
+class Recogniser(nn.Module):
+    """A recognition network; the logits of a sequence's rows become scores by mean, sum or last."""
+
+    size = 4096  # sequences scored at a time; bounds memory, changes no number
+
+    def __init__(self, inputs: int, persons: int, hidden: int, combine: str = "mean",
+                 generator: torch.Generator | None = None):
+        super().__init__()
+        self.network = RecognitionNetwork(inputs, persons, hidden, generator)
+        self.arguments = {**self.network.arguments, "combine": combine}
+        self.combine = COMBINE[combine]
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Feature rows (B, R, inputs) -> scores (B, persons)."""
+        return self.combine(self.network(rows))
+
+    def losses(self, rows: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The mean cross entropy of feature rows (B, R, inputs) with classes (B,)."""
+        return {"loss": cross_entropy(self(rows), labels)}
+
+    @torch.no_grad()
+    def scores(self, rows: Tensor) -> Tensor:
+        """The same for any number of sequences: (N, R, inputs) -> (N, persons)."""
+        return processes.divided(lambda part: (self(part),), rows.split(self.size))[0]
 
 
 class DF(RecognitionNetwork, EmbeddingModel):

@@ -236,7 +236,7 @@ class SMSGE(EmbeddingModel):
                H: Mapping[str, Graphs] | None = None) -> dict[str, Tensor]:
         """The loss of each source scale, summed over the rebuilt scales, averaged over the subsets.
 
-        H: structural features for each source scale (engine.joint_step). InputError for frames,
+        H: structural features for each source scale (train_smsge.JointStep). InputError for frames,
         pred_margin added, that sequences do not have.
         """
         H = H or dict.fromkeys(self.scales, self.structural(graphs))

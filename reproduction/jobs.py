@@ -42,10 +42,6 @@ Outcomes = dict[Path, Outcome]  # by the path of the run
 # --quick: persons, frames, recordings; windows for a batch of 256 in every training set.
 SIMULATED = {"BIWI": (6, 60, 1), "IAS": (5, 50, 1), "KGBD": (6, 50, 4), "KS20": (5, 20, 5)}
 SIMULATED["CASIA_B"] = (8, 80, 1)
-SMALL = {
-    own.script: [word for n, x in own.small.items() for word in (f"--{n}", str(x))]
-    for own in METHODS.values()
-}  # by script
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,9 @@ class Runs:
         key = {"script": row.script, "words": self._words(job)}
         key["epochs"] = self.epochs if row.trained else None
         key["data"] = provenance(column.dataset, column.length, self.data, column.view)
-        return key | ({"needs": [self.key(each) for each in job.needs]} if job.needs else {})
+        if job.needs:
+            key["needs"] = [self.key(each) for each in job.needs]
+        return key
 
     def record(self, job: Job) -> Record | None:
         """The record of a run that is done; None if it is not."""
@@ -84,29 +82,43 @@ class Runs:
             return f"{error}; the real data: {RAW[row.name].source}, their terms: docs/1-data.md"
         return None
 
-    def make(self, job: Job) -> "Record | str":
-        """Run a job to its end: its record, or why it failed."""
-        return self.begin(job).result()
-
-    def begin(self, job: Job) -> "Attempt":
-        """Run a job, or go on with it, in a process of its own."""
+    def make(self, job: Job) -> Record | str:
+        """Run a job, or go on with it, in a process of its own: its record, or why it failed."""
         import torch  # here, so that --list starts at once
 
         begun, key = self._read(job), self.key(job)
         resume = begun.get("key") == key
         if not resume and all(needed.folder != job.folder for needed in job.needs):
             shutil.rmtree(self.folder / job.folder, ignore_errors=True)  # other settings or data
-        record = {"key": key, "seconds": begun["seconds"] if resume else 0.0}
-        device = next(self.turns)
+        device, spent = next(self.turns), begun["seconds"] if resume else 0.0
+        record = {"key": key, "seconds": spent}
         record["made_by"] = {"machine": machine(), "device": device}
-        start = time.time() - record["seconds"]
         write_json(self._file(job), record)
         threads = str(torch.get_num_threads() // self.at_once or 1)
         environment = os.environ | {"OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads}
-        with self._file(job, ".errors.txt").open("w") as errors:
-            child = Popen(self.command(job, resume, device), env=environment, stderr=errors,
-                          stdout=DEVNULL if self.quiet else None)
-        return Attempt(child, self._file(job), record, start)
+        file, start = self._file(job, ".errors.txt"), time.time()
+        try:
+            with file.open("w") as errors:
+                child = Popen(self.command(job, resume, device), env=environment, stderr=errors,
+                              stdout=DEVNULL if self.quiet else None)
+            self.children.append(child)
+            if (code := child.wait()) in (130, -signal.SIGINT):
+                raise KeyboardInterrupt
+            lines = [line for line in file.read_text().splitlines() if line.strip()]
+            if code:
+                return FAILED + [f"exit code {code}", *lines][-1].removeprefix("error: ")
+            if lines:
+                print(*lines, sep="\n", file=sys.stderr)  # warnings
+            record["result"] = json.loads(self._file(job, ".result.json").read_text())
+            return record
+        finally:
+            record["seconds"] = round(spent + time.time() - start, 1)
+            write_json(self._file(job), record)
+
+    @cached_property
+    def children(self) -> list[Popen]:
+        """The processes that were started."""
+        return []
 
     @cached_property
     def turns(self) -> Iterator[str]:
@@ -118,18 +130,23 @@ class Runs:
         folder, words = self.folder / job.folder, self._words(job)
         words += ["--data", str(self.data), "--device", device]
         words += ["--json", str(self._file(job, ".result.json"))]
-        if job.row.source:
+        if job.row.source[0]:
             encoders = (self.folder / job.needs[0].folder).rglob("encoder/best.pt")
             words[words.index("{source}")] = str(next(encoders, "encoder/best.pt"))
         if job.row.script.startswith("train_"):
-            begun = resume and any(folder.rglob("*last.pt"))
-            words += ["--out", str(folder)] + ["--resume"] * (begun and "--resume" not in words)
-        words += ["--epochs", str(self.epochs)] * bool(self.epochs and job.row.trained)
-        words += ["--quiet"] * self.quiet
+            words += ["--out", str(folder)]
+            if resume and any(folder.rglob("*last.pt")) and "--resume" not in words:
+                words.append("--resume")
+        if self.epochs and job.row.trained:
+            words += ["--epochs", str(self.epochs)]
+        if self.quiet:
+            words.append("--quiet")
         return [sys.executable, str(PROJECT / job.row.script), *words]
 
     def _words(self, job: Job) -> list[str]:
-        return job.words + SMALL.get(job.row.script, []) * self.small
+        small = {own.script: own.small for own in METHODS.values()} if self.small else {}
+        values = small.get(job.row.script, {}).items()
+        return job.words + [word for name, x in values for word in (f"--{name}", str(x))]
 
     def _file(self, job: Job, suffix: str = ".json") -> Path:
         return self.folder / f"{job.path}{suffix}"
@@ -142,47 +159,12 @@ class Runs:
             return {}
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """A run under way. `done`, `cancel` and `result` are those of a job of submitit."""
-
-    child: Popen
-    file: Path  # of the record
-    record: Record
-    start: float  # of the clock, earlier by the seconds that were spent before
-
-    def done(self) -> bool:
-        return self.child.poll() is not None
-
-    def cancel(self) -> None:
-        """Interrupt it, and wait until it has saved its state."""
-        self.child.send_signal(signal.SIGINT)
-        with suppress(KeyboardInterrupt):
-            self.result()
-
-    def result(self) -> Record | str:
-        """The record when the run has ended, or why it failed."""
-        try:
-            if (code := self.child.wait()) in (130, -signal.SIGINT):
-                raise KeyboardInterrupt
-            errors = self.file.with_suffix(".errors.txt").read_text().splitlines()
-            lines = list(filter(str.strip, errors))
-            if code:
-                return FAILED + [f"exit code {code}", *lines][-1].removeprefix("error: ")
-            print(*lines, sep="\n", end="\n" * bool(lines), file=sys.stderr)  # warnings
-            self.record["result"] = json.loads(self.file.with_suffix(".result.json").read_text())
-            return self.record
-        finally:
-            self.record["seconds"] = round(time.time() - self.start, 1)
-            write_json(self.file, self.record)
-
-
 def make_all(work: Collection[Job], runs: Runs, outcomes: Outcomes, begin: Callable[[Job], Any],
              after_each: Callable[[], None]) -> None:
     """Make the runs that have no outcome yet: their records, or why they failed.
 
-    begin: of Runs, or one that submits to Slurm. A lock keeps runs of one folder apart, also from
-    those of another process; what that has made counts.
+    begin: gives the future of a run, in a thread or of Slurm. A lock keeps runs of one folder
+    apart, also from those of another process; what that has made counts.
     """
     left = [job for job in work if outcomes[job.path] is None]
     total, running, waits = len(left), [], False
@@ -195,7 +177,8 @@ def make_all(work: Collection[Job], runs: Runs, outcomes: Outcomes, begin: Calla
                         lock.acquire(timeout=0)
                         left.remove(job)
                         print(f"[{total - len(left)}/{total}] {job.path}", flush=True)
-                        running.append((job, _known(job, runs, outcomes) or begin(job), lock))
+                        attempt = _known(job, runs, outcomes) or begin(job)
+                        running.append((job, attempt, lock))
             if left and not running and not waits:
                 print(f"waiting for another process, which is at {left[0].path}", flush=True)
                 waits = True
@@ -214,6 +197,8 @@ def make_all(work: Collection[Job], runs: Runs, outcomes: Outcomes, begin: Calla
     except BaseException:
         for _, attempt, _ in running:
             attempt.cancel()
+        for child in runs.children:
+            child.send_signal(signal.SIGINT)  # it saves its state; the threads wait for that
         raise
 
 
@@ -272,10 +257,12 @@ def overview(tables: Collection[str], work: Collection[Job], outcomes: Outcomes)
         own = [states[job.path] for job in work if job.table == table] or ["to run"]
         lines.append(f"{table:20}" + "".join(f"{own.count(name):10}" for name in names.values()))
     for job in work if len(tables) == 1 else []:
-        words = f"{job.column.name:7} seed {job.seed}  {job.row.script} {job.row.options}"
+        words = f"{job.column.name:7} seed {job.seed}  {job.row.command}"
         lines.append(f"{states[job.path]:8} {job.row.name:27} {words}"[:100])
     reasons = dict.fromkeys(shorten(text) for text in outcomes.values() if isinstance(text, str))
-    return [*lines, *reasons, *["(where data come from: docs/1-data.md)"] * bool(reasons)]
+    if reasons:
+        lines += [*reasons, "(where data come from: docs/1-data.md)"]
+    return lines
 
 
 def shorten(reason: str) -> str:

@@ -22,10 +22,9 @@ from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.methods.sgela import PLUS
 from skeleton_reid.engine.options import PublishedOptions, refuse_options
-from skeleton_reid.engine.recognition import Recogniser
 from skeleton_reid.models.age import AXES
 from skeleton_reid.models.graph_transformer import PrototypeEncoder
-from skeleton_reid.models.recognition import RecognitionNetwork
+from skeleton_reid.models.recognition import Recogniser, RecognitionNetwork
 from skeleton_reid.reid.recognition import evaluate
 from skeleton_reid.tensorflow_v1 import bundle
 

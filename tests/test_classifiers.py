@@ -12,8 +12,8 @@ from commands import error_of, run
 
 from skeleton_reid.data import Recognition, Sequences, skeleton
 from skeleton_reid.data.descriptors import descriptor
-from skeleton_reid.engine import classifiers
-from skeleton_reid.engine.classifiers import LSTM, AdaBoost, recognise, settings_of
+from skeleton_reid.engine import baselines
+from skeleton_reid.engine.baselines import LSTM, AdaBoost, recognise, settings_of
 from skeleton_reid.engine.options import CLASSIFIERS
 from skeleton_reid.reid.recognition import evaluate
 
@@ -88,7 +88,7 @@ def test_training_ends_after_patience_and_the_last_epoch_stands_beside_the_best(
 
 
 def test_layers_and_width_are_those_of_the_settings():
-    one, two = (classifiers.SequenceClassifier(20, 7, LSTM(layers=n)) for n in (1, 2))
+    one, two = (baselines.SequenceClassifier(20, 7, LSTM(layers=n)) for n in (1, 2))
     gates = 4 * 256
     first, second = gates * (60 + 256 + 2), gates * (256 + 256 + 2)
     assert sum(p.numel() for p in one.parameters()) == first + 257 * 7

@@ -28,12 +28,12 @@ def record(best: float, last: float, epoch: int, simulated: bool = False) -> dic
 def test_table_by_hand(tmp_path):
     outcomes = {0: record(0.60, 0.50, 7), 1: "failed: x", 2: record(0.70, 0.60, 9)}
     entry = comparison.compare(CELL, outcomes)
-    assert entry["published"] == [66.4, 80.7, 87.0, 22.3]
-    assert entry["best"] == pytest.approx([65, 75, 85, 32.5])
-    assert entry["spread"] == pytest.approx([50**0.5, 50**0.5, 50**0.5, 12.5**0.5])
-    assert entry["last"] == pytest.approx([55, 65, 75, 27.5])
-    assert entry["difference"] == pytest.approx([-1.4, -5.7, -2.0, 10.2])
-    assert entry["untrained"] == pytest.approx([30, 40, 50, 15])
+    assert entry.published == [66.4, 80.7, 87.0, 22.3]
+    assert entry.best == pytest.approx([65, 75, 85, 32.5])
+    assert entry.spread == pytest.approx([50**0.5, 50**0.5, 50**0.5, 12.5**0.5])
+    assert entry.last == pytest.approx([55, 65, 75, 27.5])
+    assert entry.difference == pytest.approx([-1.4, -5.7, -2.0, 10.2])
+    assert entry.untrained == pytest.approx([30, 40, 50, 15])
     comparison.write_all(tmp_path, [CELL3], {job.path: outcomes[job.seed] for job in CELL3.jobs})
     text = (tmp_path / "retrieval.md").read_text()
     line = next(line for line in text.splitlines() if line.startswith("| SimMC"))
@@ -48,12 +48,12 @@ def test_table_by_hand(tmp_path):
     assert float(lines[3]["difference"]) == pytest.approx(10.2)
     assert (lines[0]["seeds"], lines[0]["seconds"]) == ("0 2", "180.0")
     content = json.loads((tmp_path / "retrieval.json").read_text())
-    assert content["entries"][0]["best"] == entry["best"]
+    assert content["entries"][0]["best"] == entry.best
 
 
 def test_simulated_figures_say_so_and_have_no_difference(tmp_path):
     entry = comparison.compare(CELL, {0: record(0.60, 0.50, 7, simulated=True)})
-    assert entry["simulated"] and entry["difference"] is None and entry["spread"] is None
+    assert entry.simulated and entry.difference is None and entry.spread is None
     text = comparison.as_markdown([entry])
     assert "## KS20 (simulated data: not comparable with published figures)" in text
     assert "best, simulated" in text and "untrained, simulated" in text
@@ -62,7 +62,7 @@ def test_simulated_figures_say_so_and_have_no_difference(tmp_path):
 def test_a_cap_of_epochs_is_noted():
     capped = record(0.60, 0.50, 2)
     capped["key"]["epochs"] = 2
-    assert comparison.compare(CELL, {0: capped})["note"] == "epochs capped at 2"
+    assert comparison.compare(CELL, {0: capped}).note == "epochs capped at 2"
 
 
 def test_a_row_that_is_published_only():

@@ -13,8 +13,9 @@ from skeleton_reid.engine import recognition
 from skeleton_reid.engine.methods.age import AGESettings
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import TrainingOptions
-from skeleton_reid.engine.recognition import BestNetworks, Recogniser, Rows, Rules, train
+from skeleton_reid.engine.recognition import BestNetworks, Rows, Rules, train
 from skeleton_reid.engine.run import Run
+from skeleton_reid.models.recognition import Recogniser
 
 
 class Encoder(torch.nn.Module):

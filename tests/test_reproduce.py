@@ -33,7 +33,7 @@ def job_of(table: str, row: str, column: str, seed: int = 0) -> Job:
 def simmc() -> Job:
     """A training with batches small enough for the data below."""
     job = job_of("retrieval", "SimMC", "IAS-A")
-    return replace(job, row=replace(job.row, options="--batch_size 16"))
+    return replace(job, row=replace(job.row, command="train_simmc.py --batch_size 16"))
 
 
 def test_every_command_is_accepted_by_its_script(tmp_path, capsys):
@@ -71,10 +71,11 @@ def in_process(monkeypatch):
             calls.append(words[1:])
             self.code = run(Path(words[1]).stem, *words[2:])
 
-        def poll(self) -> int:
+        def wait(self) -> int:
             return self.code
 
-        wait = poll
+        def send_signal(self, number: int) -> None:
+            """It has ended."""
 
     monkeypatch.setattr(execution, "Popen", Child)
     return calls
@@ -285,7 +286,7 @@ def test_an_interruption_says_how_to_go_on(runs, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Runs, "begin", stop)
+    monkeypatch.setattr(Runs, "make", stop)
     words = ("--tables", "retrieval", "--datasets", "IAS", "--methods", "D-13")
     where = ("--data", runs.data, "--out", tmp_path / "out")
     monkeypatch.setattr(sys, "argv", ["reproduce.py", *map(str, words + where)])

@@ -16,13 +16,13 @@ from archives import unpack
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.skeleton import scales
-from skeleton_reid.engine.joint_step import JointStep
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.models.prefix_lstm import prefix_tree
 from skeleton_reid.models.recognition import RecognitionNetwork
 from skeleton_reid.models.smsge import SMSGE
 from skeleton_reid.reid.recognition import evaluate
 from tests.reference import smsge as plain
+from train_smsge import JointStep
 
 SCALES = "IJPB"
 FORWARD = 1e-5  # absolute

@@ -11,11 +11,11 @@ import torch
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.sampling import draw_subsets
 from skeleton_reid.data.skeleton import bias, scales
-from skeleton_reid.engine.joint_step import JointStep
 from skeleton_reid.models.graph_attention import GraphAttention
 from skeleton_reid.models.prefix_lstm import prefix_tree
 from skeleton_reid.models.smsge import SMSGE
 from tests.reference import smsge as plain
+from train_smsge import JointStep
 
 SCALES = "IJPB"
 

@@ -1,8 +1,8 @@
 """SM-SGE the plain way: dense attention, one LSTM call a subset and scale, one backward pass and
 one Adam a loss.
 
-What models.smsge and engine.joint_step compute at once, step by step on the same weights, with the
-dense definition of graph attention; to compare with, and to time.
+What models.smsge and train_smsge.JointStep compute at once, step by step on the same weights, with
+the dense definition of graph attention; to compare with, and to time.
 """
 
 import copy
