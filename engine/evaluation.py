@@ -60,7 +60,8 @@ def known_classes(sets: Retrieval, supervision: str | None) -> np.ndarray | None
     classes, numbers = np.unique(known, return_inverse=True)
     if len(classes) < 2:
         kind = "persons" if supervision == "identities" else "recordings"
-        raise InputError(f"expected two {kind} or more in {sets.paths['train']}, found one")
+        raise InputError(f"expected two {kind} or more to tell apart in {sets.paths['train']}, "
+                         "found one")
     return numbers
 
 

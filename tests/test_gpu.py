@@ -217,7 +217,7 @@ def test_runs_of_reproduce_have_gpus_in_turn(tmp_path, monkeypatch):
     work = experiments.jobs(experiments.plan(["retrieval"], ["KS20"], ["SimMC"], 3))
     with pretended(2):
         for job in work:
-            runs.begin(job)
+            runs.make(job)
     words = [call.args[0] for call in popen.call_args_list]
     named = [each[each.index("--device") + 1] for each in words]
     assert named == ["cuda:0", "cuda:1", "cuda:0"]
