@@ -15,7 +15,7 @@ from raw_data import read_part, read_split, refused, run
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import datasets
 from skeleton_reid.data.datasets import OwnData
-from skeleton_reid.data.raw.own import read_own, repair, turned
+from skeleton_reid.data.raw.own import lost_joints, read_own, repair, turned
 
 SKELETON = {
     "joints": ["hip", "head", "left foot", "right foot"], "root": ["left foot", "right foot"],
@@ -191,7 +191,7 @@ def test_repairs_equal_slow_ones(longest):
     poses[..., 3] = random.random_sample((60, 5))
     source = OwnData(file="", name="x", skeleton="coco", format="npy", unit="m", up="y", table="t",
                      longest_gap=longest, zeros_are_lost=True, least_confidence=0.05)
-    frames, note = repair(poses, source)
+    frames, note = repair(poses, lost_joints(poses, source), longest)
     expected = repair_slowly(poses, longest, 0.05)
     np.testing.assert_allclose(frames, expected)
     assert note["dropped"] == np.isnan(expected[:, 0, 0]).sum()

@@ -9,15 +9,13 @@ conditions, trained on all other views: for the real videos about 8 GB a length.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.recordings import (Recording, finite, read_each, read_lines,
-                                               read_numbers, visible)
+from skeleton_reid.data.raw.recordings import Recording, finite, read_each, read_lines, visible
 from skeleton_reid.data.raw.splits import TRAIN, Arrangement, by_view
 
 JOINTS = 14
@@ -34,36 +32,33 @@ def read_casia_b(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]
 
     InputError for a broken file, a name that does not belong and a video that is there twice.
     """
-    videos, seen = [], {}
-    for path in visible(root):
-        if path.suffix not in (".npy", ".csv", ".json"):
-            continue
+    videos: dict[str, tuple[Path, re.Match]] = {}
+    for path in (path for path in visible(root) if path.suffix in (".npy", ".csv", ".json")):
         match = re.fullmatch(r"(\d+)-(nm|cl|bg)-(\d+)-(\d+)", path.stem)
         if not match or int(match[4]) not in VIEWS:
             raise broken(path, f"a video named {VIDEO_NAME}", "another name", "rename or remove it")
-        twin = seen.setdefault(path.stem, path)
-        if twin is not path:
-            raise broken(path, "one file a video", f"{twin} too", "remove one of them")
-        view = VIEWS.index(int(match[4]))
-        videos.append(
-            Recording(path.stem, int(match[1]), match[1], match[2], np.empty(0), view, RATE))
+        if path.stem in videos:
+            raise broken(path, "one file a video", f"{videos[path.stem][0]} too", "remove one")
+        videos[path.stem] = path, match
     if not videos:
         raise broken(root, f"videos named {VIDEO_NAME}", "none", "complete them")
-    contents = read_each(_read_video, seen.values(), jobs, "CASIA_B")
-    return [replace(own, frames=frames) for own, frames in zip(videos, contents, strict=True)]
+    contents = read_each(_read_video, [path for path, _ in videos.values()], jobs, "CASIA_B")
+    return [
+        Recording(name, int(match[1]), match[1], match[2], frames, VIEWS.index(int(match[4])), RATE)
+        for (name, (_, match)), frames in zip(videos.items(), contents, strict=True)
+    ]
 
 
 def _read_video(path: Path) -> np.ndarray:
     """Frames (n, 14, 3) float64, all finite, of an array (n, 14, 3) or (n, 42)."""
     try:
         if path.suffix == ".csv":
-            form = f"x,y,z of a joint or of {JOINTS} joints"
-            array = finite(read_numbers(read_lines(path), path, form, 3, 3 * JOINTS), path)
+            array = np.loadtxt(read_lines(path), delimiter=",", ndmin=2)
         elif path.suffix == ".npy":
             array = np.load(path, allow_pickle=False)
         else:
             array = np.array(json.loads(path.read_bytes()), dtype=float)
-    except (ValueError, TypeError, EOFError) as error:
+    except (ValueError, TypeError, EOFError, RecursionError) as error:
         raise broken(path, f"a whole {path.suffix} file of numbers", error) from error
     joint_lines = path.suffix == ".csv" and array.shape[1] == 3 and len(array) % JOINTS == 0
     fits = joint_lines or array.shape[1:] in ((JOINTS, 3), (3 * JOINTS,))

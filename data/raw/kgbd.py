@@ -6,14 +6,14 @@ skeleton graph and the hip-centring assume. `joint_order` decides which order co
 
 import logging
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.recordings import (Recording, finite, read_each, read_lines, to_numbers,
-                                               visible)
+from skeleton_reid.data.raw.recordings import Recording, finite, read_each, read_lines, visible
 from skeleton_reid.data.skeleton import read
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ def spelled_alike(name: str) -> str:
 
 KINECT_V1 = tuple(map(spelled_alike, read("kinect_v1").joints))
 JOINTS = len(KINECT_V1)
+LINE = re.compile(r"[^;]*(;\s*[-+]?(\d+\.?\d*|\.\d+|nan|inf)(e[-+]?\d+)?\s*){3}", re.IGNORECASE)
 RATE = 30.0  # frames a second
 
 
@@ -87,34 +88,28 @@ def read_recording(path: Path) -> tuple[list[int], np.ndarray, int]:
     unknown or missing joint, and for a file without a complete frame.
     """
     lines = read_lines(path)
-    for number, line in enumerate(lines, 1):
-        if line.count(";") != 3:
-            raise broken(path, "Name;x;y;z", line, place=f"line {number}")
-    fields = ";".join(lines).split(";")  # all at once: the real set has ten million lines
-    order = _joint_order(fields[::4], path)
-    del fields[::4]
     try:
-        coordinates = np.fromiter(map(float, fields), float, len(fields)).reshape(-1, 3)
+        names, *axes = zip(*(line.split(";") for line in lines), strict=True)
+        points = np.array([list(map(float, axis)) for axis in axes]).T.reshape(-1, 3)
     except ValueError:
-        for number, line in enumerate(lines, 1):
-            to_numbers(line.split(";")[1:], path, number)
-        raise
+        points = np.empty(0)
+    if len(points) != len(lines):
+        number = next(i for i, line in enumerate(lines) if not LINE.fullmatch(line))
+        raise broken(path, "Name;x;y;z", lines[number], place=f"line {number + 1}")
+    order = _joint_order(names, path)
     frames, rest = divmod(len(lines), JOINTS)
-    return order, finite(coordinates, path)[:frames * JOINTS].reshape(frames, JOINTS, 3), rest
+    return order, finite(points, path)[:frames * JOINTS].reshape(frames, JOINTS, 3), rest
 
 
-def _joint_order(names: list[str], path: Path) -> list[int]:
+def _joint_order(names: Sequence[str], path: Path) -> list[int]:
     """The Kinect numbers of the first frame's joints, which every frame must repeat."""
     numbers = [joint_number(name) for name in names]
     order = numbers[:JOINTS]
     for i, number in enumerate(numbers):
-        expected = ""
         if i < JOINTS and (number is None or number in order[:i]):
-            left = ", ".join(name for j, name in enumerate(KINECT_V1) if j not in order[:i])
-            expected = f"each joint once a frame (not seen yet: {left})"
-        elif number != order[i % JOINTS]:
+            raise broken(path, "each joint once a frame", names[i], place=f"line {i + 1}")
+        if number != order[i % JOINTS]:
             expected = f"{KINECT_V1[order[i % JOINTS]]}, as in the first frame"
-        if expected:
             raise broken(path, expected, names[i], place=f"line {i + 1}")
     if len(order) < JOINTS:
         raise broken(path, f"{JOINTS} joints a frame", f"{len(order)} in all", place="end")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.recordings import (Recording, read_each, read_joint_lines, visible,
+from skeleton_reid.data.raw.recordings import (Recording, read_each, read_joints, visible,
                                                whole_frame)
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def _read_walk(joints: int | None, files: list[Path]) -> np.ndarray:
     """The completely tracked frames (n, 20, 3). joints: the lines that count; None: all do."""
     frames = []
     for path in files:
-        rows = read_joint_lines(path, FIELDS, POSITION_AND_STATE, joints)
+        rows = read_joints(path, FIELDS, POSITION_AND_STATE, joints)
         if (rows[:, 3] != 0).all():  # 0 also where there is nobody
             frames.append(whole_frame(rows[:, :3], JOINTS, path))
     return np.array(frames).reshape(-1, JOINTS, 3)

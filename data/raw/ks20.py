@@ -7,7 +7,7 @@ import numpy as np
 
 from skeleton_reid.data.files import broken
 from skeleton_reid.data.raw.moments import natural_key
-from skeleton_reid.data.raw.recordings import (Recording, read_each, read_joint_lines, visible,
+from skeleton_reid.data.raw.recordings import (Recording, read_each, read_joints, visible,
                                                whole_frame)
 
 VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_lateral")
@@ -50,7 +50,7 @@ def _read_walk(files: list[Path]) -> np.ndarray:
     frames = []
     for path in sorted(files, key=lambda path: natural_key(path.name)):
         is_text = path.suffix.lower() == ".txt"
-        rows = read_joint_lines(path, "id,x,y,z", (1, 2, 3), JOINTS) if is_text else _read_mat(path)
+        rows = read_joints(path, "id,x,y,z", (1, 2, 3), JOINTS) if is_text else _read_mat(path)
         frames.append(whole_frame(rows, JOINTS, path))
     return np.array(frames)
 

@@ -1,5 +1,6 @@
 """Users' own recordings (docs/9-own-data.md): which there are, of whom; lost joints; axes."""
 
+import csv
 import logging
 import os
 import re
@@ -8,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.random import RandomState
@@ -19,14 +19,15 @@ from skeleton_reid.common.yaml_files import expected_one
 from skeleton_reid.data.datasets import METRES, NO_TIME, Dataset, OwnData
 from skeleton_reid.data.files import broken
 from skeleton_reid.data.raw.people import UNREAD
-from skeleton_reid.data.raw.pose_files import csv_rows, read_poses
-from skeleton_reid.data.raw.recordings import Recording, read_each
+from skeleton_reid.data.raw.pose_files import read_poses
+from skeleton_reid.data.raw.recordings import Recording, read_each, read_text
 from skeleton_reid.data.raw.splits import DRAWN, TRAIN, by_group, draw_recordings
 
 log = logging.getLogger(__name__)
 
 RATE_TOLERANCE = 0.1  # of the usual time between frames
 NAMED_JOINTS = 5
+COUNTED = ("frames with several people", "frames missing", "frames twice")
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,17 @@ class Entry:
     track: str = ""
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A recording of nobody yet, and what is to be compared between recordings."""
+@dataclass(frozen=True, kw_only=True)
+class OwnRecording(Recording):
+    """A recording, and what is compared between recordings."""
 
-    recording: Recording
-    lost: np.ndarray  # (J,) frames of somebody in which each joint is lost
+    lost_joints: np.ndarray  # (J,) frames of somebody in which each joint is lost
     seen: int  # frames of somebody
     written: int  # frames in the files
     step: float | None  # from frame to frame, in the unit of their time or number
 
 
-def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
+def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> list[OwnRecording]:
     """The described recordings below `root`, in metres with y up; labels are the places of the
     persons' names in order. Frames with lost joints that are not repaired are NaN.
 
@@ -64,87 +64,85 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
     if not entries:
         expected = f"recordings as {source.recordings or source.table} names them"
         raise broken(root, expected, "none", f"see {source.file}")
-    persons = {name: n for n, name in enumerate(sorted({entry.person for entry in entries}))}
-    read = partial(_read, dataset=dataset)
-    places = [(entry.path, entry.track) for entry in entries]
-    readings = list(read_each(read, places, jobs, source.name))
-    for entry, reading in zip(entries, readings, strict=True):
+    for entry in entries:
         key = entry.person, entry.recording or entry.path, entry.split
         if (twin := seen.setdefault(key, entry)) is not entry:
             raise InputError(f"{entry.place}: expected every recording once, found {entry.path} "
                              f"after {twin.path}; give them names of their own")
         if entry.split not in ("", *DRAWN):
             raise InputError(f"{entry.place}: split: {expected_one(entry.split, DRAWN)}")
-        if entry.frames not in ("", str(reading.written)):
+    persons = sorted({entry.person for entry in entries})
+    places = [(entry.path, entry.track) for entry in entries]
+    every = read_each(partial(_read, dataset=dataset), places, jobs, source.name)
+    for entry, own in zip(entries, every, strict=True):
+        if entry.frames not in ("", str(own.written)):
             raise InputError(f"{entry.place}: expected {entry.frames} frames in {entry.path}, "
-                             f"found {reading.written}")
+                             f"found {own.written}")
         name = os.path.relpath(entry.path, root) + (entry.track and f" ({entry.track})")
-        person = persons[entry.person]
-        about = {"name": name, "person": person, "person_name": entry.person, "group": entry.split}
-        recordings.append(replace(reading.recording, **about))
-    _tell(dataset, [
-        replace(reading, recording=recording)
-        for reading, recording in zip(readings, recordings, strict=True)
-    ])
+        recordings.append(
+            replace(own, name=name, person=persons.index(entry.person), person_name=entry.person,
+                    group=entry.split))
+    _tell(dataset, recordings)
     return recordings
 
 
 def read_recording(path: Path, dataset: Dataset) -> Recording:
     """One file as the data set describes its files, of nobody yet: in metres, y up, repaired."""
-    return _read((path, ""), dataset).recording
+    return _read((path, ""), dataset)
 
 
-def _read(place: tuple[Path, str], dataset: Dataset) -> Reading:
+def _read(place: tuple[Path, str], dataset: Dataset) -> OwnRecording:
     """The recording of a path, of the person with a track."""
     source, (path, track) = dataset.source, place
     own = read_poses(path, source, dataset.skeleton, track)
-    frames, lost = repair(own.poses, source)
+    causes = lost_joints(own.poses, source)
+    frames, lost = repair(own.poses, causes, source.longest_gap)
     axes, signs = turned(source.up)
-    frames = frames[..., axes] * signs * (METRES.get(source.unit, source.unit) or 1.0)
-    notes = {name: count for name, count in own.notes.items() if count}
-    gone = np.logical_or.reduce(list(lost_joints(own.poses, source).values()))  # (T, J)
+    frames = frames[..., axes] * signs * METRES.get(source.unit, source.unit or 1.0)
+    gone = np.logical_or.reduce(list(causes.values()))  # (T, J)
     somebody = ~gone.all(axis=1)
-    recording = Recording(str(path), -1, "", "", frames, rate=own.rate, lost=notes | lost)
-    return Reading(recording, gone[somebody].sum(axis=0), int(somebody.sum()), own.written,
-                   own.step)
+    return OwnRecording(str(path), -1, "", "", frames, rate=own.rate,
+                        lost={name: count for name, count in own.notes.items() if count} | lost,
+                        lost_joints=gone[somebody].sum(axis=0), seen=int(somebody.sum()),
+                        written=own.written, step=own.step)
 
 
-def _tell(dataset: Dataset, readings: Sequence[Reading]) -> None:
+def _tell(dataset: Dataset, recordings: Sequence[OwnRecording]) -> None:
     """Log what looks wrong with the recordings. InputError if nothing of them is left."""
-    name, joints = dataset.name, dataset.skeleton.joints
-    recordings = [reading.recording for reading in readings]
+    name, joints, count = dataset.name, dataset.skeleton.joints, len(recordings)
 
     def warn(what: str, having: Sequence[Recording]) -> None:
         if having:
-            log.warning("%s: %s in %d of %d recordings (first: %s)", name, what, len(having),
-                        len(readings), having[0].name)
+            log.warning("%s: %s in %d of %d recordings (first: %s)", name, what, len(having), count,
+                        having[0].name)
 
-    causes = ["frames with several people", "frames missing", "frames twice"]
-    causes += sorted({cause for own in recordings for cause in own.lost if UNREAD in cause})
-    for cause in causes:
-        count = sum(own.lost.get(cause, 0) for own in recordings)
-        hint = f" (name another column, or `time: {NO_TIME}`)" if UNREAD in cause else ""
-        warn(f"{cause}: {count}{hint}", [own for own in recordings if own.lost.get(cause)])
-    nobody = [own.recording for own in readings if not own.seen]
-    if len(nobody) == len(readings):
-        why = ", ".join(f"{cause} {count}" for cause, count in nobody[0].lost.items() if count)
-        raise InputError(f"{name}: expected people, found nobody in {len(nobody)} recordings "
+    unread = {cause for own in recordings for cause in own.lost if UNREAD in cause}
+    for cause in (*COUNTED, *sorted(unread)):
+        having = [own for own in recordings if own.lost.get(cause)]
+        hint = f" (name another column, or `time: {NO_TIME}`)" if cause in unread else ""
+        warn(f"{cause}: {sum(own.lost[cause] for own in having)}{hint}", having)
+    nobody = [own for own in recordings if not own.seen]
+    if len(nobody) == count:
+        why = ", ".join(f"{cause} {n}" for cause, n in nobody[0].lost.items() if n)
+        raise InputError(f"{name}: expected people, found nobody in {count} recordings "
                          f"({nobody[0].name}: {why})")
     warn("nobody is seen", nobody)
-    usual = float(np.median([own.step for own in readings if own.step] or [0.0]))
-    other = [own for own in readings if own.step and abs(own.step - usual) > RATE_TOLERANCE * usual]
+    usual = float(np.median([own.step for own in recordings if own.step] or [0.0]))
+    other = [
+        own for own in recordings if own.step and abs(own.step - usual) > RATE_TOLERANCE * usual
+    ]
     if other:
-        warn(f"another frame rate ({other[0].step:g} from frame to frame, usually {usual:g})",
-             [own.recording for own in other])
+        step = other[0].step
+        warn(f"another frame rate ({step:g} from frame to frame, usually {usual:g})", other)
     if not any(np.nan_to_num(own.frames[..., 2]).any() for own in recordings):
         log.warning("%s: z is 0 everywhere: positions are those in a picture", name)
-    seen, lost = sum(own.seen for own in readings), sum(own.lost for own in readings)
+    seen, lost = (sum(getattr(own, what) for own in recordings) for what in ("seen", "lost_joints"))
     dropped = sum(own.lost.get("dropped", 0) for own in recordings)
     often = [i for i in np.argsort(-lost, kind="stable")[:NAMED_JOINTS] if 20 * lost[i] > seen]
     if often and 20 * dropped > seen:
-        having = sum(own.lost > 0 for own in readings)  # (J,) recordings
-        each = ", ".join(f"{joints[i]} in {lost[i]} of {seen} frames ({having[i]} of "
-                         f"{len(readings)} recordings)" for i in often)
+        having = sum(own.lost_joints > 0 for own in recordings)  # (J,) recordings
+        each = ", ".join(f"{joints[i]} in {lost[i]} of {seen} frames ({having[i]} of {count} "
+                         "recordings)" for i in often)
         never = ", ".join(joints[i] for i in often if 2 * lost[i] > seen) or joints[often[0]]
         words = (f"lost joints end the sequences: {each}; joints that are seldom seen can be left "
                  f"out (ignore: [{never}]), others interpolated (longest_gap)")
@@ -194,28 +192,28 @@ def _of_pattern(source: OwnData, root: Path) -> Iterator[Entry]:
 
 
 def _of_table(source: OwnData, root: Path) -> Iterator[Entry]:
-    """The lines of the table."""
+    """The lines of the table, separated by commas, semicolons or tabs."""
     table = existing(root, source.table)
     if not table.is_file():
         raise broken(table, "the table of recordings", "no file", f"see {source.file}")
-    rows = csv_rows(table, restval="")
+    lines = read_text(table).splitlines() or [""]
+    rows = csv.DictReader(lines, delimiter=max(",;\t", key=lines[0].count), restval="")
     rows.fieldnames = header = [name.strip().lower() for name in rows.fieldnames or ()]
-    for name in ("file", "person"):
-        if name not in header:
-            raise broken(table, f"the column {name!r}", ", ".join(header), place="line 1")
+    if missing := {"file", "person"} - set(header):
+        raise broken(table, f"the column {min(missing)!r}", ", ".join(header), place="line 1")
     for row in rows:
         place = f"line {rows.line_num}"
         if None in row:
             raise broken(table, f"{len(header)} cells, as in line 1", "more", place=place)
-        names = ("file", "person", "split", "frames", "track")
-        file, *others = (row.get(name, "").strip() for name in names)
-        person, split, frames, track = map(composed, others)
-        for name, value in {"a file": file, "a person": person}.items():
-            if not value or not value.isprintable():
-                raise broken(table, f"the name of {name}", value or "none", place=place)
-        where = f"{table}, {place}"
-        about = {"split": split, "frames": frames, "track": track}
-        yield Entry(existing(root, file), where, person, **about)
+        row = {
+            name: cell.strip() if name == "file" else composed(cell.strip())
+            for name, cell in row.items()
+        }
+        for name in ("file", "person"):
+            if not row[name].isprintable() or not row[name]:
+                raise broken(table, f"the name of a {name}", row[name] or "none", place=place)
+        about = {name: row.get(name, "") for name in ("person", "split", "frames", "track")}
+        yield Entry(existing(root, row["file"]), f"{table}, {place}", **about)
 
 
 def turned(up: str) -> tuple[list[int], list[int]]:
@@ -237,12 +235,12 @@ def lost_joints(poses: np.ndarray, source: OwnData) -> dict[str, np.ndarray]:
     }
 
 
-def repair(poses: np.ndarray, source: OwnData) -> tuple[np.ndarray, dict[str, Any]]:
+def repair(poses: np.ndarray, causes: dict[str, np.ndarray],
+           longest_gap: int) -> tuple[np.ndarray, dict[str, int]]:
     """Positions (T, J, 3) of poses (T, J, 4): lost joints interpolated where the gap is short
-    enough, other frames NaN. Beside them what was lost, where anything was.
+    enough, other frames NaN. Beside them what was lost, where anything was. causes: `lost_joints`.
     """
     frames, T = poses[..., :3].copy(), len(poses)
-    causes = lost_joints(poses, source)
     lost = np.logical_or.reduce(list(causes.values()))  # (T, J)
     if not lost.any():
         return frames, {}
@@ -250,7 +248,7 @@ def repair(poses: np.ndarray, source: OwnData) -> tuple[np.ndarray, dict[str, An
     before = np.maximum.accumulate(np.where(lost, -1, t))  # the last frame that has the joint
     after = np.minimum.accumulate(np.where(lost, T, t)[::-1])[::-1]  # the next
     gap = after - before - 1  # frames, where lost
-    repaired = lost & (before >= 0) & (after < T) & (gap <= source.longest_gap)
+    repaired = lost & (before >= 0) & (after < T) & (gap <= longest_gap)
     i, j = repaired.nonzero()
     first, last = before[i, j], after[i, j]
     weight = ((i - first) / (last - first))[:, None]

@@ -22,12 +22,12 @@ COARSE = 0.2  # share of frames with the time of the one before, and sizes of th
 class Person(NamedTuple):
     """Somebody in a frame."""
 
-    pose: np.ndarray  # (J, 3 or 4): x, y, z and, where it is known, the confidence
+    pose: np.ndarray  # (J, 4): x, y, z and the confidence; of a reader also (J, 3)
     track: str = ""  # who it is, where the format says so
-    place: np.ndarray | None = None  # (J, 3 or 4) in the image, where poses are centred
+    place: np.ndarray | None = None  # (J, 4) in the image, where poses are centred
 
 
-Track = list[tuple[int, Person]]  # the frames' places in the recording, and who is in them
+Track = dict[int, Person]  # by the frames' places in the recording
 
 
 @dataclass(frozen=True)
@@ -106,40 +106,36 @@ def follow(frames: Sequence[Frame], joints: int, longest_gap: int, wanted: str =
     not known, somebody is whoever is nearest to where he or she was; what is not clear ends the
     sequence. KeyError for a wanted track that is not there.
     """
+    has_times = _tells_frames(frames, "time")
     frames, step, notes = _in_order(frames, longest_gap + 1)
     several = sum(len(frame.people) > 1 for frame in frames)
     every = [(t, one) for t, frame in enumerate(frames) for one in frame.people]
     tracks: dict[str, Track] = {}
     unclear: dict[str, set[int]] = {}  # frames at which a track's sequence ends
     if not several and not wanted:
-        tracks = {"": every}
+        tracks = {"": dict(every)}
         unclear = {"": {t for (_, a), (t, b) in pairwise(every) if a.track != b.track}}
     elif any(one.track for _, one in every):
         for t, one in every:
-            tracks.setdefault(one.track, []).append((t, one))
+            tracks.setdefault(one.track, {})[t] = one
     else:
         tracks, unclear = _link(frames)
     if wanted and wanted not in tracks:
         raise KeyError(f"the track {wanted}; found {', '.join(tracks)}")
     name = wanted or _clearest(tracks)
-    own, ends = dict(tracks[name]), unclear.get(name, set())
+    own, ends = tracks.get(name, {}), unclear.get(name, set())
     lost = np.array([[np.nan, np.nan, np.nan, 0.0]] * joints)
     poses = []
     for t in range(len(frames)):
         poses += [lost] * (longest_gap + 1) if t in ends else []  # more than is interpolated
-        poses.append(with_confidence(own[t].pose) if t in own else lost)
-    notes |= {"frames with several people": several, "sequences ended as unclear": len(ends)}
-    notes["frames with others only"] = len({t for t, _ in every} - own.keys())
-    written = [frame for frame in frames if frame is not MISSING]
-    has_times = _tells_frames(written, "time")
-    return Poses(
-        np.array(poses).reshape(-1, joints, 4), len(written), step,
-        frames_a_second(step) if has_times else None, notes)
-
-
-def with_confidence(pose: np.ndarray) -> np.ndarray:
-    """The pose (J, 4): the confidence is 1 where it is not known."""
-    return pose if pose.shape[1] == 4 else np.insert(pose, 3, 1.0, axis=1)
+        poses.append(own[t].pose if t in own else lost)
+    notes |= {
+        "frames with several people": several, "sequences ended as unclear": len(ends),
+        "frames with others only": len({t for t, _ in every} - own.keys())
+    }
+    written = sum(frame is not MISSING for frame in frames)
+    return Poses(np.array(poses), written, step,
+                 frames_a_second(step) if has_times else None, notes)
 
 
 def _clearest(tracks: dict[str, Track]) -> str:
@@ -147,15 +143,13 @@ def _clearest(tracks: dict[str, Track]) -> str:
     begins first, with the highest confidence.
     """
     seen = {
-        name: [np.nan_to_num(with_confidence(one.pose)[:, 3]).mean() for _, one in track]
+        name: [np.nan_to_num(one.pose[:, 3]).mean() for one in track.values()]
         for name, track in tracks.items() if track
     }
     highest = max(map(sum, seen.values()), default=0.0) or 1.0
-    ranks = {
-        name: (round(10 * sum(own) / highest), -tracks[name][0][0], own[0])
-        for name, own in seen.items()
-    }
-    return max(ranks, key=ranks.get, default="")
+    return max(
+        seen, default="", key=lambda name:
+        (round(10 * sum(seen[name]) / highest), -min(tracks[name]), seen[name][0]))
 
 
 def _link(frames: Sequence[Frame]) -> tuple[dict[str, Track], dict[str, set[int]]]:
@@ -163,28 +157,27 @@ def _link(frames: Sequence[Frame]) -> tuple[dict[str, Track], dict[str, set[int]
     tracks: dict[str, Track] = {}
     unclear: dict[str, set[int]] = {}
     for t, frame in enumerate(frames):
-        live = [name for name, track in tracks.items() if t - track[-1][0] <= LONGEST_LINK]
-        apart = np.array([[_apart(tracks[name][-1][1], one) for one in frame.people]
-                          for name in live]).reshape(len(live), len(frame.people))
+        live = {name: max(own) for name, own in tracks.items() if t - max(own) <= LONGEST_LINK}
+        apart = np.array([[_apart(tracks[name][last], one) for one in frame.people]
+                          for name, last in live.items()]).reshape(len(live), len(frame.people))
         apart[apart > REACH] = np.inf
-        for i, name in enumerate(live):
+        for i, (name, last) in enumerate(live.items()):
             if np.isfinite(apart[i]).any():
                 j = int(apart[i].argmin())
                 rivals = [*np.delete(apart[i], j), *np.delete(apart[:, j], i)]
-                margin = CLEAR if t - tracks[name][-1][0] > 1 else 0.0
+                margin = CLEAR if t - last > 1 else 0.0
                 if all(rival > max(SURE * apart[i, j], margin) for rival in rivals):
-                    tracks[name].append((t, frame.people[j]))
+                    tracks[name][t] = frame.people[j]
                 else:
                     unclear.setdefault(name, set()).add(t)
         for one in np.flatnonzero(~np.isfinite(apart).any(axis=0)):
-            tracks[f"{t}.{one}"] = [(t, frame.people[one])]
+            tracks[f"{t}.{one}"] = {t: frame.people[one]}
     return tracks, unclear
 
 
 def _apart(before: Person, now: Person) -> float:
     """The mean distance of the joints that both have, in sizes of the body; infinite for none."""
-    first, second = (with_confidence(one.pose if one.place is None else one.place)
-                     for one in (before, now))
+    first, second = (one.pose if one.place is None else one.place for one in (before, now))
     seen = [np.isfinite(pose).all(axis=1) & (pose[:, 3] > 0) for pose in (first, second)]
     both = seen[0] & seen[1]
     if not both.any():

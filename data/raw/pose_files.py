@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from skeleton_reid.data.files import broken
 from skeleton_reid.data.raw.people import Frame, Person, Poses, follow
 from skeleton_reid.data.raw.pose_json import PEOPLE, read_json
 from skeleton_reid.data.raw.pose_tables import read_csv, read_ntu
-from skeleton_reid.data.raw.recordings import read_text
 from skeleton_reid.data.skeleton import FOLDER, Skeleton, read
 
 
@@ -23,41 +21,34 @@ def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "")
     """
     whole = source.whole_skeleton()
     expected = f"{source.format}, frames of {len(whole)} joints ({whole.name})"
+    kept = [joint not in source.ignore for joint in whole.joints]
+
+    def with_confidence(joints: np.ndarray) -> np.ndarray:
+        """The joints that are kept, (J, 4): the confidence is 1 where it is not known."""
+        return joints[kept] if joints.shape[1] == 4 else np.insert(joints[kept], 3, 1.0, axis=1)
+
     try:
         frames = list(READERS[source.format](path, source, whole))
     except (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, csv.Error) as error:
         raise broken(path, expected, repr(error)) from error
     except RecursionError:
         raise broken(path, expected, "lists within lists, thousands deep") from None
-    kept = [joint not in source.ignore for joint in whole.joints]
-    frames = list(_kept(frames, kept, expected, path))
     if not frames:
         raise broken(path, expected, "no frame")
+    for people in (frame.people for frame in frames):
+        for i, (pose, name, place) in enumerate(people):
+            if len(pose) != len(whole):
+                alike = sorted(own.stem for own in FOLDER.glob("*.yaml")
+                               if len(read(own.stem)) == len(pose))
+                like = f", as {' or '.join(alike)} has" if alike else ""
+                raise broken(path, expected, f"{len(pose)} joints{like}", "name their skeleton")
+            has_place = place is not None and len(place) == len(pose)
+            people[i] = Person(with_confidence(pose), name,
+                               with_confidence(place) if has_place else None)
     try:
         return follow(frames, len(skeleton), source.longest_gap, track)
     except KeyError as error:
         raise broken(path, *error.args[0].split("; found "), "name another one") from None
-
-
-def csv_rows(path: Path, **options: Any) -> csv.DictReader:
-    """The lines of a CSV file by column, separated by commas, semicolons or tabs."""
-    lines = read_text(path).splitlines()
-    return csv.DictReader(lines, delimiter=max(",;\t", key=(lines or [""])[0].count), **options)
-
-
-def _kept(frames: Iterable[Frame], kept: list[bool], expected: str, path: Path) -> Iterator[Frame]:
-    """The frames with the joints that are kept. InputError for another number of joints."""
-    for frame in frames:
-        for i, person in enumerate(frame.people):
-            count = len(person.pose)
-            if count != len(kept):
-                alike = [own.stem for own in FOLDER.glob("*.yaml") if len(read(own.stem)) == count]
-                like = f", as {' or '.join(sorted(alike))} has" if alike else ""
-                raise broken(path, expected, f"{count} joints{like}", "name their skeleton")
-            has_place = person.place is not None and len(person.place) == count
-            place = person.place[kept] if has_place else None
-            frame.people[i] = Person(person.pose[kept], person.track, place)
-        yield frame
 
 
 def _read_array(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]:

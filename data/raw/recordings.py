@@ -82,42 +82,21 @@ def read_lines(path: Path) -> list[str]:
     return lines
 
 
-def read_numbers(lines: Sequence[str], path: Path, form: str, *widths: int) -> np.ndarray:
-    """Lines of a `form` as floats (lines, fields), all of one of these widths; else InputError."""
-    rows = []
-    for number, line in enumerate(lines, 1):
-        fields = line.split(",")
-        if len(fields) not in widths:
-            raise broken(path, form, line, place=f"line {number}")
-        widths = (len(fields),)
-        rows.append(to_numbers(fields, path, number))
-    return np.array(rows)
-
-
-def to_numbers(fields: Sequence[str], path: Path, line: int,
-               columns: Sequence[str] = ()) -> list[float]:
-    """The fields of a line as floats; else InputError with the place. columns: their names."""
-    try:
-        return [float(field) for field in fields]
-    except ValueError as error:
-        found = str(error).partition(": ")[2].strip("'")
-        own = (f", column {name}" for name, field in zip(columns, fields, strict=False)
-               if field == found)
-        raise broken(path, "numbers", found, place=f"line {line}{next(own, '')}") from None
-
-
-def read_joint_lines(path: Path, form: str, fields: Sequence[int],
-                     joints: int | None = None) -> np.ndarray:
+def read_joints(path: Path, form: str, fields: Sequence[int],
+                joints: int | None = None) -> np.ndarray:
     """These fields (lines, fields) of a file's first `joints` lines (None: of all), a line a joint.
 
-    A line has the fields that the `form` names, or more, else InputError.
+    InputError, with the line, for one that lacks some of the `form` or holds other than numbers.
     """
     rows = []
     for number, line in enumerate(read_lines(path)[:joints], 1):
         words = line.split(",")
+        try:
+            rows.append([float(words[field]) for field in fields])
+        except (ValueError, IndexError):
+            words = []
         if len(words) <= form.count(","):
-            raise broken(path, form, line, place=f"line {number}")
-        rows.append(to_numbers([words[field] for field in fields], path, number))
+            raise broken(path, f"{form} in numbers", line, place=f"line {number}")
     return np.array(rows)
 
 
