@@ -28,7 +28,7 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     name: str  # by default that of the file
     skeleton: str  # a shipped one, or a file
     format: Literal["npy", "npz", "csv", "trc", "mediapipe", "blazepose", "openpose", "alphapose",
-                    "coco", "mmpose", "ntu", "azure_kinect"]
+                    "coco", "mmpose", "ntu", "azure_kinect", "zed"]
     up: Literal["x", "-x", "y", "-y", "z", "-z"]  # the axis that points up
     # Metres; None: the files (TRC) name it.
     unit: Literal["m", "cm", "mm"] | Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None

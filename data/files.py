@@ -18,8 +18,8 @@ from skeleton_reid.data.skeleton import Skeleton
 
 SUMS_FILE = "checksums.json"  # preprocess.py writes it beside a split's files
 SPLIT_FILE = "split.json"  # likewise beside the data
-PROVENANCE = ("seed", "joint_order", "split", "stride", "windows", "persons", "description"
-              )  # of split.json
+# Of split.json, what results say of their data.
+PROVENANCE = ("seed", "joint_order", "split", "stride", "windows", "persons", "description")
 LARGEST_LABEL = 2**53  # whole numbers up to here are exact as floats
 BLOCK = 2**14  # frames that are read together
 LARGEST_COORDINATE = 1e9  # in the files' unit; beyond it squared distances drown in rounding
@@ -126,11 +126,10 @@ def read_labels(part: Part) -> np.ndarray:
     if not isinstance(windows_of, dict) or not windows_of:
         raise broken(path, "a dict from label to window numbers", "another")
     groups = [_whole_numbers(numbers, path) for numbers in windows_of.values()]
-    windows = np.concatenate(groups)
-    labels = np.repeat(_whole_numbers(list(windows_of), path), [len(group) for group in groups])
-    if not np.array_equal(np.sort(windows), np.arange(len(windows))):
+    order = np.argsort(np.concatenate(groups))
+    if not np.array_equal(np.concatenate(groups)[order], np.arange(len(order))):
         raise broken(path, "every window number from 0 on once", "others")
-    return labels[np.argsort(windows)]
+    return np.repeat(_whole_numbers(list(windows_of), path), list(map(len, groups)))[order]
 
 
 def _read_npy(path: Path) -> np.ndarray | None:
@@ -163,13 +162,11 @@ def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
     """The values (n,) as int64; whole floats and digits in text pass, as older code wrote them."""
     try:
         array = np.asarray(values)
-        if array.dtype.kind == "c":  # which NumPy would cut to its real part
-            raise TypeError("complex numbers")
         numbers = array.astype(np.float64)
         whole = (abs(numbers) < LARGEST_LABEL) & (numbers == np.round(numbers))
-        if numbers.ndim == 1 and whole.all():
+        if numbers.ndim == 1 and whole.all() and array.dtype.kind != "c":
             return numbers.astype(np.int64)
-        found = f"the shape {numbers.shape}, fractions, NaN or numbers beyond 2^53"
+        found = f"the shape {array.shape}, fractions, NaN or numbers beyond 2^53"
     except (ValueError, TypeError) as error:
         found = f"other values ({error})"
     raise broken(path, "a list of whole numbers", found)
@@ -184,25 +181,23 @@ def provenance(dataset: str | Dataset, length: int, root: str | Path = "Datasets
     figures from simulated data must not pass for others.
     """
     row = get(dataset)
-    folders = (layout.folder for layout in layouts(row, length, Path(root), view))
-    for folder in (folder for folder in folders if (folder / SPLIT_FILE).is_file()):
-        try:
-            values = json.loads((folder / SPLIT_FILE).read_text())
-            note = msgspec.convert(values, Note, strict=False)
-        except (OSError, ValueError, msgspec.ValidationError) as error:
-            raise broken(folder / SPLIT_FILE, "what preprocess.py writes", f"{error!r}") from error
-        refuse_namesake(row, folder, note)
-        made, own = note.description, row.description()
-        keys = own.keys() if row.source is None else made.keys() | own.keys()
-        for key in sorted(keys, key=lambda key: (key == "joints", key)) if made else ():
-            if made.get(key) != own.get(key):
-                default = "the default"
-                raise broken(folder / SPLIT_FILE,
-                             f"windows made with {key} {own.get(key, default)}",
-                             made.get(key, default), "run preprocess.py again")
-        known = {name: values[name] for name in PROVENANCE if name in values}
-        return {"simulated": note.simulated, **known}
-    return {"simulated": False}
+    files = [layout.folder / SPLIT_FILE for layout in layouts(row, length, Path(root), view)]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        return {"simulated": False}
+    try:
+        values = json.loads(file.read_text())
+        note = msgspec.convert(values, Note, strict=False)
+    except (OSError, ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise broken(file, "what preprocess.py writes", f"{error!r}") from error
+    refuse_namesake(row, file.parent, note)
+    made, own = note.description, row.description()
+    keys = own.keys() if row.source is None else made.keys() | own.keys()
+    for key in sorted(keys, key=lambda key: (key == "joints", key)) if made else ():
+        if made.get(key) != own.get(key):
+            raise broken(file, f"windows made with {key} {own.get(key, 'the default')}",
+                         made.get(key, "the default"), "run preprocess.py again")
+    return {"simulated": note.simulated} | {key: values[key] for key in PROVENANCE if key in values}
 
 
 def refuse_namesake(dataset: Dataset, folder: Path, note: Note) -> None:

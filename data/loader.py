@@ -90,7 +90,13 @@ def load_recognition(dataset: str, split: str | None = None, length: int | None 
     InputError if data is missing or damaged; DataWarning of test persons that are not trained.
     """
     row = datasets.get(dataset)
-    tests = _recognition_tests(row, split, view)
+    if view is None and not row.recognition:
+        raise InputError(
+            f"recognition on {row.name} needs a view: give --view 0 to {row.views - 1}")
+    if view is None and split not in (None, *row.recognition):
+        raise InputError(f"unknown test split {split!r} of {row.name}; choose one of "
+                         f"{', '.join(row.recognition)}")
+    tests = ["test"] if view is not None else [split] if split else list(row.recognition)
     added = () if view is not None else row.recognition_train
     # Where the tests decide which persons are trained, all of them do, whichever is asked for.
     deciding = row.recognition if row.recognition_tested_only else ()
@@ -133,22 +139,8 @@ def _read(row: datasets.Dataset, parts: dict[str, Part], centred: bool,
     return sets, common | {"names": names}
 
 
-def _recognition_tests(row: datasets.Dataset, split: str | None, view: int | None) -> list[str]:
-    """Names of the test sets that are asked for. InputError if the data set has no such one."""
-    if view is not None:
-        return ["test"]
-    if not row.recognition:
-        raise InputError(
-            f"recognition on {row.name} needs a view: give --view 0 to {row.views - 1}")
-    if split not in (None, *row.recognition):
-        known = ", ".join(row.recognition)
-        raise InputError(f"unknown test split {split!r} of {row.name}; choose one of {known}")
-    return [split] if split else list(row.recognition)
-
-
 def warn_of_lost(tested: np.ndarray, known: np.ndarray, words: str) -> None:
     """A DataWarning, at the line that loads, if some tested labels are not among the known ones."""
-    lost = np.setdiff1d(tested, known)
-    if len(lost):
-        shown = ", ".join(str(label) for label in lost[:5]) + ", …" * (len(lost) > 5)
-        warnings.warn(f"{words}; here {len(lost)}: {shown}", DataWarning, stacklevel=3)
+    if len(lost := np.setdiff1d(tested, known)):
+        shown = [*map(str, lost[:5]), "…"][:len(lost)]
+        warnings.warn(f"{words}; here {len(lost)}: {', '.join(shown)}", DataWarning, stacklevel=3)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from skeleton_reid.data.files import (SPLIT_FILE, SUMS_FILE, Note, Sequences, br
 from skeleton_reid.data.layouts import AXES, Part, layouts
 from skeleton_reid.data.raw.formats import raw_of
 from skeleton_reid.data.raw.splits import TRAIN, Arrangement
-from skeleton_reid.data.windows import at_stride, back_to_back, cut_windows
+from skeleton_reid.data.windows import back_to_back, cut_windows
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +45,8 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
                 f"{first + length + last} frames in split {split!r}, found none among its {count}; "
                 "choose a smaller length or add recordings")
         numbers, persons, frames = zip(*pieces, strict=True)
-        starts = raw.starts if split == TRAIN else back_to_back
-        starts = partial(at_stride, stride) if stride else starts
-        cut = cut_windows(frames, persons, length, starts)
+        starts = (stride, 1) if stride else (raw.starts if split == TRAIN else back_to_back)(length)
+        cut = cut_windows(frames, persons, length, *starts)
         yield split, replace(cut, recordings=np.array(numbers)[cut.recordings])
 
 
@@ -148,9 +146,7 @@ def staged(target: Path) -> Iterator[Path]:
         expected, found = "no data or data written by preprocess.py", f"others (no {SPLIT_FILE})"
         raise broken(target, expected, found, "choose another --out or move them away")
     with staging_folder(target, ".preprocess-") as staging, ExitStack() as at_the_end:
-        lock = target / ".preprocess.lock"
-        at_the_end.callback(hold(lock).release)
-        at_the_end.callback(lock.unlink, missing_ok=True)
+        at_the_end.callback(hold(target / ".preprocess.lock").release)
         yield staging
         for entry in sorted(staging.iterdir(), key=lambda path: path.name == SPLIT_FILE):
             place = target / entry.name

@@ -82,6 +82,19 @@ def mmpose_video(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
         })
 
 
+def zed(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
+    """An object by times, as Stereolabs' export sample writes it."""
+    put(
+        path, {
+            str(1690000000000 + 33 * t): {
+                "is_new": True, "body_list": [{
+                    "id": 3, "keypoint": pose.tolist(), "keypoint_2d": [[0, 0]] * len(pose),
+                    "keypoint_confidence": [87.5] * len(pose)
+                }]
+            } for t, pose in enumerate(frames)
+        })
+
+
 def save(array: Callable[[np.ndarray], object]) -> Callable:
     def write(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,6 +125,7 @@ FORMATS = [("mediapipe", "mediapipe", ".json", 3, one_file(mediapipe)),
            ("coco", "mmpose", "", 3, folder(lambda pose: {"instance_info": [instance(pose)]})),
            ("h36m", "mmpose", ".json", 3, one_file(lambda pose: [instance(pose[None])])),
            ("azure_kinect", "azure_kinect", ".json", 3, numbered(azure_kinect)),
+           ("openpose_coco", "zed", ".json", 3, zed),
            ("kinect_v2", "ntu", ".skeleton", 3,
             lambda path, frames, _: put(path, ntu(*([("7", pose)] for pose in frames)))),
            ("halpe_26", "trc", ".trc", 3,

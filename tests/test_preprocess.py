@@ -128,7 +128,7 @@ def test_windows_equal_a_slow_version(length):
     for starts, shifts, stride in ((back_to_back, [0], length), (half_overlapping, [0],
                                                                  length // 2),
                                    (every_shift, range(length), length // 2)):
-        windows = cut_windows(recordings, labels, length, starts)
+        windows = cut_windows(recordings, labels, length, *starts(length))
         expected, expected_labels = slow_windows(recordings, labels, length, shifts, stride)
         assert np.array_equal(windows.skeletons, expected)
         assert np.array_equal(windows.labels, expected_labels)

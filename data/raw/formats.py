@@ -17,7 +17,7 @@ from skeleton_reid.data.raw.own import as_described, read_own
 from skeleton_reid.data.raw.recordings import Recording
 from skeleton_reid.data.raw.splits import (TRAIN, Arrangement, Split, by_group, by_view,
                                            draw_recordings, draw_settings)
-from skeleton_reid.data.windows import Starts, back_to_back, every_shift, half_overlapping
+from skeleton_reid.data.windows import back_to_back, every_shift, half_overlapping
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RawDataset:
 
     read: Callable[[Path, str, int], list[Recording]]  # folder, joint order, number of processes
     split: Split | None  # None where a data set has several protocols
-    starts: Starts  # start frames of training windows; test windows stand back to back
+    starts: Callable[[int], tuple[int, int]]  # of training windows; test windows: back to back
     folders: tuple[str, ...]  # where it may lie; the first that holds `marker` is read
     source: str  # where a user gets the data
     cut_train: tuple[int, int] = (0, 0)  # frames cut at the start and at the end of a recording

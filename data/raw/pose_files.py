@@ -9,7 +9,7 @@ import numpy as np
 from skeleton_reid.data.datasets import OwnData
 from skeleton_reid.data.files import broken
 from skeleton_reid.data.raw.people import Frame, Person, Poses, follow
-from skeleton_reid.data.raw.pose_json import PEOPLE, read_json
+from skeleton_reid.data.raw.pose_json import FORMS, read_json
 from skeleton_reid.data.raw.pose_tables import read_csv, read_ntu
 from skeleton_reid.data.skeleton import FOLDER, Skeleton, read
 
@@ -77,5 +77,5 @@ def _read_array(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Fra
 
 READERS: dict[str, Callable[[Path, OwnData, Skeleton], Iterable[Frame]]] = {
     "npy": _read_array, "npz": _read_array, "csv": read_csv, "trc": read_csv, "ntu": read_ntu,
-    **dict.fromkeys(PEOPLE, read_json)
+    **dict.fromkeys(FORMS, read_json)
 }

@@ -1,7 +1,7 @@
-"""Readers of JSON by MediaPipe, TensorFlow.js, OpenPose, AlphaPose, MMPose and Azure Kinect.
+"""Readers of JSON by MediaPipe, TensorFlow.js, OpenPose, AlphaPose, MMPose, Azure Kinect and ZED.
 
-A recording is a file (one object or list, or JSON Lines) or a folder of one file a frame. Each
-format is a function from what one frame holds to the people in it.
+A recording is a file (one object or list, or JSON Lines) or a folder of one file a frame. A format
+is a line in the table FORMS.
 """
 
 import json
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,11 +24,34 @@ from skeleton_reid.data.skeleton import Skeleton
 # Keys of an object's frames.
 LISTS = ("frames", "instance_info", "annotations", "results", "result", "poses", "predictions",
          "data")
-# MediaPipe's names of a frame's landmarks: in metres from the hips, and in the image, from 0 to 1.
-WORLD = ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks")
-IMAGE = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
 LOST = (np.nan, np.nan, np.nan, 0.0)
 BLAZEPOSE = " (keypoints3D is TensorFlow.js's: format: blazepose)"
+
+
+class Form(NamedTuple):
+    """The keys of a format, of which the first that is there counts."""
+
+    joints: tuple[str, ...]  # of a person: in a unit of length, or, without `image`, in any
+    people: tuple[str, ...] = ()  # of the list of people; none: a frame is a person, or several
+    track: tuple[str, ...] = ()
+    image: tuple[str, ...] = ()  # of the same joints in the image
+    scores: str = ""  # of the joints' confidences, where they stand apart
+    needs: str = ""
+
+
+_RESULTS = Form(("keypoints",), track=("idx", "track_id"), needs="image_id")
+FORMS = {
+    "mediapipe": Form(
+        ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks"),
+        image=("pose_landmarks", "poseLandmarks", "landmarks", "landmark")), "blazepose": Form(
+            ("keypoints3D",), ("poses",), ("id",), ("keypoints",)),
+    "openpose": Form(("pose_keypoints_3d", "pose_keypoints_2d", "pose_keypoints"), ("people",),
+                     ("person_id",)), "alphapose": _RESULTS, "coco": _RESULTS,
+    "mmpose": Form(("keypoints",), ("instances", "instance_info"), ("track_id", "instance_id"),
+                   scores="keypoint_scores"), "azure_kinect": Form(
+                       ("joint_positions",), ("bodies",), ("body_id",)), "zed": Form(
+                           ("keypoint",), ("body_list",), ("id",), scores="keypoint_confidence")
+}
 
 
 class NoPoseError(ValueError):
@@ -44,7 +67,7 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
     people, refused = [], []
     for place, content in zip(places, contents, strict=True):
         try:
-            people.append(list(PEOPLE[source.format](content, source, skeleton)))
+            people.append(list(_people(content, FORMS[source.format], source, skeleton)))
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             found = f"no {error}" if isinstance(error, KeyError) else error
             refused.append(
@@ -133,12 +156,70 @@ def _track(value: Any) -> str:
     return str(int(value) if known and value == int(value) else value) if known else ""
 
 
-def _flat(numbers: Sequence[float], width: int) -> np.ndarray:
-    """Joints (J, 4) of the flat list x, y, c, … (width 3; z is 0) or x, y, z, c, … (4)."""
-    if len(numbers) % width:
-        raise ValueError(f"{len(numbers)} numbers, which are no {width} a joint")
-    points = np.array(numbers, dtype=float).reshape(-1, width)
-    return points if width == 4 else np.insert(points, 2, 0.0, axis=1)
+def _people(frame: Any, form: Form, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
+    """Who is in a frame. People without a track have no order from frame to frame, so that those of
+    centred poses are followed in the image.
+    """
+    for key in (*form.people, "result", "results"):
+        if isinstance(frame, dict) and isinstance(frame.get(key), dict | list):
+            frame = frame[key]
+    if not form.people and not isinstance(frame, dict):
+        yield from map(Person, _poses(frame, skeleton))
+        return
+    for one in [frame] if isinstance(frame, dict) else frame:
+        own, image = (next((key for key in keys if one.get(key)), "")
+                      for keys in (form.joints, form.image))
+        if own or image:
+            if not own and isinstance(source.unit, str):
+                raise ValueError(f"{image!r}, which are positions in the image, and none of "
+                                 f"{', '.join(form.joints)} in metres; to take them, give `unit` "
+                                 "as a number")
+            if form.needs and form.needs not in one:
+                raise KeyError(form.needs)
+            poses = _poses(one[own or image], skeleton, 4 if own.endswith("3d") else 3)
+            places = _poses(one[image], skeleton) if own and image else []
+            track = _track(next((one[key] for key in form.track if key in one), None))
+            for i, pose in enumerate(poses):
+                pose[:, 3] = np.ravel(one[form.scores]) if form.scores in one else pose[:, 3]
+                yield Person(pose, track, places[i] if len(places) == len(poses) else None)
+        elif not one.keys() & {*form.joints, *form.image}:  # else nobody is seen, or a face alone
+            yield from _without_keys(one, form, source, skeleton)
+
+
+def _without_keys(frame: dict, form: Form, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
+    """Somebody whose joints' names are the keys of the frame. NoPoseError for other keys than those
+    of a number or time, KeyError without the key of the people.
+    """
+    others = {letters(key) for key in frame} - {*NUMBERS, *TIMES, letters(source.time)}
+    if others & set(map(letters, skeleton.joints)):
+        yield Person(_points(frame, skeleton))
+    elif form.people:
+        raise KeyError(form.people[0])
+    elif others:
+        hint = BLAZEPOSE if "keypoints3D" in frame else ""
+        raise NoPoseError(f"{', '.join(frame)}, and none of {', '.join(form.joints + form.image)}"
+                          f"{hint}")
+
+
+def _poses(value: Any, skeleton: Skeleton, width: int = 3) -> list[np.ndarray]:
+    """The poses (J, 4) of landmarks, of one person, or a list of several. width: of a joint in a
+    flat list: 3 numbers are x, y and the confidence, 4 have z.
+    """
+    value = value.get("landmark", value) if isinstance(value, dict) else value
+    if not value:
+        return []
+    first = value[0] if isinstance(value, list) else value
+    if isinstance(first, int | float):
+        if len(value) % width:
+            raise ValueError(f"{len(value)} numbers, which are no {width} a joint")
+        points = np.array(value, dtype=float).reshape(-1, width)
+        return [points if width == 4 else np.insert(points, 2, 0.0, axis=1)]
+    is_point = (isinstance(first, dict) and "x" in first) or (isinstance(first, list)
+                                                              and not isinstance(
+                                                                  (first or [0])[0], dict | list))
+    if isinstance(value, dict) or is_point:
+        return [_points(value, skeleton)]
+    return [pose for one in value for pose in _poses(one, skeleton)]
 
 
 def _points(points: Sequence[dict | list] | dict, skeleton: Skeleton) -> np.ndarray:
@@ -146,13 +227,13 @@ def _points(points: Sequence[dict | list] | dict, skeleton: Skeleton) -> np.ndar
     the skeleton's order, or by the joints' names.
     """
     def numbers(each: dict | list) -> Sequence[float]:
-        if isinstance(each, list | tuple) and len(each) in (3, 4):
-            return [*each, 1.0][:4]
+        if isinstance(each, list | tuple) and len(each) in (2, 3, 4):
+            return [*each, *(0.0, 1.0)[len(each) - 2:]] if len(each) < 4 else each
         if not isinstance(each, dict):
             raise ValueError(f"{each} in the place of a joint's x, y, z")
         if "x" not in each:
-            raise ValueError(
-                f"{', '.join(each)}, and no x, y{BLAZEPOSE if 'keypoints3D' in each else ''}")
+            hint = BLAZEPOSE if "keypoints3D" in each else ""
+            raise ValueError(f"{', '.join(each)}, and no x, y{hint}")
         seen = each.get("visibility", each.get("score", 1.0))
         return each["x"], each["y"], each.get("z", 0.0), seen
 
@@ -166,103 +247,3 @@ def _points(points: Sequence[dict | list] | dict, skeleton: Skeleton) -> np.ndar
             numbers(points)
         points = [by_name.get(joint, LOST) for joint in joints]
     return np.array(list(map(numbers, points)), dtype=float)
-
-
-def _poses(value: Any, skeleton: Skeleton) -> list[np.ndarray]:
-    """The poses of landmarks: of one person, or a list of several."""
-    value = value.get("landmark", value) if isinstance(value, dict) else value
-    if not value:
-        return []
-    first = value[0] if isinstance(value, list) else None
-    is_point = ((isinstance(first, dict) and "x" in first)
-                or (isinstance(first, list) and not isinstance((first or [0])[0], dict | list)))
-    if isinstance(value, dict) or is_point:
-        return [_points(value, skeleton)]
-    return [pose for one in value for pose in _poses(one, skeleton)]
-
-
-def _in_image(source: OwnData, key: str, expected: Sequence[str]) -> None:
-    """ValueError where a unit of length is given for positions in the image."""
-    if isinstance(source.unit, str):
-        raise ValueError(f"{key!r}, which are positions in the image, and none of "
-                         f"{', '.join(expected)} in metres; to take them, give `unit` as a number")
-
-
-def _mediapipe(frame: Any, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
-    """World landmarks, in metres from the hips; several people have no order from frame to frame,
-    so that they are followed in the image.
-    """
-    if isinstance(frame, dict):
-        below = frame.get("result", frame.get("results"))
-        frame = below if isinstance(below, dict | list) else frame
-    if not isinstance(frame, dict):
-        yield from map(Person, _poses(frame, skeleton))
-        return
-    world, image = (next((key for key in keys if key in frame), "") for keys in (WORLD, IMAGE))
-    others = {letters(key) for key in frame} - {*NUMBERS, *TIMES, letters(source.time)}
-    if not (world or image) and others & set(map(letters, skeleton.joints)):
-        yield Person(_points(frame, skeleton))
-    elif not (world or image) and others:
-        hint = BLAZEPOSE if "keypoints3D" in frame else ""
-        raise NoPoseError(f"{', '.join(frame)}, and none of {', '.join((*WORLD, *IMAGE))}{hint}")
-    if image and not world:
-        _in_image(source, image, WORLD)
-    poses = _poses(frame.get(world or image), skeleton)
-    places = _poses(frame.get(image), skeleton) if world and image else []
-    for i, pose in enumerate(poses):
-        yield Person(pose, place=places[i] if len(places) == len(poses) else None)
-
-
-def _blazepose(frame: Any, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
-    """A list of poses, or one: keypoints3D, in metres from the hips, beside keypoints in pixels."""
-    poses = frame if isinstance(frame, list) else frame.get("poses", [frame])
-    for pose in poses:
-        if "keypoints3D" not in pose and "keypoints" in pose:
-            _in_image(source, "keypoints", ("keypoints3D",))
-        place = _points(pose["keypoints"], skeleton) if "keypoints" in pose else None
-        body = _points(pose["keypoints3D"], skeleton) if "keypoints3D" in pose else place
-        if body is None:
-            raise ValueError(f"{', '.join(pose)}, and no keypoints3D")
-        yield Person(body, _track(pose.get("id")), place)
-
-
-def _openpose(frame: dict, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
-    for person in frame["people"]:
-        flat = person.get("pose_keypoints_3d")
-        in_picture = person.get("pose_keypoints_2d", person.get("pose_keypoints"))
-        if flat or in_picture:  # else a face or hands alone
-            pose = _flat(flat, 4) if flat else _flat(in_picture, 3)
-            yield Person(pose, _track(person.get("person_id")))
-
-
-def _results(entry: dict, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
-    """One of a list over all frames and people, as AlphaPose and COCO's results have them."""
-    if "image_id" not in entry:
-        raise KeyError("image_id")
-    yield Person(_flat(entry["keypoints"], 3), _track(entry.get("idx", entry.get("track_id"))))
-
-
-def _mmpose(frame: Any, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
-    """The instances of a frame; of an image in a file of its own they stand alone."""
-    if isinstance(frame, dict) and "keypoints" in frame:
-        frame = [frame]
-    if isinstance(frame, dict):
-        frame = frame["instances"] if "instances" in frame else frame["instance_info"]
-    for one in frame:
-        points = np.array(one["keypoints"], dtype=float)
-        points = points.reshape(-1, points.shape[-1])[:, :3]
-        points = points if points.shape[1] == 3 else np.insert(points, 2, 0.0, axis=1)
-        scores = np.ravel(one.get("keypoint_scores", np.ones(len(points))))
-        track = _track(one.get("track_id", one.get("instance_id")))
-        yield Person(np.insert(points, 3, scores, axis=1), track)
-
-
-def _azure_kinect(frame: dict, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
-    for body in frame["bodies"]:
-        yield Person(np.array(body["joint_positions"], dtype=float), _track(body.get("body_id")))
-
-
-PEOPLE = {
-    "mediapipe": _mediapipe, "blazepose": _blazepose, "openpose": _openpose, "alphapose": _results,
-    "coco": _results, "mmpose": _mmpose, "azure_kinect": _azure_kinect
-}
