@@ -77,14 +77,14 @@ from skeleton_reid.common.log import start_log
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import provenance
 from skeleton_reid.data.loader import LOST, DataWarning, warn_of_lost
-from skeleton_reid.engine import baselines, checkpoint, evaluation, features, recognition, results
+from skeleton_reid.engine import (baselines, checkpoint, evaluation, features, published,
+                                  recognition, results)
 from skeleton_reid.engine.encoding import load_model
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.methods.simmc import SimMCSettings
 from skeleton_reid.engine.released import cut
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.reid import ranking
-from skeleton_reid.tensorflow_v1 import convert
 
 Result = tuple[EvaluationOptions, str, dict[str, Any]]  # options as resolved, name and metrics
 
@@ -94,7 +94,7 @@ def main() -> None:
     start_log(options.quiet)
     saved: dict[str, Any] = {}
     if options.checkpoint:
-        path, saved = convert.open_checkpoint(options.checkpoint, options)
+        path, saved = published.open_checkpoint(options.checkpoint, options)
         row = options.dataset or datasets.restore(saved)
         options = replace(options, checkpoint=path, dataset=row, seed=saved["seed"])
     if options.gallery:
@@ -158,10 +158,10 @@ def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Resul
         sets = recognition.load(options, settings_of(saved).centred)
         test = recognition.pick_test(options.probe, sets.tests, part["test"])
         if part["persons"] is None:
-            convert.name_persons(saved, path, sets.persons)
+            published.name_persons(saved, path, sets.persons)
         metrics = recognition.score_saved(path, sets, device, options.protocol, saved)
     else:  # AGE's published recogniser without its encoders
-        metrics = convert.score_rows(saved, path, options.protocol, device)
+        metrics = published.score_rows(saved, path, options.protocol, device)
         test = recognition.pick_test(options.probe, metrics, part["test"])
     return replace(options, probe=test), saved["method"], {**metrics[test], "tests": metrics}
 

@@ -9,7 +9,8 @@ import torch
 from benchmarks.harness import Options, Report, alternate, compare
 from skeleton_reid.engine.methods.age import AGESettings
 from skeleton_reid.engine.optimizer import TFAdam
-from skeleton_reid.models.age import AGE, AXES, CLIP, PUBLISHED
+from skeleton_reid.models.age import AGE, AXES, CLIP
+from skeleton_reid.tensorflow_v1 import published
 from tests.reference import age as plain_age
 
 LR = AGESettings.lr
@@ -59,7 +60,7 @@ def run(options: Options) -> Report:
 def variables(model: AGE, axis: str) -> dict[str, torch.Tensor]:
     """The weights of one axis under their TensorFlow names, in TensorFlow's layout."""
     own = {name: value[AXES.index(axis)] for name, value in model.named_parameters()}
-    return {PUBLISHED[name]: value.detach().t().contiguous() for name, value in own.items()}
+    return {published.AGE[name]: value.detach().t().contiguous() for name, value in own.items()}
 
 
 def check(plain_losses, losses, plain: plain_age.Training, model: AGE, moved: float) -> float:

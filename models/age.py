@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.models.embedding import EmbeddingModel
-from skeleton_reid.models.published import fill, lstm_cell, pick
+from skeleton_reid.models.prefix_lstm import lstm_cell
+from skeleton_reid.tensorflow_v1 import published
+from skeleton_reid.tensorflow_v1.published import COPIES
 
 AXES = ("x", "y", "z")
 # Of decoder_input, target, attention.
@@ -27,22 +29,6 @@ CHOICES = ("zeros", "previous"), ("reverse", "same"), ("LA", "BA", "MBA", "none"
 L2_WEIGHT = 0.02  # lambda_l2 of the released code
 CLIP = 5.0  # gradients, by value
 BATCH = 512  # sequences whose alignment is averaged at a time; bounds memory
-
-# Parameter of an axis -> variable of its published checkpoint. Kernels are our weights transposed.
-_WRAPPER = "decode/decoder/Attention_Wrapper"
-PUBLISHED = {
-    f"{ours}.cells.{layer}.{part}": f"{theirs}/multi_rnn_cell/cell_{layer}/lstm_cell/{variable}"
-    for ours, theirs in (("encoder", "rnn"), ("decoder", _WRAPPER)) for layer in (0, 1)
-    for part, variable in (("weight", "kernel"), ("bias", "bias"))
-} | {
-    "decoder.memory.weight": "memory_layer/kernel",
-    "decoder.attention.weight": f"{_WRAPPER}/attention_layer/kernel",
-    "decoder.output.weight": "decode/decoder/dense/kernel",
-    "decoder.output.bias": "decode/decoder/dense/bias"
-}
-# Variables that the released code never uses, and the parameters that they start as copies of.
-COPIES = {"lstm_weights_layer_1": "encoder.cells.0.weight"}
-COPIES["lstm_weights_layer_2"] = "encoder.cells.1.bias"
 
 State = tuple[Tensor, Tensor]  # h and c of an LSTM layer, (3, B, H) each
 
@@ -144,9 +130,6 @@ class AGE(EmbeddingModel):
     attention: LA (locality-aware), BA (basic), MBA (multiplied by the locality mask) or none.
     generator: source of the initial values; seed 0 by default. InputError for an unknown choice.
     """
-
-    published = PUBLISHED
-
     def __init__(self, joints: int, hidden: int = 256, decoder_input: str = "zeros",
                  target: str = "reverse", count_copies: bool = False, attention: str = "LA",
                  generator: torch.Generator | None = None):
@@ -184,15 +167,7 @@ class AGE(EmbeddingModel):
         variables: arrays by name, `x/`, `y/` or `z/` and the checkpoint's name without ":0"; the
         unused copies may be missing. With count_copies the losses are those of the released code.
         """
-        hidden, joints = pick(variables, f"x/{PUBLISHED['decoder.output.weight']}").shape
-        model = cls(joints, hidden, **options)
-        names = dict(cls.published)
-        for copy, source in COPIES.items():
-            names[f"copies.{copy}"] = copy if f"x/{copy}" in variables else PUBLISHED[source]
-        for parameter, value in model.named_parameters():
-            for axis, own in zip(AXES, value, strict=True):
-                fill(own, variables, f"{axis}/{names[parameter]}")
-        return model
+        return published.age(cls, variables, **options)
 
     def embed(self, skeletons: Tensor) -> Tensor:
         """The encodings (B, f, 3H)."""

@@ -12,14 +12,10 @@ the same from as many nodes around each as the most connected has neighbours, in
 of 49 nodes 245 of 2,401 pairs.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu, leaky_relu, pad
-
-from skeleton_reid.models.published import numbered
 
 SLOPE = 0.2  # of the leaky ReLU
 
@@ -80,18 +76,3 @@ class GraphAttention(nn.Module):
         features = torch.baddbmm(value[..., 3:], value[..., :3], mixed.flatten(2))
         out = elu(features).mean(dim=0).unflatten(1, positions.shape[1:])  # (hidden, n, M)
         return out.permute(2, 1, 0).unflatten(0, x.shape[:2])
-
-    def published(self, scope: str, number: int) -> Iterator[tuple[str, Tensor]]:
-        """The layer's published variables and the parameter, or the head's part of one, that each
-        fills. scope: of the model's graph, such as Multi_Scale; number: of the layer in it, from 0.
-        """
-        heads = len(self.b)
-        yield numbered(f"{scope}/{scope}/Variable", 2 * number), self.W_in
-        yield numbered(f"{scope}/{scope}/Variable", 2 * number + 1), self.b_in
-        for head, count in enumerate(range(number * heads, (number + 1) * heads)):
-            yield numbered(f"{scope}/conv1d", 3 * count) + "/kernel", self.W[head]
-            for which in (0, 1):
-                score = numbered(f"{scope}/conv1d", 3 * count + 1 + which)
-                yield f"{score}/kernel", self.a[which, head]
-                yield f"{score}/bias", self.b_a[which, head]
-            yield numbered(f"{scope}/BiasAdd", count) + "/biases", self.b[head]

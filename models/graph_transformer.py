@@ -17,7 +17,7 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import skeleton as graphs
 from skeleton_reid.data.skeleton import Skeleton, get
 from skeleton_reid.models.embedding import EmbeddingModel
-from skeleton_reid.models.published import in_order, numbered, pick
+from skeleton_reid.tensorflow_v1.variables import in_order, numbered, pick
 
 
 class GraphTransformer(nn.Module):

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from skeleton_reid.data.skeleton import Skeleton, get
 from skeleton_reid.models.embedding import EmbeddingModel
-from skeleton_reid.models.published import fill, fill_parts, numbered, pick
 from skeleton_reid.models.scales import Scales
+from skeleton_reid.tensorflow_v1.variables import fill, fill_parts, numbered, pick
 
 LEVELS = "JPB"
 

@@ -28,10 +28,11 @@ from skeleton_reid.data.skeleton import Skeleton, bias, get
 from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.graph_attention import GraphAttention
 from skeleton_reid.models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree, take
-from skeleton_reid.models.published import fill_parts, numbered, pick
 from skeleton_reid.models.recognition import RecognitionNetwork
 from skeleton_reid.models.scales import Scales
 from skeleton_reid.models.smsge import ReconstructionHead, relation
+from skeleton_reid.tensorflow_v1 import published
+from skeleton_reid.tensorflow_v1.variables import fill_parts, numbered, pick
 
 LEVELS = "JPB"
 HEADS = HIDDEN = 8  # of the graph attention
@@ -188,14 +189,13 @@ class MGSCR(EmbeddingModel):
     def _published(self) -> Iterator[tuple[str, list[Tensor]]]:
         """Each published variable and the parameters, one below the other, that it fills."""
         for order, layer in enumerate(self.structure.values()):
-            for name, parameter in layer.published("Multi_Level", order):
-                yield name, [parameter]
+            yield from published.graph_attention(layer, "Multi_Level", order)
         for number, pair in enumerate((*PAIRS, UNUSED), 6):
             if pair in self.relation:
                 yield f"Multi_Level/Multi_Level/Variable_{number}", [self.relation[pair]]
         for number, parameter in enumerate(self.prediction.parameters()):
             yield numbered("Prediction/Prediction/Variable", number), [parameter]
-        yield from self.dynamics.published("Prediction", 0)
+        yield from published.prefix_lstm(self.dynamics, "Prediction", 0)
         for number, parameter in enumerate(self.recogniser.parameters()):
             yield numbered("Recognition/Recognition/Variable",
                            number), [parameter.mT if parameter.ndim == 2 else parameter]

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy, max_pool2d
 from skeleton_reid.data.descriptors import posegait
 from skeleton_reid.data.skeleton import Skeleton, get, restore
 from skeleton_reid.models.embedding import EmbeddingModel
-from skeleton_reid.models.published import pick
+from skeleton_reid.tensorflow_v1.variables import pick
 
 FEATURE = 512
 

@@ -9,7 +9,7 @@ The scales' LSTMs run side by side, on a leading axis S. Weights keep TensorFlow
 Shapes: S scales, N nodes of the tree, B sequences, f frames, D units.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,7 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.models.published import lstm_cell
+
+FORGET_BIAS = 1.0  # TensorFlow adds it when the cell runs
+
+
+def lstm_cell(gates: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
+    """New h and c (..., H) of an LSTM cell. gates: (..., 4H), in TensorFlow's order (PyTorch's is
+    i, f, j, o); c: the old one, None: 0.
+    """
+    i, j, f, o = gates.chunk(4, dim=-1)
+    new = torch.sigmoid(i) * torch.tanh(j)
+    c = new if c is None else torch.addcmul(new, torch.sigmoid(f + FORGET_BIAS), c)
+    return torch.sigmoid(o) * torch.tanh(c), c
 
 
 class PrefixTree(NamedTuple):
@@ -82,13 +93,6 @@ class PrefixLSTM(nn.Module):
                 limit = (6 / (len(into) + units + 4 * units))**0.5
                 into.uniform_(-limit, limit, generator=generator)
                 self.recurrent[layer][s].uniform_(-limit, limit, generator=generator)
-
-    def published(self, folder: str, s: int) -> Iterator[tuple[str, list[Tensor]]]:
-        """The variables of LSTM s in a published checkpoint, and the parameters each fills."""
-        for layer, into in enumerate((self.into_first[s], self.into_second[s])):
-            cell = f"{folder}/rnn/multi_rnn_cell/cell_{layer}/lstm_cell"
-            yield f"{cell}/kernel", [into, self.recurrent[layer][s]]
-            yield f"{cell}/bias", [self.bias[layer][s]]
 
     def forward(self, x: Sequence[Tensor], tree: PrefixTree) -> Tensor:
         """x: S inputs (B, f, inputs[s]) -> the second layer's h at all nodes, (S, N, B, D)."""

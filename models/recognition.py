@@ -8,16 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from skeleton_reid.common import processes
-from skeleton_reid.common.errors import InputError
 from skeleton_reid.models.embedding import EmbeddingModel
-from skeleton_reid.models.published import fill
-
-# Kernel and bias of both layers in the published checkpoints. A finished SM-SGE also holds the
-# unused recogniser of its pre-training graph, Variable to _3: Variable_4 to _7 go first.
-_SMSGE = "Recognition/Recognition/Variable"
-_AGE = ("W1", "b1", "W")
-PUBLISHED = (tuple(f"{_SMSGE}_{n}" for n in (4, 5, 6, 7)),
-             (_SMSGE, *(f"{_SMSGE}_{n}" for n in (1, 2, 3))), (*_AGE, "Variable"), (*_AGE, "b"))
+from skeleton_reid.tensorflow_v1 import published
 
 COMBINE = {"mean": lambda x: x.mean(1), "sum": lambda x: x.sum(1), "last": lambda x: x[:, -1]}
 
@@ -45,15 +37,7 @@ class RecognitionNetwork(nn.Module):
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray]) -> "RecognitionNetwork":
         """The network in a published AGE's or SM-SGE's variables, name -> array, or InputError."""
-        names = next((names for names in PUBLISHED if all(n in variables for n in names)), None)
-        if names is None:
-            found = ", ".join(sorted(variables)[:8]) or "none"
-            raise InputError(f"no recognition network {PUBLISHED[2]} or {_SMSGE}..., found {found}")
-        kernel, persons = variables[names[0]], variables[names[2]].shape[-1]
-        network = cls(len(kernel), persons, kernel.shape[-1])
-        for parameter, name in zip(network.parameters(), names, strict=True):
-            fill(parameter, variables, name)
-        return network
+        return published.recognition(cls, variables)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.output(torch.relu(self.hidden(features)))

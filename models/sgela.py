@@ -18,14 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from skeleton_reid.models.age import AGE, PUBLISHED, Linear, concatenated
+from skeleton_reid.models.age import AGE, Linear, concatenated
 from skeleton_reid.models.embedding import EmbeddingModel
-from skeleton_reid.models.published import pick
-
-HEAD = {
-    "head.hidden.weight": "W1", "head.hidden.bias": "b1", "head.output.weight": "W",
-    "head.output.bias": "Variable"
-}
+from skeleton_reid.tensorflow_v1.variables import pick
 
 
 class SGELA(AGE):
@@ -34,9 +29,6 @@ class SGELA(AGE):
     length: f, to which the head belongs. temperature: t of the contrastive loss. Options: as AGE's;
     `target` says where the locality mask looks and, by default, what is rebuilt.
     """
-
-    published = PUBLISHED | HEAD
-
     def __init__(self, joints: int, hidden: int = 256, length: int = 6, temperature: float = 0.1,
                  generator: torch.Generator | None = None, **options):
         generator = generator or torch.Generator().manual_seed(0)

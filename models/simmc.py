@@ -13,7 +13,6 @@ B sequences, f frames, J joints, H features, K prototypes, t temperature, lambda
 """
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,7 +22,7 @@ from torch.nn import functional
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.models.embedding import EmbeddingModel
-from skeleton_reid.models.published import fill
+from skeleton_reid.tensorflow_v1 import published
 
 
 class SimMC(EmbeddingModel):
@@ -47,21 +46,7 @@ class SimMC(EmbeddingModel):
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray]) -> "SimMC":
         """Model of published variables, name -> array (SimMC/dense/kernel ...), or InputError."""
-        pattern = re.compile(r"(?:^|/)(dense(?:_\d+)?/(?:kernel|bias)|Variable(?:_1)?)$")
-        arrays = {m[1]: array for name, array in variables.items() if (m := pattern.search(name))}
-        depth = sum(name.endswith("kernel") for name in arrays)
-        dense = ["dense" if n == 0 else f"dense_{n}" for n in range(depth)]
-        names = [f"{name}/{part}" for name in dense for part in ("kernel", "bias")]
-        names += ["Variable", "Variable_1"]  # the predictor
-        if depth < 2 or any(name not in arrays for name in names):
-            raise InputError(
-                "expected SimMC's variables (dense/kernel, dense/bias, dense_1/..., Variable, "
-                f"Variable_1), found {', '.join(sorted(variables)[:8]) or 'none'}")
-        inputs, H = arrays["dense/kernel"].shape
-        model = cls(inputs, H, depth - 1)
-        for parameter, name in zip(model.parameters(), names, strict=True):
-            fill(parameter, arrays, name)
-        return model
+        return published.simmc(cls, variables)
 
     def encode(self, skeletons: Tensor) -> Tensor:
         """Frame features (B, f, H) of skeletons (B, f, J, 3), or of frame features (B, f, d)."""

@@ -17,7 +17,7 @@ makes it. Pairs of scales are two letters, source and target: "IJ" is I from J a
 J rebuilt from I among the heads.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,10 @@ from skeleton_reid.data.skeleton import scales as node_positions
 from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.graph_attention import GraphAttention
 from skeleton_reid.models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
-from skeleton_reid.models.published import fill_parts, numbered, pick
+from skeleton_reid.tensorflow_v1 import published
 
 SCALES = "IJPB"
 LOSSES = ("l1", "l2", "MSE")
-# In the order of the published variables 8 ... 18; number 11 is not used.
-PUBLISHED_RELATIONS = ("JP", "PB", "JB", None, "IJ", "IP", "IB", "II", "JJ", "PP", "BB")
 
 Graphs = Mapping[str, Tensor]  # by scale
 Subsets = Sequence[Sequence[int]] | PrefixTree  # frame numbers in reading order, or their tree
@@ -272,25 +270,4 @@ class SMSGE(EmbeddingModel):
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "SMSGE":
         """Model of published variables, arrays by their names without ":0", or InputError."""
-        D_h, width = pick(variables, "MSR/MSR/J_pred/J_pred/Variable_2").shape
-        hidden = pick(variables, "Multi_Scale/Multi_Scale/Variable").shape[1]
-        heads = sum(name.startswith("Multi_Scale/BiasAdd") for name in variables) // len(SCALES)
-        model = cls(width // 3, D_h, heads=max(1, heads), hidden=hidden, **options)
-        for name, parts in model._published():
-            fill_parts(parts, variables, name)
-        return model
-
-    def _published(self) -> Iterator[tuple[str, list[Tensor]]]:
-        """Each published variable and the parameters, one below the other, that it fills."""
-        for order, scale in enumerate("JPBI"):
-            for name, parameter in self.structure[scale].published("Multi_Scale", order):
-                yield name, [parameter]
-        for number, pair in enumerate(PUBLISHED_RELATIONS, 8):
-            if pair in self.relation:
-                yield f"Multi_Scale/Multi_Scale/Variable_{number}", [self.relation[pair]]
-        for s, scale in enumerate(self.scales):
-            yield from self.dynamics.published(f"MSR/{scale}_pred", s)
-            targets = "JPBI" if scale == "I" else self.coarser(scale)
-            own = [p for target in targets for p in self.head[scale + target].parameters()]
-            for number, parameter in enumerate(own):
-                yield numbered(f"MSR/MSR/{scale}_pred/{scale}_pred/Variable", number), [parameter]
+        return published.smsge(cls, variables, **options)

@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from skeleton_reid.data.skeleton import Skeleton, bias, get, scales
 from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.graph_attention import GraphAttention
-from skeleton_reid.models.published import fill_parts, pick
 from skeleton_reid.models.scales import Scales
 from skeleton_reid.models.simmc import prototype_contrast
 from skeleton_reid.models.smsge import relation
+from skeleton_reid.tensorflow_v1 import published
+from skeleton_reid.tensorflow_v1.variables import fill_parts, pick
 
 SCALES = "PBH"  # fine to coarse
 PUBLISHED_RELATIONS = ("PB", "PH", "BH", "PP", "BB", "HH")  # the variables 6 ... 11
@@ -106,13 +107,13 @@ class SPCMGR(EmbeddingModel):
         hidden = pick(variables, "MG/MG/Variable").shape[1]
         heads = sum(name.startswith("MG/BiasAdd") for name in variables) // len(SCALES)
         model = cls(heads=max(1, heads), hidden=hidden, **options)
-        for name, parameter in model.published():
-            fill_parts([parameter], variables, name)
+        for name, parts in model._published():
+            fill_parts(parts, variables, name)
         return model
 
-    def published(self) -> Iterator[tuple[str, Tensor]]:
+    def _published(self) -> Iterator[tuple[str, list[Tensor]]]:
         """Each published variable and what it fills."""
         for number, scale in enumerate(SCALES):
-            yield from self.structure[scale].published("MG", number)
+            yield from published.graph_attention(self.structure[scale], "MG", number)
         for number, pair in enumerate(PUBLISHED_RELATIONS, 2 * len(SCALES)):
-            yield f"MG/MG/Variable_{number}", self.relation[pair]
+            yield f"MG/MG/Variable_{number}", [self.relation[pair]]

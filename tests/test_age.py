@@ -12,6 +12,7 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.models import age as paper
 from skeleton_reid.models.age import AGE, AXES, CLIP, concatenated, locality_mask, stops
+from skeleton_reid.tensorflow_v1 import published
 from tests.reference.age import published_gradients, weights_of
 
 LR = 0.0005
@@ -52,7 +53,7 @@ def h256_weights(h256):
             if name not in paper.COPIES:
                 variables[f"{axis}/{name}"] = rng.uniform(-scale, scale, shape).astype(np.float32)
         for copy, source in paper.COPIES.items():
-            variables[f"{axis}/{copy}"] = variables[f"{axis}/{paper.PUBLISHED[source]}"].copy()
+            variables[f"{axis}/{copy}"] = variables[f"{axis}/{published.AGE[source]}"].copy()
     return variables
 
 

@@ -7,6 +7,7 @@ import torch
 from skeleton_reid.models import age as paper
 from skeleton_reid.models.age import (AGE, AXES, encoder_states, locality_mask, mean_alignment,
                                       near_target)
+from skeleton_reid.tensorflow_v1 import published
 from tests.reference import age as plain_age
 from tests.reference.age import published_gradients, weights_of
 
@@ -43,7 +44,7 @@ def test_three_axes_as_one(decoder_input, target, frames, joints):
     for number, axis in enumerate(AXES):
         w = {
             name: torch.tensor(weights[f"{axis}/{name}"]).requires_grad_()
-            for name in paper.PUBLISHED.values()
+            for name in published.AGE.values()
         }
         one = x[..., number]
         goal = one.flip(1) if target == "reverse" else one
@@ -82,7 +83,7 @@ def test_masked_and_no_attention(attention, decoder_input, target):
     assert losses["locality"].abs().max() == 0
     for number, axis in enumerate(AXES):
         w = {
-            name: torch.tensor(weights[f"{axis}/{name}"]) for name in paper.PUBLISHED.values()
+            name: torch.tensor(weights[f"{axis}/{name}"]) for name in published.AGE.values()
             if f"{axis}/{name}" in weights
         }
         one = x[..., number]

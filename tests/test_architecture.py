@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # From the ground floor up; rooms of one floor do not know each other.
-FLOORS = (("common",), ("data",), ("models",), ("reid",), ("engine",),
-          ("tensorflow_v1", "reproduction"), ("pictures",), ("skeleton_reid",))
+FLOORS = (("common",), ("data", "tensorflow_v1"), ("models",), ("reid",), ("engine",),
+          ("reproduction",), ("pictures",), ("skeleton_reid",))
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

@@ -21,13 +21,13 @@ from training import RETRIEVAL, pick
 from skeleton_reid.data import load, load_recognition
 from skeleton_reid.engine import evaluation
 from skeleton_reid.engine.encoding import encode_set
+from skeleton_reid.engine.published import detect
 from skeleton_reid.models.age import AGE, AXES, concatenated
 from skeleton_reid.models.recognition import RecognitionNetwork
 from skeleton_reid.models.sgela import SGELA
 from skeleton_reid.models.smsge import SMSGE
 from skeleton_reid.reid import recognition
 from skeleton_reid.tensorflow_v1.bundle import masked_crc32c
-from skeleton_reid.tensorflow_v1.convert import detect
 from tests.reference.age import weights_of
 
 SHARED = Path(__file__).parents[2] / "shared" / "golden"

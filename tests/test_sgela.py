@@ -15,7 +15,8 @@ import torch
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.models.age import AGE, AXES, CLIP, concatenated
-from skeleton_reid.models.sgela import HEAD, SGELA, contrast, pretext
+from skeleton_reid.models.sgela import SGELA, contrast, pretext
+from skeleton_reid.tensorflow_v1.published import SGELA_HEAD
 from tests.reference.age import published_gradients, weights_of
 
 CASES = ("h32", "pred", "sort", "cve", "h256")
@@ -197,7 +198,7 @@ def test_it_is_age_with_a_head():
         assert torch.equal(out[name], value)
     for name in ("reconstruction", "locality"):
         assert torch.equal(losses[name], age.losses(x)[name])
-    heads = {name: value for name, value in ours.state_dict().items() if name in HEAD}
+    heads = {name: value for name, value in ours.state_dict().items() if name in SGELA_HEAD}
     assert {tuple(v.shape) for v in heads.values()} == {(3, 16, 96), (3, 16), (3, 16, 16)}
     assert heads["head.hidden.weight"].std() == pytest.approx(1, abs=0.05)
     assert concatenated(out["encodings"]).shape == (3, 6 * 48)

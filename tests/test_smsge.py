@@ -21,6 +21,7 @@ from skeleton_reid.models.prefix_lstm import prefix_tree
 from skeleton_reid.models.recognition import RecognitionNetwork
 from skeleton_reid.models.smsge import SMSGE
 from skeleton_reid.reid.recognition import evaluate
+from skeleton_reid.tensorflow_v1 import published
 from tests.reference import smsge as plain
 from train_smsge import JointStep
 
@@ -72,7 +73,7 @@ class Golden:
         """
         apart = {
             self.names[tf]: np.concatenate([part.detach().numpy().ravel() for part in parts])
-            for tf, parts in model._published()
+            for tf, parts in published.smsge_names(model)
         }
         stacked: dict[str, list[np.ndarray]] = {}
         for name, array in apart.items():

@@ -10,6 +10,7 @@ import math
 import torch
 
 from skeleton_reid.models.age import AXES, COPIES
+from skeleton_reid.tensorflow_v1.published import AGE, SGELA_HEAD
 
 ENCODER = "rnn/multi_rnn_cell"
 DECODER = "decode/decoder/Attention_Wrapper/multi_rnn_cell"
@@ -134,7 +135,7 @@ def published_gradients(model, values=lambda p: p.grad):
     """Gradients (or other values) of the parameters under their TensorFlow names, in TensorFlow's
     layout.
     """
-    names = {**model.published, **{f"copies.{copy}": copy for copy in COPIES}}
+    names = {**AGE, **SGELA_HEAD, **{f"copies.{copy}": copy for copy in COPIES}}
     return {
         f"{axis}/{names[name]}": own.detach().T.numpy() if own.dim() == 2 else own.detach().numpy()
         for name, parameter in model.named_parameters()

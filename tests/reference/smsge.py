@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from skeleton_reid.models.published import FORGET_BIAS
+from skeleton_reid.models.prefix_lstm import FORGET_BIAS
 from skeleton_reid.models.smsge import SMSGE
 
 

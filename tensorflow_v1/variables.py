@@ -1,8 +1,6 @@
-"""How TensorFlow 1 stores the layers of the published checkpoints, and the same layers in PyTorch.
+"""The variables of published TensorFlow 1 checkpoints, and the tensors that they fill.
 
-TensorFlow's kernels are (inputs, outputs), PyTorch's weights (outputs, inputs). An LSTM's input and
-recurrent kernels are one matrix whose gates stand in the order i, j, f, o (PyTorch: i, f, g, o with
-g = j), and the forget bias of 1 is added when the cell runs, not stored.
+TensorFlow's kernels are (inputs, outputs), PyTorch's weights (outputs, inputs).
 """
 
 from collections import Counter
@@ -13,16 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from skeleton_reid.common.errors import InputError
-
-FORGET_BIAS = 1.0
-
-
-def lstm_cell(gates: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
-    """New h and c (..., H) of TensorFlow's LSTM cell. gates: (..., 4H); c: the old one, None: 0."""
-    i, j, f, o = gates.chunk(4, dim=-1)
-    new = torch.sigmoid(i) * torch.tanh(j)
-    c = new if c is None else torch.addcmul(new, torch.sigmoid(f + FORGET_BIAS), c)
-    return torch.sigmoid(o) * torch.tanh(c), c
 
 
 def pick(variables: Mapping[str, np.ndarray], name: str,
