@@ -54,7 +54,7 @@ def in_order(method: str, layers: Iterable[nn.Module],
     """
     counts: Counter[str] = Counter()
     for layer in layers:
-        kind, parts = "dense", {"kernel": layer.weight.T, "bias": layer.bias}
+        kind, parts = "dense", {"kernel": layer.weight.t(), "bias": layer.bias}
         if not isinstance(layer, nn.Linear):
             kind, parts = "batch_normalization", {"gamma": layer.weight, "beta": layer.bias}
             parts |= {"moving_mean": layer.running_mean, "moving_variance": layer.running_var}
