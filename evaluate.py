@@ -77,8 +77,8 @@ from skeleton_reid.common.log import start_log
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import provenance
 from skeleton_reid.data.loader import LOST, DataWarning, warn_of_lost
-from skeleton_reid.engine import (baselines, checkpoint, evaluation, features, published,
-                                  recognition, results)
+from skeleton_reid.engine import (baselines, checkpoint, features, published, recognition, results,
+                                  retrieval)
 from skeleton_reid.engine.encoding import load_model
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.methods.simmc import SimMCSettings
@@ -186,9 +186,9 @@ def score_encoder(options: EvaluationOptions, saved: dict[str, Any]) -> Result:
     settings = replace(settings, batch_size=options.batch_size or settings.batch_size)
     source = features.find_source(options.source or saved.get("source_file"), options, device,
                                   saved.get("arguments", {}).get("inputs"))
-    sets = features.load(options, settings, source)
+    sets = retrieval.load(options, settings, source)
     model, _ = load_model(options.checkpoint, sets.skeleton, sets.length, device, source, saved)
-    metrics = evaluation.score_encoder(model, sets, options.protocol)
+    metrics = retrieval.score_encoder(model, sets, options.protocol)
     metrics |= {"epoch": saved.get("epoch"), "supervision": settings.supervision or "none"}
     return options, saved["method"], metrics
 
@@ -196,7 +196,7 @@ def score_encoder(options: EvaluationOptions, saved: dict[str, Any]) -> Result:
 def score_baseline(options: EvaluationOptions) -> Result:
     """A descriptor, or a discriminant of the training set."""
     options, name, protocol = resolved(options, {}), options.features, options.protocol
-    sets = evaluation.load_in_order(options, name != "session", train=name in baselines.FITTED)
+    sets = retrieval.load_in_order(options, name != "session", train=name in baselines.FITTED)
     sets = cut(sets, options.batch_size or SimMCSettings.batch_size, protocol)
     return options, name, baselines.score_descriptor(sets, name, protocol)
 
@@ -204,12 +204,12 @@ def score_baseline(options: EvaluationOptions) -> Result:
 def score_untrained(options: EvaluationOptions) -> Result:
     """SimMC's initial weights of --seed."""
     options, settings = resolved(options, {}), SimMCSettings()
-    sets = evaluation.load_in_order(options, train=False)
+    sets = retrieval.load_in_order(options, train=False)
     sets = cut(sets, options.batch_size or settings.batch_size, options.protocol)
     generator = torch.Generator().manual_seed(options.seed)
     model = SimMC(len(sets.skeleton) * 3, settings.H, settings.D, generator)
     model = model.to(pick_device(options.device))
-    metrics = evaluation.score_encoder(model, sets, options.protocol)
+    metrics = retrieval.score_encoder(model, sets, options.protocol)
     return options, "untrained", metrics | {"epoch": None, "supervision": "none"}
 
 

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from skeleton_reid.data.sampling import training_order
-from skeleton_reid.engine import pretraining, recognition
+from skeleton_reid.engine import recognition, runs
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import PhaseOptions
@@ -42,13 +42,13 @@ def main() -> None:
     options = parse_training(__doc__, "AGE")
     if options.settings.balance and options.protocol == "released":
         raise InputError("the released AGE does not resample: leave out --balance")
-    pretraining.run_phases("AGE", options, options.settings.recogniser, train)
+    runs.run_phases("AGE", options, options.settings.recogniser, train)
 
 
 def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     """Self-supervised gait encoding, then recognition on the frozen encodings (Section 3)."""
     settings = options.settings
-    sets = pretraining.load(options, settings)
+    sets = runs.load_task(options, settings)
     rng = np.random.RandomState(options.seed)
     order = training_order(sets.train.labels, settings.batch_size, rng, settings.balance)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
@@ -56,13 +56,13 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     first = order[order < N - -(-N // 3)] if settings.two_thirds else order  # of the files
     batches = recognition.split_batches(first, size, released, "sequences", device)
     generator = torch.Generator().manual_seed(options.seed)
-    model = AGE(len(options.dataset.skeleton), settings.hidden, settings.decoder_input,
-                settings.target, released, settings.attention, generator).to(device)
+    model = AGE(len(options.dataset.skeleton), count_copies=released, generator=generator,
+                **settings.of(AGE)).to(device)
     untrained = copy.deepcopy(model)
-    phase, epoch = pretraining.begin(run, model, order, sets)
+    phase, epoch = runs.begin(run, model, order, sets)
     if epoch is None:
         epoch = train_encoders(phase, model, skeletons, batches)
-    test = next(iter(pretraining.tests_of(options.probe, sets).values()))
+    test = next(iter(runs.tests_of(options.probe, sets).values()))
     content, metrics = {}, {}
     if settings.attention != "none":
         mean = mean_alignment(model, torch.from_numpy(test.skeletons)).cpu()  # (3, f, f)
@@ -71,14 +71,14 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     if options.task == "recognition":
         rules = recognition.Rules(settings.lr, test_every=TEST_EVERY, ties=True)
         metrics = recognition.train_on_rows(run, model, sets, order, rng, generator, rules)
-    pretraining.report(run, model, epoch, metrics, untrained, content, sets)
+    runs.report(run, model, epoch, metrics, untrained, content, sets)
 
 
 def train_encoders(run: Run, model: AGE, skeletons: Tensor, batches: list[Tensor]) -> int:
     """Rebuild the sequences (N, f, J, 3) of fixed batches. Returns the last weights' epoch."""
     settings = run.settings
     optimizer, validation = TFAdam(model.parameters(), settings.lr), Validation()
-    epochs = Epochs(run, model, limit=settings.pre_epochs, save_seconds=pretraining.SAVE_SECONDS,
+    epochs = Epochs(run, model, limit=settings.pre_epochs, save_seconds=runs.SAVE_SECONDS,
                     changeable=(*recognition.CHANGEABLE, "manner", "feature"),
                     validation=validation, optimizer=optimizer)
     for epoch in epochs:

@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from skeleton_reid.engine import evaluation, features
+from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import SourceOptions
-from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.recognition import DF
 
 
@@ -39,10 +39,10 @@ def main() -> None:
 def train(run: Run, options: SourceOptions, device: torch.device) -> None:
     """Score and learn, until the best top-1 is `patience` epochs old."""
     s = options.settings
-    sets = features.load(options, s, run.source, np.random.RandomState(options.seed))
+    sets = retrieval.load(options, s, run.source, np.random.RandomState(options.seed))
     run.open()
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, d)
-    y = torch.from_numpy(evaluation.known_classes(sets, s.supervision)).to(device)  # (N,)
+    y = torch.from_numpy(retrieval.known_classes(sets, s.supervision)).to(device)  # (N,)
     generator = torch.Generator().manual_seed(options.seed)
     model = DF(x.shape[2], int(y.max()) + 1, s.H, generator).to(device)
     optimizer = TFAdam(model.parameters(), s.lr)

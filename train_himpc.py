@@ -22,12 +22,12 @@ import torch
 
 from skeleton_reid.common import processes
 from skeleton_reid.data import Retrieval
-from skeleton_reid.engine import features
+from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.optimizer import TFAdam, one_thread
 from skeleton_reid.engine.options import ClusterOptions
-from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.himpc import HiMPC
 from skeleton_reid.models.simmc import mean_of_clusters
@@ -40,7 +40,7 @@ def main() -> None:
 def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
     """The levels J, P, B, whose losses are one."""
     s, rng = options.settings, np.random.RandomState(options.seed)
-    sets = features.load(options, s, None, rng)
+    sets = retrieval.load(options, s, None, rng)
     generator = torch.Generator().manual_seed(options.seed)
     model = HiMPC(sets.skeleton, s.H, s.M, generator, focus=s.focus).to(device)
     run.open()

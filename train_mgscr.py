@@ -26,11 +26,11 @@ from torch import Tensor
 from skeleton_reid.common import processes
 from skeleton_reid.data import Recognition, Retrieval
 from skeleton_reid.data.sampling import draw_subsets, training_order
-from skeleton_reid.engine import pretraining, recognition, retrieval
+from skeleton_reid.engine import recognition, runs
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import PhaseOptions
-from skeleton_reid.engine.run import Run, execute
+from skeleton_reid.engine.run import Run
 from skeleton_reid.models.mgscr import MGSCR, tiled
 from skeleton_reid.models.recognition import Recogniser
 
@@ -40,18 +40,14 @@ def main() -> None:
     s = options.settings
     if s.frames == "tiled" and processes.count() > 1:
         raise InputError("--frames tiled depends on a window's place in the batch: use one process")
-    if options.task == "retrieval":
-        folder = options.out / "MG-SCR" / options.dataset.name / f"{s.variant}_retrieval"
-        run = Run("MG-SCR", options, folder)
-        execute(run, train, retrieval.evaluate, retrieval.write_features)
-    else:
-        pretraining.run_phases("MG-SCR", options, "recogniser", train)
+    phase = None if options.task == "retrieval" else "recogniser"
+    runs.run_phases("MG-SCR", options, phase, train)
 
 
 def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     """Sparse sequential prediction without labels, then recognition end to end (Section 3)."""
     s, released = options.settings, options.protocol == "released"
-    sets = pretraining.load(options, s)
+    sets = runs.load_task(options, s)
     rng, size = np.random.RandomState(options.seed), s.batch_size
     balance = s.balance and (released or options.dataset.balanced)
     # Permuted once; as released (docs/5-fidelity.md, unshuffled) not.
@@ -63,7 +59,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(options.seed)
     model = MGSCR(options.dataset.skeleton, s.D_h, len(persons), s.c_lambda, s.frames, s.prefixes,
                   s.feature, s.decay_all, generator).to(device)
-    phase, reloaded = pretraining.begin(run, model, order, sets)
+    phase, reloaded = runs.begin(run, model, order, sets)
     epochs = pretrain(phase, model, x, batches, rng) if reloaded is None else 0
     if options.task == "retrieval":
         learn_to_retrieve(run, model, x, y, batches, sets)
@@ -74,7 +70,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     tests = recognition.rows_of_tests(whole, sets.tests, s, options.protocol)
     metrics = recognition.train(run.phase("recogniser"), model, whole, sets.persons,
                                 recognition.Rows(x, y), order, tests, rules)
-    pretraining.report(run, pretrained, epochs, metrics)
+    runs.report(run, pretrained, epochs, metrics)
 
 
 class EndToEnd(Recogniser):
@@ -107,8 +103,8 @@ def pretrain(run: Run, model: MGSCR, x: Tensor, batches: list[Tensor],
     fixed = draw_subsets(rng, f, pred_margin=1) if s.subsets == "fixed" else None
     limit = 0 if run.options.task == "none" else s.pre_epochs
     changeable = (*recognition.CHANGEABLE, "prefixes", "recognition_lr", "decay_all", "feature")
-    epochs = Epochs(run, model, limit=limit, save_seconds=pretraining.SAVE_SECONDS,
-                    changeable=changeable, optimizer=optimizer, rng=rng)
+    epochs = Epochs(run, model, limit=limit, save_seconds=runs.SAVE_SECONDS, changeable=changeable,
+                    optimizer=optimizer, rng=rng)
     for epoch in epochs:
         with epoch.stage("learn"):
             for batch in map(divide, batches):

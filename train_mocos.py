@@ -14,7 +14,7 @@ from skeleton_reid.engine.parsing import parse_training
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "MoCos"))
 
-from skeleton_reid.engine.retrieval import run_retrieval
+from skeleton_reid.engine.runs import run_retrieval
 from train_transg import train
 
 

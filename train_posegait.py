@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from skeleton_reid.data.descriptors import posegait
-from skeleton_reid.engine import features
+from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.options import TrainingOptions
-from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.posegait import PoseGait
 
 
@@ -33,7 +33,7 @@ def main() -> None:
 def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     """Score, then learn to tell the persons of the training set by their feature matrices."""
     s, rng = options.settings, np.random.RandomState(options.seed)
-    sets = features.load(options, s, None, rng)
+    sets = retrieval.load(options, s, None, rng)
     run.open()
     rows = posegait(sets.train.skeletons, skeleton=sets.skeleton)  # (N, R, f)
     if options.protocol == "released":  # poses alone (docs/5-fidelity.md, pose-alone)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from skeleton_reid.data import Sequences
-from skeleton_reid.engine import pretraining, recognition
+from skeleton_reid.engine import recognition, runs
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import PhaseOptions
@@ -35,13 +35,13 @@ from skeleton_reid.models.sgela import CAGE, pretext
 
 def main() -> None:
     options = parse_training(__doc__, "SGELA")
-    pretraining.run_phases("SGELA", options, options.settings.recogniser, train)
+    runs.run_phases("SGELA", options, options.settings.recogniser, train)
 
 
 def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     """Self-supervised encoders of the pretext tasks, then recognition on their frozen CAGEs."""
     s, released = options.settings, options.protocol == "released"
-    sets = pretraining.load(options, s)
+    sets = runs.load_task(options, s)
     rng, N = np.random.RandomState(options.seed), len(sets.train)
     generator = torch.Generator().manual_seed(options.seed)
     first = N - -(-N // 3) if s.two_thirds else N  # windows of the file that encoders learn
@@ -54,14 +54,14 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     if not s.norm:
         model.ranges[0], model.ranges[1] = x.amin(dim=0), x.amax(dim=0) - x.amin(dim=0)
     untrained = copy.deepcopy(model)
-    phase, epoch = pretraining.begin(run, model, np.arange(N), sets)
+    phase, epoch = runs.begin(run, model, np.arange(N), sets)
     if epoch is None:
         epoch = train_encoders(phase, model, model.scale(x), follows, rng)
     metrics = {}
     if options.task == "recognition":
         rules = recognition.Rules(s.recognition_lr, ties=True, batch_size=s.recognition_batch)
         metrics = recognition.train_on_rows(run, model, sets, np.arange(N), rng, generator, rules)
-    pretraining.report(run, model, epoch, metrics, untrained, sets=sets)
+    runs.report(run, model, epoch, metrics, untrained, sets=sets)
 
 
 def neighbours(windows: Sequences, within: str) -> np.ndarray:
@@ -83,7 +83,7 @@ def train_encoders(run: Run, model: CAGE, x: Tensor, follows: Tensor,
             goals[task] = [torch.cat(parts, dim=3) for parts in axes]
     has_next = torch.cat([follows, follows.new_full((1,), s.neighbours == "file")])  # (N,)
     epochs = Epochs(
-        run, model, limit=s.pre_epochs, save_seconds=pretraining.SAVE_SECONDS,
+        run, model, limit=s.pre_epochs, save_seconds=runs.SAVE_SECONDS,
         changeable=(*recognition.CHANGEABLE, "manner", "recognition_lr", "recognition_batch"),
         optimizer=optimizer, rng=rng)
     for epoch in epochs:

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from skeleton_reid.common import processes
-from skeleton_reid.engine import features
+from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.methods.simmc import SimMCOptions
 from skeleton_reid.engine.optimizer import TFAdam, one_thread
-from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.simmc import SimMC, draw_masks, masked_mean, mean_of_clusters
 
 
@@ -36,7 +36,7 @@ def main() -> None:
 def train(run: Run, options: SimMCOptions, device: torch.device) -> None:
     """Score, encode under two random masks, cluster either view, learn against its prototypes."""
     s, rng = options.settings, np.random.RandomState(options.seed)
-    sets = features.load(options, s, run.source, rng)
+    sets = retrieval.load(options, s, run.source, rng)
     run.open()
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3) or (N, f, d)
     batches = -(-len(x) // s.batch_size)

@@ -19,6 +19,7 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
     run_command(lambda: parse_training(__doc__, "SM-SGE"))
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,10 @@ from torch import Tensor
 from skeleton_reid.common import processes
 from skeleton_reid.data import Recognition
 from skeleton_reid.data.sampling import draw_subsets, training_order
-from skeleton_reid.engine import pretraining, recognition
+from skeleton_reid.engine import recognition, runs
 from skeleton_reid.engine.encoding import encode_rows
 from skeleton_reid.engine.loop import Epochs
-from skeleton_reid.engine.methods.smsge import SMSGEOptions, SMSGESettings
+from skeleton_reid.engine.methods.smsge import SMSGEOptions
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.prefix_lstm import prefix_tree
@@ -42,13 +43,13 @@ from skeleton_reid.models.smsge import SMSGE, Graphs, Subsets
 def main() -> None:
     options = parse_training(__doc__, "SM-SGE")
     phase = f"recogniser_{options.probe}"  # splits can have settings of their own
-    pretraining.run_phases("SM-SGE", options, phase, train)
+    runs.run_phases("SM-SGE", options, phase, train)
 
 
 def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     """Multi-scale graph encoding without labels, then recognition on frozen states (Section 3)."""
     settings = options.settings
-    sets = pretraining.load(options, settings)
+    sets = runs.load_task(options, settings)
     rng = np.random.RandomState(options.seed)
     size, released = settings.batch_size, options.protocol == "released"
     balance = settings.balance and (released or options.dataset.balanced)
@@ -57,19 +58,17 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     batches = recognition.split_batches(order, size, released, "sequences", device)
     generator = torch.Generator().manual_seed(options.seed)
-    names = ("scales", "n_hood", "global_att", "fusion_lambda", "struct_only", "embedding_only",
-             "same_scale", "loss", "pred_margin", "reverse")
-    variant = {name: getattr(settings, name) for name in names}
-    variant |= {"skeleton": options.dataset.skeleton.values(), "heads": settings.P}
-    model = SMSGE(len(options.dataset.skeleton), settings.D_h, **variant, generator=generator)
-    untrained = copy.deepcopy(model.to(device))
-    phase, epoch = pretraining.begin(run, model, order, sets, reload=not options.pre_train)
+    skeleton = options.dataset.skeleton
+    model = SMSGE(len(skeleton), heads=settings.P, skeleton=skeleton.values(), generator=generator,
+                  **settings.of(SMSGE)).to(device)
+    untrained = copy.deepcopy(model)
+    phase, epoch = runs.begin(run, model, order, sets, reload=not options.pre_train)
     if epoch is None:
         epoch = train_encoder(phase, model, skeletons, batches, rng)
     metrics = {}
     if options.task == "recognition":
         metrics = train_recogniser(run, model, sets, order, generator)
-    pretraining.report(run, model, epoch, metrics, untrained, sets=sets)
+    runs.report(run, model, epoch, metrics, untrained, sets=sets)
 
 
 def train_encoder(run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tensor],
@@ -78,14 +77,15 @@ def train_encoder(run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tenso
     settings, f = run.settings, skeletons.shape[1]
     graphs = model.graphs(skeletons)  # by scale, (N, f, nodes, 3)
     step = JointStep(model, settings.lr)
-    fixed = draw(rng, f, settings) if settings.subsets == "fixed" else None
+    draw = partial(draw_subsets, rng, f, **settings.of(draw_subsets))
+    fixed = draw() if settings.subsets == "fixed" else None
     # The recogniser's settings, under which an encoder can be gone on with.
     others = ("prefixes", "last_pre", "recognition_lr", "best_from")
-    epochs = Epochs(run, model, limit=settings.pre_epochs, save_seconds=pretraining.SAVE_SECONDS,
+    epochs = Epochs(run, model, limit=settings.pre_epochs, save_seconds=runs.SAVE_SECONDS,
                     changeable=(*recognition.CHANGEABLE, *others), rng=rng, **step.optimisers)
     for epoch in epochs:
         with epoch.stage("learn"):
-            drawn = [fixed or draw(rng, f, settings) for _ in batches]
+            drawn = [fixed or draw() for _ in batches]
             # Here, because a step would wait until they are on the device.
             trees = [prefix_tree(subsets, skeletons.device) for subsets in drawn]
             for batch, tree in zip(batches, trees, strict=True):
@@ -151,12 +151,6 @@ class JointStep:
             for number, scale in enumerate(reaching):
                 gradients[scale] += [each[number] for each in found]
         return {scale: loss.detach() for scale, loss in losses.items()}, gradients
-
-
-def draw(rng: np.random.RandomState, f: int, settings: SMSGESettings) -> list[np.ndarray]:
-    """Frame subsets of windows of f frames. """
-    names = ("sample_num", "s_range", "ord_sample", "bi", "pred_margin")
-    return draw_subsets(rng, f, **{name: getattr(settings, name) for name in names})
 
 
 def train_recogniser(run: Run, model: SMSGE, sets: Recognition, order: np.ndarray,

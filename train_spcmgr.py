@@ -21,10 +21,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from skeleton_reid.engine import checkpoint, features
+from skeleton_reid.engine import checkpoint, retrieval
 from skeleton_reid.engine.methods.spcmgr import SPCMGROptions
-from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.spcmgr import SPCMGR
 from train_himpc import learn
 
@@ -36,7 +36,7 @@ def main() -> None:
 def train(run: Run, options: SPCMGROptions, device: torch.device) -> None:
     """One level, the nodes of all scales."""
     s, rng = options.settings, np.random.RandomState(options.seed)
-    sets = features.load(options, s, None, rng)
+    sets = retrieval.load(options, s, None, rng)
     if options.protocol == "released":  # a sequence finds itself: docs/5-fidelity.md, nm-self-match
         sets = replace(sets, same_set=False)
     generator = torch.Generator().manual_seed(options.seed)

@@ -27,12 +27,12 @@ from torch.nn import functional
 
 from skeleton_reid.common import processes
 from skeleton_reid.common.numbers import counted
-from skeleton_reid.engine import evaluation, features
+from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.methods.statistics import StatisticsSettings
 from skeleton_reid.engine.options import ClusterOptions
-from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.simmc import mean_of_clusters
 from skeleton_reid.models.statistics import (Statistics, class_contrast, first_features,
                                              join_nearest, link_windows)
@@ -68,15 +68,15 @@ class Round:
 def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
     """Score, label, learn for the epochs of a round; again for every round."""
     s = options.settings
-    sets = features.load(options, s, train=True)
-    known = evaluation.known_classes(sets, s.supervision)  # (N,), or None: clusters are the classes
+    sets = retrieval.load(options, s, train=True)
+    known = retrieval.known_classes(sets, s.supervision)  # (N,), or None: clusters are the classes
     if min(len(sets.train), s.batch_size) < 2:
         raise InputError("batch normalisation needs two windows to train with, and in a batch: "
                          f"found {len(sets.train)} and {s.batch_size}")
     run.open()
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     torch.manual_seed(options.seed)
-    model = Statistics(len(sets.skeleton), s.H, s.D_out, s.dropout, s.raw_weight, s.align)
+    model = Statistics(len(sets.skeleton), **s.of(Statistics))
     windows = model.to(device).statistics.fit(x)(x)  # (N, 2 d)
     tracklets = link_windows(x) if s.link and known is None else None  # (N,)
     current = Round(model, s.weight_decay)

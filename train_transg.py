@@ -17,14 +17,14 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
 import numpy as np
 import torch
 
-from skeleton_reid.engine import features
+from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.encoding import encode_set
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import TrainingOptions
-from skeleton_reid.engine.retrieval import run_retrieval
 from skeleton_reid.engine.run import Run
+from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.simmc import mean_of_clusters
 
 
@@ -37,7 +37,7 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     which has other masks and losses.
     """
     s, rng = options.settings, np.random.RandomState(options.seed)
-    sets = features.load(options, s, None, rng)
+    sets = retrieval.load(options, s, None, rng)
     run.open()
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     batches, released = -(-len(x) // s.batch_size), options.protocol == "released"

@@ -24,11 +24,11 @@ from skeleton_reid.common.log import log
 from skeleton_reid.data import Recognition, Retrieval
 from skeleton_reid.data.descriptors import DESCRIPTORS, descriptor, session
 from skeleton_reid.engine.epochs import EarlyStopping
-from skeleton_reid.engine.evaluation import known_classes, load_in_order, score
 from skeleton_reid.engine.features import Source
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import BASELINES, CLASSIFIERS, TrainingOptions
 from skeleton_reid.engine.released import cut
+from skeleton_reid.engine.retrieval import known_classes, load_in_order, score
 from skeleton_reid.models.statistics import RecordingLDA, WindowLDA, WindowStatistics
 from skeleton_reid.reid.recognition import evaluate
 

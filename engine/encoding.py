@@ -1,5 +1,6 @@
 """Encoders: how each method's model turns skeletons into features, their size, checkpoints."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,12 +21,17 @@ from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.models.embedding import EmbeddingModel
 
 
+@torch.no_grad()
 def encode_frames(model: EmbeddingModel, skeletons: np.ndarray,
-                  encode: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+                  encode: Callable[[Tensor], Tensor] | None = None, multiple: int = 1) -> Tensor:
     """Frame embeddings of skeletons (N, f, J, 3), or what else the model's `encode` gives: (N, f or
-    1, d) on the model's device.
+    1, d) on the model's device. multiple: so many windows or a multiple of it are encoded at once.
     """
-    return _encode(model, skeletons, encode or model.embed)
+    model.eval()  # no dropout, and the running statistics of batch norm
+    encode, device = encode or model.embed, next(model.parameters()).device
+    size = max(1, model.frames_at_a_time // skeletons.shape[1])
+    batches = torch.from_numpy(skeletons).split(math.ceil(size / multiple) * multiple)
+    return processes.divided(lambda batch: (encode(batch.to(device)),), batches)[0]
 
 
 def encode_set(model: EmbeddingModel, skeletons: np.ndarray) -> Tensor:
@@ -36,16 +42,7 @@ def encode_set(model: EmbeddingModel, skeletons: np.ndarray) -> Tensor:
 def encode_rows(model: EmbeddingModel, skeletons: np.ndarray, settings: Any) -> Tensor:
     """What the model's recogniser is given of skeletons (N, f, J, 3): (N, R, d) on its device."""
     rows = partial(model.recogniser_rows, settings=settings)
-    return _encode(model, skeletons, rows, multiple=settings.batch_size)
-
-
-@torch.no_grad()
-def _encode(model: EmbeddingModel, skeletons: np.ndarray, encode: Callable[[Tensor], Tensor],
-            multiple: int = 1) -> Tensor:
-    model.eval()  # no dropout, and the running statistics of batch norm
-    device, size = next(model.parameters()).device, model.frames_at_a_time // skeletons.shape[1]
-    batches = torch.from_numpy(skeletons).split(-(-max(1, size) // multiple) * multiple)
-    return processes.divided(lambda batch: (encode(batch.to(device)),), batches)[0]
+    return encode_frames(model, skeletons, rows, multiple=settings.batch_size)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +17,10 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import read_arrays, write_whole
 from skeleton_reid.common.log import log
 from skeleton_reid.data import DataWarning, Retrieval, Sequences
-from skeleton_reid.data.sampling import training_order
-from skeleton_reid.engine import evaluation
 from skeleton_reid.engine.checkpoint import weights_digest
 from skeleton_reid.engine.encoding import encode_frames, load_model
 from skeleton_reid.engine.methods import METHODS, settings_of
 from skeleton_reid.engine.options import PhaseOptions, TrainingOptions
-from skeleton_reid.engine.released import cut
 from skeleton_reid.models.embedding import EmbeddingModel
 
 PARTS = ("train", "probe", "gallery")
@@ -197,21 +193,3 @@ def _source_of_files(path: Path, options: TrainingOptions) -> Source:
     digest = hashlib.sha256(np.ascontiguousarray(contents["train"].frames)).hexdigest()
     size = shapes["train"][2]
     return Source(path.stem, path, "feature files", f"frames {digest}", size, True, look_up)
-
-
-def load(options: TrainingOptions, settings: Any, source: Source | None = None,
-         rng: np.random.RandomState | None = None, train: bool | None = None) -> Retrieval:
-    """The data set of a command line, with frame features (N, f, d) for skeletons if from a source.
-
-    rng: draws the order of the training set. train: whether that is read, in the order of the files
-    if there is no rng (by default with one). `stored` of the result is what was read.
-    """
-    size, centred = settings.batch_size, source.centred if source else settings.centred
-    train = rng is not None if train is None else train
-    stored = evaluation.load_in_order(options, centred, train)
-    sets = source.frames(stored) if source else stored
-    if rng is not None:
-        balance = settings.balance and options.dataset.balanced
-        order = training_order(sets.train.labels, size, rng, balance)
-        sets = replace(sets, train=sets.train.take(order), order=order)
-    return replace(cut(sets, size, options.protocol), stored=stored)

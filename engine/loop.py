@@ -15,18 +15,20 @@ from torch import Tensor, nn
 
 from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.log import log
 from skeleton_reid.common.numbers import counted
 from skeleton_reid.data import Retrieval
-from skeleton_reid.engine import results
+from skeleton_reid.engine import baselines, results
+from skeleton_reid.engine.encoding import log_sizes
 from skeleton_reid.engine.epochs import EarlyStopping, Timer
-from skeleton_reid.engine.evaluation import known_classes, score_encoder
 from skeleton_reid.engine.history import History
-from skeleton_reid.engine.retrieval import ALL_DONE, describe, report
+from skeleton_reid.engine.retrieval import known_classes, score_encoder
 from skeleton_reid.engine.run import Run
 from skeleton_reid.reid import cluster_quality
 from skeleton_reid.reid.jaccard import cluster
 
 Losses = dict[str, Tensor]
+ALL_DONE = "all epochs done"  # why most trainings end
 
 
 class Batch(NamedTuple):
@@ -83,7 +85,10 @@ class Epochs:
         self.clusters: Sequence[np.ndarray] = ()
         if self.scored:
             self.known = known_classes(sets, run.settings.supervision)  # (N,); None: clustered
-            describe(run, model, sets)
+            if source := run.source:
+                log.info(f"{source.size} numbers a frame from {source.file} ({source.note})")
+            sizes = {name: len(getattr(sets, name)) for name in ("train", "probe", "gallery")}
+            log_sizes(run.options, model, sizes, sets.train.skeletons)
 
     def __iter__(self) -> Iterator["Epochs"]:
         device = next(self.model.parameters()).device
@@ -98,9 +103,7 @@ class Epochs:
         if self.scored and not self.best.metrics:
             raise InputError(f"nothing was trained: {self.reason}; try another --eps")
         if self.scored:
-            untrained = {name: self.history.rows[0][name] for name in self.metrics}
-            last = self.metrics | {"epoch": self.number}
-            report(self.run, self.sets, untrained, self.best.metrics, last, self.reason)
+            self._report()
         elif self.keep_model:
             self.run.save_model(self.model, self.number, {})
 
@@ -117,6 +120,21 @@ class Epochs:
         elif learned:
             self.number += 1
             self.history.save(self.number, self.save_seconds)
+
+    def _report(self) -> None:
+        """Print and write best and last metrics, with those of the first epoch and baselines."""
+        run, supervision = self.run, {"supervision": self.run.settings.supervision}
+        best, last = self.best.metrics | supervision, self.metrics | {"epoch": self.number}
+        last |= supervision
+        untrained = {name: self.history.rows[0][name] for name in self.metrics}
+        rows = baselines.score_all(run.options, self.sets.stored, run.source)
+        rows |= {run.settings.at_first: untrained}
+        rows |= {f"{run.method} best": best, f"{run.method} last": last}
+        because = "" if self.reason == ALL_DONE else f" ({self.reason})"
+        print(f"{run.title}: stopped after {counted(self.number, 'epoch')}{because}")
+        print(results.retrieval_table(rows.items()))
+        content = {**best, "best": best, "last": last, "untrained": untrained, "baselines": rows}
+        run.write_results(content | {"epochs": self.number, "stopped": self.reason})
 
     def _stop_reason(self) -> str | None:
         """Why no further epoch is learned, or None."""
@@ -185,10 +203,9 @@ class Epochs:
         """Put clusterings (N,) beside the persons: columns of the history, and the log."""
         self.clusters = labels
         self.row |= cluster_quality.metrics(labels, whole, self.sets.train.labels, tight=tight)
-        for title, name, form in (("clusters", "clusters", "d"), ("noise", "noise", "d"),
-                                  ("AMI", "AMI", ".3f")):
+        for name, form in (("clusters", "d"), ("noise", "d"), ("AMI", ".3f")):
             values = (f"{self.row[f'{name}_{n}']:{form}}" for n in range(1, len(labels) + 1))
-            self.line += f"  {title} {'/'.join(values)}"
+            self.line += f"  {name} {'/'.join(values)}"
 
     def batches(self, labels: Tensor, size: int, tied: bool = False) -> Iterator[Batch]:
         """Batches, in order, of the windows that are noise (-1) in none of the labels, (views, N)
@@ -199,18 +216,14 @@ class Epochs:
             kept = kept[:len(kept) // size * size]
         return (divide(batch, tied) for batch in kept.split(size))
 
-    def step(self, optimizers: torch.optim.Optimizer | Sequence[torch.optim.Optimizer],
-             losses: Losses, batch: Batch, clip: float | None = None) -> None:
-        """One update of what the optimizers hold on losses["total"], or their sum if there is none.
+    def step(self, optimizer: torch.optim.Optimizer, losses: Losses, batch: Batch,
+             clip: float | None = None) -> None:
+        """One update of what the optimizer holds on losses["total"], or their sum if there is none.
 
         losses: of this process's part of the batch. clip: largest absolute value of a gradient.
         """
-        optimizers = optimizers if isinstance(optimizers, Sequence) else [optimizers]
-        parameters = [
-            p for own in optimizers for group in own.param_groups for p in group["params"]
-        ]
-        for optimizer in optimizers:
-            optimizer.zero_grad()
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        optimizer.zero_grad()
         # Where a batch is tied together, gradients meet within the model: the processes' losses
         # must add up to the batch's before they are followed back.
         losses = {name: batch.weight * loss for name, loss in losses.items()}
@@ -219,8 +232,7 @@ class Epochs:
         self.record(processes.average_gradients(losses, parameters, weight=1.0))
         if clip is not None:
             torch.nn.utils.clip_grad_value_(parameters, clip)
-        for optimizer in optimizers:
-            optimizer.step()
+        optimizer.step()
 
     def record(self, losses: Losses) -> None:
         """Add the losses of a batch that was learned without `step`."""

@@ -13,7 +13,7 @@ from skeleton_reid.common.command_line import pick_device
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import Retrieval, datasets
 from skeleton_reid.data.files import broken
-from skeleton_reid.engine import checkpoint, evaluation, features
+from skeleton_reid.engine import checkpoint, features, retrieval
 from skeleton_reid.engine.encoding import encode_set, load_model
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import DataOptions
@@ -115,9 +115,9 @@ class SavedRun:
         options = DataOptions(datasets.restore(saved), data=self.data, **own)
         source = features.find_source(saved.get("source_file"), options, device,
                                       saved["arguments"].get("inputs"))
-        sets = evaluation.load_in_order(options, train=False)
+        sets = retrieval.load_in_order(options, train=False)
         sets = cut(sets, settings.batch_size, options.protocol)
-        inputs = features.load(options, settings, source)
+        inputs = retrieval.load(options, settings, source)
         model, _ = load_model(path, sets.skeleton, sets.length, device, source, saved)
         probe = encode_set(model, inputs.probe.skeletons).cpu()
         gallery = encode_set(model, inputs.gallery.skeletons).cpu()

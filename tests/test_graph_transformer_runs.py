@@ -93,7 +93,7 @@ def root(tmp_path_factory):
 def test_the_script_follows_the_released_run(root, tmp_path, monkeypatch, method):
     name, mAP, shares = RUNS[method]
     module = importlib.import_module(f"skeleton_reid.models.{method.lower()}")
-    model_class, load_once = getattr(module, method), train_transg.features.load
+    model_class, load_once = getattr(module, method), train_transg.retrieval.load
     order = np.load(GOLDEN / name / "order.npz")
 
     def released_model(*_, **__):
@@ -112,7 +112,7 @@ def test_the_script_follows_the_released_run(root, tmp_path, monkeypatch, method
         return sets
 
     monkeypatch.setattr(module, method, released_model)
-    monkeypatch.setattr(train_transg.features, "load", load_twice)
+    monkeypatch.setattr(train_transg.retrieval, "load", load_twice)
     results_of(f"train_{method.lower()}", "--dataset", "IAS", "--probe", "A", "--data", root,
                "--out", tmp_path, "--batch_size", 44, "--protocol", "released", "--epochs", 2,
                "--quiet")

@@ -19,7 +19,7 @@ from test_smsge import Golden
 from training import RETRIEVAL, pick
 
 from skeleton_reid.data import load, load_recognition
-from skeleton_reid.engine import evaluation
+from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.encoding import encode_set
 from skeleton_reid.engine.published import detect
 from skeleton_reid.models.age import AGE, AXES, concatenated
@@ -168,8 +168,8 @@ def test_age_encoders_are_scored_by_retrieval(tmp_path, data, age):
     stem = write_encoders(tmp_path, age[0])
     model = AGE.from_published(age[0])
     sets = load("IAS", "B", 6, tmp_path / "Datasets", centred=False, train=False)
-    expected = evaluation.score(sets, encode_set(model, sets.probe.skeletons),
-                                encode_set(model, sets.gallery.skeletons), "full")
+    expected = retrieval.score(sets, encode_set(model, sets.probe.skeletons),
+                               encode_set(model, sets.gallery.skeletons), "full")
     for name in (stem, stem.with_name("IAS_LA_y"),
                  stem.with_name("IAS_LA_z") / "trained_model.ckpt.index"):
         found = evaluate("--checkpoint", name, *data, "--probe", "B")
@@ -255,8 +255,8 @@ def test_pre_trained_smsge_is_scored_by_retrieval(tmp_path, data, smsge):
     found = evaluate("--checkpoint", tmp_path / "Pre-Trained", *data, "--probe", "B")
     model = SMSGE.from_published(smsge)
     sets = load("IAS", "B", 6, tmp_path / "Datasets", train=False)
-    expected = evaluation.score(sets, encode_set(model, sets.probe.skeletons),
-                                encode_set(model, sets.gallery.skeletons), "full")
+    expected = retrieval.score(sets, encode_set(model, sets.probe.skeletons),
+                               encode_set(model, sets.gallery.skeletons), "full")
     assert found["method"] == "SM-SGE" and {key: found[key] for key in expected} == expected
 
 

@@ -11,9 +11,9 @@ from training import history, pick
 from skeleton_reid import data
 from skeleton_reid.data.files import Sequences
 from skeleton_reid.engine.baselines import score_descriptor
-from skeleton_reid.engine.evaluation import known_classes, mean_of_recordings, score
 from skeleton_reid.engine.methods.simmc import SimMCSettings
 from skeleton_reid.engine.methods.statistics import StatisticsSettings
+from skeleton_reid.engine.retrieval import known_classes, mean_of_recordings, score
 from skeleton_reid.models.statistics import RecordingLDA
 from skeleton_reid.reid import ranking
 

@@ -18,7 +18,7 @@ from training import history, pick
 import train_himpc
 import train_spcmgr
 from skeleton_reid import data
-from skeleton_reid.engine import baselines, evaluation, features
+from skeleton_reid.engine import baselines, retrieval
 from skeleton_reid.engine.released import cut
 from skeleton_reid.models.himpc import HiMPC
 from skeleton_reid.models.spcmgr import SPCMGR
@@ -64,7 +64,7 @@ def follow(golden, tmp_path, monkeypatch):
             np.testing.assert_array_equal(sets.train.labels, released["train_label"])
             return cut(sets, 24, options.protocol)
 
-        monkeypatch.setattr(features, "load", load)
+        monkeypatch.setattr(retrieval, "load", load)
         monkeypatch.setattr(baselines, "score_all", lambda *_: {})
         words = ("--dataset", "KS20", "--data", tmp_path / "Datasets", "--out", tmp_path / "out")
         words += ("--protocol", "released", "--batch_size", 24, "--epochs", epochs, "--quiet")
@@ -152,6 +152,6 @@ def test_checkpoint_of_himpc(golden, tmp_path):
             file.model.features(torch.from_numpy(part.skeletons))
             for part in (sets.probe, sets.gallery)
         ]
-    expected = evaluation.score(sets, *embeddings, "full")
+    expected = retrieval.score(sets, *embeddings, "full")
     assert pick(found, METRICS) == pytest.approx(pick(expected, METRICS), abs=1e-9)
     assert found["method"] == "Hi-MPC"

@@ -7,7 +7,7 @@ from commands import error_of, results_of, run, score_files
 from training import RETRIEVAL, pick, without_time
 
 from skeleton_reid import data
-from skeleton_reid.engine import checkpoint, features, loop
+from skeleton_reid.engine import checkpoint, features, loop, retrieval
 from skeleton_reid.engine.encoding import encode_set
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.pictures.runs import SavedRun
@@ -119,8 +119,8 @@ def test_the_same_rows_are_resampled(encoder, train, tmp_path, monkeypatch):
         frames[..., 0], frames[..., 1] = labels[:, None], np.arange(len(labels))[:, None]
         np.savez(tmp_path / f"n.{part}.npz", features=frames[:, 0], labels=labels, frames=frames)
     seen = []
-    load = features.load
-    monkeypatch.setattr(features, "load", lambda *args: seen.append(load(*args)) or seen[-1])
+    load = retrieval.load
+    monkeypatch.setattr(retrieval, "load", lambda *args: seen.append(load(*args)) or seen[-1])
     for options in ((), ("--no-balance",), ("--protocol", "released")):
         seen.clear()
         monkeypatch.setattr(loop, "cluster", lambda v, *_, **__: np.arange(len(v)) % 3)

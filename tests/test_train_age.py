@@ -8,7 +8,7 @@ import torch
 from training import RECOGNITION, RETRIEVAL, history, pick, same, without_time
 
 import train_age
-from skeleton_reid.engine import checkpoint, pretraining, released
+from skeleton_reid.engine import checkpoint, released, runs
 from skeleton_reid.engine.history import History
 from skeleton_reid.engine.methods import METHODS
 
@@ -62,7 +62,7 @@ def test_other_attentions_are_trained_saved_and_evaluated(train, name):
 
 def test_an_axis_that_stops_keeps_its_weights(train, monkeypatch):
     """The stop rule works axis by axis, and training ends when all three have stopped."""
-    monkeypatch.setattr(pretraining, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(runs, "SAVE_SECONDS", 0)
     after = {}  # epoch -> weights
     save_state, seen = History.save, {}
 

@@ -9,7 +9,7 @@ from commands import run, score_files
 from training import RECOGNITION, RETRIEVAL, pick, same, without_time
 
 from skeleton_reid import data
-from skeleton_reid.engine import checkpoint, features, pretraining
+from skeleton_reid.engine import checkpoint, features, runs
 from skeleton_reid.engine.encoding import encode_frames, load_model
 from skeleton_reid.engine.history import History
 from skeleton_reid.engine.options import BASELINES
@@ -96,7 +96,7 @@ def test_resume_gives_the_same_numbers(train, once, monkeypatch, epochs, done, o
             raise KeyboardInterrupt
         add(self, *arguments)
 
-    monkeypatch.setattr(pretraining, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(runs, "SAVE_SECONDS", 0)
     with monkeypatch.context() as patch:
         patch.setattr(History, "add", interrupted)
         assert run(train.script.name, *train.words(*arguments)) == 130

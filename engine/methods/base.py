@@ -1,9 +1,10 @@
 """What a method says of itself, and what all settings have in common. Nothing imports PyTorch."""
 
 from argparse import ArgumentTypeError
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ class Settings:
 
     def check(self, length: int) -> None:
         """InputError if windows of so many frames cannot be trained on."""
+
+    def of(self, function: Callable, **more: Any) -> dict[str, Any]:
+        """The settings, and what else is named, that a function has parameters of the names of."""
+        known = vars(self) | more
+        return {name: known[name] for name in signature(function).parameters if name in known}
 
 
 @dataclass(frozen=True)

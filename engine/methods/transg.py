@@ -1,9 +1,6 @@
 """TranSG: its settings, those it shares with MoCos, and what the released code sets."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import signature
-from typing import Any
 
 from skeleton_reid.common.command_line import SWITCH, option
 from skeleton_reid.common.numbers import positive, positive_int, share
@@ -27,11 +24,6 @@ class GraphTransformerSettings(LearningSettings):
     rand_flip: int = option(1, "random signs of the positions in training", **SWITCH)
     batch_norm: str = option("frozen", "in evaluation: as at first, or running averages",
                              choices=("frozen", "running"))
-
-    def of(self, function: Callable, **more: Any) -> dict[str, Any]:
-        """The settings, and what else is named, that a function has parameters of the names of."""
-        known = vars(self) | more
-        return {name: known[name] for name in signature(function).parameters if name in known}
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine import features
+from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.parsing import parse_training
-from skeleton_reid.engine.retrieval import run_retrieval
+from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.linear import Linear
 from skeleton_reid.models.simmc import mean_of_clusters
 
@@ -21,7 +21,7 @@ def main() -> None:
 
 def train(run, options, device) -> None:
     s, rng = options.settings, np.random.RandomState(options.seed)
-    sets = features.load(options, s, None, rng)
+    sets = retrieval.load(options, s, None, rng)
     run.open()
     torch.manual_seed(options.seed)
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)

@@ -1,4 +1,6 @@
-"""Runs of two phases: an encoder, then a recogniser on it unless the task is retrieval."""
+"""What a training script runs: a training scored by retrieval before every epoch, or two phases, an
+encoder and, unless the task is retrieval, a recogniser on it. --mode Eval, features.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,34 +12,73 @@ import numpy as np
 import torch
 from torch import nn
 
+from skeleton_reid.common.command_line import pick_device
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import log
 from skeleton_reid.data import Recognition, Retrieval, Sequences
-from skeleton_reid.engine import baselines, checkpoint, evaluation, features, recognition, results
+from skeleton_reid.engine import baselines, checkpoint, features, recognition, results, retrieval
 from skeleton_reid.engine.encoding import load_model, log_sizes
-from skeleton_reid.engine.methods import settings_of
-from skeleton_reid.engine.options import PhaseOptions
+from skeleton_reid.engine.methods import METHODS, settings_of
+from skeleton_reid.engine.options import PhaseOptions, TrainingOptions
 from skeleton_reid.engine.released import cut, released_test
 from skeleton_reid.engine.run import Run, execute
 
 SAVE_SECONDS = 30  # between two states of the encoders, 70 MB each
 
 
-def run_phases(method: str, options: PhaseOptions, phase: str,
+def run_retrieval(method: str, options: TrainingOptions, train: Callable[..., None]) -> None:
+    """Train, or score the saved best model; then write its features if wanted."""
+    source = features.find_source(options.source, options, pick_device(options.device))
+    data, probe, variant = options.dataset.name, options.probe, options.settings.variant
+    if source is None:
+        folder, prefix = METHODS[method].run_folder(variant, data, probe)
+        run = Run(method, options, options.out / folder, prefix)
+    else:
+        folder = options.out / f"{source.name}+{method}{variant}" / data / probe
+        run = Run(f"{source.name} + {method}", options, folder, source=source)
+    execute(run, train, evaluate, write_features)
+
+
+def evaluate(run: Run, options: TrainingOptions, device: torch.device) -> None:
+    """Score the saved best model (--mode Eval)."""
+    path = run.path("best.pt")
+    run = run.with_settings_of(path)
+    sets = retrieval.load(run.options, run.settings, run.source)
+    model, content = load_model(path, sets.skeleton, sets.length, device, run.source)
+    metrics = retrieval.score_encoder(model, sets, options.protocol)
+    metrics |= {"epoch": content["epoch"], "supervision": run.settings.supervision}
+    print(f"{run.title}\n" + results.retrieval_table([(run.method, metrics)]))
+    run.write_results(metrics)
+
+
+def write_features(run: Run, options: TrainingOptions, device: torch.device) -> None:
+    """Write the best model's features of train, probe and gallery, in the order of the files."""
+    source = run.source
+    sets = retrieval.load_in_order(options, source.centred if source else True)
+    model, _ = load_model(run.path("best.pt"), sets.skeleton, sets.length, device, source)
+    sets = source.frames(sets) if source else sets
+    parts = {name: getattr(sets, name) for name in features.PARTS}
+    features.write_features(options.save_features, model, parts)
+
+
+def run_phases(method: str, options: PhaseOptions, phase: str | None,
                train: Callable[[Run, PhaseOptions, torch.device], None]) -> None:
-    """Train or evaluate; write features. phase: the recogniser's."""
+    """The same of a run in phases. phase: the recogniser's; None: scored as a whole."""
     view = "" if options.view is None else f"view_{options.view}_"
     transfer = "_transfer" if options.encoder else ""
     task = "" if options.task in ("recognition", "pre") else f"_{options.task}"
     name = f"{view}{options.settings.variant}{transfer}{task}"
-    folder = options.out / method / options.dataset.name / name
-    execute(Run(method, options, folder), train, partial(evaluate, phase=phase), write_features)
+    run = Run(method, options, options.out / method / options.dataset.name / name)
+    if phase is None:
+        execute(run, train, evaluate, write_features)
+    else:
+        execute(run, train, partial(evaluate_phases, phase=phase), write_encoder_features)
 
 
-def load(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
+def load_task(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
     """The data of the task in the order of the files; InputError if tests lack a released batch."""
     if options.task == "retrieval":
-        sets = evaluation.load_in_order(options, settings.centred)
+        sets = retrieval.load_in_order(options, settings.centred)
         cut(replace(sets, train=None), settings.batch_size, options.protocol)
         return sets
     sets = recognition.load(options, settings.centred)
@@ -82,7 +123,7 @@ def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int
     return content["epoch"]
 
 
-def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) -> None:
+def evaluate_phases(run: Run, options: PhaseOptions, device: torch.device, phase: str) -> None:
     """Score the saved best models, by recognition and by retrieval (--mode Eval)."""
     row, path, metrics = options.dataset, run.phase("encoder").path("best.pt"), {}
     if options.task == "retrieval":
@@ -91,7 +132,7 @@ def evaluate(run: Run, options: PhaseOptions, device: torch.device, phase: str) 
         names, folder = row.recognition or ("test",), run.phase(phase)
         first = options.probe if options.probe in names else names[0]
         run = run.with_settings_of(folder.path(f"best_{first}.pt"))
-        sets = load(run.options, run.settings)
+        sets = load_task(run.options, run.settings)
         for name, test in tests_of(options.probe, sets).items():
             best, own = folder.path(f"best_{name}.pt"), replace(sets, tests={name: test})
             metrics |= recognition.score_saved(best, own, device, options.protocol)
@@ -111,10 +152,8 @@ def report(run: Run, model: nn.Module, epoch: int, metrics: dict[str, Any],
     if metrics:
         content |= recognition.summary(metrics, probe if probe in metrics else next(iter(metrics)))
         print(f"{run.title}\n" + recognition.table(metrics, run.method))
-    retrieval = score_retrieval(run, model, epoch, untrained, sets)
-    if metrics:
-        retrieval = {"retrieval": retrieval}
-    run.write_results(content | retrieval)
+    found = score_retrieval(run, model, epoch, untrained, sets)
+    run.write_results(content | ({"retrieval": found} if metrics else found))
 
 
 def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module | None,
@@ -126,12 +165,12 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module
     if stored is None:
         return {}
     sets = cut(replace(stored, train=None), run.settings.batch_size, protocol)
-    metrics = {**evaluation.score_encoder(model, sets, protocol), "epoch": epoch}
+    metrics = {**retrieval.score_encoder(model, sets, protocol), "epoch": epoch}
     trained = ["train", *(options.dataset.recognition_train if options.task != "retrieval" else ())]
     content = {"kind": "retrieval", **metrics, "trained_on": trained}
     rows = {run.method: metrics}
     if untrained is not None:
-        initial = evaluation.score_encoder(untrained, sets, protocol)
+        initial = retrieval.score_encoder(untrained, sets, protocol)
         rows = baselines.score_all(options, stored) | {"untrained encoder": initial} | rows
         # The last weights count: no epoch is chosen by its metrics.
         content |= {"best": metrics, "last": metrics, "untrained": initial, "baselines": rows}
@@ -145,7 +184,7 @@ def _gallery(options: PhaseOptions, settings: Any, train: bool = True) -> Retrie
     if options.view is not None:
         return None
     try:
-        return evaluation.load_in_order(options, settings.centred, train)
+        return retrieval.load_in_order(options, settings.centred, train)
     except InputError as error:
         if options.task == "retrieval":
             raise
@@ -153,7 +192,7 @@ def _gallery(options: PhaseOptions, settings: Any, train: bool = True) -> Retrie
         return None
 
 
-def write_features(run: Run, options: PhaseOptions, device: torch.device) -> None:
+def write_encoder_features(run: Run, options: PhaseOptions, device: torch.device) -> None:
     """Write the encoders' features: train, test (recognition), probe, gallery (if there is one)."""
     path, parts = run.phase("encoder").path("best.pt"), {}
     model, saved = load_model(path, options.dataset.skeleton, options.length, device)
@@ -161,7 +200,7 @@ def write_features(run: Run, options: PhaseOptions, device: torch.device) -> Non
     if stored := _gallery(options, settings):
         parts = {name: getattr(stored, name) for name in features.PARTS}
     if options.task != "retrieval":
-        sets = load(options, settings)
+        sets = load_task(options, settings)
         own = {"train": sets.train, "test": next(iter(tests_of(options.probe, sets).values()))}
         # Classes back to the labels of the data files.
         own = {n: replace(part, labels=sets.persons[part.labels]) for n, part in own.items()}
