@@ -28,7 +28,7 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     name: str  # by default that of the file
     skeleton: str  # a shipped one, or a file
     format: Literal["npy", "npz", "csv", "trc", "mediapipe", "blazepose", "openpose", "alphapose",
-                    "coco", "mmpose", "ntu", "azure_kinect", "zed"]
+                    "coco", "mmpose", "ntu", "azure_kinect", "zed", "json"]
     up: Literal["x", "-x", "y", "-y", "z", "-z"]  # the axis that points up
     # Metres; None: the files (TRC) name it.
     unit: Literal["m", "cm", "mm"] | Annotated[float, msgspec.Meta(gt=0, le=1e9)] | None = None
@@ -94,9 +94,9 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         folder = Path(self.file).parent if self.skeleton.endswith((".yaml", ".yml")) else ""
         return read(str(Path(folder, self.skeleton)))
 
-    def joint_columns(self, joint: str) -> list[str]:
+    def joint_columns(self, joint: str, axes: str = "xyz") -> list[str]:
         """The columns of a joint: x, y, z and, where there is one, its confidence."""
-        patterns = [*(self.columns.replace("{axis}", axis) for axis in "xyz"), self.confidence]
+        patterns = [*(self.columns.replace("{axis}", axis) for axis in axes), self.confidence]
         name = self.joint_names.get(joint, joint)
         return [pattern.replace("{joint}", name) for pattern in patterns if pattern]
 

@@ -95,6 +95,21 @@ def zed(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
         })
 
 
+def nuitrack(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
+    put(path, [{
+        "Timestamp": str(33333 * t), "Skeletons": [{
+            "user_id": 1, "joints": [{"type": j, "confidence": 0.75, "real": point}
+                                     for j, point in enumerate(landmarks(pose))]
+        }]
+    } for t, pose in enumerate(frames)])
+
+
+def by_joint(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
+    content = [{"time": t / 30, "joints": dict(zip(skeleton.joints, pose.tolist(), strict=True))}
+               for t, pose in enumerate(frames)]
+    put(path, {"frames": content})
+
+
 def save(array: Callable[[np.ndarray], object]) -> Callable:
     def write(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +140,8 @@ FORMATS = [("mediapipe", "mediapipe", ".json", 3, one_file(mediapipe)),
            ("coco", "mmpose", "", 3, folder(lambda pose: {"instance_info": [instance(pose)]})),
            ("h36m", "mmpose", ".json", 3, one_file(lambda pose: [instance(pose[None])])),
            ("azure_kinect", "azure_kinect", ".json", 3, numbered(azure_kinect)),
-           ("openpose_coco", "zed", ".json", 3, zed),
+           ("openpose_coco", "zed", ".json", 3, zed), ("kinect_v1", "json", ".json", 3, nuitrack),
+           ("kinect_v2", "json", ".json", 3, by_joint),
            ("kinect_v2", "ntu", ".skeleton", 3,
             lambda path, frames, _: put(path, ntu(*([("7", pose)] for pose in frames)))),
            ("halpe_26", "trc", ".trc", 3,

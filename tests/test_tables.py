@@ -124,18 +124,36 @@ def numbered(frames: np.ndarray, first: int) -> str:
     return table(frames, names)
 
 
-@pytest.mark.parametrize(
-    ("text", "keys"),
-    [(vicon(FRAMES), {"unit": "mm", "joint_names": {joint: f"Anna:{joint}" for joint in COCO}}),
-     (motive(FRAMES), {"joint_names": {joint: f"Anna:{joint}" for joint in COCO}}),
-     (qualisys(FRAMES), {}), (numbered(FRAMES, 0), {"columns": "landmark_{joint}_{axis}"}),
-     (numbered(FRAMES, 1), {"columns": "landmark_{joint}_{axis}"}),
-     ("\n".join(" ".join(map(str, point)) + " 1" for point in FRAMES.reshape(-1, 3).tolist()),
-      {"columns": "{axis}", "header": ["x", "y", "z", "state"]})])
+@pytest.mark.parametrize(("text", "keys"), [
+    (vicon(FRAMES), {"unit": "mm", "joint_names": {joint: f"Anna:{joint}" for joint in COCO}}),
+    (motive(FRAMES), {"joint_names": {joint: f"Anna:{joint}" for joint in COCO}}),
+    (qualisys(FRAMES), {}), (numbered(FRAMES, 0), {"columns": "landmark_{joint}_{axis}"}),
+    (numbered(FRAMES, 1), {"columns": "landmark_{joint}_{axis}"}),
+    ("\n".join(" ".join(map(str, point)) + " 1" for point in FRAMES.reshape(-1, 3).tolist()),
+     {"columns": "{axis}", "header": ["x", "y", "z", "state"]}),
+    ("\n\n".join(line + ",0,0"
+                 for line in table(FRAMES).split("\n")[:-1]), {"header": ["{joint}_{axis}", "*"]})
+])
 def test_tables_of_motion_capture_and_numbered_joints(described, tmp_path, text, keys):
     put(tmp_path / "anna" / "1.csv", text)
     (recording,) = read(described("coco", "csv", ".csv", **keys))
     np.testing.assert_allclose(recording.frames, FRAMES)
+
+
+def test_tables_in_two_dimensions(described, tmp_path):
+    names = [f"{joint}_{axis}" for joint in COCO for axis in ("x", "y", "score")]
+    frames = np.concatenate([FRAMES[..., :2], np.full((T, 17, 1), 0.9)], axis=2)
+    put(tmp_path / "anna" / "1.csv", table(frames, names))
+    (recording,) = read(described("coco", "csv", ".csv", confidence="{joint}_score"))
+    np.testing.assert_array_equal(recording.frames[..., :2], FRAMES[..., :2])
+    assert not recording.frames[..., 2].any()
+
+
+def test_the_last_cells_of_a_table_are_lost(described, tmp_path):
+    text = trc(FRAMES, COCO).rstrip("\n")
+    put(tmp_path / "anna" / "1.trc", text[:text.rindex("\t") + 1])
+    (recording,) = read(described("coco", "trc", ".trc"))
+    assert recording.lost["joints without number"] == 1 and len(recording.frames) == T
 
 
 def test_utf_16_of_spreadsheets(described, tmp_path):

@@ -25,6 +25,7 @@ from skeleton_reid.data.skeleton import Skeleton
 LISTS = ("frames", "instance_info", "annotations", "results", "result", "poses", "predictions",
          "data")
 LOST = (np.nan, np.nan, np.nan, 0.0)
+SEEN, PLACES = ("visibility", "score", "confidence"), ("position", "real")  # of a joint
 BLAZEPOSE = " (keypoints3D is TensorFlow.js's: format: blazepose)"
 
 
@@ -40,18 +41,25 @@ class Form(NamedTuple):
 
 
 _RESULTS = Form(("keypoints",), track=("idx", "track_id"), needs="image_id")
+# fmt: off
 FORMS = {
     "mediapipe": Form(
         ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks"),
-        image=("pose_landmarks", "poseLandmarks", "landmarks", "landmark")), "blazepose": Form(
-            ("keypoints3D",), ("poses",), ("id",), ("keypoints",)),
+        image=("pose_landmarks", "poseLandmarks", "landmarks", "landmark")),
+    "blazepose": Form(("keypoints3D",), ("poses",), ("id",), image=("keypoints",)),
     "openpose": Form(("pose_keypoints_3d", "pose_keypoints_2d", "pose_keypoints"), ("people",),
-                     ("person_id",)), "alphapose": _RESULTS, "coco": _RESULTS,
+                     ("person_id",)),
+    "alphapose": _RESULTS,
+    "coco": _RESULTS,
     "mmpose": Form(("keypoints",), ("instances", "instance_info"), ("track_id", "instance_id"),
-                   scores="keypoint_scores"), "azure_kinect": Form(
-                       ("joint_positions",), ("bodies",), ("body_id",)), "zed": Form(
-                           ("keypoint",), ("body_list",), ("id",), scores="keypoint_confidence")
+                   scores="keypoint_scores"),
+    "azure_kinect": Form(("joint_positions",), ("bodies",), ("body_id",)),
+    "zed": Form(("keypoint",), ("body_list",), ("id",), scores="keypoint_confidence"),
+    "json": Form(("joints", "keypoints", "skeleton", "positions"),
+                 ("people", "persons", "bodies", "skeletons", "Skeletons"),
+                 ("id", "track_id", "user_id"))
 }
+# fmt: on
 
 
 class NoPoseError(ValueError):
@@ -214,9 +222,9 @@ def _poses(value: Any, skeleton: Skeleton, width: int = 3) -> list[np.ndarray]:
             raise ValueError(f"{len(value)} numbers, which are no {width} a joint")
         points = np.array(value, dtype=float).reshape(-1, width)
         return [points if width == 4 else np.insert(points, 2, 0.0, axis=1)]
-    is_point = (isinstance(first, dict) and "x" in first) or (isinstance(first, list)
-                                                              and not isinstance(
-                                                                  (first or [0])[0], dict | list))
+    is_point = (isinstance(first, dict)
+                and first.keys() & {"x", *PLACES}) or (isinstance(first, list) and not isinstance(
+                    (first or [0])[0], dict | list))
     if isinstance(value, dict) or is_point:
         return [_points(value, skeleton)]
     return [pose for one in value for pose in _poses(one, skeleton)]
@@ -227,15 +235,17 @@ def _points(points: Sequence[dict | list] | dict, skeleton: Skeleton) -> np.ndar
     the skeleton's order, or by the joints' names.
     """
     def numbers(each: dict | list) -> Sequence[float]:
+        seen = 1.0
+        if isinstance(each, dict):
+            seen = next((each[key] for key in SEEN if key in each), seen)
+            each = next((each[key] for key in PLACES if key in each), each)
+        if isinstance(each, dict) and "x" in each:
+            return each["x"], each["y"], each.get("z", 0.0), seen
         if isinstance(each, list | tuple) and len(each) in (2, 3, 4):
-            return [*each, *(0.0, 1.0)[len(each) - 2:]] if len(each) < 4 else each
-        if not isinstance(each, dict):
-            raise ValueError(f"{each} in the place of a joint's x, y, z")
-        if "x" not in each:
-            hint = BLAZEPOSE if "keypoints3D" in each else ""
-            raise ValueError(f"{', '.join(each)}, and no x, y{hint}")
-        seen = each.get("visibility", each.get("score", 1.0))
-        return each["x"], each["y"], each.get("z", 0.0), seen
+            return (*each[:2], *(each[2:3] or [0.0]), *(each[3:] or [seen]))
+        hint = BLAZEPOSE if "keypoints3D" in each else ""
+        found = ", ".join(each) if isinstance(each, dict) else each
+        raise ValueError(f"{found}, and no x, y{hint} in the place of a joint")
 
     joints = [letters(joint) for joint in skeleton.joints]
     if isinstance(points, list) and all(isinstance(each, dict) for each in points):

@@ -23,6 +23,7 @@ JOINTS = ("joint", "jointid", "jointname", "jointtype", "landmark", "landmarkid"
 LOST = ("", "na", "null", "none", "nan", "nanind", "1ind", "1qnan")
 WORDS = dict.fromkeys(LOST, np.nan) | {"nottracked": 0.0, "inferred": 1.0, "tracked": 2.0}
 UNIT = re.compile("(milli|m|centi|c)?(m|met(?:er|re)s?)", re.IGNORECASE)
+OTHERS = "*"  # at the end of a `header`: any further columns
 LINES_BEFORE = 50  # among which a header is looked for
 BELOW = 5  # lines from that of the joints to that of the axes, at most
 
@@ -40,6 +41,8 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
     first, header, columns = _header(rows, source, skeleton, path)
     table = _of_one_width(rows, first, len(header), path)
     points = _numbers(table, columns, header, source, path)
+    if len(columns[0]) - bool(source.confidence) == 2:
+        points = np.insert(points, 2, 0.0, axis=2)
     points[..., :3] *= _scale(rows[:table[0][0] - 1] if table else [], source, path)
     values = {letters(name): [row[i] for _, row in table] for i, name in enumerate(header)}
     for name in (source.track, source.time, source.joint):
@@ -137,10 +140,10 @@ def _scale(before: Sequence[list[str]], source: OwnData, path: Path) -> float:
 
 def _of_one_width(rows: Sequence[list[str]], first: int, width: int,
                   path: Path) -> list[tuple[int, list[str]]]:
-    """The table's lines by number, from the first one with a number to the last that is not empty.
+    """The table's lines by number, from the first one with a number to the last with any cell.
     InputError for more or fewer cells than the header's; empty ones at a line's end do not count.
     """
-    table = list(enumerate(rows[first:], first + 1))
+    table = [(i, row) for i, row in enumerate(rows[first:], first + 1) if row not in ([], [""])]
     filled = [i for i, (_, row) in enumerate(table) if any(row)]
     begin = next((i for i in filled if any(map(NUMBER.fullmatch, table[i][1]))), 0)
     table = table[begin:filled[-1] + 1] if filled else []
@@ -148,8 +151,10 @@ def _of_one_width(rows: Sequence[list[str]], first: int, width: int,
         while len(row) > width and not row[-1]:
             row.pop()  # after a separator at the end
         if len(row) != width:
-            raise broken(path, f"{width} cells, as the header has", f"{len(row)} cells",
-                         place=f"line {line}")
+            raise broken(
+                path, f"{width} cells, as the header has", f"{len(row)} cells",
+                f"name all columns, others by {OTHERS!r} at the end of `header`, or repair it",
+                f"line {line}")
     return table
 
 
@@ -169,7 +174,8 @@ def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
     kept = kept if "{joint}" in source.columns else kept[:1]
     spellings = [[skeleton.joints[i] for i in kept],
                  list(map(str, kept)), [str(i + 1) for i in kept]]
-    wanted = [[source.joint_columns(joint) for joint in joints] for joints in spellings]
+    wanted = [[source.joint_columns(joint, axes) for joint in joints] for axes in ("xyz", "xy")
+              for joints in spellings]
     nearest: tuple[int, int, str, list[str]] = (sum(map(len, wanted[0])) + 1, 0, "", [])
     for i, header in _headers(rows, source, skeleton):
         spelled = Counter(map(letters, header))
@@ -202,7 +208,9 @@ def _headers(rows: Sequence[list[str]], source: OwnData,
             if 2 * sum(map(bool, map(NUMBER.fullmatch, row))) > sum(map(bool, row))
         ]
         whole = [i for i in numeric if len(rows[i]) >= len(header)]
-        first = next(iter(whole or numeric), len(rows))
+        first = next(iter(whole or numeric), 0)
+        if header[-1] == OTHERS:
+            header[-1:] = [""] * (len(rows[first]) - len(header) + 1)
         yield first if source.skip_lines is None else source.skip_lines, header
         return
     lines = range(min(len(rows), LINES_BEFORE))

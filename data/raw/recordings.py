@@ -76,10 +76,11 @@ def read_text(path: Path) -> str:
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file without empty ones at the end. InputError for an empty file."""
-    lines = read_text(path).rstrip().splitlines()
-    if not lines:
+    lines = read_text(path).splitlines()
+    filled = [i for i, line in enumerate(lines) if line.strip()]
+    if not filled:
         raise broken(path, "lines with joints", "an empty file")
-    return lines
+    return lines[:filled[-1] + 1]
 
 
 def read_joints(path: Path, form: str, fields: Sequence[int],
