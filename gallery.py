@@ -73,7 +73,7 @@ from skeleton_reid.common.log import start_log
 from skeleton_reid.data import loader
 from skeleton_reid.data.plausible import doubts
 from skeleton_reid.data.raw.own import persons_of
-from skeleton_reid.reid.open_set import error_rates
+from skeleton_reid.open_set import error_rates
 
 SAME = 1e-5  # distance up to which a recording is itself enrolled
 OUTCOMES = ("identified", "misnamed", "rejected")

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import Options, run_script
-from skeleton_reid.common.errors import InputError
 from skeleton_reid.engine.features import read
 
 
@@ -13,10 +12,26 @@ def features(file: Path | None, size: int) -> tuple[np.ndarray, str]:
     """Features (size, d) float32, the first of a feature file, else random; and what they are."""
     if file is None:
         return clustered(size), "random clustered features, as dense as KGBD's"
-    x = read(file).features[:size]
-    if len(x) < size:
-        raise InputError(f"{file}: expected at least {size} features, found {len(x)}")
-    return x, f"the first {size:,} features of {file.name}"
+    x = read(file).features
+    if len(x) >= size:
+        return x[:size], f"the first {size:,} features of {file.name}"
+    return mirrored(x, size), f"the features of {file.name} and mirror images of them"
+
+
+def mirrored(x: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
+    """Features (size, d): x (N, d) and images of it, mirrored along random ones of its principal
+    directions. Each has the distances and the covariance of x, and lies elsewhere as others would.
+    """
+    rng = np.random.RandomState(seed)
+    mean = x.mean(axis=0)
+    directions = np.linalg.eigh(np.cov(x.T))[1].astype(np.float32)
+    along = (x - mean) @ directions
+    found = np.empty((size, x.shape[1]), dtype=np.float32)
+    for first in range(0, size, len(x)):
+        signs = rng.choice([-1, 1], x.shape[1]) if first else 1
+        part = found[first:first + len(x)]
+        part[:] = ((along * signs) @ directions.T + mean)[:len(part)]
+    return found
 
 
 def clustered(size: int, d: int = 256, seed: int = 0) -> np.ndarray:

@@ -15,7 +15,7 @@ of 49 nodes 245 of 2,401 pairs.
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import elu, leaky_relu, pad
+from torch.nn.functional import elu, leaky_relu
 
 SLOPE = 0.2  # of the leaky ReLU
 
@@ -64,15 +64,16 @@ class GraphAttention(nn.Module):
         to the node: what they share cancels in the softmax's gradient and would only round it.
         """
         g = torch.cat([self.W_in, self.b_in[None]]) @ self.W  # of (x, y, z, 1): (heads, 4, hidden)
-        score = (g @ self.a[..., None]).squeeze(-1) + pad(self.b_a[..., None], (3, 0))
-        value = g.transpose(1, 2) + pad(self.b[..., None], (3, 0))  # (heads, hidden, 4)
-        own, other = score.sum(dim=0), score[1]  # (heads, 4): of the node itself, of what is away
+        score = (g @ self.a[..., None]).squeeze(-1)  # (2, heads, 4)
+        own, other = score.sum(dim=0), score[1, :, :3]  # of the node itself, of what is away
         positions = x.flatten(0, 1).permute(2, 1, 0).contiguous()  # (3, n, M), M = B f
         away = positions[:, self.around] - positions[:, None]  # (3, K, n, M)
-        shared = torch.tensordot(own[:, :3], positions, 1) + own[:, 3:, None]  # (heads, n, M)
-        e = torch.tensordot(other[:, :3], away, 1) + shared[:, None]  # (heads, K, n, M)
+        constant = own[:, 3:] + self.b_a.sum(dim=0)[:, None]  # (heads, 1)
+        shared = torch.tensordot(own[:, :3], positions, 1) + constant[..., None]  # (heads, n, M)
+        e = torch.tensordot(other, away, 1) + shared[:, None]  # (heads, K, n, M)
         alpha = (leaky_relu(e, SLOPE) + self.nearness[:, :, None]).softmax(dim=1)
         mixed = (alpha[:, None] * away).sum(dim=2) + positions  # (heads, 3, n, M)
-        features = torch.baddbmm(value[..., 3:], value[..., :3], mixed.flatten(2))
+        constant = g[:, 3, :, None] + self.b[..., None]  # (heads, hidden, 1)
+        features = torch.baddbmm(constant, g[:, :3].mT, mixed.flatten(2))
         out = elu(features).mean(dim=0).unflatten(1, positions.shape[1:])  # (hidden, n, M)
         return out.permute(2, 1, 0).unflatten(0, x.shape[:2])

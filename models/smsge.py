@@ -169,11 +169,13 @@ class SMSGE(EmbeddingModel):
 
     def collaborate(self, scale: str, H: Graphs) -> Tensor:
         """Fused features of a scale, F_s = H_s + lambda sum_r A_sr H_r W_sr, (B, f, n, hidden)."""
-        fused = H[scale]
-        for r in [] if self.struct_only else self.coarser(scale):
-            collaborated = relation(H[scale], H[r]) @ (H[r] @ self.relation[scale + r])
-            fused = torch.add(fused, collaborated, alpha=self.fusion_lambda)
-        return fused
+        if self.struct_only:
+            return H[scale]
+        coarser = self.coarser(scale)
+        scores = torch.cat([H[r] for r in coarser], dim=-2) @ H[scale].mT  # (B, f, all n_r, n)
+        A = [x.softmax(dim=-2) for x in scores.split([self.nodes_of[r] for r in coarser], dim=-2)]
+        HW = torch.cat([H[r] @ self.relation[scale + r] for r in coarser], dim=-2)
+        return torch.add(H[scale], torch.cat(A, dim=-2).mT @ HW, alpha=self.fusion_lambda)
 
     def nodes(self, graphs: Graphs) -> dict[str, Tensor]:
         """Fused node features of every scale, (B, f, n, hidden) each."""

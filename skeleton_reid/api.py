@@ -41,7 +41,7 @@ from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import PublishedOptions
 from skeleton_reid.engine.published import open_checkpoint
 from skeleton_reid.reid.neighbours import faiss_index
-from skeleton_reid.reid.open_set import nearest_rows
+from skeleton_reid.open_set import nearest_rows
 
 __all__ = ["Encoder", "Gallery", "InputError", "Match", "load", "read"]
 FORMAT = "skeleton-reid gallery 1"

@@ -14,7 +14,7 @@ from commands import error_of, run
 import skeleton_reid
 from skeleton_reid import Gallery, data
 from skeleton_reid.common.files import hold
-from skeleton_reid.reid.open_set import error_rates
+from skeleton_reid.open_set import error_rates
 
 PERSONS, RECORDINGS = 6, 3
 
