@@ -40,8 +40,8 @@ from skeleton_reid.engine.encoding import encode_set, load_model
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import PublishedOptions
 from skeleton_reid.engine.published import open_checkpoint
-from skeleton_reid.reid.neighbours import faiss_index
 from skeleton_reid.open_set import nearest_rows
+from skeleton_reid.reid.neighbours import faiss_index
 
 __all__ = ["Encoder", "Gallery", "InputError", "Match", "load", "read"]
 FORMAT = "skeleton-reid gallery 1"

@@ -14,13 +14,12 @@ import torch
 from checkpoints import MODELS, write
 
 import skeleton_reid
-from skeleton_reid import Gallery, InputError, data
+from skeleton_reid import Gallery, InputError, data, open_set
 from skeleton_reid.data import DataWarning
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_set, load_model
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.models.statistics import frame_size
-from skeleton_reid import open_set
 
 FRAMES = np.random.RandomState(1).normal([0, 0, 3], size=(20, 20, 3))
 
