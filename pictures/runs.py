@@ -100,8 +100,9 @@ class SavedRun:
                 if file.is_file():
                     table = np.genfromtxt(file, delimiter=",", names=True, deletechars="")
                     tables[phase] = np.atleast_1d(table)  # (epochs,), structured
-            except ValueError as error:
-                raise broken(file, "a line of figures an epoch", error) from error
+            except (ValueError, IndexError) as error:
+                found = str(error).splitlines()[0]
+                raise broken(file, "a line of figures an epoch", found) from error
         return tables
 
     @cached_property

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import fields
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import torch
 from commands import run, score_files
 from training import RETRIEVAL, SCRIPTS, history, pick, without_time
 
-from skeleton_reid.data import loader
-from skeleton_reid.engine import baselines, checkpoint
+from skeleton_reid.common.errors import InputError
+from skeleton_reid.data import loader, sampling
+from skeleton_reid.engine import baselines, checkpoint, loop
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.options import PhaseOptions
 
@@ -81,6 +83,34 @@ def test_the_data_are_read_once(method, training, monkeypatch):
     two_phases = issubclass(METHODS[method].options, PhaseOptions)
     uncentred = not METHODS[method].settings.centred
     assert seen and max(seen.values()) == 1 + two_phases + uncentred
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_classes_are_balanced_only_in_data_sets_that_need_it(method, write_dataset, tmp_path,
+                                                             monkeypatch):
+    """Unless an option of the method says otherwise."""
+    if not getattr(METHODS[method].settings(), "balance", False):
+        pytest.skip("draws from the windows as they are")
+    calls = []
+    monkeypatch.setattr(sampling, "class_balanced",
+                        lambda labels, *_: calls.append(len(labels)) or np.arange(len(labels)))
+    monkeypatch.setattr(loop.Epochs, "__init__", Mock(side_effect=InputError("far enough")))
+    for dataset, count in (("KGBD", 0), ("IAS", 1)):
+        calls.clear()
+        write_dataset(tmp_path, dataset, 6, 3, 12, np.random.RandomState(0))
+        source = ("--source", features(tmp_path)) if method == "DF" else ()
+        words = (*SCRIPTS[method].small, *source, "--batch_size", 9, "--out", tmp_path / "out")
+        assert run(SCRIPTS[method].name, "--dataset", dataset, "--data", tmp_path, *words) == 2
+        assert len(calls) == count
+
+
+def features(folder):
+    """Feature files of random frames, for train_df.py."""
+    for part in ("train", "probe", "gallery"):
+        frames = np.random.RandomState(0).normal(size=(36, 6, 9))
+        np.savez(folder / f"X.{part}.npz", frames=frames, features=frames.mean(axis=1),
+                 labels=np.repeat(np.arange(3), 12))
+    return folder / "X.npz"
 
 
 @pytest.mark.parametrize("method", METHODS)

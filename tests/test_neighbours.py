@@ -1,5 +1,8 @@
 """The search by way of a subspace against the plain one: the same neighbours in the same order."""
 
+from functools import partial
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +64,26 @@ def test_subspace_finds_what_the_plain_search_finds(kind, small):
     if kind == "clustered":
         left = sum(len(search.within_limit(block)) for block in search.blocks)
         assert left < 0.2 * SIZE * len(search.blocks)  # the bound leaves most out
+
+
+def test_what_faiss_is_not_sure_of_is_searched_plainly():
+    """Its candidates end among equal distances, of which it may give any: here the highest
+    numbers.
+    """
+    x = torch.from_numpy(np.random.RandomState(0).randint(0, 2, size=(200, 2)).astype(np.float32))
+    squares = x.square().sum(dim=1)
+    index = Mock(search=lambda rows, k: last_of_equal(x.numpy(), rows, k))
+    plain = partial(neighbours._nearest, x, squares, 20)
+    found = neighbours._nearest_by_faiss(index, plain, x, squares) & INDEX_BITS
+    assert not neighbours.candidates(index, x.numpy(), 20)[1].any()
+    assert torch.equal(found, nearest_neighbours(x, 20))
+
+
+def last_of_equal(x, rows, k):
+    """Squared distances (R, k) and numbers of the k nearest, of equal ones the last first."""
+    distances = ((rows[:, None] - x)**2).sum(axis=2)
+    order = len(x) - 1 - np.argsort(distances[:, ::-1], axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(distances, order, axis=1), order
 
 
 @pytest.mark.parametrize("kind", ["whole numbers", "copies"])

@@ -165,12 +165,15 @@ def test_an_encoder_of_recognition_counts_where_it_saw_the_same_training_set(enc
 # Bad input
 
 
-def test_resume_on_other_features_is_refused(encoder, train, ias, tmp_path, capsys):
+def test_features_of_an_encoder_of_other_weights_are_refused(encoder, train, ias, tmp_path, capsys):
     encoder("AGE")
     train("AGE")
     encoder("AGE", "--seed", 1)
     message = error_of(capsys, "train_simmc", *ias, *SIMMC, "--source", "AGE", "--resume")
     assert "source_digest" in message
+    best = tmp_path / "out" / "AGE+SimMC" / "IAS" / "A" / "best.pt"
+    message = error_of(capsys, "evaluate", *ias, "--source", "AGE", "--checkpoint", best)
+    assert "expected features of AGE, 12 with weights" in message
 
 
 def test_wrong_pairings_are_refused(encoder, train, ias, tmp_path, capsys):

@@ -33,7 +33,8 @@ def jaccard_distance(x: np.ndarray, rank: np.ndarray, k2: int = 6) -> np.ndarray
         logits = 2 * (x[members] @ x[i]) - 2
         weights = np.exp(logits - logits.max())
         V[i, members] = weights / weights.sum()
-    V = np.stack([V[rank[i, :k2]].mean(axis=0) for i in range(size)])
+    if k2 > 1:
+        V = np.stack([V[rank[i, :k2]].mean(axis=0) for i in range(size)])
     holders = [np.flatnonzero(V[:, column]) for column in range(size)]  # the inverted index
     distances = np.zeros((size, size), dtype=np.float32)
     for i in range(size):
