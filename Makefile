@@ -5,7 +5,7 @@ DEMO := .demo
 QUICK := .quick
 SETUP := .venv/.done
 
-.PHONY: setup demo quick test test-slow lint bench clean
+.PHONY: setup demo weights quick test test-slow lint bench clean
 
 setup: $(SETUP)
 
@@ -29,6 +29,16 @@ $(DEMO)/raw/.done: $(SETUP)
 	$(VENV) -m data.simulate --dataset KS20 --raw $(DEMO)/raw
 	touch $@
 
+# Encoders for Kinect v1 from the real KGBD below RAW (docs/1-data.md): weights/README.md.
+RAW ?= .
+WEIGHTS := .weights
+weights: $(SETUP)
+	$(VENV) preprocess.py 6 --dataset KGBD --raw $(RAW) --out $(WEIGHTS)/Datasets
+	$(VENV) train_statistics.py --dataset KGBD --data $(WEIGHTS)/Datasets --out $(WEIGHTS)/ReID_Models
+	cp $(WEIGHTS)/ReID_Models/statistics/KGBD/probe/best.pt weights/kgbd-statistics.pt
+	$(VENV) train_simmc.py --dataset KGBD --data $(WEIGHTS)/Datasets --out $(WEIGHTS)/ReID_Models --epochs 80
+	cp $(WEIGHTS)/ReID_Models/KGBD/probe/best.pt weights/kgbd-simmc.pt
+
 # Every table once, from raw files on, with tiny simulated data and networks, one epoch each: does everything run?
 quick: $(SETUP)
 	rm -rf $(QUICK)
@@ -51,4 +61,4 @@ bench: $(SETUP)
 	$(VENV) -m benchmarks $(BENCH)
 
 clean:
-	rm -rf .venv build *.egg-info $(DEMO) $(QUICK)
+	rm -rf .venv build *.egg-info $(DEMO) $(QUICK) $(WEIGHTS)

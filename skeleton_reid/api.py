@@ -45,15 +45,22 @@ from skeleton_reid.reid.neighbours import faiss_index
 
 __all__ = ["Encoder", "Gallery", "InputError", "Match", "load", "read"]
 FORMAT = "skeleton-reid gallery 1"
+WEIGHTS = Path(__file__).parents[1] / "weights"  # what `make weights` writes
 
 
 def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
-    """The encoder of a checkpoint: best.pt of a run, or a TensorFlow one of the authors.
+    """The encoder of a checkpoint: best.pt of a run, a TensorFlow one of the authors, or by its name
+    one of weights/, such as "kgbd-statistics".
 
     published: what the authors' files do not tell, by the names of evaluate.py's options: length,
     set, and dataset unless the path has its name (docs/6-formats.md). InputError for a file without
     an encoder, and for one that reads another model's features.
     """
+    if not Path(path).suffix and re.fullmatch("kgbd-[a-z]+", str(path)):
+        path = WEIGHTS / f"{path}.pt"
+        if not path.is_file():
+            raise InputError(f"no weights at {path}: make weights RAW=DIR trains them from KGBD, "
+                             "which is free to download (docs/1-data.md)")
     words = re.findall("|".join(rf"(?<![^\W_]){name}(?![^\W_])" for name in datasets.DATASETS),
                        str(path))
     dataset = published.get("dataset", words[-1] if words else None)

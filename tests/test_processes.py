@@ -115,7 +115,8 @@ def test_a_process_that_dies_ends_the_others_with_a_line(training):
     _, said = first.communicate(timeout=60)
     second.communicate()
     assert first.returncode == 2
-    assert said == f"error: another process of the run ended: {GO_ON}\n"
+    assert said.endswith(f"error: another process of the run ended: {GO_ON}\n")
+    assert "Traceback" not in said  # PyTorch's own lines before it depend on its version
     assert run("--epochs", len(run.history()) + 1, "--resume")["last"]
 
 

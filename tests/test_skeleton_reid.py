@@ -14,7 +14,7 @@ import torch
 from checkpoints import MODELS, write
 
 import skeleton_reid
-from skeleton_reid import Gallery, InputError, data, open_set
+from skeleton_reid import Gallery, InputError, api, data, open_set
 from skeleton_reid.data import DataWarning
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_set, load_model
@@ -189,6 +189,16 @@ def python(*words: str, **environment: str) -> subprocess.CompletedProcess:
     inherited = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
     return subprocess.run([sys.executable, *words], cwd=Path(__file__).parents[1], text=True,
                           capture_output=True, env=inherited | environment)
+
+
+def test_weights_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(api, "WEIGHTS", tmp_path)
+    with pytest.raises(InputError, match="no weights at .*kgbd-statistics.pt: make weights RAW="):
+        skeleton_reid.load("kgbd-statistics")
+    write(tmp_path / "kgbd-statistics.pt", "statistics")
+    gallery = Gallery(skeleton_reid.load("kgbd-statistics"))
+    gallery.save(tmp_path / "people.gallery")
+    assert Gallery.load(tmp_path / "people.gallery").encoder.method == "statistics"
 
 
 def test_checkpoints_of_a_run_say_whether_their_data_are_simulated(once):
