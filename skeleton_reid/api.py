@@ -49,7 +49,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"  # what `make weights` writes
 
 
 def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
-    """The encoder of a checkpoint: best.pt of a run, a TensorFlow one of the authors, or by its name
+    """The encoder of a checkpoint: best.pt of a run, a TensorFlow one of the authors, or, by name,
     one of weights/, such as "kgbd-statistics".
 
     published: what the authors' files do not tell, by the names of evaluate.py's options: length,

@@ -44,7 +44,7 @@ def entry(thing: Any) -> Iterator[str]:
 
 
 def section(level: str, title: str, thing: Any, signature: str | None = None) -> str:
-    """A heading, the signature without what every method has, and the docstring in one paragraph."""
+    """A heading, the signature without what every method has, the docstring as a paragraph."""
     if signature is None:
         signature = re.sub(r"\((self|cls)(, )?", "(", str(inspect.signature(thing)))
         signature = re.sub(r"\b(skeleton_reid|pathlib|numpy|torch|typing)\.(\w+\.)*", "", signature)
