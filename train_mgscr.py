@@ -1,7 +1,6 @@
 """Train MG-SCR (IJCAI 2021): a graph encoder without labels (SSP), then all of it with labels.
 
     python train_mgscr.py --dataset IAS --split A                 both phases; metrics of A and B
-    python train_mgscr.py --dataset KS20 --task none              without pre-training
     python train_mgscr.py --dataset KS20 --frames tiled           the frames read as released
     python train_mgscr.py --dataset CASIA_B --view 0              cross-view recognition, 20 frames
     python train_mgscr.py --dataset KS20 --task retrieval         on the training split alone
@@ -10,20 +9,19 @@ Data come from preprocess.py; a run's files lie in <out>/MG-SCR/<dataset>/<frame
 (docs/2-training.md).
 """
 
-from skeleton_reid.common.errors import InputError, run_command
+from skeleton_reid.common.errors import run_command
 from skeleton_reid.engine.parsing import parse_training
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
     run_command(lambda: parse_training(__doc__, "MG-SCR"))
 
 import copy
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from skeleton_reid.common import processes
 from skeleton_reid.data import Recognition, Retrieval
 from skeleton_reid.data.sampling import draw_subsets, training_order
 from skeleton_reid.engine import recognition, runs
@@ -31,17 +29,14 @@ from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import PhaseOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.models.mgscr import MGSCR, tiled
+from skeleton_reid.models.mgscr import L2_WEIGHT, MGSCR, tiled
+from skeleton_reid.models.prefix_lstm import prefix_tree
 from skeleton_reid.models.recognition import Recogniser
 
 
 def main() -> None:
     options = parse_training(__doc__, "MG-SCR")
-    s = options.settings
-    if s.frames == "tiled" and processes.count() > 1:
-        raise InputError("--frames tiled depends on a window's place in the batch: use one process")
-    phase = None if options.task == "retrieval" else "recogniser"
-    runs.run_phases("MG-SCR", options, phase, train)
+    runs.run_phases("MG-SCR", options, None if options.task == "retrieval" else "recogniser", train)
 
 
 def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
@@ -61,11 +56,11 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
                   s.feature, s.decay_all, generator).to(device)
     phase, reloaded = runs.begin(run, model, order, sets)
     epochs = pretrain(phase, model, x, batches, rng) if reloaded is None else 0
+    whole = EndToEnd(model, s.decay_all, size)
     if options.task == "retrieval":
-        learn_to_retrieve(run, model, x, y, batches, sets)
+        learn_to_retrieve(run, whole, x, y, batches, sets)
         return
     pretrained = copy.deepcopy(model)  # what --mode Eval scores by retrieval
-    whole = EndToEnd(model, s.decay_all, size)
     rules = recognition.Rules(s.recognition_lr or s.lr, ties=True)
     tests = recognition.rows_of_tests(whole, sets.tests, s, options.protocol)
     metrics = recognition.train(run.phase("recogniser"), model, whole, sets.persons,
@@ -74,25 +69,23 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
 
 
 class EndToEnd(Recogniser):
-    """The recogniser of an encoder that is trained with it: rows are skeletons (B, f, J, 3).
-
-    decay_all: the L2 term is of all that the encoder holds. size: sequences scored at a time.
-    """
+    """The recogniser of an encoder that is trained with it: rows are skeletons (B, f, J, 3)."""
     def __init__(self, encoder: MGSCR, decay_all: bool, size: int):
-        units = encoder.arguments["D_h"]
-        super().__init__(units, encoder.arguments["persons"], units, "sum")
+        super().__init__(**encoder.recogniser.arguments, combine="sum")
         self.encoder, self.network = encoder, encoder.recogniser
-        self.decay_all, self.size = decay_all, size
+        self.decay_all, self.size, self.tied = decay_all, size, encoder.tiled
         self.frames_at_a_time = encoder.frames_at_a_time
 
-    def recogniser_rows(self, skeletons: Tensor, settings: Any) -> Tensor:
+    def recogniser_rows(self, skeletons: Tensor, settings: object) -> Tensor:
         return skeletons
 
     def forward(self, rows: Tensor) -> Tensor:
         return self.encoder.scores(self.encoder.graphs(rows))
 
     def losses(self, rows: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return self.encoder.recognition_losses(self(rows), labels, self.decay_all)
+        loss = cross_entropy(self(rows), labels)
+        l2 = L2_WEIGHT * self.encoder.weight_decay(self.decay_all)
+        return {"cross_entropy": loss, "l2": l2, "total": loss + l2}
 
 
 def pretrain(run: Run, model: MGSCR, x: Tensor, batches: list[Tensor],
@@ -101,35 +94,36 @@ def pretrain(run: Run, model: MGSCR, x: Tensor, batches: list[Tensor],
     s, f = run.settings, x.shape[1]
     optimizer = TFAdam(model.parameters(), s.lr)
     fixed = draw_subsets(rng, f, pred_margin=1) if s.subsets == "fixed" else None
-    limit = 0 if run.options.task == "none" else s.pre_epochs
     changeable = (*recognition.CHANGEABLE, "prefixes", "recognition_lr", "decay_all", "feature")
-    epochs = Epochs(run, model, limit=limit, save_seconds=runs.SAVE_SECONDS, changeable=changeable,
+    epochs = Epochs(run, model, limit=0 if run.options.task == "none" else s.pre_epochs,
+                    save_seconds=runs.SAVE_SECONDS, changeable=changeable,
                     optimizer=optimizer, rng=rng)
     for epoch in epochs:
         with epoch.stage("learn"):
-            for batch in map(divide, batches):
-                subsets = fixed or draw_subsets(rng, f, pred_margin=1)
-                if s.frames == "tiled":
-                    subsets = [tiled(subset, len(batch.all)) for subset in subsets]
-                losses = model.losses(model.graphs(x[batch.own]), subsets, len(batch.all))
+            drawn = [fixed or draw_subsets(rng, f, pred_margin=1) for _ in batches]
+            if model.tiled:
+                drawn = [[tiled(subset, len(batch)) for subset in subsets]
+                         for subsets, batch in zip(drawn, batches, strict=True)]
+            trees = [prefix_tree(subsets, x.device) for subsets in drawn]  # a step would wait
+            for numbers, tree in zip(batches, trees, strict=True):
+                batch = divide(numbers, model.tiled)
+                losses = model.losses(model.graphs(x[batch.own]), tree, len(batch.all))
                 epoch.step(optimizer, {"total": losses["total"]}, batch)
     return epochs.number
 
 
-def learn_to_retrieve(run: Run, model: MGSCR, x: Tensor, y: Tensor, batches: list[Tensor],
+def learn_to_retrieve(run: Run, whole: EndToEnd, x: Tensor, y: Tensor, batches: list[Tensor],
                       sets: Recognition | Retrieval) -> None:
     """Recognition of the training persons y (N,), scored by retrieval before every epoch."""
-    s = run.settings
+    s, model = run.settings, whole.encoder
     optimizer = TFAdam(model.parameters(), s.recognition_lr or s.lr)
     for epoch in Epochs(recognition.with_encoder(run, model), model, sets,
                         limit=s.recognition_epochs, optimizer=optimizer):
         if not epoch.score():
             continue
         with epoch.stage("learn"):
-            for batch in map(divide, batches):
-                scores = model.scores(model.graphs(x[batch.own]))
-                losses = model.recognition_losses(scores, y[batch.own], s.decay_all)
-                epoch.step(optimizer, losses, batch)
+            for batch in (divide(numbers, whole.tied) for numbers in batches):
+                epoch.step(optimizer, whole.losses(x[batch.own], y[batch.own]), batch)
 
 
 if __name__ == "__main__":

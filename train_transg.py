@@ -60,11 +60,12 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
             signs = np.ones((batches, 1, model.k), dtype=int)
             if s.rand_flip:  # of the positions: eigenvectors have none
                 signs = np.where(rng.random(signs.shape) < 0.5, -1, 1)
+            positions = model.positions * torch.from_numpy(signs).to(device)  # (batches, n, k)
+            masks = [torch.from_numpy(np.stack(own)).to(device) for own in zip(*masks, strict=True)]
             steps = epoch.batches(y, s.batch_size, tied=True)  # by dropout and batch norm
-            for batch, mask, sign in zip(steps, masks, signs, strict=True):
-                frames, nodes, sign = (torch.from_numpy(own).to(device) for own in (*mask, sign))
-                losses = model.losses(x[batch.own], y[batch.own], prototypes, frames, nodes,
-                                      model.positions * sign, **s.of(model.losses))
+            for batch, *inputs in zip(steps, *masks, positions, strict=True):
+                losses = model.losses(x[batch.own], y[batch.own], prototypes, *inputs,
+                                      **s.of(model.losses))
                 epoch.step(optimizer, losses, batch)
 
 

@@ -210,7 +210,8 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
 
     for epoch in epochs:
         with epoch.stage("learn"):
-            for number, batch in enumerate(map(divide, batches), epoch.number * len(batches)):
+            for number, own in enumerate(batches, epoch.number * len(batches)):
+                batch = divide(own, recogniser.tied)
                 rows, labels = training.rows[batch.own], training.labels[batch.own]
                 epoch.step(optimizer, recogniser.losses(rows, labels), batch)
                 if rules.test_every and number % rules.test_every == 0:

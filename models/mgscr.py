@@ -16,6 +16,7 @@ that the LSTM reads, in this order: (k,) for all sequences alike or (S, k), a ro
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ UNUSED = "BJ"  # its matrix W_13 is held and never read by the released code
 L2_WEIGHT = 0.0005
 
 Graphs = Mapping[str, Tensor]  # by level
-Readings = Sequence[Any]  # arrays of frame numbers
+Readings = Sequence[Any] | PrefixTree  # arrays of frame numbers, or their tree
 
 
 class MGSCR(EmbeddingModel):
@@ -110,10 +111,9 @@ class MGSCR(EmbeddingModel):
         return {"J": H["J"] + self.c_lambda * back, **fused}
 
     def read(self, graphs: Graphs, readings: Readings) -> tuple[Tensor, PrefixTree]:
-        """The LSTM's outputs (N, S, D_h) at the nodes of the readings' tree, in which common
-        beginnings are read once, and the tree.
-        """
-        tree = prefix_tree(readings, graphs["J"].device)
+        """The LSTM's outputs (N, S, D_h) at the nodes of the readings' tree, and that tree."""
+        made = isinstance(readings, PrefixTree)
+        tree = readings if made else prefix_tree(readings, graphs["J"].device)
         return self.dynamics([self.nodes(graphs)["J"].flatten(2)], tree)[0], tree
 
     def states(self, graphs: Graphs, readings: Readings) -> Tensor:
@@ -135,11 +135,10 @@ class MGSCR(EmbeddingModel):
         each = half * tree.passes.to(error) @ error.square().sum(dim=(1, 2))  # of (N,)
         return {"each": each, "prediction": each.mean(), "total": each.mean()}
 
-    def prefixes(self, graphs: Graphs) -> list[np.ndarray]:
+    def prefixes(self, graphs: Graphs) -> PrefixTree:
         """The readings that recognition sums up: the first k = 1, 2, ... frames."""
         S, f = graphs["J"].shape[:2]
-        subsets = [np.arange(k) for k in range(1, f - self.unread + 1)]
-        return [tiled(subset, S) for subset in subsets] if self.tiled else subsets
+        return prefix_readings(f - self.unread, S if self.tiled else None, graphs["J"].device)
 
     def scores(self, graphs: Graphs, readings: Readings | None = None) -> Tensor:
         """Scores of the persons, the sum of the readings' logits, (S, C)."""
@@ -199,6 +198,13 @@ class MGSCR(EmbeddingModel):
         for number, parameter in enumerate(self.recogniser.parameters()):
             yield numbered("Recognition/Recognition/Variable",
                            number), [parameter.mT if parameter.ndim == 2 else parameter]
+
+
+@cache
+def prefix_readings(last: int, sequences: int | None, device: torch.device) -> PrefixTree:
+    """Prefixes of 1, 2, ... `last` frames, tiled over so many sequences; on the device once."""
+    subsets = [np.arange(k) for k in range(1, last + 1)]
+    return prefix_tree([tiled(s, sequences) for s in subsets] if sequences else subsets, device)
 
 
 def tiled(subset: Sequence[int], sequences: int) -> np.ndarray:

@@ -47,6 +47,7 @@ class Recogniser(nn.Module):
     """A recognition network; the logits of a sequence's rows become scores by mean, sum or last."""
 
     size = 4096  # sequences scored at a time; bounds memory, changes no number
+    tied = False  # whether scores depend on the other sequences of a batch
 
     def __init__(self, inputs: int, persons: int, hidden: int, combine: str = "mean",
                  generator: torch.Generator | None = None):

@@ -10,7 +10,6 @@ from archives import unpack
 from training import RETRIEVAL, pick, same, without_time
 
 from skeleton_reid import data
-from skeleton_reid.common import processes
 from skeleton_reid.data.sampling import draw_subsets, training_order
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.optimizer import TFAdam
@@ -104,11 +103,9 @@ def test_every_setting_has_an_effect(option, value, phase, train, once):
     assert train.history(phase) != usual.history(phase)
 
 
-def test_wrong_use(train, capsys, monkeypatch):
+def test_wrong_use(train, capsys):
     assert "--frames" in train.error(capsys, "--frames", "all")
     assert "no subset" in train.error(capsys, "--length", 1)
-    monkeypatch.setattr(processes, "count", lambda: 2)
-    assert "use one process" in train.error(capsys, "--frames", "tiled")
 
 
 # ---- the released run
