@@ -94,9 +94,9 @@ def pretrain(run: Run, model: MGSCR, x: Tensor, batches: list[Tensor],
     s, f = run.settings, x.shape[1]
     optimizer = TFAdam(model.parameters(), s.lr)
     fixed = draw_subsets(rng, f, pred_margin=1) if s.subsets == "fixed" else None
+    limit = 0 if run.options.task == "none" else s.pre_epochs
     changeable = (*recognition.CHANGEABLE, "prefixes", "recognition_lr", "decay_all", "feature")
-    epochs = Epochs(run, model, limit=0 if run.options.task == "none" else s.pre_epochs,
-                    save_seconds=runs.SAVE_SECONDS, changeable=changeable,
+    epochs = Epochs(run, model, limit=limit, save_seconds=runs.SAVE_SECONDS, changeable=changeable,
                     optimizer=optimizer, rng=rng)
     for epoch in epochs:
         with epoch.stage("learn"):

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.skeleton import Skeleton, bias, get
@@ -66,27 +65,22 @@ class MGSCR(EmbeddingModel):
         self.skeleton = get(skeleton)
         self.c_lambda, self.tiled, self.feature = c_lambda, frames == "tiled", feature
         self.unread = 1 if prefixes == "f-1" else 0  # last frames, by every prefix
-        self._arguments = {"D_h": D_h, "persons": persons, "frames": frames, "prefixes": prefixes}
-        self._arguments |= {"feature": feature, "unused_relation": unused_relation}
+        self.arguments = {"D_h": D_h, "persons": persons, "c_lambda": c_lambda, "frames": frames}
+        self.arguments |= {"prefixes": prefixes, "feature": feature}
+        self.arguments |= {"unused_relation": unused_relation}
         self.scales = Scales(LEVELS, self.skeleton)
         self.structure = nn.ModuleDict(
             {level: GraphAttention(bias(level, self.skeleton), HEADS, HIDDEN) for level in LEVELS})
         pairs = (*PAIRS, UNUSED) if unused_relation else PAIRS
         self.relation = nn.ParameterDict({pair: torch.zeros(HIDDEN, HIDDEN) for pair in pairs})
-        J = len(self.skeleton)
-        self.dynamics = PrefixLSTM([J * HIDDEN], D_h)
-        self.prediction = ReconstructionHead(D_h, J)
+        self.dynamics = PrefixLSTM([len(self.skeleton) * HIDDEN], D_h)
+        self.prediction = ReconstructionHead(D_h, len(self.skeleton))
         generator = generator or torch.Generator().manual_seed(0)
         self.recogniser = RecognitionNetwork(D_h, persons, D_h, generator)
         for layer in (*self.structure.values(), self.dynamics):
             layer.initialise(generator)
         for matrix in (*self.relation.values(), self.prediction.W_1, self.prediction.W_2):
             nn.init.normal_(matrix, generator=generator)
-
-    @property
-    def arguments(self) -> dict:
-        """What the constructor needs, beside the skeleton, to build this model again."""
-        return self._arguments | {"c_lambda": self.c_lambda}
 
     def graphs(self, skeletons: Tensor) -> dict[str, Tensor]:
         """The graphs of hip-centred skeletons (S, f, J, 3); InputError for other shapes."""
@@ -144,15 +138,6 @@ class MGSCR(EmbeddingModel):
         """Scores of the persons, the sum of the readings' logits, (S, C)."""
         readings = self.prefixes(graphs) if readings is None else readings
         return self.recogniser(self.states(graphs, readings)).sum(dim=1)
-
-    def recognition_losses(self, scores: Tensor, labels: Tensor,
-                           unread: bool = False) -> dict[str, Tensor]:
-        """cross_entropy of scores (S, C) with classes (S,), l2 and their sum total.
-
-        unread: also what the scores do not depend on decays.
-        """
-        loss, l2 = cross_entropy(scores, labels), L2_WEIGHT * self.weight_decay(unread)
-        return {"cross_entropy": loss, "l2": l2, "total": loss + l2}
 
     def weight_decay(self, unread: bool = True) -> Tensor:
         """Half the summed square of all parameters, or of those that the scores depend on."""
