@@ -235,7 +235,9 @@ def test_clusters_of_the_first_round(training):
 
 def test_links_are_an_option_with_settings_of_its_own(once, train):
     before, result = once("statistics")
-    plain = train("--no-link")
+    plain = train("--no-linked", "--turned", "--beside", 0.3)  # names of version 0.1
+    assert [plain["settings"][name]
+            for name in ("link", "align", "raw_weight")] == [False, True, 0.3]
     names = ("dropout", "lr", "min_samples", "t")
     assert pick(result["settings"], names) == dict(zip(names, (0.2, 0.003, 2, 0.15), strict=True))
     assert pick(plain["settings"], names) == dict(zip(names, (0.4, 0.001, 4, 0.1), strict=True))

@@ -18,12 +18,13 @@ class StatisticsSettings(ClusterSettings):
                                    type=below_one)
     raw_weight: float = option(
         0.4, "weight of the standardised window means, which are appended to "
-        "the embedding", type=not_negative)
+        "the embedding", "--beside", type=not_negative)
     align: bool = option(False, "rotate each skeleton onto the mean pose (Kabsch): view-invariant",
-                         action="store_true")
+                         "--turned", action="store_true")
     noise: float = option(0.1, "deviation of the noise on the input", type=not_negative)
     t: float | None = option(None, "temperature (0.15, with --no-link 0.1)", type=positive)
-    link: bool = option(True, "chain consecutive windows into tracklets before clustering", **FLAG)
+    link: bool = option(True, "chain consecutive windows into tracklets before clustering",
+                        "--linked", **FLAG)
     eps: float = option(0.6, "DBSCAN: Jaccard distance of neighbours", type=below_one)
     min_samples: int | None = option(None, "DBSCAN: neighbours of a core (2, with "
                                      "--no-link 4)", type=positive_int)
