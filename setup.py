@@ -3,7 +3,7 @@
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-COMMANDS = {"evaluate", "export", "gallery", "preprocess", "visualize"}
+COMMANDS = {"compare", "evaluate", "export", "gallery", "preprocess", "visualize"}
 
 
 class Build(build_py):

@@ -28,8 +28,8 @@ def main() -> None:
     start_log(quiet=False)
     from skeleton_reid.pictures import report, runs  # slow to import, after --help
 
-    folders = [runs.SavedRun(folder, options.data, options.device) for folder in options.runs]
-    print(report.write(folders, options.out or folders[0].path("report")))
+    found = runs.find(options.runs, options.data, options.device)
+    print(report.write(found, options.out or found[0].path("report")))
 
 
 if __name__ == "__main__":

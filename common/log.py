@@ -1,7 +1,10 @@
 """The log: one line an event, on the terminal and in a run's log.txt."""
 
 import logging
+import re
+import shutil
 import sys
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -13,9 +16,24 @@ log = logging.getLogger("reid")
 
 
 class _Terminal(logging.Handler):
-    """Writes to stdout, above the progress bars that are on the screen."""
+    """Writes above the progress bars on the screen: to stdout, a warning to stderr."""
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stdout)
+        if record.levelno < logging.WARNING:
+            tqdm.write(fit(self.format(record)), file=sys.stdout)
+        else:
+            tqdm.write(f"warning: {self.format(record)}", file=sys.stderr)
+
+
+def fit(text: str) -> str:
+    """A text in lines as wide as the terminal. Where two blanks stand between its fields, it is
+    broken there alone.
+    """
+    if "  " in text:
+        text = re.sub(r"(?<! ) (?! )", "\xa0", text)
+    lines = textwrap.wrap(text,
+                          shutil.get_terminal_size().columns, subsequent_indent="  ",
+                          break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\xa0", " ")
 
 
 class _File(logging.FileHandler):
@@ -24,14 +42,13 @@ class _File(logging.FileHandler):
 
 
 def start_log(quiet: bool) -> None:
-    """Send the log to the terminal alone, or if quiet nowhere. Each warning is a line, once."""
+    """Send the log to the terminal alone, if quiet only its warnings, each a line once."""
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in log.handlers[:]:
         log.removeHandler(handler)
         handler.close()
-    if not quiet:
-        log.addHandler(_Terminal())
+    log.addHandler(_Terminal(logging.WARNING if quiet else logging.INFO))
     shown = set()
 
     def show_once(message, *_, **__) -> None:

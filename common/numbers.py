@@ -38,6 +38,13 @@ below_one = number("a number above 0 and below 1", lambda x: 0 < x < 1)
 probability = number("a number of at least 0 and below 1", lambda x: 0 <= x < 1)
 
 
+def seed_numbers(text: str) -> tuple[int, ...]:
+    """argparse type: how many seeds, from 0 on, or the seeds themselves, separated by commas."""
+    if "," in text:
+        return tuple(dict.fromkeys(map(seed_number, text.split(","))))
+    return tuple(range(positive_int(text)))
+
+
 def unmasked(values: Any) -> Any:
     """The values, of a masked array (or a list of some) as floats, NaN where they are masked: NumPy
     and PyTorch else take what lies beneath the mask.

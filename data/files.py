@@ -197,7 +197,10 @@ def provenance(dataset: str | Dataset, length: int, root: str | Path = "Datasets
         if made.get(key) != own.get(key):
             raise broken(file, f"windows made with {key} {own.get(key, 'the default')}",
                          made.get(key, "the default"), "run preprocess.py again")
-    return {"simulated": note.simulated} | {key: values[key] for key in PROVENANCE if key in values}
+    sums = b"".join(each.read_bytes() for each in sorted(file.parent.glob(f"*/{SUMS_FILE}")))
+    digest = {"digest": f"{zlib.crc32(sums):08x}"} if sums else {}
+    known = {key: values[key] for key in PROVENANCE if key in values}
+    return {"simulated": note.simulated} | known | digest
 
 
 def refuse_namesake(dataset: Dataset, folder: Path, note: Note) -> None:

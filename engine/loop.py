@@ -7,7 +7,7 @@ It never calls the script. docs/8-architecture.md shows a whole script.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.log import log
+from skeleton_reid.common.log import fit, log
 from skeleton_reid.common.numbers import counted
 from skeleton_reid.data import Retrieval
 from skeleton_reid.engine import baselines, results
@@ -29,6 +29,8 @@ from skeleton_reid.reid.jaccard import cluster
 
 Losses = dict[str, Tensor]
 ALL_DONE = "all epochs done"  # why most trainings end
+SEARCHED = (0.5, 0.6, 0.7, 0.8, 0.9)  # by search_eps
+LARGEST = 0.1  # share of the windows in one cluster
 
 
 class Batch(NamedTuple):
@@ -81,6 +83,7 @@ class Epochs:
         self.reason: str | None = None  # why the training ends
         self.row: dict[str, float] = {}  # of history.csv
         self.line = ""  # of the log
+        self.warning: str | None = None  # of a collapse
         self.steps: list[Losses] = []  # losses of the epoch's batches
         self.clusters: Sequence[np.ndarray] = ()
         if self.scored:
@@ -103,6 +106,7 @@ class Epochs:
         if self.scored and not self.best.metrics:
             raise InputError(f"nothing was trained: {self.reason}; try another --eps")
         if self.scored:
+            self._warn()
             self._report()
         elif self.keep_model:
             self.run.save_model(self.model, self.number, {})
@@ -120,6 +124,15 @@ class Epochs:
         elif learned:
             self.number += 1
             self.history.save(self.number, self.save_seconds)
+            self._warn()
+
+    def _warn(self) -> None:
+        """Log a collapse of the last epochs, once."""
+        rows, persons = self.history.rows, self.sets.train.labels
+        found = cluster_quality.collapse(rows, persons)
+        if found and self.warning is None:
+            log.warning(found)
+        self.warning = found
 
     def _report(self) -> None:
         """Print and write best and last metrics, with those of the first epoch and baselines."""
@@ -131,10 +144,11 @@ class Epochs:
         rows |= {run.settings.at_first: untrained}
         rows |= {f"{run.method} best": best, f"{run.method} last": last}
         because = "" if self.reason == ALL_DONE else f" ({self.reason})"
-        print(f"{run.title}: stopped after {counted(self.number, 'epoch')}{because}")
+        print(fit(f"{run.title}: stopped after {counted(self.number, 'epoch')}{because}"))
         print(results.retrieval_table(rows.items()))
         content = {**best, "best": best, "last": last, "untrained": untrained, "baselines": rows}
-        run.write_results(content | {"epochs": self.number, "stopped": self.reason})
+        content |= {"epochs": self.number, "stopped": self.reason, "warning": self.warning}
+        run.write_results(content)
 
     def _stop_reason(self) -> str | None:
         """Why no further epoch is learned, or None."""
@@ -185,10 +199,11 @@ class Epochs:
         settings, labels = self.run.settings, [self.known] * len(views)
         with self.stage("cluster"):
             if self.known is None:
+                arguments |= {"min_samples": settings.min_samples}
                 arguments |= {"search": self.run.options.search}
-                labels = [
-                    cluster(v, settings.eps, settings.min_samples, **arguments) for v in views
-                ]
+                if self.run.options.search_eps:
+                    search_eps(views[0], **arguments)
+                labels = [cluster(v, settings.eps, **arguments) for v in views]
             self.describe_clusters(labels, whole, tight)
         noise, least = self.row["outliers"], 1
         if self.run.options.protocol == "released":
@@ -196,7 +211,7 @@ class Epochs:
         if len(whole) - noise < least:
             self.end(f"no clusters, or less than a batch: {noise} of {len(whole)} are noise")
             return None
-        return torch.from_numpy(np.stack(labels)).to(whole.device)
+        return torch.from_numpy(np.stack(labels).astype(np.int64)).to(whole.device)
 
     def describe_clusters(self, labels: Sequence[np.ndarray], whole: Tensor,
                           tight: bool = False) -> None:
@@ -244,3 +259,23 @@ class Epochs:
             return {}
         stacked = torch.stack([torch.stack(list(losses.values())) for losses in self.steps])
         return dict(zip(self.steps[0], stacked.mean(dim=0), strict=True))
+
+
+def search_eps(features: Tensor, **arguments: Any) -> NoReturn:
+    """Print the clusters of features (N, d) of the untrained model by eps, and end. The best one,
+    known without labels, is the largest whose largest cluster stays small: beyond it clusters run
+    together (docs/2-training.md has what that chooses on known data sets).
+    """
+    rows, best = [], min(SEARCHED)
+    for eps in SEARCHED:
+        labels = cluster(features, eps, **arguments)
+        sizes = np.bincount(labels[labels >= 0], minlength=1)
+        largest, noise = sizes.max() / len(labels), np.mean(labels < 0)
+        best = eps if largest <= LARGEST else best
+        rows.append({
+            "eps": str(eps), "clusters": str(np.count_nonzero(sizes)), "noise": f"{noise:.1%}",
+            "largest cluster": f"{largest:.1%}"
+        })  # fmt: skip
+    print(results.text_table(rows))
+    print(f"try --eps {best}: the largest with no cluster above {LARGEST:.0%} of the windows")
+    raise SystemExit(0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from skeleton_reid.common.command_line import option, output_file
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.numbers import positive_int, seed_number
+from skeleton_reid.common.numbers import positive_int, seed_number, seed_numbers
 from skeleton_reid.data import datasets
 from skeleton_reid.data.descriptors import DESCRIPTORS
 
@@ -41,6 +41,9 @@ class TrainingOptions(DataOptions):
     """Run."""
 
     mode: str = option("Train", "Eval: score the saved best model", choices=("Train", "Eval"))
+    seeds: tuple[int, ...] = option((), "3 (0 1 2) or a list, as 0,4,7: runs one after the other",
+                                    type=seed_numbers, metavar="N|A,B")
+    name: str | None = option(None, "of the run, in tables and pictures")
     out: Path = option(Path("ReID_Models"), "folder of checkpoints", type=Path, metavar="DIR")
     epochs: int | None = option(None, "stop after N epochs", type=positive_int, metavar="N")
     resume: bool = option(False, "continue from the last finished epoch", action="store_true")
@@ -51,6 +54,7 @@ class TrainingOptions(DataOptions):
                                  action="store_true")
     model_size: int = option(0, "1: print parameters and FLOPs", type=int, choices=(0, 1))
     search: str = "torch"  # of neighbours
+    search_eps: bool = False  # end with a table of clusters by --eps
     source: str | None = None  # of frame features in place of skeletons
     encoder: Path | None = None  # of another data set
     task: str = "retrieval"  # what the encoder is trained for
@@ -63,6 +67,14 @@ class ClusterOptions(TrainingOptions):
     """Clusters."""
 
     search: str = option("torch", "library of the exact neighbour search", choices=SEARCHES)
+
+
+@dataclass(frozen=True)
+class EpsOptions(ClusterOptions):
+    """Clusters by eps."""
+
+    search_eps: bool = option(False, "print the clusters that five --eps give, and end",
+                              action="store_true")
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ def resolve(method: Method, words: Mapping[str, Any]) -> Any:
     """
     if "dataset" not in words:
         raise InputError(f"expected --dataset with one of {', '.join(datasets.DATASETS)}")
+    if "seed" in words and "seeds" in words:
+        raise InputError("expected --seed or --seeds, found both")
     row, view = words["dataset"], words.get("view")
     has_phases = issubclass(method.options, PhaseOptions) and (view is not None or row.recognition)
     usual = method.options.__dataclass_fields__["task"].default or "recognition"

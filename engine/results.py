@@ -4,14 +4,18 @@ import csv
 import io
 import json
 import math
+import shutil
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from skeleton_reid.common.files import write_whole
+from skeleton_reid.common.log import fit
 
 RETRIEVAL = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP"}
 RECOGNITION = ("Rank-1", "Rank-5", "Rank-10", "nAUC", "nAUC CMC", "loss")
+NARROW = 12  # letters in a line of a name, at least
 Rows = Iterable[tuple[str, Mapping[str, Any]]]
 
 
@@ -26,43 +30,43 @@ def percent(share: float | None) -> str:
 
 
 def retrieval_table(rows: Rows, corner: str = "") -> str:
-    """A text table of retrieval metrics in percent, where they are known also of recordings."""
-    rows, titles = list(rows), dict(RETRIEVAL)
-    if any("recording_mAP" in own for _, own in rows):
-        titles |= {f"recording_{key}": f"rec. {title}" for key, title in RETRIEVAL.items()}
-    lines = [[percent(own[key]) if key in own else "" for key in titles] for _, own in rows]
-    header = [*titles.values()]
-    if any("supervision" in own for _, own in rows):
-        header.append("supervision")
-        for line, (_, own) in zip(lines, rows, strict=True):
-            line.append(own.get("supervision", "none"))
-    return _table(rows, lines, [corner, *header], width=8)
+    """A text table of retrieval metrics in percent; another of whole recordings where known."""
+    rows, tables = list(rows), []
+    for prefix, words in (("", corner), ("recording_", "whole recordings")):
+        lines = [{
+            words: name, **{
+                t: percent(own.get(prefix + key)) for key, t in RETRIEVAL.items()
+            }, "supervision": own.get("supervision", "none"), "epoch": str(own.get("epoch", ""))
+        } for name, own in rows if not prefix or f"{prefix}mAP" in own]  # fmt: skip
+        tables += [text_table(lines)] if lines else []
+    missing = [f"{name} is missing: {own['missing']}" for name, own in rows if "missing" in own]
+    return "\n".join([*tables, *map(fit, missing)])
 
 
 def recognition_table(rows: Rows, corner: str = "") -> str:
     """The same of recognition metrics; all but the loss in percent."""
-    rows, lines = list(rows), []
-    for _, own in rows:
+    lines = []
+    for name, own in rows:
         ranks = list(own["rank"].values())
         shares = [ranks[min(n, len(ranks)) - 1] for n in (1, 5, 10)]
         shares += [own["nAUC_roc"], own["nAUC_cmc"]]
-        lines.append([*(f"{100 * x:.1f}" for x in shares), f"{own['loss']:.2f}"])
-    return _table(rows, lines, [corner, *RECOGNITION], width=9)
+        cells = (name, *map(percent, shares), f"{own['loss']:.2f}", str(own.get("epoch", "")))
+        lines.append(dict(zip((corner, *RECOGNITION, "epoch"), cells, strict=True)))
+    return text_table(lines)
 
 
-def _table(rows: Rows, lines: Sequence[Sequence[str]], header: Sequence[str], width: int) -> str:
-    """The rows' names, their cells (lines), and epoch or what is missing behind them."""
-    table = [header, *([name, *line] for (name, _), line in zip(rows, lines, strict=True))]
-    first, *widths = (max(len(cell) + 2 for cell in column) for column in zip(*table, strict=True))
-    text = []
-    for (name, *cells), own in zip(table, [{}, *(own for _, own in rows)], strict=True):
-        line = f"{name:{max(6, first - 2)}}"
-        line += "".join(f"{x:>{max(width, n)}}" for x, n in zip(cells, widths, strict=True))
-        if own.get("epoch") is not None:
-            line += f"   epoch {own['epoch']}"
-        if "missing" in own:
-            line += f"   missing: {own['missing']}"
-        text.append(line)
+def text_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """A table without empty columns; the first one is wrapped where the terminal is narrow."""
+    kept = [name for n, name in enumerate(rows[0]) if not n or any(row[name] for row in rows)]
+    lines = [kept, *([row[name] for name in kept] for row in rows)]
+    longest, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
+    room = shutil.get_terminal_size().columns - sum(widths)
+    gap = 2 if room >= 2 * len(widths) + NARROW else 1
+    first, text = min(longest, max(room - gap * len(widths), NARROW)), []
+    for name, *cells in lines:
+        *above, name = textwrap.wrap(name, first) or [""]
+        numbers = [f"{cell:>{gap + width}}" for cell, width in zip(cells, widths, strict=True)]
+        text += [*above, "".join([f"{name:{first}}", *numbers]).rstrip()]
     return "\n".join(text)
 
 
@@ -85,9 +89,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file, a line a row, whole or not at all; cells without a value are empty."""
+    """Write a CSV file, a line a row, whole or not at all."""
+    write_text(path, as_csv(rows))
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The text of a CSV file, a line a row; cells without a value are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)))
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()

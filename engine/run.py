@@ -1,16 +1,19 @@
 """A run: what is trained on which data, and the folder of its files."""
 
 import glob
+import json
 import platform
+import random
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -125,18 +128,22 @@ class Run:
             file.replace(file.with_name(f"{file.name}.earlier"))
         shutil.rmtree(self.path("tensorboard"), ignore_errors=True)  # history.csv has it all
         if files:
-            log.info(f"{self.folder}: the files of an earlier run are named *.earlier from now on")
+            log.warning(f"{self.folder}: the files of an earlier run are now named *.earlier")
 
     def write_record(self) -> None:
         """Write run.json: how this run is made, to make it again."""
-        root, revision, run = Path(__file__).parent.parent, None, self.parent or self
+        o, run, root, code = self.options, self.parent or self, Path(__file__).parent.parent, {}
         if (root / ".git").exists() and shutil.which("git"):
-            git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-            revision = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-        content = {"command": shlex.join(sys.argv), "method": self.method, **run.identity}
-        content |= {"device": str(pick_device(self.options.device)), "data": self.data}
+            git = partial(subprocess.check_output, cwd=root, stderr=subprocess.DEVNULL)
+            revision = git(["git", "describe", "--always", "--dirty", "--abbrev=40"]).decode()
+            changes = git(["git", "diff", "HEAD", "--", "*.py"])
+            code = {"revision": revision.strip()}
+            code |= {"changes": f"{zlib.crc32(changes):08x}"} if changes else {}
+        content = {"command": shlex.join(sys.argv), "date": time.strftime("%Y-%m-%d %H:%M")}
+        content |= {"name": o.name, "method": self.method, **run.identity, "epoch_limit": o.epochs}
+        content |= {"device": str(pick_device(o.device)), "data": self.data, **code}
         content |= {"settings": asdict(self.settings), "python": platform.python_version()}
-        content |= {"torch": torch.__version__, "numpy": np.__version__, "revision": revision}
+        content |= {"torch": torch.__version__, "numpy": np.__version__}
         results.write_json(run.path("run.json"), content)
 
     def save(self, file: str, **content: Any) -> None:
@@ -156,6 +163,7 @@ class Run:
     def write_results(self, content: Mapping[str, Any]) -> None:
         """Write the results as JSON: results.json of a training run, and --json."""
         header = {"kind": "retrieval", "method": self.method, **self.identity}
+        header |= {"name": self.options.name} if self.options.name else {}
         content = header | content | {"settings": asdict(self.settings), "data": self.data}
         content["seconds"] = round(time.time() - self.started, 1)
         if self.options.mode == "Train":
@@ -166,16 +174,44 @@ class Run:
 
 def execute(run: Run, train: Callable[..., None], evaluate: Callable[..., None],
             write_features: Callable[..., None]) -> None:
-    """What the command line asks for: train or evaluate, then write features if that is wanted."""
+    """What the command line asks for, for each seed: train or evaluate, then write features."""
     options, device = run.options, pick_device(run.options.device)
     if options.deterministic:
         torch.use_deterministic_algorithms(True)
-    start_log(options.quiet)
-    with run.at_the_end:
-        if options.mode == "Train":
-            train(run, options, device)
-        else:
-            evaluate(run, options, device)
-        if options.save_features:
-            processes.wait()  # until the model is written
-            write_features(run, options, device)
+    for seed in options.seeds or [options.seed]:
+        own = of_seed(run, seed)
+        start_log(options.quiet)
+        random.seed(seed)  # the methods have generators of their own; these are for added layers
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        with own.at_the_end:
+            if options.mode == "Train":
+                train(own, own.options, device)
+            else:
+                evaluate(own, own.options, device)
+            if options.save_features:
+                processes.wait()  # until the model is written
+                write_features(own, own.options, device)
+    if options.seeds and processes.number() == 0:
+        print(f"mean and standard deviation: python compare.py {run.folder}")
+
+
+def of_seed(run: Run, seed: int) -> Run:
+    """The run with a seed, in its folder, or in seed-N/ below if that has a run of another seed.
+    Of several --seeds each has files of its own, and with --resume those begin that have not.
+    """
+    options, several = replace(run.options, seed=seed, seeds=()), bool(run.options.seeds)
+    with suppress(OSError, ValueError, KeyError):
+        other = json.loads(run.path("run.json").read_text())["seed"]
+        own = replace(run, folder=run.folder / f"seed-{seed}")
+        anew = several or (options.mode == "Train" and not options.resume)
+        if other != seed and (anew or own.path("run.json").is_file()):
+            run = own
+    if several:
+        options = replace(options, resume=options.resume and run.path("run.json").is_file())
+        files = {name: getattr(options, name) for name in ("json", "save_features")}
+        files = {n: file.with_stem(f"{file.stem}-seed-{seed}") for n, file in files.items() if file}
+        options = replace(options, **files)
+    if options.search_eps:  # no run is displaced
+        run = replace(run, folder=run.folder / "search_eps")
+    return replace(run, options=options, started=time.time(), at_the_end=ExitStack())

@@ -14,7 +14,7 @@ from torch import nn
 
 from skeleton_reid.common.command_line import pick_device
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.log import log
+from skeleton_reid.common.log import fit, log
 from skeleton_reid.data import Recognition, Retrieval, Sequences
 from skeleton_reid.engine import baselines, checkpoint, features, recognition, results, retrieval
 from skeleton_reid.engine.encoding import load_model, log_sizes
@@ -47,7 +47,7 @@ def evaluate(run: Run, options: TrainingOptions, device: torch.device) -> None:
     model, content = load_model(path, sets.skeleton, sets.length, device, run.source)
     metrics = retrieval.score_encoder(model, sets, options.protocol)
     metrics |= {"epoch": content["epoch"], "supervision": run.settings.supervision}
-    print(f"{run.title}\n" + results.retrieval_table([(run.method, metrics)]))
+    print(fit(run.title) + "\n" + results.retrieval_table([(run.method, metrics)]))
     run.write_results(metrics)
 
 
@@ -151,7 +151,7 @@ def report(run: Run, model: nn.Module, epoch: int, metrics: dict[str, Any],
         content["encoder"] = str(encoder)
     if metrics:
         content |= recognition.summary(metrics, probe if probe in metrics else next(iter(metrics)))
-        print(f"{run.title}\n" + recognition.table(metrics, run.method))
+        print(fit(run.title) + "\n" + recognition.table(metrics, run.method))
     found = score_retrieval(run, model, epoch, untrained, sets)
     run.write_results(content | ({"retrieval": found} if metrics else found))
 

@@ -91,7 +91,7 @@ def prototype_contrast(v: Tensor, labels: Tensor, prototypes: Tensor, temperatur
     v: (B, H). labels: (B,). prototypes c: (K, H), constants.
     """
     logits = _normalise(v) @ _normalise(prototypes.detach()).T / temperature  # (B, K)
-    return functional.cross_entropy(logits, labels)
+    return functional.cross_entropy(logits, labels.long())  # of any integer type
 
 
 def _normalise(x: Tensor) -> Tensor:

@@ -3,9 +3,11 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
+
+from markupsafe import Markup
 
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.options import BASELINES
@@ -13,14 +15,16 @@ from skeleton_reid.engine.results import RETRIEVAL
 from skeleton_reid.pictures.runs import SavedRun
 from skeleton_reid.reproduction.experiments import COLUMNS, published
 
-RECORDINGS = {f"recording_{key}": f"rec. {title}" for key, title in RETRIEVAL.items()}
+RECORDINGS = {f"recording_{key}": title for key, title in RETRIEVAL.items()}
 RECOGNITION = {"rank1": "Rank-1", "nAUC_roc": "nAUC", "nAUC_cmc": "nAUC CMC"}
-METRICS = {**RETRIEVAL, **RECORDINGS, **RECOGNITION}  # titles of columns
-SECTIONS = ("published", "baselines", "untrained", "best", "last")
+KINDS = {"Retrieval": RETRIEVAL, "Whole recordings": RECORDINGS, "Recognition": RECOGNITION}
+SECTIONS = {
+    "published": "Published", "baselines": "Baselines", "untrained": "Untrained",
+    "best": "Methods, best epoch", "last": "Methods, last epoch"
+}
 COMPARED = ("baselines", "best", "last")  # of these the best is in bold
-BOLD = {"text": "{}*", "markdown": "**{}**", "latex": r"\textbf{{{}}}", "html": "<b>{}</b>"}
-Row = dict[str,
-           Any]  # table, data, section, method, supervision, epoch, runs, metrics, <metric>_std
+BOLD = {"text": "{}*", "markdown": "**{}**", "latex": r"\textbf{{{}}}", "html": Markup("<b>{}</b>")}
+Row = dict[str, Any]  # table, data, section, method, supervision, epoch, runs, metrics and spread
 
 
 class Group(NamedTuple):
@@ -62,63 +66,69 @@ def _short(value: Any) -> str:
     return text if len(text) <= 16 else f"{text[:7]}…" + ("dirty" if "-dirty" in text else "")
 
 
-def score(groups: Sequence[Group], sections: Sequence[str] = SECTIONS) -> list[Row]:
+def score(groups: Sequence[Group], sections: Collection[str] = SECTIONS) -> list[Row]:
     """Rows of these sections: shares as fractions, means and standard deviations over the runs."""
     found: dict[tuple[str, ...], Row] = {}
-    words = {"untrained": ", untrained", "last": ", last epoch"}
     for label, runs in groups:
+        own = runs[0].content
         for kind, probe, parts in _scored([run.content for run in runs]):
-            results = {(section, label): [part[section] for part in parts if part.get(section)]
-                       for section in ("untrained", "best", "last")}
+            usual = "identities" if kind == "Recognition" else own.get("supervision", "none")
+            results = {("best", label): "best", ("last", f"{label}, last epoch"): "last",
+                       ("untrained", f"{label}, untrained"): "untrained"}  # fmt: skip
+            results = {
+                place: [part[stage] for part in parts if part.get(stage)]
+                for place, stage in results.items()
+            }
             for name, result in parts[0].get("baselines", {}).items():  # the same in every run
                 if name in BASELINES and "top1" in result:  # else the joints do not allow it
                     results["baselines", name] = [result]
-            paper = f"{runs[0].content['method']}, published"
-            if any(results.values()):  # a run is done
-                results["published", paper] = _published(runs[0].content, kind.lower(), probe)
-            for (section, name), own in results.items():
-                if own and section in sections:
-                    place = kind, runs[0].data_title(probe), section, name + words.get(section, "")
-                    head = dict(zip(("table", "data", "section", "method"), place, strict=True))
-                    summary = head | _summary(own, kind)
-                    found.setdefault(place, summary)
-    return sorted(found.values(), key=lambda row: SECTIONS.index(row["section"]))
+            if any(results.values()):
+                paper = f"{own['method']}, published"
+                results["published", paper] = _published(own, kind, probe)
+            for (section, name), rows in results.items():
+                metrics = _summary(rows, KINDS[kind])
+                if metrics and section in sections:
+                    head = {
+                        "table": kind, "data": runs[0].data_title(probe), "section": section,
+                        "method": name, "supervision": rows[0].get("supervision", usual)
+                    }
+                    found.setdefault(tuple(head.values())[:4], head | metrics)
+    return sorted(found.values(), key=lambda row: [*SECTIONS].index(row["section"]))
 
 
 def _scored(contents: Sequence[Mapping]) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
-    """What runs are scored by: the protocol, the probe or test, and what each run says of it."""
-    yield "Retrieval", contents[0]["probe"], [own.get("retrieval", own) for own in contents]
+    """What runs are scored by: of KINDS, the probe or test, and what each run says of it."""
+    for kind in ("Retrieval", "Whole recordings"):
+        yield kind, contents[0]["probe"], [own.get("retrieval", own) for own in contents]
     for test in contents[0].get("tests", {}):
         yield "Recognition", test, [own.get("tests", {}).get(test, {}) for own in contents]
 
 
-def _published(own: Mapping[str, Any], table: str, probe: str) -> list[dict[str, float]]:
+def _published(own: Mapping[str, Any], kind: str, probe: str) -> list[dict[str, float]]:
     """The method's published shares on these data, if any, with as much supervision."""
     usual = METHODS[own["method"].rpartition(" + ")[2]].settings().supervision
-    if own["data"]["simulated"] or own.get("supervision") != usual:
+    table = published().get(kind.lower())
+    if table is None or own["data"]["simulated"] or own.get("supervision") != usual:
         return []
-    rows = published()[table]["rows"].get(own["method"], {})
-    names = [
-        column.name for column in COLUMNS[table]
-        if column.name in rows and (column.dataset, column.probe,
-                                    column.length) == (own["dataset"], probe, own["length"])
-    ]
-    metrics = published()[table]["metrics"]
-    return [{key: share / 100 for key, share in zip(metrics, rows[name], strict=True)}
-            for name in names]
+    rows, data = table["rows"].get(own["method"], {}), (own["dataset"], probe, own["length"])
+    columns = {(c.dataset, c.probe, c.length): c.name for c in COLUMNS[kind.lower()]}
+    shares = rows.get(columns.get(data), [])
+    return [{key: x / 100
+             for key, x in zip(table["metrics"], shares, strict=True)}] if shares else []
 
 
-def _summary(results: Sequence[Mapping[str, Any]], kind: str) -> Row:
-    """Cells of a row. epoch: of several runs the first and the last."""
-    epochs = sorted({own["epoch"] for own in results if own.get("epoch") is not None})
-    usual = "none" if kind == "Retrieval" else "identities"
-    row = {"supervision": results[0].get("supervision", usual), "runs": len(results)}
-    row["epoch"] = "-".join(map(str, dict.fromkeys([*epochs[:1], *epochs[-1:]])))
-    for key in METRICS:
+def _summary(results: Sequence[Mapping[str, Any]], metrics: Collection[str]) -> Row:
+    """Means and standard deviations, and the epochs, of several runs the first and the last; empty
+    if no metric is known.
+    """
+    row: Row = {}
+    for key in metrics:
         if shares := [own[key] for own in results if own.get(key) is not None]:
             row[key] = fmean(shares)
             row[f"{key}_std"] = stdev(shares) if len(shares) > 1 else None
-    return row
+    epochs = sorted({own["epoch"] for own in results if own.get("epoch") is not None})
+    words = "-".join(map(str, dict.fromkeys([*epochs[:1], *epochs[-1:]])))
+    return row and row | {"epoch": words, "runs": len(results)}
 
 
 def by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -131,26 +141,25 @@ def by_table(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def cells(rows: Sequence[Row], form: str) -> list[dict[str, str]]:
     """The cells by column of a table's rows, in percent, the best in bold. form: of BOLD."""
-    shown = [{name: str(row[name]) for name in ("method", "supervision", "epoch", "runs")}
-             for row in rows]
-    for key, title in METRICS.items():
+    shown = [{"method": row["method"]} for row in rows]
+    for key, title in KINDS[rows[0]["table"]].items():
         best = max((row.get(key, -1) for row in rows if row["section"] in COMPARED), default=-1)
         for row, own in zip(rows, shown, strict=True):
             spread = f" ± {100 * row[f'{key}_std']:.1f}" if row.get(f"{key}_std") else ""
             text = f"{100 * row[key]:.1f}{spread}" if key in row else "-"
             bold = row["section"] in COMPARED and row.get(key) == best
             own[title] = BOLD[form].format(text) if bold else text
-    for title in METRICS.values():  # that no row has
-        if all(own[title] == "-" for own in shown):
-            for own in shown:
-                del own[title]
-    return shown
+    about = ("supervision", "epoch", "runs")
+    return [
+        own | {name: str(row[name]) for name in about}
+        for row, own in zip(rows, shown, strict=True)
+    ]
 
 
 def latex(cells: Sequence[Mapping[str, str]]) -> str:
     """A tabular; it needs the package booktabs."""
     lines = [" & ".join(row) + r" \\" for row in (cells[0], *(row.values() for row in cells))]
     lines = [re.sub(r"([%_#])", r"\\\1", line).replace("±", r"$\pm$") for line in lines]
-    begin = rf"\begin{{tabular}}{{ll{'r' * (len(cells[0]) - 2)}}}"
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(cells[0]) - 1)}}}"
     return "\n".join(
         [begin, r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"])

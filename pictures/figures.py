@@ -1,200 +1,72 @@
-"""Figures of runs, by matplotlib: curves, features, attention, skeletons as stick figures.
+"""Skeletons as stick figures, by matplotlib: ranked lists, and relations between joints.
 
-`runs`: by the label that tells them apart. Each raises InputError where a run lacks what it draws.
+Of a group of runs the first is drawn. InputError where it lacks what is drawn.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
-from itertools import product
+from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from skeleton_reid.common.errors import InputError, collected, raise_collected
-from skeleton_reid.engine.results import RETRIEVAL
-from skeleton_reid.models.age import locality_mask
-from skeleton_reid.pictures.runs import SavedRun
+from skeleton_reid.models.himpc import LEVELS
+from skeleton_reid.models.mocos import MoCos
+from skeleton_reid.models.simmc import mean_of_clusters
+from skeleton_reid.pictures.comparison import Group
 
-Runs = Mapping[str, SavedRun]
-STYLES = ("-", "--", ":", "-.")
-COUNTS = ("epoch", "probes", "gallery")  # columns of a history that are no curves
-TITLES = {**RETRIEVAL, "s": "seconds"}
-RANKS = 20  # at most, of cumulative matching
-PERSONS, WINDOWS = 20, 2000  # at most, of t-SNE
 RIGHT, WRONG, PROBE, FAINT = "#1a8a3c", "#d0342c", "#222222", "#c8c8c8"
 SHOWN, LISTS = 10, 4  # gallery sequences beside a probe; probes
 WIDTH, HEIGHT, TALL = 1.2, 2.5, 1.5  # of a skeleton's place, and of the skeleton in it
+MOTIFS = {1: "one bone", 2: "two bones", 3: "three bones", 4: "arms", 5: "legs"}  # MoCos's heads
 RELATED, STRONGEST = 64, 3  # probes whose relations are averaged; lines of a node
-RATE, LONGEST = 15, 60  # of the animation: frames a second, frames
-BONE = "M{:.3f} {:.3f}L{:.3f} {:.3f}"
-SVG = """<svg xmlns="http://www.w3.org/2000/svg" height="320"
- viewBox="{low[0]:.3f} {low[1]:.3f} {size[0]:.3f} {size[1]:.3f}">
-<path d="{first}" fill="none" stroke="#222222" stroke-width="0.012" stroke-linecap="round">
-<animate attributeName="d" dur="{seconds:.1f}s" repeatCount="indefinite" values="{paths}"/></path>
-<text x="{low[0]:.3f}" y="{high[1]:.3f}" font-size="0.05" font-family="sans-serif">{words}</text>
-</svg>"""
 
 
-def new_figure(title: str, runs: Runs, width: float, height: float) -> Figure:
-    """A figure with a title, its run if it is one, and the data; sizes in inches."""
+def new_figure(title: str, groups: Sequence[Group], width: float, height: float) -> Figure:
+    """A figure with a title, the run and the data; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=100)
-    data = "; ".join(dict.fromkeys(run.data_title() for run in runs.values()))
-    names = [title, *runs] if len(runs) == 1 else [title]
-    figure.suptitle(f"{': '.join(names)}\n{data}", fontsize=11)
+    figure.suptitle(f"{title}: {groups[0].label}\n{groups[0].runs[0].data_title()}", fontsize=11)
     return figure
 
 
-def training(runs: Runs) -> Figure:
-    """Every figure by epoch. Those of one name (axes, clusterings, tests) share a panel; of several
-    runs, a sum stands without its parts.
-    """
-    columns = dict.fromkeys((phase, name) for run in runs.values()
-                            for phase, table in run.histories.items() for name in table.dtype.names)
-    panels = defaultdict(list)
-    for phase, name in columns:
-        if name not in COUNTS:
-            panels[phase, name.partition("_")[0]].append(name)
-    if not panels:
-        raise InputError("no history.csv")
-    rows, several = -(-len(panels) // 4), len(runs) > 1
-    figure = new_figure("Training", runs, 13, 1.2 + 2.1 * rows)
-    places = figure.subplots(rows, 4, squeeze=False).ravel()
-    for place, ((phase, kind), names) in zip(places, panels.items(), strict=False):
-        names = [kind] if several and kind in names else names
-        legend: dict[str, Line2D] = {}
-        for (r, run), (c, name) in product(enumerate(runs.values()), enumerate(names)):
-            table = run.histories.get(phase)
-            if table is not None and name in table.dtype.names:
-                known = table[~np.isnan(table[name])]
-                (line,) = place.plot(known["epoch"], known[name], STYLES[c % 4], marker=".",
-                                     markersize=3, color=f"C{r if several else c}")
-                legend.setdefault(name, line)
-        low, high = place.dataLim.intervaly
-        if 0 < 100 * low < high:  # a loss whose first epochs would hide the others
-            place.set_yscale("log")
-        place.set_title(f"{phase} {TITLES.get(kind, kind)}", fontsize=10)
-        if len(names) > 1:
-            place.legend(legend.values(), legend, fontsize=7)
-    for place in places[len(panels):]:
-        place.remove()
-    if several:
-        lines = [Line2D([], [], color=f"C{r}") for r in range(len(runs))]
-        figure.legend(lines, runs, loc="outside lower center", ncols=2)
-    return figure
-
-
-def cmc(runs: Runs) -> Figure:
-    """Cumulative matching: the share of probes whose person is among the k nearest, or among the k
-    that a recogniser finds most probable.
-    """
-    curve: dict[str, np.ndarray] = {}
-    errors: list[InputError] = []
-    for label, run in runs.items():
-        with collected(errors):
-            ranks, gallery = run.encoded.ranks, run.encoded.gallery
-            k = np.arange(1, min(len(gallery), RANKS) + 1)
-            curve[label] = (ranks[:, None] <= k).mean(axis=0)
-        for test, row in run.content.get("tests", {}).items():
-            shares = list(row["best"]["rank"].values())[:RANKS]
-            curve[f"{label}, recogniser, {test}"] = np.array(shares)
-    if not curve:
-        raise_collected(errors)
-    figure = new_figure("Cumulative matching", runs, 8, 4.5)
+def lists(title: str, groups: Sequence[Group], columns: int, rows: int) -> tuple[Figure, Axes]:
+    """A figure with places for windows, by WIDTH and HEIGHT, right and down from (0, 0)."""
+    width, height = WIDTH * columns, HEIGHT * rows
+    figure = new_figure(title, groups, 0.9 * width, 0.75 * height + 0.6)
     place = figure.subplots()
-    for label, shares in curve.items():
-        words = f"{label}: {100 * shares[0]:.1f} at rank 1"
-        place.plot(np.arange(1, len(shares) + 1), 100 * shares, marker=".", label=words)
-    place.set(xlabel="rank", ylabel="probes matched (%)", ylim=(0, 102))
-    place.locator_params(axis="x", integer=True)
-    place.grid(alpha=0.3)
-    place.legend(fontsize=8)
-    return figure
+    place.set(xlim=(0, width), ylim=(-height, 0), aspect="equal")
+    place.axis("off")
+    return figure, place
 
 
-def tsne(runs: Runs) -> Figure:
-    """Features in two dimensions, by person: circles are probes, triangles gallery."""
-    from sklearn.manifold import TSNE  # slow to import
-
-    (run,) = runs.values()
-    parts = run.encoded.sets.probe, run.encoded.sets.gallery
-    features = torch.cat([run.encoded.probe, run.encoded.gallery]).numpy()
-    labels = np.concatenate([part.labels for part in parts])
-    persons, numbers = np.unique(labels, return_inverse=True)
-    shown = np.flatnonzero(numbers < PERSONS)
-    shown = shown[::-(-len(shown) // WINDOWS)]
-    model = TSNE(perplexity=min(30, (len(shown) - 1) / 3), max_iter=500, random_state=0)
-    points = model.fit_transform(features[shown])  # (n, 2)
-    figure = new_figure("Features by t-SNE", runs, 8.5, 6.5)
-    place, count = figure.subplots(), min(PERSONS, len(persons))
-    for marker, own in (("o", shown < len(parts[0])), ("^", shown >= len(parts[0]))):
-        dots = place.scatter(*points[own].T, c=numbers[shown][own], s=16, marker=marker, alpha=0.75,
-                             linewidths=0, cmap=matplotlib.colormaps["tab20"].resampled(count),
-                             vmin=-0.5, vmax=count - 0.5)
-    figure.colorbar(dots, ticks=range(count), label="person").set_ticklabels(persons[:count])
-    place.set(xticks=[], yticks=[],
-              xlabel=f"{len(shown)} windows, {count} of {len(persons)} persons")
-    return figure
-
-
-def attention(runs: Runs) -> Figure:
-    """AGE's attention by axis, mean over the test: at which frame (column) each step of the decoder
-    (row) looks, beside the locality mask.
-    """
-    attentive = {label: run for label, run in runs.items() if "attention" in run.content}
-    if not attentive:
-        raise InputError("no attention in results.json: AGE without it, or training is not done")
-    figure = new_figure("Attention of AGE, mean over the test", runs, 13, 1 + 2.9 * len(attentive))
-    rows = figure.subplots(len(attentive), 4, squeeze=False)
-    alignments = [np.array(run.content["attention"]["alignment"]) for run in attentive.values()]
-    # One colour scale for all models and axes, so that they compare; the mask is not normalised.
-    tops = [max(matrix.max() for matrix in alignments)] * 3 + [1]
-    for places, (label, run), alignment in zip(rows, attentive.items(), alignments, strict=True):
-        mask = locality_mask(alignment.shape[1], run.content["settings"]["target"]).numpy()
-        names = ("axis x", "axis y", "axis z", "locality mask")
-        for place, name, matrix, top in zip(places, names, (*alignment, mask), tops, strict=True):
-            image = place.imshow(matrix, vmin=0, vmax=top)
-            place.set_title(name, fontsize=10)
-            place.set_xlabel("frame")
-            figure.colorbar(image, ax=place, fraction=0.046)
-        places[0].set_ylabel(f"{label}\ndecoder step", fontsize=9)
-    return figure
-
-
-def ranked_lists(runs: Runs) -> Figure:
+def ranked_lists(groups: Sequence[Group]) -> Figure:
     """Probes beside their nearest gallery sequences: green is the right person, red a wrong one."""
-    (run,) = runs.values()
+    run = groups[0].runs[0]
     probes = np.linspace(0, len(run.encoded.probe) - 1, LISTS).round().astype(int)
-    return draw_lists("Ranked lists", runs, np.unique(probes))
+    return draw_lists("Ranked lists", groups, np.unique(probes))
 
 
-def worst_probes(runs: Runs) -> Figure:
+def worst_probes(groups: Sequence[Group]) -> Figure:
     """The probes whose first right gallery sequence comes last."""
-    (run,) = runs.values()
+    run = groups[0].runs[0]
     ranks = np.where(np.isfinite(run.encoded.ranks), run.encoded.ranks, 0)
-    return draw_lists("Worst probes", runs, np.argsort(-ranks, kind="stable")[:LISTS])
+    return draw_lists("Worst probes", groups, np.argsort(-ranks, kind="stable")[:LISTS])
 
 
-def draw_lists(title: str, runs: Runs, probes: np.ndarray) -> Figure:
+def draw_lists(title: str, groups: Sequence[Group], probes: np.ndarray) -> Figure:
     """Some probes (numbers) beside their nearest gallery sequences."""
-    (run,) = runs.values()
+    run = groups[0].runs[0]
     encoded, sets = run.encoded, run.encoded.sets
     parts, ends = (sets.probe, sets.gallery), sets.skeleton.bone_numbers()
     probe, gallery = (part.skeletons[:, :, ends, :2] for part in parts)  # (N, f, bones, ends, 2)
     scale = TALL / np.median(np.ptp(probe[..., 1], axis=(1, 2, 3)))
     shown = min(SHOWN, len(sets.gallery) - sets.same_set)
-    width, height = WIDTH * (shown + 1), HEIGHT * len(probes)
-    figure = new_figure(title, runs, 0.9 * width, 0.75 * height + 0.6)
-    place = figure.subplots()
-    place.set(xlim=(0, width), ylim=(-height, 0), aspect="equal")
-    place.axis("off")
+    figure, place = lists(title, groups, shown + 1, len(probes))
     for row, number in enumerate(probes):
         person, first, y = sets.probe.labels[number], encoded.ranks[number], -HEIGHT * row
-        words = f"probe, person {person}\nfound at rank {first:.0f}"
+        words = f"probe, {run.person(person)}\nfound at rank {first:.0f}"
         draw_window(place, probe[number] * scale, 0, y, PROBE, words)
         distances = (encoded.gallery - encoded.probe[number]).norm(dim=1)
         if sets.same_set:
@@ -202,7 +74,7 @@ def draw_lists(title: str, runs: Runs, probes: np.ndarray) -> Figure:
         for column, other in enumerate(distances.argsort(stable=True)[:shown].tolist(), start=1):
             own = sets.gallery.labels[other]
             color, mark = (RIGHT, "✓") if own == person else (WRONG, "✗")
-            words = f"{mark} person {own}\ndistance {distances[other]:.3g}"
+            words = f"{mark} {run.person(own)}\ndistance {distances[other]:.3g}"
             draw_window(place, gallery[other] * scale, WIDTH * column, y, color, words)
     return figure
 
@@ -218,11 +90,11 @@ def draw_window(place: Axes, window: np.ndarray, x: float, y: float, color: str,
     place.text(x + WIDTH / 2, y - 0.12, words, color=color, fontsize=8, ha="center", va="top")
 
 
-def relations(runs: Runs) -> Figure:
+def relations(groups: Sequence[Group]) -> Figure:
     """SM-SGE's structural and collaborative relations, mean over probes, heads and frames: for each
     node (small) of a scale those from which it takes most (large), the darker the more.
     """
-    (run,) = runs.values()
+    run = groups[0].runs[0]
     model, sets = run.encoded.model, run.encoded.sets
     probes = sets.probe.skeletons[::-(-len(sets.probe) // RELATED)]
     graphs = model.graphs(torch.from_numpy(probes).to(next(model.parameters()).device))
@@ -230,27 +102,29 @@ def relations(runs: Runs) -> Figure:
         structural, collaborative = model.relations(graphs)
     middle, count = sets.length // 2, len(model.scales)
     nodes = {scale: x[0, middle, :, :2].cpu().numpy() for scale, x in graphs.items()}
+    skeleton = probes[0, middle, sets.skeleton.bone_numbers(), :2]
     panels = defaultdict(list)
     for scale, A in structural.items():
         panels[scale].append(("structural", scale, A.mean(dim=(0, 1, 2)), PROBE))
     for (source, target), A in collaborative.items():
         panels[source].append(("collaborative", target, A.mean(dim=(0, 1)), RIGHT))
-    figure = new_figure("Relations", runs, 2.3 * (count + 1), 1 + 3 * count)
+    figure = new_figure("Relations", groups, 2.3 * (count + 1), 1 + 3 * count)
     rows = figure.subplots(count, count + 1, squeeze=False)
     for row, source in zip(rows, model.scales, strict=True):
         for place, (kind, target, weights, color) in zip(row, panels[source], strict=False):
-            skeleton = probes[0, middle, sets.skeleton.bone_numbers(), :2]
-            place.add_collection(LineCollection(skeleton, colors=FAINT, zorder=0))
-            draw_relation(place, nodes[source], nodes[target], weights.cpu().numpy(), color)
-            place.set_title(f"{kind}, {source} from {target}", fontsize=9)
-        for place in row:
-            place.axis("off")
+            draw_relation(place, nodes[source], nodes[target],
+                          weights.cpu().numpy(), color, skeleton, f"{kind}, {source} from {target}")
+        for place in row[len(panels[source]):]:
+            place.remove()
     return figure
 
 
 def draw_relation(place: Axes, source: np.ndarray, target: np.ndarray, weights: np.ndarray,
-                  color: str) -> None:
-    """Lines from nodes (n, 2) to those (m, 2) of the largest weights (n, m), these the darkest."""
+                  color: str, skeleton: np.ndarray, title: str) -> None:
+    """Lines from nodes (n, 2) to those (m, 2) of the largest weights (n, m), these the darkest, on
+    the bones of a skeleton (bones, ends, 2).
+    """
+    place.add_collection(LineCollection(skeleton, colors=FAINT, zorder=0))
     ends = np.stack(np.broadcast_arrays(source[:, None], target[None]), axis=2)  # (n, m, 2, 2)
     weights = weights * np.any(source[:, None] != target, axis=2)  # none of a node with itself
     weights = weights * (weights >= np.sort(weights, axis=1)[:, -STRONGEST:][:, :1])
@@ -259,20 +133,58 @@ def draw_relation(place: Axes, source: np.ndarray, target: np.ndarray, weights: 
     place.add_collection(lines)
     place.scatter(*target.T, s=40, color=color, linewidths=0)
     place.scatter(*source.T, s=12, color=color, linewidths=0)
+    place.set_title(title, fontsize=9)
     place.set_aspect("equal")
+    place.axis("off")
 
 
-def walk(runs: Runs) -> str:
-    """A walking sequence, from the front and from the side: the recording of the first probe."""
-    run = next(iter(runs.values()))
-    probe, ends = run.encoded.sets.probe, run.encoded.sets.skeleton.bone_numbers()
-    groups = probe.labels if probe.recordings is None else probe.recordings
-    frames = np.concatenate(probe.skeletons[groups == groups[0]])[:LONGEST]
-    frames = frames / np.ptp(frames[..., 1])  # (T, J, 3), 1 high
-    views = np.stack([frames[..., :2], frames[..., 2:0:-1] + (1, 0)], axis=1) * (1, -1)
-    lines = views[:, :, ends]  # (T, views, bones, ends, 2)
-    low, high = lines.min(axis=(0, 1, 2, 3)) - 0.05, lines.max(axis=(0, 1, 2, 3)) + 0.05
-    paths = [" ".join(BONE.format(*bone) for bone in each.reshape(-1, 4)) for each in lines]
-    words = f"person {probe.labels[0]}: {run.data_title()}"
-    return SVG.format(low=low, size=high - low + (0, 0.1), high=high, first=paths[0],
-                      paths=";".join(paths), seconds=len(frames) / RATE, words=words)
+def joint_attention(groups: Sequence[Group]) -> Figure:
+    """The attention of TranSG or MoCos, mean over probes and frames: for each joint those that it
+    attends to most, the darker the more, by layer (rows) and head. Heads with a motif are green.
+    """
+    run = groups[0].runs[0]
+    model, sets = run.encoded.model, run.encoded.sets
+    probes = sets.probe.skeletons[::-(-len(sets.probe) // RELATED)]
+    with torch.no_grad():
+        x, _, weights = model.relate(torch.from_numpy(probes).to(model.positions.device))
+    layers = [a.mean(dim=(0, 1)).cpu().numpy() for a in weights]  # (heads, n, n) each
+    middle, (count, heads) = sets.length // 2, (len(layers), len(layers[0]))
+    nodes = x[0, middle, :, :2].cpu().numpy()
+    skeleton = probes[0, middle, sets.skeleton.bone_numbers(), :2]
+    named = MOTIFS if isinstance(model, MoCos) else {}
+    figure = new_figure("Attention of joints", groups, 2 * heads, 1 + 2.7 * count)
+    for row, layer in zip(figure.subplots(count, heads, squeeze=False), layers, strict=True):
+        for head, (place, a) in enumerate(zip(row, layer, strict=True)):
+            color, motif = (RIGHT, f": {named[head]}") if head in named else (PROBE, "")
+            draw_relation(place, nodes, nodes, a, color, skeleton, f"head {head}{motif}")
+    return figure
+
+
+def importance(groups: Sequence[Group]) -> Figure:
+    """How much Hi-MPC would learn from each frame of some probes at the levels J, P, B (mean over
+    the transformations), if the persons of the gallery were the clusters.
+    """
+    run = groups[0].runs[0]
+    model, sets = run.encoded.model, run.encoded.sets
+    device, count = next(model.parameters()).device, len(sets.gallery)
+    gallery = sets.gallery.take(np.arange(0, count, -(-count // 2000)))
+    persons, clusters = np.unique(gallery.labels, return_inverse=True)
+    known = np.flatnonzero(np.isin(sets.probe.labels, persons))
+    probes = np.unique(known[np.linspace(0, len(known) - 1, LISTS).round().astype(int)])
+    shown = sets.probe.take(probes)
+    own = torch.from_numpy(np.searchsorted(persons, shown.labels)).to(device)
+    with torch.no_grad():
+        u = model.encode(torch.from_numpy(gallery.skeletons).to(device)).values()
+        clusters = torch.from_numpy(clusters).to(device)
+        prototypes = [mean_of_clusters(v.mean(dim=1), clusters) for v in u]
+        contrasts = model.contrasts(
+            torch.from_numpy(shown.skeletons).to(device), own.expand(len(LEVELS), -1), prototypes)
+    weights = torch.stack([w.mean(dim=0) for _, w in contrasts.values()], dim=2).cpu()
+    lines = shown.skeletons[:, :, sets.skeleton.bone_numbers(), :2]  # (probes, f, bones, ends, 2)
+    lines = lines * TALL / np.median(np.ptp(lines[..., 1], axis=(1, 2, 3)))
+    figure, place = lists("Importance of frames", groups, sets.length, len(probes))
+    for (row, frame), _ in np.ndenumerate(weights[..., 0]):
+        words = "\n".join(f"{level} {100 * w:.0f} %"
+                          for level, w in zip(LEVELS, weights[row, frame], strict=True))
+        draw_window(place, lines[row, frame:frame + 1], WIDTH * frame, -HEIGHT * row, PROBE, words)
+    return figure

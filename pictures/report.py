@@ -1,86 +1,84 @@
-"""The report of runs: one HTML page that holds its pictures, which also lie beside it as files."""
+"""The report of runs: one HTML page that opens offline, and its pictures as files beside it."""
 
 import base64
+import gzip
 import io
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
-from html import escape
 from inspect import getdoc
 from pathlib import Path
-from string import Template
+from typing import Any
 
+from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 from PIL import Image
+from plotly.offline import get_plotlyjs
 from tqdm import tqdm
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import write_whole
-from skeleton_reid.engine.results import write_text
-from skeleton_reid.pictures import comparison, figures
-from skeleton_reid.pictures.figures import Runs
-from skeleton_reid.pictures.importance import importance
-from skeleton_reid.pictures.joint_attention import joint_attention
+from skeleton_reid.engine.results import as_csv, write_text
+from skeleton_reid.pictures import comparison, figures, plots
+from skeleton_reid.pictures.comparison import Group
 from skeleton_reid.pictures.runs import SavedRun
 
-# A file is named like its function, whose docstring says what the figure shows. METHODS: that alone
-# have it.
-TOGETHER = (figures.training, figures.cmc, figures.attention, figures.walk)
-EACH = (figures.tsne, figures.ranked_lists, figures.worst_probes, figures.relations, importance,
-        joint_attention)
-METHODS = {figures.attention: ("AGE",), figures.relations: ("SM-SGE",), importance: ("Hi-MPC",)}
-METHODS[joint_attention] = ("TranSG", "MoCos")
-PAGE = Template(Path(__file__).with_name("report.html").read_text())
+# A picture is named like its function, whose docstring says what it shows. EACH: of every group of
+# runs one. METHODS: that alone have it.
+TOGETHER = (plots.training, plots.cmc, plots.attention, plots.walk)
+EACH = (plots.tsne, figures.ranked_lists, figures.worst_probes, figures.relations,
+        figures.importance, figures.joint_attention)
+METHODS = {
+    plots.attention: ("AGE",), figures.relations: ("SM-SGE",), figures.importance: ("Hi-MPC",),
+    figures.joint_attention: ("TranSG", "MoCos")
+}
+HEADINGS = {"cmc": "Cumulative matching", "tsne": "Features by t-SNE"}  # else the function's name
 
 
 def write(folders: Sequence[SavedRun], out: Path) -> Path:
-    """Write the pictures and report.html of some runs into `out`. Returns the report's path."""
+    """Write the report of some runs, and its pictures, into `out`. Returns the report's path."""
     groups = comparison.group(folders)
-    runs = {}
-    for label, own in groups:
-        for run in own:
-            runs[f"{label}, seed {run.content['seed']}" if len(own) > 1 else label] = run
-    jobs = [(draw, runs, "") for draw in TOGETHER]
-    for number, (label, run) in enumerate(runs.items(), start=1):
-        jobs += [(draw, {label: run}, f"-{number}" * (len(runs) > 1)) for draw in EACH]
-    body = [tables(groups)]
-    for draw, own, end in tqdm(jobs, unit="picture", disable=None, leave=False):
-        methods = [run.content["method"] for run in own.values()]
-        if draw not in METHODS or {*METHODS[draw]} & {*methods}:
-            body.append(show(draw, own, out, draw.__name__.replace("_", "-") + end))
-    title = "; ".join(dict.fromkeys(run.data_title() for run in folders))
-    page = PAGE.substitute(title=escape(f"Report: {title}"), body="\n".join(body))
-    write_text(out / "report.html", page)
+    sections: dict[str, dict[str, Any]] = {}
+    for draw in tqdm((*TOGETHER, *EACH), unit="picture", disable=None, leave=False):
+        name = draw.__name__.replace("_", "-")
+        heading = HEADINGS.get(name, name.replace("-", " ").capitalize())
+        for number, own in enumerate([[g] for g in groups] if draw in EACH else [groups]):
+            methods = [run.content["method"] for _, runs in own for run in runs]
+            if draw not in METHODS or {*methods} & {*METHODS[draw]}:
+                part = {"name": name, "group": number if draw in EACH else None}
+                part["name"] += f"-{number + 1}" if draw in EACH and len(groups) > 1 else ""
+                section = {"heading": heading, "says": getdoc(draw), "parts": []}
+                part |= show(draw, own, out / f"{part['name']}.png")
+                sections.setdefault(name, section)["parts"].append(part)
+    rows = comparison.score(groups)
+    page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    html = page.get_template("report.html").render(
+        title="; ".join(dict.fromkeys(run.data_title() for run in folders)), groups=groups,
+        colors=plots.COLORS, date=datetime.now().isoformat(" ", "minutes"), sections=sections,
+        tables=comparison.by_table(rows), headings=comparison.SECTIONS, cells=comparison.cells,
+        latex=comparison.latex, csv=packed(as_csv(rows).encode()),
+        plotly=packed(gzip.compress(get_plotlyjs().encode())))
+    write_text(out / "report.html", html)
     return out / "report.html"
 
 
-def show(draw: Callable[[Runs], Figure | str], runs: Runs, out: Path, name: str) -> str:
-    """A figure, or an SVG, as HTML, also in a file of this name; or what the runs lack for it."""
+def show(draw: Callable, groups: Sequence[Group], path: Path) -> dict[str, Any]:
+    """What a function draws: plots for the page, or an image, also in a file; or what the runs lack
+    for it.
+    """
     try:
-        drawn = draw(runs)
+        drawn = draw(groups)
     except InputError as error:
-        return f"<p>{name} is left out: {escape(str(error))}</p>"
-    if isinstance(drawn, str):
-        write_text(out / f"{name}.svg", drawn)
-    else:
-        png = io.BytesIO()
-        drawn.savefig(png)
-        path, small = out / f"{name}.png", Image.open(png).convert("RGB").quantize()
-        write_whole(path, partial(small.save, format="PNG"))
-        data = base64.b64encode(path.read_bytes()).decode()
-        drawn = f'<img alt="{name}" src="data:image/png;base64,{data}">'
-    return f'<figure id="{name}">{drawn}<figcaption>{escape(getdoc(draw))}</figcaption></figure>'
+        return {"missing": str(error)}
+    if not isinstance(drawn, Figure):
+        return {"plots": drawn}
+    png = io.BytesIO()
+    drawn.savefig(png)
+    small = Image.open(png).convert("RGB").quantize()
+    write_whole(path, partial(small.save, format="PNG"))
+    return {"image": packed(path.read_bytes())}
 
 
-def tables(groups: Sequence[comparison.Group]) -> str:
-    """A table of each protocol and data set, in percent."""
-    lines = []
-    for title, rows in comparison.by_table(comparison.score(groups)).items():
-        cells = comparison.cells(rows, "text")
-        lines += [f"<h2>{escape(title)}</h2><table>", table_row("th", *cells[0])]
-        lines += [*(table_row("td", *row.values()) for row in cells), "</table>"]
-    return "\n".join(lines) or "<p>The table is left out: no run is done</p>"
-
-
-def table_row(tag: str, *cells: object) -> str:
-    """A row of a table as HTML. tag: th or td."""
-    return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
+def packed(content: bytes) -> str:
+    """Bytes as text of a page."""
+    return base64.b64encode(content).decode()

@@ -1,6 +1,7 @@
 """A run as its folder tells it: results, histories, and its probes and gallery, encoded again."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +94,8 @@ class SavedRun:
     def histories(self) -> dict[str, np.ndarray]:
         """Every history.csv by phase ("" of a run without), NaN where an epoch has no value."""
         files = {"": self.path("history.csv"), "encoder": self.path("encoder/history.csv")}
-        files |= {file.parent.name: file for file in sorted(self.folder.glob("*/history.csv"))}
+        phases = sorted(self.folder.glob("*/history.csv"))
+        files |= {each.parent.name: each for each in phases if "seed-" not in each.parent.name}
         tables = {}
         for phase, file in files.items():
             try:
@@ -125,3 +127,16 @@ class SavedRun:
         where = probe, sets.probe.labels, gallery, sets.gallery.labels, sets.same_set
         ranks, _ = ranking.ranks(*where)
         return Encoded(model, sets, probe, gallery, ranks)
+
+
+def find(folders: Sequence[Path], data: Path = Path(), device: str = "auto") -> list[SavedRun]:
+    """The runs of folders, and of their other seeds; InputError if there is none."""
+    found = []
+    for folder in folders:
+        seeds = sorted(folder.parent.glob(f"seed-*/{folder.name}_run.json"))
+        places = [
+            folder, *sorted(folder.glob("seed-*")), *(file.parent / folder.name for file in seeds)
+        ]
+        runs = [SavedRun(place, data, device) for place in places]
+        found += [run for run in runs if run.path("run.json").is_file()] or runs[:1]
+    return found

@@ -1,4 +1,4 @@
-"""The scripts of an installed package: skeleton-reid evaluate|export|gallery|preprocess|visualize.
+"""The scripts of an installed package: skeleton-reid evaluate, compare, visualize ...
 
 skeleton-reid evaluate --help is, in a checkout, python evaluate.py --help.
 """

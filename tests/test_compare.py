@@ -1,8 +1,11 @@
 """Runs side by side: which are averaged, what tells the others apart, and their table."""
 
+import re
+import shutil
 from statistics import mean, stdev
 
 import pytest
+from commands import error_of, run
 
 from skeleton_reid.pictures import comparison
 from skeleton_reid.pictures.runs import SavedRun
@@ -96,7 +99,30 @@ def test_cells(saved):
     }  # fmt: skip
     assert (published["top-1"], named["top-1"], named["method"]) == ("66.4", "40.0", "a_b")
     lines = comparison.latex(comparison.cells(rows, "latex")).splitlines()
-    assert lines[0] == r"\begin{tabular}{llrrrrrr}" and lines[-1] == r"\end{tabular}"
-    assert (r"SimMC & none & 7-8 & 2 & \textbf{60.0 $\pm$ 14.1} & \textbf{80.0} & \textbf{90.0} & "
-            r"\textbf{20.0} \\") in lines
-    assert lines[-3].startswith(r"a\_b & none")
+    assert lines[0] == r"\begin{tabular}{lrrrrrrr}" and lines[-1] == r"\end{tabular}"
+    assert (r"SimMC & \textbf{60.0 $\pm$ 14.1} & \textbf{80.0} & \textbf{90.0} & \textbf{20.0} & "
+            r"none & 7-8 & 2 \\") in lines
+    assert lines[-3].startswith(r"a\_b & 40.0 & ")
+    (page,) = comparison.cells(rows[2:], "html")
+    assert page["top-1"] == "<b>40.0</b>" and hasattr(page["top-1"], "__html__")
+
+
+@pytest.mark.parametrize(
+    ("form", "line"),
+    [((), r"SimMC +\d+\.\d\*? .* none +\d +1"), (("--latex",), r"SimMC & .* & none & \d & 1 \\\\"),
+     (("--markdown",), r"\| SimMC \| .* \| none \| \d \| 1 \|"),
+     (("--csv",), r'Retrieval,"KS20, probe, f = 6",best,SimMC,none,0\.\d+,.*'),])  # fmt: skip
+def test_the_command(once, capsys, form, line):
+    training, result = once("SimMC", "--epochs", 2)
+    capsys.readouterr()
+    assert run("compare", training.path(), *form) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.fullmatch(line, each) for each in lines)
+    assert max(map(len, lines)) <= 80 or form
+    assert f"{100 * result['best']['top1']:.1f}" in "".join(lines) or form == ("--csv",)
+
+
+def test_the_command_without_a_run_that_is_done(once, tmp_path, capsys):
+    training, _ = once("SimMC", "--epochs", 2)
+    shutil.copy(training.path("run.json"), tmp_path)
+    assert "expected runs that are done, found none" in error_of(capsys, "compare", tmp_path)

@@ -22,7 +22,7 @@ FOLDERS = [ROOT / folder / "README.md" for folder in ("Datasets", "ReID_Models",
 SCRIPTS = ("preprocess", "train_simmc", "train_statistics", "train_smsge", "train_age", "train_df",
            "train_himpc", "train_spcmgr", "train_mgscr", "train_transg", "train_mocos")
 SCRIPTS += ("train_sgela", "train_posegait")
-SCRIPTS += ("evaluate", "gallery", "export", "reproduce", "visualize", "data.simulate")
+SCRIPTS += ("evaluate", "gallery", "export", "reproduce", "visualize", "compare", "data.simulate")
 SCRIPTS += ("benchmarks.__main__",)
 # Options of the released code, of pip and of tensorboard.
 OTHERS = {

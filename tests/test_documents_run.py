@@ -29,8 +29,8 @@ RAW = {
     "CASIA_B": (3, 70, 1)
 }
 # What a command reads that another one makes comes after it.
-LATE = ("--mode Eval", "--source", "--encoder", "evaluate.py", "visualize.py", "gallery.py",
-        "export.py")
+LATE = ("--mode Eval", "--source", "--encoder", "evaluate.py", "visualize.py", "compare.py",
+        "gallery.py", "export.py")
 
 
 def of_documents() -> list[str]:
@@ -47,7 +47,7 @@ def late(line: str) -> int:
     """0: makes data, 1: trains, 2: reads what others made, 3: pictures and galleries."""
     if line.startswith(("-m", "preprocess.py")):
         return 0
-    if line.startswith(LATE[-3:]):
+    if line.startswith(LATE[-4:]):
         return 3
     return 2 if any(word in line for word in LATE) else 1
 

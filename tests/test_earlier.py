@@ -25,7 +25,7 @@ def test_a_run_from_the_start_keeps_the_earlier_one(training, method):
     phases = [()] if method == "SimMC" else [("encoder",), ("recogniser",)]
     before = {phase: contents(run, *phase) for phase in phases}
     results = run.path("results.json").read_bytes()
-    again = run("--epochs", 1, "--seed", 1)
+    again = run("--epochs", 1, "--lr", 0.02)
     for phase, files in before.items():
         kept = {name for name in files if name.endswith(".pt")} | {"history.csv"}
         after = contents(run, *phase)
@@ -33,7 +33,7 @@ def test_a_run_from_the_start_keeps_the_earlier_one(training, method):
         assert len(run.history(*phase)) < len(files["history.csv"].splitlines())
     assert run.path("results.json.earlier").read_bytes() == results
     shutil.rmtree(run.out)
-    assert without_time(run("--epochs", 1, "--seed", 1)) == without_time(again)
+    assert without_time(run("--epochs", 1, "--lr", 0.02)) == without_time(again)
 
 
 def test_what_is_not_saved_is_not_taken_from_an_earlier_run(training, capsys):

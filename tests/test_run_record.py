@@ -4,13 +4,21 @@ that is refused tells nothing.
 
 import json
 import platform
+import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from commands import run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 from training import SCRIPTS
+
+from skeleton_reid.engine.options import TrainingOptions
+from skeleton_reid.engine.run import Run, execute
+from skeleton_reid.pictures.runs import find
+from skeleton_reid.reid import cluster_quality
 
 RUNS = {
     "SimMC": ("", ("--epochs", 3)), "AGE": ("recogniser", ("--epochs", 2)),
@@ -78,8 +86,10 @@ def test_run_json_says_how_to_make_the_run_again(training):
     assert record["settings"]["H"] == 16 and record["settings"]["t"] == 0.08
     versions = platform.python_version(), torch.__version__, np.__version__
     assert (record["python"], record["torch"], record["numpy"]) == versions
-    revision = record["revision"]  # None outside a checkout
+    revision = record.get("revision")  # not there outside a checkout
     assert revision is None or len(revision.removesuffix("-dirty")) == 40
+    assert ("changes" in record) <= str(revision).endswith("-dirty")
+    assert (record["epoch_limit"], record["name"]) == (1, None) and record["date"][:2] == "20"
 
 
 @pytest.mark.parametrize(("method", "words"), [
@@ -104,3 +114,119 @@ def test_the_time_left_is_until_nothing_better_ends_the_run(monkeypatch):
     with Timer(5, 0, False, torch.device("cpu"), stopping) as timer:
         timer.end_epoch(1)
         assert timer.bar.total == 5
+
+
+def test_seeds_run_one_after_the_other(training, capsys):
+    """The first in the folder itself, the others below it, as if each were alone."""
+    train = training("SimMC")
+    words = ("--epochs", 1, "--seeds", "0,2", "--name", "mine", "--json", train.out / "own.json")
+    assert run(train.script.name, *train.words(*words)) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith(f"python compare.py {train.path()}")
+    for seed, folder in ((0, ""), (2, "seed-2")):
+        result = json.loads(train.path(folder, "results.json").read_text())
+        record = json.loads(train.path(folder, "run.json").read_text())
+        assert (result["seed"], result["name"], record["name"]) == (seed, "mine", "mine")
+        assert json.loads((train.out / f"own-seed-{seed}.json").read_text()) == result
+    assert result["best"] == train("--epochs", 1, "--seed", 2, "--out", train.out / "alone")["best"]
+    assert "found both" in train.error(capsys, "--seeds", 3, "--seed", 1)
+    assert "expected a whole number" in train.error(capsys, "--seeds", "0,x")
+
+
+def test_a_loop_over_seeds_keeps_all_runs(training, capsys):
+    train = training("SimMC")
+    results = {seed: train("--epochs", 1, "--seed", seed) for seed in (1, 0)}
+    assert "earlier" not in capsys.readouterr().err
+    for seed, folder in ((1, ""), (0, "seed-0")):
+        stored = json.loads(train.path(folder, "results.json").read_text())
+        assert stored["best"] == results[seed]["best"]
+        words = ("--epochs", 2, "--seed", seed, "--resume")
+        assert train(*words)["epochs"] == 2
+        assert len(train.history(folder)) == 3
+    for words, seed in (((), 0), (("--seed", 1), 1), (("--seed", 7), 1)):
+        assert train("--mode", "Eval", *words)["seed"] == seed
+    found = [saved.content["seed"] for saved in find([train.path()])]
+    assert found == [1, 0] and set(find([train.path()])[0].histories) == {""}
+
+
+def test_several_seeds_go_on_with_those_that_have_begun(training):
+    train = training("SimMC")
+    train("--epochs", 1)
+    words = train.words("--epochs", 2, "--seeds", 2, "--resume")
+    assert run(train.script.name, *words) == 0
+    for folder in ("", "seed-1"):
+        assert len(train.history(folder)) == 3
+    assert not list(train.out.rglob("*.earlier"))
+
+
+def test_a_displaced_run_is_told_whether_or_not_quiet(training, capsys):
+    train = training("SimMC")
+    for words in ((), ("--t", 0.1)):
+        train("--epochs", 1, *words)
+    assert capsys.readouterr().err == (
+        f"warning: {train.path()}: the files of an earlier run are now named *.earlier\n")
+
+
+def test_a_layer_that_a_user_adds_is_repeatable(tmp_path):
+    """The random state of PyTorch, NumPy and Python is the seed's, for every seed."""
+    drawn = []
+
+    def train(*_) -> None:
+        drawn.append((torch.rand(2).tolist(), np.random.rand(), random.random()))
+
+    options = TrainingOptions(quiet=True, device="cpu", out=tmp_path)
+    for seeds in ((3, 4), (3,)):
+        execute(Run("SimMC", replace(options, seeds=seeds), tmp_path), train, train, train)
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def test_clusters_of_any_integer_type_and_a_collapse(training, capsys, monkeypatch):
+    train = training("SimMC")
+    monkeypatch.setattr("skeleton_reid.engine.loop.cluster",
+                        lambda features, *_, **__: np.zeros(len(features), np.int32))
+    warning = train("--epochs", 6)["warning"]
+    assert warning.startswith(
+        "learning has collapsed: 1 cluster for 8 persons; try a smaller --eps")
+    assert capsys.readouterr().err == f"warning: {warning}\n"
+
+
+ROW = {"top1": 0.5, "clusters_1": 9, "largest_1": 9, "purity_1": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({}, None), ({"clusters_1": 4}, "4 clusters for 10 persons"),
+     ({"largest_1": 91}, "one cluster holds nearly all windows"),
+     ({"purity_1": 0.1}, "the purity of the clusters is at chance"),
+     ({"top1": 0.3}, "top-1 is 30.0%, that of the untrained model 40.0%")])  # fmt: skip
+def test_a_collapse_is_what_the_last_five_epochs_show(change, said):
+    persons = np.arange(100) % 10
+    untrained, bad = {**ROW, "top1": 0.4}, ROW | change
+    found = cluster_quality.collapse([untrained, ROW, *[bad] * 5], persons)
+    assert cluster_quality.collapse([untrained, *[bad] * 4], persons) is None
+    assert (said is None and found is None) or said in found
+    assert cluster_quality.collapse([untrained, *[bad] * 5, ROW], persons) is None
+
+
+def test_search_eps_names_the_largest_eps_with_no_large_cluster(training, capsys, monkeypatch):
+    """It displaces no run. 100 windows; above 0.7 a fifth of them and more are one cluster."""
+    train = training("SimMC")
+    train("--epochs", 1)
+    before = train.path("results.json").read_bytes()
+    asked = []
+
+    def clusters(features, eps, min_samples, **_) -> np.ndarray:
+        asked.append((eps, min_samples))
+        labels = np.arange(len(features)) // 2
+        return np.where(labels < len(features) * (eps - 0.6), 0, labels) if eps > 0.75 else labels
+
+    monkeypatch.setattr("skeleton_reid.engine.loop.cluster", clusters)
+    capsys.readouterr()
+    assert run(train.script.name, *train.words("--search_eps", "--min_samples", 3)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["eps", "clusters", "noise", "largest", "cluster"]
+    assert [line.split()[0] for line in lines[1:6]] == ["0.5", "0.6", "0.7", "0.8", "0.9"]
+    assert lines[-1].startswith("try --eps 0.7: ")
+    assert asked == [(eps, 3) for eps in (0.5, 0.6, 0.7, 0.8, 0.9)]
+    assert train.path("results.json").read_bytes() == before
+    assert not list(train.out.rglob("*.earlier"))

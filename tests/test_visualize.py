@@ -1,11 +1,12 @@
 """visualize.py: runs of every method in one report, what is left out, and the page in a browser."""
 
 import base64
-import io
+import html
 import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,28 +19,33 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.skeleton import adjacency, get
 from skeleton_reid.models.himpc import contrast
 from skeleton_reid.pictures import figures
-from skeleton_reid.pictures.importance import importance
-from skeleton_reid.pictures.joint_attention import joint_attention
+from skeleton_reid.pictures.comparison import Group
+from skeleton_reid.pictures.plots import training, tsne, walk
 from skeleton_reid.pictures.runs import SavedRun
 from skeleton_reid.reid import cluster_quality, ranking
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--enable-logging=stderr",
-         "--virtual-time-budget=5000", "--dump-dom")  # fmt: skip
-# How large every picture is, and the pose of the walking figure at two times.
-MEASURE = """<script>onload = async () => {
-  const svg = document.querySelector("svg"), poses = []
-  for (const time of [0, 0.5]) {
-    svg.setCurrentTime(time)
-    await new Promise(done => setTimeout(done, 100))
-    poses.push(getComputedStyle(svg.querySelector("path")).d)
-  }
+FLAGS = ("--headless", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--enable-logging=stderr", "--virtual-time-budget=5000", "--dump-dom")  # fmt: skip
+# How large every picture is, how many traces every plot has, the walker at two times, and what
+# a switch leaves to see.
+MEASURE = """<script type="module">
+  const plots = [...document.querySelectorAll(".plot")]
+  while (!plots.every(plot => plot.data)) await new Promise(done => setTimeout(done, 50))
+  const walker = plots.find(plot => plot.data[0].type === "scatter3d")
+  const poses = [[...walker.data[0].x]]
+  await new Promise(done => setTimeout(done, 500))
+  poses.push([...walker.data[0].x])
   const sizes = [...document.images].map(image => [image.naturalWidth, image.naturalHeight])
-  const walker = svg.querySelector("path").getBBox()
-  const found = {sizes, poses, walker: [walker.width, walker.height]}
+  const traces = plots.map(plot => plot.data.length)
+  document.querySelector("button[data-run]").click()
+  const shown = plots.flatMap(plot => plot.data).filter(trace => trace.visible !== false)
+  const left = [...new Set(shown.map(trace => trace.meta ?? "-"))].sort()
+  const figures = [...document.querySelectorAll("figure[data-run]")].map(figure => figure.hidden)
+  const found = {sizes, poses, traces, left, figures}
   document.body.textContent = "FOUND" + JSON.stringify(found) + "END"
-}</script>"""
+</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -69,27 +75,37 @@ def changed(own: SavedRun, **content) -> SavedRun:
 
 
 def pictures(out: Path) -> dict[str, Image.Image]:
-    """The pictures in the page by name, which must be those in the files."""
+    """The pictures beside the page by name; those in the page must be the same."""
+    page = (out / "report.html").read_text()
+    for name, data in re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)"', page):
+        assert (out / f"{name}.png").read_bytes() == base64.b64decode(data)
+    return {path.stem: Image.open(path).convert("RGB") for path in out.glob("*.png")}
+
+
+def plots(out: Path) -> dict[str, list[dict]]:
+    """The plots of the page by figure."""
     page = (out / "report.html").read_text()
     found = {}
-    for name, data in re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)"', page):
-        content = base64.b64decode(data)
-        assert (out / f"{name}.png").read_bytes() == content
-        found[name] = Image.open(io.BytesIO(content)).convert("RGB")
+    for name, figure in re.findall(r'<figure id="([^"]*)-figure"(.*?)</figure>', page, re.DOTALL):
+        texts = re.findall(r'<script type="application/json">(.*?)</script>', figure)
+        found |= {name: [json.loads(text) for text in texts]} if texts else {}
     return found
 
 
 def test_every_picture_is_in_the_page_and_has_marks(report):
     found = pictures(report)
-    each = ("tsne", "ranked-lists", "worst-probes")
-    names = {"training", "cmc", "attention"}
-    names |= {f"{name}-{number}" for name in each for number in (1, 2)} | {"relations-2"}
+    each = ("ranked-lists", "worst-probes")
+    names = {f"{name}-{number}" for name in each for number in (1, 2)} | {"relations-2"}
     assert found.keys() == names
     for name, picture in found.items():
         marks = (np.asarray(picture) < 200).any(axis=2).mean()
-        assert 0.005 < marks < 0.8, (name, marks)
-    assert "left out" not in (report / "report.html").read_text()
-    assert not re.search(r'(src|href)="(?!data:)', (report / "report.html").read_text())
+        assert 0.004 < marks < 0.8, (name, marks)
+    page = (report / "report.html").read_text()
+    assert plots(report).keys() == {"training", "cmc", "attention", "walk", "tsne-1", "tsne-2"}
+    assert "left out" not in page and len(page) < 4e6
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    for anchor in re.findall(r'href="#([^"]*)"', page):
+        assert f'id="{anchor}"' in page
 
 
 def words(page: str) -> str:
@@ -104,32 +120,80 @@ def test_table(report, runs):
         for test, part, key in (("A", own["retrieval"], "top1"), ("B", own["tests"]["B"], "rank1")):
             kind = "Retrieval" if key == "top1" else "Recognition"
             table = text.split(f"{kind}: IAS, {test}, f = 6")[1]
-            row = table.split(f"||{method}||")[1].split("||||")[0].split("||")
-            assert f"{100 * part['best'][key]:.1f}" == row[3].rstrip("*"), (method, row)
+            row = table.split("|Methods, best epoch|")[1].split(f"|{method}||")[1]
+            assert row.strip("|").startswith(f"{100 * part['best'][key]:.1f}|"), (method, row[:50])
+
+
+def test_the_page_says_how_a_run_is_made(report, runs):
+    text = html.unescape(words((report / "report.html").read_text()))
+    for method in ("AGE", "SM-SGE"):
+        assert runs[method].content["command"] in text
+    assert "|attention| LA|" in text and "|scales| IJPB|" in text
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_page_in_a_browser(report, tmp_path):
-    """No message on the console, pictures of their sizes, a figure that walks."""
+    """No error on the console, pictures of their sizes, plots, a walker, a switch for each run."""
     page = tmp_path / "measured.html"
     page.write_text((report / "report.html").read_text() + MEASURE)
     done = subprocess.run(
         [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}",
          page.as_uri()], capture_output=True, text=True, timeout=300)
-    assert "CONSOLE" not in done.stderr
+    assert not re.search("CONSOLE.*Error", done.stderr)
     found = json.loads(re.search(r"FOUND(.*?)END", done.stdout)[1])
-    assert found["sizes"] == [list(picture.size) for picture in pictures(report).values()]
-    assert min(found["walker"]) > 0.1
+    sizes = {tuple(size) for size in found["sizes"]}
+    assert sizes <= {picture.size for picture in pictures(report).values()} and len(sizes) > 1
+    assert found["traces"] == [len(own["data"]) for each in plots(report).values() for own in each]
     first, second = found["poses"]
-    assert first.startswith("path(") and first != second
+    assert first != second and len(first) == len(second)
+    assert found["left"] == ["-", 1] or found["left"] == [1, "-"]
+    assert found["figures"] == [True, False] * (len(found["figures"]) // 2) + [False]
 
 
-@pytest.mark.parametrize(
-    "draw",
-    [figures.training, figures.cmc, figures.tsne, figures.ranked_lists, figures.worst_probes])
+def test_seeds_are_a_mean_with_a_band(runs):
+    """Up to the end of the shorter run."""
+    own = runs["SimMC"]
+    other = changed(own, seed=1)
+    table = own.histories[""].copy()
+    table["top1"] += 0.1
+    vars(other)["histories"] = {"": table[:2]}
+    (plot,) = [each for each in training([Group("SimMC", (own, other))]) if titled(each) == "top-1"]
+    line, band = plot["data"]
+    assert plot["layout"]["xaxis"]["title"]["text"] == "epoch" and line["x"] == [0, 1]
+    assert plot["layout"]["yaxis"]["title"]["text"] == "%"
+    np.testing.assert_allclose(line["y"], 100 * own.histories[""]["top1"][:2] + 5)
+    np.testing.assert_allclose(band["y"][:2], np.array(line["y"]) + 10 / 2**0.5)
+    np.testing.assert_allclose(band["y"][:1:-1], np.array(line["y"]) - 10 / 2**0.5)
+
+
+def titled(plot: dict) -> str:
+    return plot["layout"]["title"]["text"]
+
+
+def test_a_column_of_zeros_has_no_plot(runs):
+    table = runs["SimMC"].histories[""].copy()
+    table["clusters_1"] = table["clusters_2"] = 0
+    other = changed(runs["SimMC"])
+    vars(other)["histories"] = {"": table}
+    titles = [titled(plot) for plot in training([Group("SimMC", (other,))])]
+    assert "clusters" not in titles and "AMI" in titles
+
+
+def test_points_and_lists_carry_the_names_of_persons(runs):
+    own = changed(runs["SimMC"])
+    sets = replace(own.encoded.sets, names={0: "anna"})
+    vars(own)["encoded"] = own.encoded._replace(sets=sets)
+    (plot,) = tsne([Group("SimMC", (own,))])
+    texts = [text for dots in plot["data"] for text in dots["text"]]
+    assert {"anna, probe", "anna, gallery", "person 1, probe"} <= {*texts}
+    (place,) = figures.ranked_lists([Group("SimMC", (own,))]).axes
+    assert any(text.get_text().startswith("probe, anna") for text in place.texts)
+
+
+@pytest.mark.parametrize("draw", [figures.ranked_lists, figures.worst_probes])
 def test_every_title_says_that_data_are_simulated(runs, draw):
     own = changed(runs["SimMC"], data={"simulated": True})
-    title = draw({"SimMC": own}).get_suptitle()
+    title = draw([Group("SimMC", (own,))]).get_suptitle()
     assert "KS20 (simulated), probe, f = 6" in title and ": SimMC" in title
 
 
@@ -143,7 +207,7 @@ def test_ranks_are_those_of_the_results(runs, method):
 def test_ranked_lists_are_the_nearest(runs):
     """Persons, distances and colours against all distances at once."""
     encoded = runs["SimMC"].encoded
-    (place,) = figures.ranked_lists({"SimMC": runs["SimMC"]}).axes
+    (place,) = figures.ranked_lists([Group("SimMC", (runs["SimMC"],))]).axes
     texts = iter([(text.get_text(), text.get_color()) for text in place.texts])
     distances = torch.cdist(encoded.probe.double(), encoded.gallery.double()).numpy()
     persons = encoded.sets.gallery.labels
@@ -162,18 +226,20 @@ def test_ranked_lists_are_the_nearest(runs):
 
 def test_worst_probes_are_those_found_last(runs):
     ranks = runs["SimMC"].encoded.ranks
-    (place,) = figures.worst_probes({"SimMC": runs["SimMC"]}).axes
+    (place,) = figures.worst_probes([Group("SimMC", (runs["SimMC"],))]).axes
     said = [text.get_text() for text in place.texts[::11]]
     assert [int(each.split()[-1]) for each in said] == sorted(ranks.astype(int))[:-5:-1]
 
 
 def test_walk_has_every_frame_of_a_person(runs):
-    """8 windows of 6 frames, 24 bones from two sides."""
-    drawn = figures.walk({"SimMC": runs["SimMC"]})
-    (values,) = re.findall(r'values="([^"]*)"', drawn)
-    poses = values.split(";")
-    assert len(poses) == 48 and all(pose.count("M") == 48 for pose in poses)
-    assert 'dur="3.2s"' in drawn and "person 0: KS20, probe, f = 6" in drawn
+    """8 windows of 6 frames; 24 bones of two ends and a gap, as high as 1."""
+    (drawn,) = walk([Group("SimMC", (runs["SimMC"],))])
+    poses = drawn["poses"]
+    assert len(poses) == 48 and all(len(pose["x"]) == 3 * 24 for pose in poses)
+    assert all(None not in pose["z"][:2] and pose["z"][2] is None for pose in poses)
+    heights = [z for pose in poses for z in pose["z"] if z is not None]
+    assert max(heights) - min(heights) == pytest.approx(1, abs=0.01)
+    assert titled(drawn) == "person 0: KS20, probe, f = 6"
 
 
 @pytest.mark.parametrize("joints", [14, 20, 25])
@@ -189,7 +255,9 @@ def test_importance_of_the_frames_is_that_of_hard_skeleton_mining(once):
     """
     training, _ = once("Hi-MPC", "--epochs", 2)
     saved = SavedRun(training.path(), training.data)
-    texts = [text.get_text() for text in importance({"Hi-MPC": saved}).axes[0].texts]
+    texts = [
+        text.get_text() for text in figures.importance([Group("Hi-MPC", (saved,))]).axes[0].texts
+    ]
     model, sets = saved.encoded.model, saved.encoded.sets
     persons = np.unique(sets.gallery.labels)
     shown = []
@@ -208,7 +276,7 @@ def test_attention_of_joints(once, method):
     """Every head has the lines from each joint to the three that it attends to most."""
     training, _ = once(method, "--epochs", 2)
     saved = SavedRun(training.path(), training.data)
-    places = joint_attention({method: saved}).axes
+    places = figures.joint_attention([Group(method, (saved,))]).axes
     model, sets = saved.encoded.model, saved.encoded.sets
     with torch.no_grad():
         x = torch.from_numpy(sets.probe.skeletons)
@@ -225,7 +293,7 @@ def test_attention_of_joints(once, method):
 
 
 def test_relations_are_the_darker_the_stronger(runs):
-    figure = figures.relations({"SM-SGE": runs["SM-SGE"]})
+    figure = figures.relations([Group("SM-SGE", (runs["SM-SGE"],))])
     titles = [place.get_title() for place in figure.axes if place.get_title()]
     assert len(titles) == 4 + 10 and titles[:2] == [
         "structural, I from I", "collaborative, I from I"
@@ -233,9 +301,9 @@ def test_relations_are_the_darker_the_stronger(runs):
     nodes = np.array([[0, 0], [1, 0], [0, 1], [1, 1], [2, 1]])
     weights = np.array([[6, 2, 1, 3, 0.5], [0, 1, 0, 0, 0], [4, 1, 5, 0, 2]])
     place = figure.add_subplot()
-    figures.draw_relation(place, nodes[:3], nodes, weights, "black")
+    figures.draw_relation(place, nodes[:3], nodes, weights, "black", nodes[None, :2], "title")
     expected = np.array([[0, 2, 1, 3, 0], [0, 0, 0, 0, 0], [4, 1, 0, 0, 2]]) / 4
-    np.testing.assert_allclose(place.collections[0].get_alpha(), expected.ravel())
+    np.testing.assert_allclose(place.collections[1].get_alpha(), expected.ravel())
 
 
 def test_what_is_missing_is_left_out(runs, tmp_path, capsys):
@@ -277,7 +345,7 @@ def test_what_is_no_run_is_refused(tmp_path, capsys, file, content, said):
 def test_a_damaged_history_is_refused(tmp_path):
     (tmp_path / "history.csv").write_text("epoch,top1\n1,2,3\n")
     with pytest.raises(InputError, match=r"history\.csv: expected a line of figures an epoch"):
-        figures.training({"SimMC": SavedRun(tmp_path, tmp_path)})
+        training([Group("SimMC", (SavedRun(tmp_path, tmp_path),))])
 
 
 def test_ranks_against_a_loop():

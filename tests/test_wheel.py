@@ -69,7 +69,7 @@ def test_console_commands(installed):
                                "no checkpoint at none.pt"), (("preprocess", "--help"), 0,
                                                              "usage: skeleton-reid preprocess F"),
                               (("train_simmc",), 2,
-                               "expected one of evaluate, export, gallery, preprocess, visualize"),
+                               "expected one of compare, evaluate, export, gallery"),
                               (("evaluate", "--features", "D-13"), 2, "expected --dataset")):
         done = installed("-m", "skeleton_reid", *words)
         assert done.returncode == code and said in done.stdout + done.stderr, done.stderr
