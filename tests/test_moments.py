@@ -74,3 +74,10 @@ def test_results_whose_names_do_not_count_are_ordered_by_name(described, tmp_pat
     put(tmp_path / "anna" / "1.json", entries[::-1])
     (recording,) = read(described("coco", "coco", ".json"))
     np.testing.assert_array_equal(recording.frames[..., :2], frames[..., :2])
+    ids = np.random.RandomState(0).permutation(T).tolist()
+    images = [{"id": i, "file_name": f"walk_{t:04d}.jpg"} for t, i in enumerate(ids)]
+    entries = [own | {"image_id": i} for own, i in zip(entries, ids, strict=True)]
+    put(tmp_path / "anna" / "1.json", {"images": images, "annotations": entries[::-1]})
+    (recording,) = read(described("coco", "coco", ".json"))
+    np.testing.assert_array_equal(recording.frames[..., :2], frames[..., :2])
+    assert recording.lost == {}

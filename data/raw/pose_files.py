@@ -29,7 +29,8 @@ def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "")
 
     try:
         frames = list(READERS[source.format](path, source, whole))
-    except (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, csv.Error) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OSError, EOFError,
+            csv.Error) as error:
         raise broken(path, expected, repr(error)) from error
     except RecursionError:
         raise broken(path, expected, "lists within lists, thousands deep") from None

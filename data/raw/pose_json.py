@@ -76,7 +76,7 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
     for place, content in zip(places, contents, strict=True):
         try:
             people.append(list(_people(content, FORMS[source.format], source, skeleton)))
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             found = f"no {error}" if isinstance(error, KeyError) else error
             refused.append(
                 broken(place, f"a frame of the format {source.format}", found,
@@ -115,8 +115,10 @@ def _frames(path: Path) -> tuple[Sequence[Path | str], Sequence[float | None], l
         return files, _numbers_of_files(path, files), list(map(_load, files))
     content = _load(path)
     if isinstance(content, dict):
-        content = next(
-            (content[key] for key in LISTS if isinstance(content.get(key), (list, dict))), content)
+        images, whole = content.get("images"), content
+        content = next((whole[key] for key in LISTS if isinstance(whole.get(key), (list, dict))),
+                       whole)
+        content = _of_images(content, images) if isinstance(images, list) else content
     if isinstance(content, dict) and content and all(
             map(re.compile(r".*\d(\.\D+)?").fullmatch, content)):  # 12, frame_12 or 12.jpg
         keys = sorted(content, key=natural_key)
@@ -127,6 +129,14 @@ def _frames(path: Path) -> tuple[Sequence[Path | str], Sequence[float | None], l
         raise broken(path, "a list of frames", type(content).__name__)
     count = len(content)
     return [f"{path}, frame {i + 1}" for i in range(count)], [None] * count, content
+
+
+def _of_images(results: list[dict], images: list[dict]) -> list[dict]:
+    """COCO's results with the names of their images in the place of their ids, if these count."""
+    names = {image["id"]: image["file_name"] for image in images if "file_name" in image}
+    if numbers_in(list(names.values())) is None:
+        return results
+    return [one | {"image_id": names.get(one.get("image_id"))} for one in results]
 
 
 def _numbers_of_files(folder: Path, files: Sequence[Path]) -> list[int | None]:

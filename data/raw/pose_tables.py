@@ -38,6 +38,8 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
     lines = read_lines(path)
     rows = [[cell.strip() for cell in row]
             for row in csv.reader(lines, delimiter=_separator(lines), skipinitialspace=True)]
+    if (source.skip_lines or 0) >= len(rows):
+        raise broken(path, f"more than the {source.skip_lines} lines of `skip_lines`", len(rows))
     first, header, columns = _header(rows, source, skeleton, path)
     table = _of_one_width(rows, first, len(header), path)
     points = _numbers(table, columns, header, source, path)
