@@ -89,9 +89,24 @@ def test_columns_of_several_encoders():
     assert not torch.equal(*[own.encoder.cells[0].weight for own in model.encoders.values()])
 
 
-def test_retrieval(train):
+def test_windows_scaled_by_their_range():
+    """(x - min) / (max - min + 1) of each number, held by the model."""
+    x = torch.randn(4, 3, 5, 3)
+    scaled = CAGE(5, {"rev_rec": {"hidden": 4, "length": 3}}, scaled=True)
+    plain = CAGE(5, {"rev_rec": {"hidden": 4, "length": 3}})
+    plain.load_state_dict({n: v for n, v in scaled.state_dict().items() if n != "ranges"})
+    scaled.ranges[0], scaled.ranges[1] = x.amin(dim=0), x.amax(dim=0) - x.amin(dim=0)
+    expected = torch.empty_like(x)
+    for place in np.ndindex(3, 5, 3):
+        own = x[(slice(None), *place)]
+        expected[(slice(None), *place)] = (own - own.min()) / (own.max() - own.min() + 1)
+    torch.testing.assert_close(scaled.embed(x), plain.embed(expected))
+
+
+@pytest.mark.parametrize("norm", [1, 0])
+def test_retrieval(train, norm):
     train.script = replace(train.script, folder="SGELA/IAS/rev_rec_retrieval")
-    result = train("--epochs", 2, "--task", "retrieval")
+    result = train("--epochs", 2, "--task", "retrieval", "--norm", norm)
     best = train.path("encoder", "best.pt")
     assert pick(train.evaluate(best), RETRIEVAL) == pick(result, RETRIEVAL)
 
