@@ -12,7 +12,7 @@ A checkpoint names its data set, probe and length. --json FILE writes the metric
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from skeleton_reid.common.errors import InputError, run_command
 from skeleton_reid.common.numbers import positive_int
 from skeleton_reid.engine.options import BASELINES, CLASSIFIERS, PublishedOptions, refuse_options
 
-WHAT = ("checkpoint", "features", "recognise", "gallery")  # one of them is evaluated
+EVALUATED = ("checkpoint", "features", "recognise", "gallery")  # one of them is evaluated
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class EvaluationOptions(PublishedOptions):
 def parse() -> EvaluationOptions:
     """The options of evaluate.py. InputError for those that do not go together, or lack one."""
     parser = script_parser(__doc__)
-    add_options(parser, EvaluationOptions, first=(*WHAT, "dataset", "probe"))
+    add_options(parser, EvaluationOptions, first=(*EVALUATED, "dataset", "probe"))
     options = EvaluationOptions(**vars(parser.parse_args()))
-    names = [f"--{name}" for name in WHAT if getattr(options, name)]
+    names = [f"--{name}" for name in EVALUATED if getattr(options, name)]
     if len(names) != 1:
         words = " and ".join(names) or "none"
-        raise InputError(f"expected one of --{', --'.join(WHAT)}, found {words}")
+        raise InputError(f"expected one of --{', --'.join(EVALUATED)}, found {words}")
     if not options.checkpoint:
         refuse_options(options, view=options.recognise is not None)
     o, released = options, options.protocol == "released"
@@ -156,13 +156,13 @@ def score_recogniser(options: EvaluationOptions, saved: dict[str, Any]) -> Resul
     device = pick_device(options.device)
     if "model" in saved:
         sets = recognition.load(options, settings_of(saved).centred)
-        test = recognition.pick_test(options.probe, sets.tests, part["test"])
+        test = pick_test(options.probe, sets.tests, part["test"])
         if part["persons"] is None:
             published.name_persons(saved, path, sets.persons)
         metrics = recognition.score_saved(path, sets, device, options.protocol, saved)
     else:  # AGE's published recogniser without its encoders
         metrics = published.score_rows(saved, path, options.protocol, device)
-        test = recognition.pick_test(options.probe, metrics, part["test"])
+        test = pick_test(options.probe, metrics, part["test"])
     return replace(options, probe=test), saved["method"], {**metrics[test], "tests": metrics}
 
 
@@ -172,11 +172,19 @@ def train_classifier(options: EvaluationOptions) -> Result:
     default = row.default_length if options.view is None else row.view_length
     options = replace(options, length=options.length or default)
     sets = recognition.load(options)
-    options = replace(options, probe=recognition.pick_test(options.probe, sets.tests))
+    options = replace(options, probe=pick_test(options.probe, sets.tests))
     settings = baselines.settings_of(name, epochs=options.epochs, neighbours=options.neighbours)
     device = pick_device(options.device)
     metrics = baselines.recognise(name, sets, settings, options.seed, device, options.quiet)
     return options, name, recognition.summary(metrics, options.probe) | {"settings": vars(settings)}
+
+
+def pick_test(probe: str | None, tests: Collection[str], own: str | None = None) -> str:
+    """The test split of --probe, or a checkpoint's own, or the first. InputError for others."""
+    test = probe or own or next(iter(tests))
+    if test not in tests:
+        raise InputError(f"unknown test split {test!r}; choose one of {', '.join(tests)}")
+    return test
 
 
 def score_encoder(options: EvaluationOptions, saved: dict[str, Any]) -> Result:

@@ -69,8 +69,8 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
         near = near_target(mean, model.target)
         content["attention"] = {"near_target": near.tolist(), "alignment": mean.tolist()}
     if options.task == "recognition":
-        rules = recognition.Rules(settings.lr, test_every=TEST_EVERY, ties=True)
-        metrics = recognition.train_on_rows(run, model, sets, order, rng, generator, rules)
+        rule = recognition.SelectionRule(settings.lr, test_every=TEST_EVERY, ties=True)
+        metrics = recognition.train_on_rows(run, model, sets, order, rng, generator, rule)
     runs.report(run, model, epoch, metrics, untrained, content, sets)
 
 

@@ -61,10 +61,10 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
         learn_to_retrieve(run, whole, x, y, batches, sets)
         return
     pretrained = copy.deepcopy(model)  # what --mode Eval scores by retrieval
-    rules = recognition.Rules(s.recognition_lr or s.lr, ties=True)
+    rule = recognition.SelectionRule(s.recognition_lr or s.lr, ties=True)
     tests = recognition.rows_of_tests(whole, sets.tests, s, options.protocol)
     metrics = recognition.train(run.phase("recogniser"), model, whole, sets.persons,
-                                recognition.Rows(x, y), order, tests, rules)
+                                recognition.RecognitionSet(x, y), order, tests, rule)
     runs.report(run, pretrained, epochs, metrics)
 
 

@@ -59,8 +59,9 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
         epoch = train_encoders(phase, model, model.scale(x), follows, rng)
     metrics = {}
     if options.task == "recognition":
-        rules = recognition.Rules(s.recognition_lr, ties=True, batch_size=s.recognition_batch)
-        metrics = recognition.train_on_rows(run, model, sets, np.arange(N), rng, generator, rules)
+        rule = recognition.SelectionRule(s.recognition_lr, ties=True,
+                                         batch_size=s.recognition_batch)
+        metrics = recognition.train_on_rows(run, model, sets, np.arange(N), rng, generator, rule)
     runs.report(run, model, epoch, metrics, untrained, sets=sets)
 
 

@@ -161,11 +161,11 @@ def train_recogniser(run: Run, model: SMSGE, sets: Recognition, order: np.ndarra
     tests = recognition.rows_of_tests(model, sets.tests, settings, options.protocol)
     width, combine = rows.shape[2], "last" if settings.last_pre else "sum"
     recogniser = Recogniser(width, len(sets.persons), width, combine, generator)
-    training = recognition.Rows(rows, torch.from_numpy(sets.train.labels).to(rows.device))
-    rules = recognition.Rules(settings.recognition_lr, best_from=settings.best_from,
-                              save=bool(options.save_flag))
+    training = recognition.RecognitionSet(rows, torch.from_numpy(sets.train.labels).to(rows.device))
+    rule = recognition.SelectionRule(settings.recognition_lr, best_from=settings.best_from,
+                                     save=bool(options.save_flag))
     phase = run.phase(f"recogniser_{options.probe}")
-    return recognition.train(phase, model, recogniser, sets.persons, training, order, tests, rules)
+    return recognition.train(phase, model, recogniser, sets.persons, training, order, tests, rule)
 
 
 if __name__ == "__main__":

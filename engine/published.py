@@ -49,7 +49,7 @@ OPTIMISER = re.compile(r"(.*/)?(Adam\d*(_\d+)?|beta[12]_power(_\d+)?|learning_ra
 
 # What --set can give, by method: settings that no variable tells, with the texts of their values.
 SWITCH, NUMBER, COUNT = {"0": False, "1": True}, {"NUMBER": float}, {"NUMBER": int}
-UNTOLD = {
+SETTABLE = {
     "SimMC": {}, "TranSG": {}, "MoCos": {}, "Hi-MPC": {},
     "SPC-MGR": {"fusion_lambda": NUMBER, "struct_only": SWITCH},
     "SM-SGE": {"prefixes": {"f": "f", "f+1": "f+1"}, "fusion_lambda": NUMBER, "n_hood": COUNT}
@@ -143,10 +143,10 @@ def settings_of(method: str, probe: str, options: PublishedOptions) -> dict[str,
     for text in options.set or ():
         name, _, value = text.partition("=")
         try:
-            kind = UNTOLD[method][name]
+            kind = SETTABLE[method][name]
             values[name] = kind["NUMBER"](value) if "NUMBER" in kind else kind[value]
         except (KeyError, ValueError) as error:
-            known = ", ".join(f"{n}={'|'.join(kind)}" for n, kind in UNTOLD[method].items())
+            known = ", ".join(f"{n}={'|'.join(kind)}" for n, kind in SETTABLE[method].items())
             known = known or "nothing, its variables tell all"
             raise InputError(f"--set {text}: expected for {method} {known}") from error
     return asdict(METHODS[method].choose(options.protocol, options.dataset.name, probe, values))
@@ -164,10 +164,10 @@ def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
                 raise InputError(f"{method} has encoders of x, y and z, found none in {place}")
             own = read_variables(prefix)[1]
             variables |= {f"{axis}/{name}": array for name, array in own.items()}
-    untold = {name: values[name] for name in UNTOLD[method] if name not in OF_EVALUATION}
+    given = {name: values[name] for name in SETTABLE[method] if name not in OF_EVALUATION}
     if values.get("model") == "rev_rec_plus":  # docs/5-fidelity.md, plus-restores-rev-rec
-        untold["repeat"] = len(PLUS)
-    model = METHODS[method].model_class.from_published(variables, **untold)
+        given["repeat"] = len(PLUS)
+    model = METHODS[method].model_class.from_published(variables, **given)
     if isinstance(model, PrototypeEncoder):
         take_positions(model, path, options)
     sizes = {**model.arguments.get("encoders", {}).get("rev_rec", {}), **model.arguments}

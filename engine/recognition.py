@@ -3,7 +3,7 @@ scores. Each test set keeps the network of its best Rank-1, beside the last one'
 """
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ Metrics = dict[str, dict[str, Any]]  # by test
 
 
 @dataclass(frozen=True)
-class Rows:
+class RecognitionSet:
     """What the network is given: R feature rows a sequence (N, R, d), and classes (N,)."""
 
     rows: Tensor
@@ -42,7 +42,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Rules:
+class SelectionRule:
     """What differs between the systems; the rest is settings."""
 
     lr: float
@@ -77,23 +77,15 @@ def refuse_unknown(name: str, labels: np.ndarray, known: np.ndarray) -> None:
                          f"{len(lost)} others, labels {shown}: use the data that belong together")
 
 
-def pick_test(probe: str | None, tests: Collection[str], own: str | None = None) -> str:
-    """The test split of --probe, or a checkpoint's own, or the first. InputError for others."""
-    test = probe or own or next(iter(tests))
-    if test not in tests:
-        raise InputError(f"unknown test split {test!r}; choose one of {', '.join(tests)}")
-    return test
-
-
 def rows_of_tests(model: nn.Module, tests: Mapping[str, Sequences], settings: Any,
-                  protocol: str) -> dict[str, Rows]:
+                  protocol: str) -> dict[str, RecognitionSet]:
     """Every test set for the recogniser, by name; labels (N,) are classes. Released: not all."""
     rows = {}
     for name, test in tests.items():
         if protocol == "released":
             test = test.take(released_test(settings, test.labels, test.skeletons.shape[1]))
         own = encode_rows(model, test.skeletons, settings)
-        rows[name] = Rows(own, torch.from_numpy(test.labels).to(own.device))
+        rows[name] = RecognitionSet(own, torch.from_numpy(test.labels).to(own.device))
     return rows
 
 
@@ -118,10 +110,8 @@ def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: s
         tests[name] = replace(test, labels=np.searchsorted(known, labels))
     tests = rows_of_tests(model, tests, settings_of(content), protocol)
     step = {key: content["metrics"][key] for key in ("epoch", "step")}
-    return {
-        name: evaluate(recogniser.scores(test.rows), test.labels) | step
-        for name, test in tests.items()
-    }
+    scores = {name: recogniser.scores(test.rows) for name, test in tests.items()}
+    return {name: evaluate(scores[name], tests[name].labels) | step for name in tests}
 
 
 class BestNetworks(EarlyStopping):
@@ -129,9 +119,13 @@ class BestNetworks(EarlyStopping):
     patience: epochs that end training if none has, on any test, a Rank-1 as high as the highest
     before or a loss as low as the lowest; None: never.
     """
-    def __init__(self, sets: Mapping[str, Rows], rules: Rules, patience: int | None):
+
+    saved = ("best", "highest", "lowest", "waited")
+
+    def __init__(self, sets: Mapping[str, RecognitionSet], rule: SelectionRule,
+                 patience: int | None):
         super().__init__(patience)
-        self.sets, self.rules = sets, rules
+        self.sets, self.rule = sets, rule
         self.best: dict[str, dict[str, Any]] = {}  # by test; a new one has its scores (N, C), too
         self.highest = dict.fromkeys(sets, 0.0)
         self.lowest = dict.fromkeys(sets, float("inf"))
@@ -146,8 +140,8 @@ class BestNetworks(EarlyStopping):
             rank1 = int((scores.argmax(dim=1) == test.labels).sum()) / len(test.labels)
             loss = cross_entropy(scores, test.labels).item()
             best = self.best[name]["metrics"]["rank1"] if name in self.best else -1.0
-            is_best = rank1 > best or (self.rules.ties and rank1 == best)
-            if (last or epoch >= self.rules.best_from) and is_best:
+            is_best = rank1 > best or (self.rule.ties and rank1 == best)
+            if (last or epoch >= self.rule.best_from) and is_best:
                 weights = {key: value.clone() for key, value in recogniser.state_dict().items()}
                 metrics = {"rank1": rank1, "epoch": epoch, "step": step}
                 self.best[name] = {"metrics": metrics, "weights": weights, "scores": scores}
@@ -178,33 +172,32 @@ class BestNetworks(EarlyStopping):
         return "  ".join(words)
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("best", "highest", "lowest", "waited")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in self.saved}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.highest, self.lowest = state["best"], state["highest"], state["lowest"]
-        self.waited = state["waited"]
+        for name in self.saved:
+            setattr(self, name, state[name])
 
 
-def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray, training: Rows,
-          order: np.ndarray, test_sets: Mapping[str, Rows], rules: Rules) -> dict[str, Metrics]:
+def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray,
+          training: RecognitionSet, order: np.ndarray, test_sets: Mapping[str, RecognitionSet],
+          rule: SelectionRule) -> dict[str, Metrics]:
     """Train the network on the cross entropy of its scores; keep the best of every test, and the
     last. Returns for each test the metrics "best" and "last". InputError if there is no batch.
     run: the phase. encoder: saved with the network. persons: the data files' label of each class.
     order: row numbers of `training`, as every epoch takes its batches.
     """
-    whole, settings = run.options.protocol == "released", run.settings
-    size = rules.batch_size or settings.batch_size
-    batches = split_batches(order, size, whole, "rows", training.rows.device)
-    optimizer = TFAdam(recogniser.to(training.rows.device).parameters(), rules.lr)
-    tests = BestNetworks(test_sets, rules, settings.patience)
+    settings, whole, device = run.settings, run.options.protocol == "released", training.rows.device
+    batches = split_batches(order, rule.batch_size or settings.batch_size, whole, "rows", device)
+    optimizer = TFAdam(recogniser.to(device).parameters(), rule.lr)
+    tests = BestNetworks(test_sets, rule, settings.patience)
     run = with_encoder(run, encoder)
     epochs = Epochs(run, recogniser, limit=settings.recognition_epochs, changeable=CHANGEABLE,
                     keep_model=False, optimizer=optimizer, tests=tests)
 
     def keep_new() -> None:
         for name in tests.end_epoch():
-            if rules.save:
+            if rule.save:
                 best = tests.best[name]
                 save(run, encoder, recogniser, persons, name, best["weights"], best["metrics"])
 
@@ -214,9 +207,9 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
                 batch = divide(own, recogniser.tied)
                 rows, labels = training.rows[batch.own], training.labels[batch.own]
                 epoch.step(optimizer, recogniser.losses(rows, labels), batch)
-                if rules.test_every and number % rules.test_every == 0:
+                if rule.test_every and number % rule.test_every == 0:
                     epoch.row |= tests.test(recogniser, epoch.number + 1, number + 1)
-        if rules.test_every is None:
+        if rule.test_every is None:
             with epoch.stage("test"):
                 step = (epoch.number + 1) * len(batches)
                 epoch.row |= tests.test(recogniser, epoch.number + 1, step)
@@ -226,19 +219,18 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     step = {"epoch": epochs.number, "step": epochs.number * len(batches)}
     tests.test(recogniser, **step, last=True)
     keep_new()
-    if rules.save:
+    if rule.save:
         save(run, encoder, recogniser, persons, None, recogniser.state_dict(), step)
-    return {
-        name: {
-            "best": tests.best[name]["metrics"],
-            "last": evaluate(recogniser.scores(test.rows), test.labels) | step
-        } for name, test in tests.sets.items()
-    }
+    metrics = {}
+    for name, test in tests.sets.items():
+        last = evaluate(recogniser.scores(test.rows), test.labels) | step
+        metrics[name] = {"best": tests.best[name]["metrics"], "last": last}
+    return metrics
 
 
 def train_on_rows(run: Run, encoder: nn.Module, sets: Recognition, order: np.ndarray,
                   rng: np.random.RandomState, generator: torch.Generator,
-                  rules: Rules) -> dict[str, Metrics]:
+                  rule: SelectionRule) -> dict[str, Metrics]:
     """`train` on every row of the windows `order`, permuted once: AGE's and SGELA's recogniser."""
     settings, protocol = run.settings, run.options.protocol
     rows = encode_rows(encoder, sets.train.skeletons, settings)  # (N, f or 1, d)
@@ -247,11 +239,11 @@ def train_on_rows(run: Run, encoder: nn.Module, sets: Recognition, order: np.nda
         order = padded_batches(sets.train.labels, settings.batch_size)
     numbers = rng.permutation((order[:, None] * R + np.arange(R)).ravel())
     labels = torch.from_numpy(sets.train.labels).to(rows.device).repeat_interleave(R)
-    training = Rows(rows.flatten(0, 1)[:, None], labels)  # (N R, 1, d)
+    training = RecognitionSet(rows.flatten(0, 1)[:, None], labels)  # (N R, 1, d)
     tests = rows_of_tests(encoder, sets.tests, settings, protocol)
     network = Recogniser(rows.shape[2], len(sets.persons), settings.hidden, "mean", generator)
     phase = run.phase(settings.recogniser)
-    return train(phase, encoder, network, sets.persons, training, numbers, tests, rules)
+    return train(phase, encoder, network, sets.persons, training, numbers, tests, rule)
 
 
 def with_encoder(run: Run, encoder: nn.Module) -> Run:
@@ -268,8 +260,8 @@ def save(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarr
          test: str | None, weights: Mapping[str, Tensor], metrics: dict[str, Any]) -> None:
     """Write encoder and network as one checkpoint: best_<test>.pt, or final.pt without a test."""
     weights = {name: x for name, x in weights.items() if not name.startswith("encoder.")}
-    part = {"model": weights, "arguments": recogniser.arguments, "test": test}
-    part["persons"] = [int(person) for person in persons]
+    part = {"model": weights, "arguments": recogniser.arguments}
+    part |= {"test": test, "persons": persons.tolist()}
     file = f"best_{test}.pt" if test else "final.pt"
     run.save_model(encoder, metrics["epoch"], metrics, file, recogniser=part)
 

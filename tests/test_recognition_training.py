@@ -1,4 +1,4 @@
-"""Training of the recognition network as both systems use it: batches, rules for best and last,
+"""Training of the recognition network as both systems use it: batches, rule for best and last,
 early stop.
 """
 
@@ -13,7 +13,7 @@ from skeleton_reid.engine import recognition
 from skeleton_reid.engine.methods.age import AGESettings
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import TrainingOptions
-from skeleton_reid.engine.recognition import BestNetworks, Rows, Rules, train
+from skeleton_reid.engine.recognition import BestNetworks, RecognitionSet, SelectionRule, train
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.recognition import Recogniser
 
@@ -43,12 +43,12 @@ class Scripted:
         return {"weight": torch.zeros(1)}
 
 
-def scripted(correct, confidence, N=10, patience=None, **rules):
+def scripted(correct, confidence, N=10, patience=None, **rule):
     """Look at N sequences once an epoch until the patience ends. Returns the epochs and the best
     epoch.
     """
-    sets = {"A": Rows(torch.zeros(N, 1, 1), torch.zeros(N, dtype=torch.int64))}
-    tests = BestNetworks(sets, Rules(lr=1, **rules), patience)
+    sets = {"A": RecognitionSet(torch.zeros(N, 1, 1), torch.zeros(N, dtype=torch.int64))}
+    tests = BestNetworks(sets, SelectionRule(lr=1, **rule), patience)
     network = Scripted(correct, confidence)
     for epoch in range(1, len(correct) + 1):
         tests.test(network, epoch, epoch)
@@ -78,7 +78,7 @@ def problem(R=3, N=40, persons=4):
     def draw():
         labels = np.arange(N) % persons
         rows = centres[labels] + rng.normal(scale=0.3, size=(N, R, 5))
-        return Rows(torch.tensor(rows, dtype=torch.float32), torch.from_numpy(labels))
+        return RecognitionSet(torch.tensor(rows, dtype=torch.float32), torch.from_numpy(labels))
 
     return draw(), {"A": draw(), "B": draw()}
 
@@ -104,7 +104,8 @@ def test_training_is_adam_on_the_combined_score(start, whole_batches):
     order = np.random.RandomState(1).permutation(40)[:37]
     network, expected = recogniser(), recogniser()
     run = start(3, 10, protocol="released" if whole_batches else "full")
-    found = train(run, Encoder(), network, np.arange(4), training, order, tests, Rules(0.01))
+    found = train(run, Encoder(), network, np.arange(4), training, order, tests,
+                  SelectionRule(0.01))
     optimizer = TFAdam(expected.parameters(), 0.01)
     for _ in range(3):
         for first in range(0, 30 if whole_batches else 37, 10):
@@ -127,7 +128,8 @@ def test_resume_after_an_early_stop_and_with_another_encoder(start):
         encoder = Encoder()
         encoder.weight.data.fill_(weight)
         run = start(epochs, 10, patience=4, resume=resume)
-        return train(run, encoder, recogniser(), np.arange(4), training, order, tests, Rules(0.1))
+        return train(run, encoder, recogniser(), np.arange(4), training, order, tests,
+                     SelectionRule(0.1))
 
     whole = call(6)
     call(2)
@@ -171,9 +173,9 @@ def test_best_from():
 
 def test_best_from_beyond_the_end_keeps_the_last(start):
     training, tests = problem()
-    rules = Rules(0.01, best_from=9)
+    rule = SelectionRule(0.01, best_from=9)
     found = train(start(2, 10), Encoder(), recogniser(), np.arange(4), training, np.arange(40),
-                  tests, rules)
+                  tests, rule)
     assert found["A"]["best"] == found["A"]["last"]
 
 
@@ -182,4 +184,4 @@ def test_no_whole_batch(start):
     run = start(1, 64, protocol="released")
     with pytest.raises(InputError, match="whole batch of 64 rows, found 40"):
         train(run, Encoder(), recogniser(), np.arange(4), training, np.arange(40), tests,
-              Rules(0.01))
+              SelectionRule(0.01))

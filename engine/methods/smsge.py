@@ -2,16 +2,16 @@
 
 from dataclasses import InitVar, dataclass
 
-from skeleton_reid.common.command_line import FLAG, SWITCH, option
+from skeleton_reid.common.command_line import SWITCH, option
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.numbers import not_negative, positive, positive_int
 from skeleton_reid.data.sampling import SUBSET_SIZES, subset_sizes
-from skeleton_reid.engine.methods.base import Method, Settings, letters
+from skeleton_reid.engine.methods.base import LearningSettings, Method, letters
 from skeleton_reid.engine.options import PhaseOptions
 
 
 @dataclass(frozen=True)
-class SMSGESettings(Settings):
+class SMSGESettings(LearningSettings):
     """SM-SGE (models/smsge.py)."""
 
     scales: str = option("IJPB", "hyper-joint I, joint J, part P, body B", type=letters("IJPB"))
@@ -32,16 +32,12 @@ class SMSGESettings(Settings):
     bi: int = option(0, "also subsets that are read backwards", **SWITCH)
     reverse: int = option(0, "windows that are read backwards", **SWITCH)
     subsets: str = option("resample", "for every batch, or once", choices=("resample", "fixed"))
-    lr: float = option(0.0025, "learning rate of the encoder", type=positive)
-    batch_size: int = option(256, "sequences in a batch", type=positive_int)
     pre_epochs: int = option(120, "epochs of the encoder", type=positive_int)
     prefixes: str = option("f", "f+1: with the released code's extra one", choices=("f", "f+1"))
     last_pre: int = option(0, "recognise by the last prefix alone", **SWITCH)
     recognition_lr: float = option(0.0025, "learning rate of the recogniser", type=positive)
     recognition_epochs: int = option(100_000, "epochs of the recogniser", type=positive_int)
-    patience: int = option(100, "end after so many epochs without better test", type=positive_int)
     best_from: int = option(1, "epoch from which the best is kept", type=positive_int)
-    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
 
     def __post_init__(self, single_level: int):
         if single_level:
@@ -73,6 +69,7 @@ METHOD = Method(
     options=SMSGEOptions,
     small={"D_h": 4, "P": 2, "batch_size": 20, "lr": 0.01, "recognition_lr": 0.01},
     published={
+        (): {"lr": 0.0025},  # of the encoder
         ("KS20",): {"batch_size": 64, "lr": 0.0005, "pre_epochs": 200},
         ("IAS",): {"batch_size": 64, "best_from": 11},  # 10 in the released code, from 0
         ("IAS", "A"): {"batch_size": 128},
