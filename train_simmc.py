@@ -39,12 +39,10 @@ def train(run: Run, options: SimMCOptions, device: torch.device) -> None:
     sets = retrieval.load(options, s, run.source, rng)
     run.open()
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3) or (N, f, d)
-    batches = -(-len(x) // s.batch_size)
     generator = torch.Generator().manual_seed(options.seed)
     model = SimMC(x[0, 0].numel(), s.H, s.D, generator).to(device)
-    optimizer = TFAdam(model.parameters(), s.lr)
-    keep_model, tight = bool(options.save_model), bool(options.save_flag)
-    epochs = Epochs(run, model, sets, keep_model=keep_model, optimizer=optimizer, rng=rng)
+    optimizer, batches = TFAdam(model.parameters(), s.lr), -(-len(x) // s.batch_size)
+    epochs = Epochs(run, model, sets, keep_model=options.save_model, optimizer=optimizer, rng=rng)
     for epoch in epochs:
         if not epoch.score():
             continue
@@ -52,7 +50,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device) -> None:
             masks = draw_masks(rng, sets.length, (s.mask_x, s.mask_x_2) * batches)
             masks = torch.from_numpy(masks).to(device).unflatten(0, (batches, 2))
             whole, *views = encode_masked(model, x, masks, s.batch_size)  # (N, H) each
-        y = epoch.cluster(views, whole, tight)  # (2, N), -1: noise
+        y = epoch.cluster(views, whole, tight=options.save_flag)  # (2, N), -1: noise
         if y is None:
             continue
         with epoch.stage("learn"), one_thread():
