@@ -53,7 +53,7 @@ class GraphAttention(nn.Module):
         g = (x @ self.W_in + self.b_in)[:, :, None] @ self.W  # (B, f, heads, n, hidden)
         own, other = (g @ a[..., None] + b[:, None, None]
                       for a, b in zip(self.a, self.b_a, strict=True))  # (B, f, heads, n, 1)
-        alpha = (leaky_relu(own + other.mT, SLOPE) + self.bias).softmax(dim=-1)
+        alpha = (leaky_relu(own + other.transpose(-2, -1), SLOPE) + self.bias).softmax(dim=-1)
         return elu(alpha @ g + self.b[:, None]).mean(dim=2), alpha
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,6 +74,6 @@ class GraphAttention(nn.Module):
         alpha = (leaky_relu(e, SLOPE) + self.nearness[:, :, None]).softmax(dim=1)
         mixed = (alpha[:, None] * away).sum(dim=2) + positions  # (heads, 3, n, M)
         constant = g[:, 3, :, None] + self.b[..., None]  # (heads, hidden, 1)
-        features = torch.baddbmm(constant, g[:, :3].mT, mixed.flatten(2))
+        features = torch.baddbmm(constant, g[:, :3].transpose(-2, -1), mixed.flatten(2))
         out = elu(features).mean(dim=0).unflatten(1, positions.shape[1:])  # (hidden, n, M)
         return out.permute(2, 1, 0).unflatten(0, x.shape[:2])

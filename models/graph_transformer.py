@@ -58,7 +58,8 @@ class GraphTransformer(nn.Module):
         for W in self.QKV.permute(0, 3, 2, 1, 4).flatten(2):  # (H, 3 H): all heads in one product
             QKV = (h @ W).unflatten(-1, (3, heads, d)).permute(3, 0, 1, 4, 2, 5)
             Q, K, V = QKV  # (B, f, heads, n, d)
-            weights.append(self.guide((Q @ K.mT / d**0.5).clamp(-5, 5)).softmax(dim=-1))
+            weights.append(
+                self.guide((Q @ K.transpose(-2, -1) / d**0.5).clamp(-5, 5)).softmax(dim=-1))
             h = (weights[-1] @ V).transpose(2, 3).flatten(3)  # the heads side by side
         h = h_0 + self.residual(self.dropout_1(h))
         n_1 = self.norm_1(h.flatten(0, 2)).view_as(h)

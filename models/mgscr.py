@@ -101,7 +101,8 @@ class MGSCR(EmbeddingModel):
             gathered = relation(H[coarse], H[fine]) @ H[fine]  # C = softmax(H_c H_f^T) H_f
             fused[coarse] = H[coarse] + gathered @ self.relation[coarse + fine]
         # F_j = H_j + lambda (P'_part(j) + B'_body(j)): a joint belongs to one node of a level.
-        back = sum((getattr(self.scales, level).mT > 0).to(x) @ x for level, x in fused.items())
+        back = sum((getattr(self.scales, level).transpose(-2, -1) > 0).to(x) @ x
+                   for level, x in fused.items())
         return {"J": H["J"] + self.c_lambda * back, **fused}
 
     def read(self, graphs: Graphs, readings: Readings) -> tuple[Tensor, PrefixTree]:

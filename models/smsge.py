@@ -172,10 +172,12 @@ class SMSGE(EmbeddingModel):
         if self.struct_only:
             return H[scale]
         coarser = self.coarser(scale)
-        scores = torch.cat([H[r] for r in coarser], dim=-2) @ H[scale].mT  # (B, f, all n_r, n)
+        own = H[scale].transpose(-2, -1)
+        scores = torch.cat([H[r] for r in coarser], dim=-2) @ own  # (B, f, all n_r, n)
         A = [x.softmax(dim=-2) for x in scores.split([self.nodes_of[r] for r in coarser], dim=-2)]
         HW = torch.cat([H[r] @ self.relation[scale + r] for r in coarser], dim=-2)
-        return torch.add(H[scale], torch.cat(A, dim=-2).mT @ HW, alpha=self.fusion_lambda)
+        A = torch.cat(A, dim=-2).transpose(-2, -1)
+        return torch.add(H[scale], A @ HW, alpha=self.fusion_lambda)
 
     def nodes(self, graphs: Graphs) -> dict[str, Tensor]:
         """Fused node features of every scale, (B, f, n, hidden) each."""
