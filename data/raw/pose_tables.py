@@ -153,10 +153,8 @@ def _of_one_width(rows: Sequence[list[str]], first: int, width: int,
         while len(row) > width and not row[-1]:
             row.pop()  # after a separator at the end
         if len(row) != width:
-            raise broken(
-                path, f"{width} cells, as the header has", f"{len(row)} cells",
-                f"name all columns, others by {OTHERS!r} at the end of `header`, or repair it",
-                f"line {line}")
+            raise broken(path, f"{width} cells, as the header has", f"{len(row)} cells",
+                         "name every column in `header`, or repair it", f"line {line}")
     return table
 
 
