@@ -16,12 +16,9 @@ log = logging.getLogger("reid")
 
 
 class _Terminal(logging.Handler):
-    """Writes above the progress bars on the screen: to stdout, a warning to stderr."""
+    """Writes to stdout, above the progress bars that are on the screen."""
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno < logging.WARNING:
-            tqdm.write(fit(self.format(record)), file=sys.stdout)
-        else:
-            tqdm.write(f"warning: {self.format(record)}", file=sys.stderr)
+        tqdm.write(fit(self.format(record)), file=sys.stdout)
 
 
 def fit(text: str) -> str:

@@ -32,11 +32,12 @@ def percent(share: float | None) -> str:
 def retrieval_table(rows: Rows, corner: str = "") -> str:
     """A text table of retrieval metrics in percent; another of whole recordings where known."""
     rows, tables = list(rows), []
+    usual = "none" if any("supervision" in own for _, own in rows) else ""
     for prefix, words in (("", corner), ("recording_", "whole recordings")):
         lines = [{
             words: name, **{
                 t: percent(own.get(prefix + key)) for key, t in RETRIEVAL.items()
-            }, "supervision": own.get("supervision", "none"), "epoch": str(own.get("epoch", ""))
+            }, "supervision": own.get("supervision", usual), "epoch": str(own.get("epoch", ""))
         } for name, own in rows if not prefix or f"{prefix}mAP" in own]  # fmt: skip
         tables += [text_table(lines)] if lines else []
     missing = [f"{name} is missing: {own['missing']}" for name, own in rows if "missing" in own]
