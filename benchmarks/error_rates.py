@@ -1,6 +1,6 @@
 """How the errors of a gallery grow with the number of people who are enrolled.
 
-    python -m examples.error_rates --checkpoint kgbd-statistics --dataset KGBD
+    python -m benchmarks.error_rates --checkpoint kgbd-statistics --dataset KGBD
 
 Each person is enrolled by one recording of the gallery and looked for by one of the probes. Of 50
 random draws, N persons are enrolled and the others are strangers. The threshold is that of 5 % of
@@ -52,7 +52,8 @@ def main() -> None:
         right = own.argmin(axis=2) == np.arange(count)
         named = right & (own.min(axis=2) <= threshold)
         far = np.mean(strangers(count) <= threshold)
-        print(f"{count:8}  {100 * right.mean():18.1f}  {100 * named.mean():13.1f}  {100 * far:17.1f}")
+        print(
+            f"{count:8}  {100 * right.mean():18.1f}  {100 * named.mean():13.1f}  {100 * far:17.1f}")
 
 
 if __name__ == "__main__":
