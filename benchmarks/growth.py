@@ -18,8 +18,10 @@ from skeleton_reid.reid.jaccard import close_pairs, cluster, encode
 from skeleton_reid.reid.neighbours import nearest_neighbours
 
 SIZES = (2_000, 5_000, 12_000, 30_000, 80_000, 200_000)
-LINES = ("search", "search by faiss", "rest of clustering", "rest with scikit-learn", "ranking")
-PEERS_TO = 30_000  # features up to which other packages are timed
+PEERS = ("search by faiss", "rest with scikit-learn", "ranking by pytorch-metric-learning",
+         "ranking by torchmetrics")
+PEERS_TO = (30_000, 30_000, 5_000, 5_000)  # features up to which they are timed
+LINES = ("search", "rest of clustering", "ranking", *PEERS)
 RANKED_TO = 80_000
 
 
@@ -31,10 +33,11 @@ def run(options: Options) -> Report:
     powers: dict[str, Any] = {"features": "power"}
     for name in report.rows[0]:
         points = [(row["features"], row[name]) for row in report.rows if row[name]]
-        powers[name] = powers.get(name) or slope(points[-3:])
+        if len(points) > 1:
+            powers[name] = powers.get(name) or slope(points[-3:])
     report.numbers = {"powers": powers}
     report.notes = [
-        "power of the last three sizes: "
+        "power, of the last three sizes: "
         + ", ".join(f"{name} {value:.2f}" for name, value in powers.items() if name != "features")
     ]
     report.notes.append("threads: " + str(torch.get_num_threads()))
@@ -58,20 +61,28 @@ def measure(file, size: int) -> dict[str, Any]:
     rank, search = timed(partial(nearest_neighbours, features, 20))
     labels, rest = timed(partial(cluster, features, EPS, MIN_SAMPLES, rank=rank))
     row = {"features": size, "search": search.cpu, "rest of clustering": rest.cpu}
-    row |= {"search by faiss": None, "rest with scikit-learn": None, "ranking": None}
+    row |= dict.fromkeys(("ranking", *PEERS))
     row["peak MiB"] = peak_mib()
-    if size <= PEERS_TO:
-        found, row["search by faiss"] = by_faiss(x)
+    timed_peers = [name for name, most in zip(PEERS, PEERS_TO, strict=True) if size <= most]
+    if PEERS[0] in timed_peers:
+        found, row[PEERS[0]] = by_faiss(x)
         same = (found == rank.numpy()).mean()
         if same < 0.99:
             raise AssertionError(f"only {100 * same:.1f} % of the neighbours are faiss's")
-        theirs, row["rest with scikit-learn"] = by_scikit_learn(features, rank)
+    if PEERS[1] in timed_peers:
+        theirs, row[PEERS[1]] = by_scikit_learn(features, rank)
         if (theirs != labels).any():
             raise AssertionError("scikit-learn's labels differ")
     if size <= RANKED_TO:
         half = size // 2
         sets = x[:half], ids[:half], x[half:], ids[half:]
-        row["ranking"] = timed(partial(ranking.ranks, *sets))[1].cpu
+        (_, precision), seconds = timed(partial(ranking.ranks, *sets))
+        row["ranking"] = seconds.cpu
+        for name, peer in ((PEERS[2], by_metric_learning), (PEERS[3], by_torchmetrics)):
+            if name in timed_peers and (result := peer(*map(torch.from_numpy, sets))):
+                mean, row[name] = result
+                if abs(mean - np.nanmean(precision)) > 1e-3:
+                    raise AssertionError(f"{name}: mAP {mean}, not {np.nanmean(precision)}")
     return row
 
 
@@ -100,6 +111,36 @@ def by_scikit_learn(features: torch.Tensor, rank: torch.Tensor) -> tuple[np.ndar
     return labels, seconds.cpu
 
 
+def by_metric_learning(probe, probe_ids, gallery, gallery_ids) -> tuple[float, float] | None:
+    """mAP by pytorch-metric-learning's accuracy calculator, and CPU seconds; None without it."""
+    try:
+        from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    except ImportError:
+        return None
+    name = "mean_average_precision"
+    calculator = AccuracyCalculator(include=(name,), k=len(gallery), device=torch.device("cpu"))
+    found, seconds = timed(lambda: calculator.get_accuracy(probe, probe_ids, gallery, gallery_ids))
+    return found[name], seconds.cpu
+
+
+def by_torchmetrics(probe, probe_ids, gallery, gallery_ids) -> tuple[float, float] | None:
+    """mAP by torchmetrics' retrieval, and CPU seconds; None without it."""
+    try:
+        from torchmetrics.retrieval import RetrievalMAP
+    except ImportError:
+        return None
+
+    def work() -> float:
+        scores = 1 / (1 + torch.cdist(probe, gallery))  # it passes over what is not above 0
+        match = probe_ids[:, None] == gallery_ids
+        rows = torch.arange(len(probe))[:, None].expand_as(match)
+        mean = RetrievalMAP(empty_target_action="skip")
+        return float(mean(scores.flatten(), match.flatten(), indexes=rows.flatten()))
+
+    found, seconds = timed(work)
+    return found, seconds.cpu
+
+
 def draw(rows: list[dict[str, Any]], powers: dict[str, Any]) -> None:
     """Draw results/benchmarks/growth.png."""
     from matplotlib.figure import Figure
@@ -108,7 +149,9 @@ def draw(rows: list[dict[str, Any]], powers: dict[str, Any]) -> None:
     seconds, memory = figure.subplots(1, 2)
     for name in LINES:
         points = [(row["features"], row[name]) for row in rows if row[name]]
-        style = ":" if "faiss" in name or "scikit" in name else "-"
+        if not points:
+            continue
+        style = ":" if name in PEERS else "-"
         seconds.plot(*zip(*points, strict=True), "o" + style, label=f"{name} ({powers[name]:.1f})")
     memory.plot([row["features"] for row in rows], [row["peak MiB"] for row in rows], "o-",
                 color="black", label=f"peak ({powers['peak MiB']:.1f})")
