@@ -9,8 +9,11 @@ The papers do not say how. Here neighbours vote by inverse distance in standardi
 persons apart; the LSTMs have AGE's width, batches and rate.
 """
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -19,15 +22,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import log
 from skeleton_reid.data import Recognition, Retrieval
 from skeleton_reid.data.descriptors import DESCRIPTORS, descriptor, session
+from skeleton_reid.engine.checkpoint import VERSION
 from skeleton_reid.engine.epochs import EarlyStopping
 from skeleton_reid.engine.features import Source
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import BASELINES, CLASSIFIERS, TrainingOptions
 from skeleton_reid.engine.released import cut
+from skeleton_reid.engine.results import write_text
 from skeleton_reid.engine.retrieval import known_classes, load_in_order, score
 from skeleton_reid.models.statistics import RecordingLDA, WindowLDA, WindowStatistics
 from skeleton_reid.reid.recognition import evaluate
@@ -45,16 +51,11 @@ def score_all(options: TrainingOptions, stored: Retrieval | None = None,
 
     stored: the sets as they are read for the model, if they are (as the source takes them).
     """
-    size, protocol, rows = options.settings.batch_size, options.protocol, {}
+    size, protocol = options.settings.batch_size, options.protocol
     centred = source.centred if source else options.settings.centred
     stored = stored or load_in_order(options, centred)
     sets = cut(stored if centred else load_in_order(options), size, protocol)
-    for name in BASELINES:
-        try:
-            rows[name] = score_descriptor(sets, name, protocol)
-        except InputError as error:  # recording-LDA lacks recordings, as all older downloads do
-            if name in DESCRIPTORS:
-                rows[name] = {"missing": str(error)}
+    rows = kept_baselines(sets, protocol)
     if source is None:
         return rows
     probe, gallery = (source.features(part, getattr(stored, part)) for part in ("probe", "gallery"))
@@ -66,6 +67,30 @@ def score_all(options: TrainingOptions, stored: Retrieval | None = None,
             for x, y in zip(means, own, strict=True))
     if not all(same):
         rows[f"{source.name}, mean frame"] = score(sets, means[0], means[1], protocol)
+    return rows
+
+
+def kept_baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
+    """Metrics of BASELINES. They stay beside the windows, for the next run on the same windows."""
+    digest = blake2b(digest_size=8)
+    digest.update(f"{VERSION} {protocol} {sets.skeleton.values()}".encode())
+    for part in (sets.train, sets.probe, sets.gallery):
+        for array in (part.skeletons, part.labels, part.recordings):
+            digest.update(b"" if array is None else np.ascontiguousarray(array).data)
+    file = next(iter(sets.paths.values())).parent / f".baselines-{digest.hexdigest()}.json"
+    if processes.count() == 1:  # several would have to find the same
+        with suppress(OSError, ValueError):
+            return json.loads(file.read_text())
+    rows: dict[str, dict[str, Any]] = {}
+    for name in BASELINES:
+        try:
+            rows[name] = score_descriptor(sets, name, protocol)
+        except InputError as error:  # recording-LDA lacks recordings, as all older downloads do
+            if name in DESCRIPTORS:
+                rows[name] = {"missing": str(error)}
+    with suppress(OSError):  # a folder that others own
+        if processes.number() == 0:
+            write_text(file, json.dumps(rows))
     return rows
 
 

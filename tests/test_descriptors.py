@@ -1,6 +1,7 @@
 """Hand-made descriptors against the released code's arrays and against loops."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.descriptors import DESCRIPTORS, descriptor, posegait, session
 from skeleton_reid.data.files import Sequences
+from skeleton_reid.data.loader import load
+from skeleton_reid.engine import baselines
 
 
 @pytest.mark.parametrize("case", ["KS20_probe", "IAS_A", "BIWI_Walking", "KGBD_gallery"])
@@ -183,3 +186,19 @@ def test_bad_input():
             descriptor(name, poses)
     with pytest.raises(InputError, match="D-13, D-16, D-PG, mean-pose"):
         descriptor("D-15", poses)
+
+
+def test_baselines_are_kept_beside_the_windows(write_dataset, tmp_path, monkeypatch):
+    write_dataset(tmp_path, "KS20", 6, 3, 12, np.random.RandomState(0))
+    root = tmp_path
+    sets = load("KS20", "probe", root=root, shuffle=False, balance=False)
+    rows = baselines.kept_baselines(sets, "full")
+    with monkeypatch.context() as patch:
+        patch.delattr(baselines, "score_descriptor")  # nothing is scored again
+        assert baselines.kept_baselines(sets, "full") == rows
+    moved = replace(sets, probe=replace(sets.probe,
+                                        skeletons=sets.probe.skeletons[..., ::-1].copy()))
+    assert baselines.kept_baselines(moved, "full")["mean-pose"] != rows["mean-pose"]
+    file = next(root.rglob(".baselines-*.json"))
+    file.write_text("{")
+    assert baselines.kept_baselines(sets, "full") == rows
