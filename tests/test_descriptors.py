@@ -190,15 +190,16 @@ def test_bad_input():
 
 def test_baselines_are_kept_beside_the_windows(write_dataset, tmp_path, monkeypatch):
     write_dataset(tmp_path, "KS20", 6, 3, 12, np.random.RandomState(0))
-    root = tmp_path
-    sets = load("KS20", "probe", root=root, shuffle=False, balance=False)
+    sets = load("KS20", "probe", root=tmp_path, shuffle=False, balance=False)
     rows = baselines.kept_baselines(sets, "full")
     with monkeypatch.context() as patch:
         patch.delattr(baselines, "score_descriptor")  # nothing is scored again
         assert baselines.kept_baselines(sets, "full") == rows
     moved = replace(sets, probe=replace(sets.probe,
                                         skeletons=sets.probe.skeletons[..., ::-1].copy()))
-    assert baselines.kept_baselines(moved, "full")["mean-pose"] != rows["mean-pose"]
-    file = next(root.rglob(".baselines-*.json"))
-    file.write_text("{")
+    baselines.kept_baselines(moved, "full")
+    files = list(tmp_path.rglob(".baselines-*.json"))
+    assert len(files) == 2
+    for file in files:
+        file.write_text("{")
     assert baselines.kept_baselines(sets, "full") == rows
