@@ -146,8 +146,12 @@ def average_gradients(losses: Mapping[str, Any], parameters: Iterable[Any],
 
     values = {name: loss.detach() for name, loss in losses.items()}
     if count() > 1:
-        tensors = [*values.values(), *(p.grad for p in parameters if p.grad is not None)]
+        own = [p for p in parameters if p.grad is not None]
+        tensors = [*values.values(), *(p.grad for p in own)]
         flat = _exchange("all_reduce", torch.cat([x.flatten() for x in tensors]) * weight)
-        for x, mean in zip(tensors, flat.split([x.numel() for x in tensors]), strict=True):
-            x.copy_(mean.view_as(x))
+        parts = flat.split([x.numel() for x in tensors])
+        means = [mean.view_as(x) for mean, x in zip(parts, tensors, strict=True)]
+        for p, mean in zip(own, means[len(values):], strict=True):
+            p.grad = mean  # of its own memory, which a gradient need not have
+        values = dict(zip(values, means, strict=False))
     return values

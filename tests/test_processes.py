@@ -62,8 +62,10 @@ def test_two_processes_give_the_figures_of_one(folders, method):
     for file in histories:
         for first, second in zip(history(one.out / file), history(two.out / file), strict=True):
             assert first.keys() == second.keys()
-            numbers = [[float(x or 0) for x in row.values()] for row in (first, second)]
-            np.testing.assert_allclose(*numbers, rtol=2e-4, atol=1e-5)
+            for name, value in first.items():  # mAP: two ranks that are nearly equal may change
+                error = 1e-3 if name == "mAP" else 1e-5
+                pair = (float(x or 0) for x in (second[name], value))
+                np.testing.assert_allclose(*pair, rtol=2e-4, atol=error, err_msg=name)
     log = (two.path("log.txt")).read_text().splitlines()
     epochs = [line for line in log if " epoch " in line]
     assert len(epochs) == len(set(epochs))
@@ -120,19 +122,10 @@ def test_a_process_that_dies_ends_the_others_with_a_line(training):
     assert run("--epochs", len(run.history()) + 1, "--resume")["last"]
 
 
-def test_the_group_is_closed_before_python_ends():
+def test_the_group_is_closed_before_python_ends(folders):
     # Otherwise a process aborts now and then: its threads hold tensors that Python takes away.
-    code = """
-import atexit
-from torch import distributed
-atexit.register(lambda: print(distributed.is_initialized()))  # is called last
-from skeleton_reid.common import processes
-processes.wait()
-print(distributed.is_initialized())
-"""
-    pair = start(2, "-c", code, stdout=subprocess.PIPE)
-    assert [process.communicate(timeout=60)[0] for process in pair] == ["True\nFalse\n"] * 2
-    assert [process.returncode for process in pair] == [0, 0]
+    said = [(folders[0] / "two" / f"group{number}.txt").read_text() for number in range(2)]
+    assert said == ["True False"] * 2
 
 
 def test_torchrun_says_that_another_process_has_ended(monkeypatch):
