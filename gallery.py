@@ -27,8 +27,6 @@ from skeleton_reid.common.numbers import positive_int, share
 from skeleton_reid.data import datasets
 from skeleton_reid.engine.options import SEARCHES
 
-COMMANDS = ("add", "remove", "list", "identify", "calibrate")
-
 
 @dataclass(frozen=True)
 class GalleryOptions:
@@ -46,7 +44,7 @@ class GalleryOptions:
     search: str = option("torch", "of the nearest, exact", choices=SEARCHES)
     picture: Path | None = option(None, "of the error rates", type=output_file, metavar="FILE.png")
     device: str = option("auto", "auto, cpu, cuda or cuda:N, or N", "--gpu")
-    command: str = ""  # one of COMMANDS
+    command: str = ""
     gallery: Path = Path()
     files: tuple[Path, ...] = ()
 
@@ -54,7 +52,7 @@ class GalleryOptions:
 def parse() -> GalleryOptions:
     """The options of gallery.py."""
     parser = script_parser(__doc__, "COMMAND GALLERY [FILE.npy ...] [options]")
-    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("command", choices=("add", "remove", "list", "identify", "calibrate"))
     parser.add_argument("gallery", type=Path, help="its file")
     parser.add_argument("files", nargs="*", type=Path, help="recordings (T, J, 3), FILE.npy")
     add_options(parser, GalleryOptions, first=("checkpoint", "name", "dataset", "far", "picture"))
@@ -168,13 +166,13 @@ def identify(people: Gallery, options: GalleryOptions) -> None:
     """Print who each recording is; for a data set also how often that is right: the enrolled
     persons' share that is rejected (FRR), the others' that is misnamed (FAR).
     """
-    tallies = {"enrolled": Counter(), "other": Counter()}
+    tallies, enrolled = {"enrolled": Counter(), "other": Counter()}, set(people.names)
     for title, person, windows in recordings(people.encoder, options):
         nearest = people.nearest(windows)
         answer = nearest[0].name if nearest[0].distance <= people.threshold else None
         print(f"{title}: {answer or 'nobody'}; nearest {', '.join(map(repr, nearest))}")
         named = "identified" if answer == person else "misnamed"
-        tally = tallies["enrolled" if person in people.names else "other"]
+        tally = tallies["enrolled" if person in enrolled else "other"]
         tally[named if answer else "rejected"] += 1
     if people.threshold == math.inf:
         warnings.warn("everybody is named: calibrate sets the threshold", loader.DataWarning,
@@ -204,19 +202,14 @@ def calibrate(people: Gallery, options: GalleryOptions) -> None:
         mark = "  kept" if n == kept else ""
         print(f"{100 * FAR[n]:7.1f} {100 * FRR[n]:7.1f} {thresholds[n]:10.4f}{mark}")
     if options.picture:
-        draw(options.picture, rates, people)
-
-
-def draw(path: Path, rates: dict[str, np.ndarray], people: Gallery) -> None:
-    """Draw both error rates by threshold, and the threshold that is kept."""
-    figure = Figure(layout="constrained")
-    axes = figure.subplots()
-    for name in ("FAR", "FRR"):
-        axes.step(rates["threshold"], 100 * rates[name], where="post", label=name)
-    axes.axvline(people.threshold, color="grey", linestyle="--", label="threshold")
-    axes.set(xlabel="distance", ylabel="%", title=str(people.encoder))
-    axes.legend()
-    write_whole(path, lambda file: figure.savefig(file, format="png"))
+        figure = Figure(layout="constrained")
+        axes = figure.subplots()
+        axes.step(thresholds, 100 * FAR, where="post", label="FAR")
+        axes.step(thresholds, 100 * FRR, where="post", label="FRR")
+        axes.axvline(people.threshold, color="grey", linestyle="--", label="threshold")
+        axes.set(xlabel="distance", ylabel="%", title=str(people.encoder))
+        axes.legend()
+        write_whole(options.picture, lambda file: figure.savefig(file, format="png"))
 
 
 if __name__ == "__main__":

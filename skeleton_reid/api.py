@@ -56,7 +56,7 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
     set, and dataset unless the path has its name (docs/6-formats.md). InputError for a file without
     an encoder, and for one that reads another model's features.
     """
-    if not Path(path).suffix and re.fullmatch("kgbd-[a-z]+", str(path)):
+    if re.fullmatch("kgbd-[a-z]+", str(path)):
         path = WEIGHTS / f"{path}.pt"
         if not path.is_file():
             raise InputError(f"no weights at {path}: make weights RAW=DIR trains them from KGBD, "
