@@ -2,7 +2,6 @@
 
     python train_mgscr.py --dataset IAS --split A                 both phases; metrics of A and B
     python train_mgscr.py --dataset KS20 --frames tiled           the frames read as released
-    python train_mgscr.py --dataset CASIA_B --view 0              cross-view recognition, 20 frames
     python train_mgscr.py --dataset KS20 --task retrieval         on the training split alone
 
 Data come from preprocess.py; a run's files lie in <out>/MG-SCR/<dataset>/<frames>/
