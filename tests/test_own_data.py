@@ -334,6 +334,7 @@ def test_two_recordings_of_one_name(own, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [("head_y", "heed_y", "line 1: column unknown 'head_y'; did you mean 'heed_y'?"),
+     ("head_x,head_y", "heed_x,heed_y", ", nor is there head_y; `joint_names` says what joints"),
      ("\n0.", "\nzero.", "column hip_x: expected numbers, found 'zero."),
      (None, "1,2,3\n", "line 17: expected 12 cells, as the header has, found '3 cells'")])
 def test_wrong_files(own, tmp_path, capsys, old, new, message):

@@ -176,7 +176,7 @@ def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
                  list(map(str, kept)), [str(i + 1) for i in kept]]
     wanted = [[source.joint_columns(joint, axes) for joint in joints] for axes in ("xyz", "xy")
               for joints in spellings]
-    nearest: tuple[int, int, str, list[str]] = (sum(map(len, wanted[0])) + 1, 0, "", [])
+    nearest: tuple[int, int, list[str], list[str]] = (sum(map(len, wanted[0])) + 1, 0, [""], [])
     for i, header in _headers(rows, source, skeleton):
         spelled = Counter(map(letters, header))
         for joints in wanted:
@@ -188,10 +188,12 @@ def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
                                  "name them apart (`header`)")
                 return i, header, [[places[letters(name)] for name in own] for own in joints]
             if joints is wanted[0]:
-                nearest = min(nearest, (len(missing), i, missing[0], header))
+                nearest = min(nearest, (len(missing), i, missing, header))
     count, i, missing, names = nearest
     none = count == sum(map(len, wanted[0]))
-    raise InputError(f"{path}, line {i}: column {expected_one(missing, names)}"
+    others = f", nor is there {', '.join(missing[1:])}" if missing[1:] else ""
+    raise InputError(f"{path}, line {i}: column {expected_one(missing[0], names)}{others}; "
+                     "`joint_names` says what joints are called in your files"
                      + ("; where no line names the columns, give `header`" if none else ""))
 
 
