@@ -122,6 +122,10 @@ def save(array: Callable[[np.ndarray], object]) -> Callable:
 
 
 FORMATS = [("mediapipe", "mediapipe", ".json", 3, one_file(mediapipe)),
+           ("mediapipe", "mediapipe", ".json", 3,
+            one_file(lambda pose: {"worldLandmarks": pose.ravel().tolist()})),
+           ("mediapipe", "json", ".json", 3,
+            one_file(lambda pose: {"keypoints": np.insert(pose, 3, 0.9, axis=1).ravel().tolist()})),
            ("mediapipe", "mediapipe", ".json", 3, one_file(javascript)),
            ("mediapipe", "mediapipe", ".json", 3, one_file(landmarks, "frames")),
            ("mediapipe", "mediapipe", ".jsonl", 3, json_lines),

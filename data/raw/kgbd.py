@@ -94,7 +94,7 @@ def read_recording(path: Path) -> tuple[list[int], np.ndarray, int]:
     except ValueError:
         points = np.empty(0)
     if len(points) != len(lines):
-        number = next(i for i, line in enumerate(lines) if not LINE.fullmatch(line))
+        number = next((i for i, line in enumerate(lines) if not LINE.fullmatch(line)), 0)
         raise broken(path, "Name;x;y;z", lines[number], place=f"line {number + 1}")
     order = _joint_order(names, path)
     frames, rest = divmod(len(lines), JOINTS)

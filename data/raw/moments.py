@@ -22,6 +22,7 @@ SLOWEST, FASTEST = 5, 240  # frames a second
 HALF_DAY = 12 * 3600  # seconds, after which a clock begins again
 
 
+@cache
 def letters(name: str) -> str:
     """A name without the signs between its words, in lower case."""
     return re.sub(r"[\W_]", "", name.lower())

@@ -38,9 +38,10 @@ class Form(NamedTuple):
     image: tuple[str, ...] = ()  # of the same joints in the image
     scores: str = ""  # of the joints' confidences, where they stand apart
     needs: str = ""
+    flat: int = 0  # numbers a joint in a flat list: 3 for x, y and the confidence; 0: x, y, z, …
 
 
-_RESULTS = Form(("keypoints",), track=("idx", "track_id"), needs="image_id")
+_RESULTS = Form(("keypoints",), track=("idx", "track_id"), needs="image_id", flat=3)
 # fmt: off
 FORMS = {
     "mediapipe": Form(
@@ -48,7 +49,7 @@ FORMS = {
         image=("pose_landmarks", "poseLandmarks", "landmarks", "landmark")),
     "blazepose": Form(("keypoints3D",), ("poses",), ("id",), image=("keypoints",)),
     "openpose": Form(("pose_keypoints_3d", "pose_keypoints_2d", "pose_keypoints"), ("people",),
-                     ("person_id",)),
+                     ("person_id",), flat=3),
     "alphapose": _RESULTS,
     "coco": _RESULTS,
     "mmpose": Form(("keypoints",), ("instances", "instance_info"), ("track_id", "instance_id"),
@@ -194,7 +195,7 @@ def _people(frame: Any, form: Form, source: OwnData, skeleton: Skeleton) -> Iter
                                  "as a number")
             if form.needs and form.needs not in one:
                 raise KeyError(form.needs)
-            poses = _poses(one[own or image], skeleton, 4 if own.endswith("3d") else 3)
+            poses = _poses(one[own or image], skeleton, 4 if own.endswith("3d") else form.flat)
             places = _poses(one[image], skeleton) if own and image else []
             track = _track(next((one[key] for key in form.track if key in one), None))
             for i, pose in enumerate(poses):
@@ -219,19 +220,21 @@ def _without_keys(frame: dict, form: Form, source: OwnData, skeleton: Skeleton) 
                           f"{hint}")
 
 
-def _poses(value: Any, skeleton: Skeleton, width: int = 3) -> list[np.ndarray]:
+def _poses(value: Any, skeleton: Skeleton, width: int = 0) -> list[np.ndarray]:
     """The poses (J, 4) of landmarks, of one person, or a list of several. width: of a joint in a
-    flat list: 3 numbers are x, y and the confidence, 4 have z.
+    flat list; 3 numbers are x, y and the confidence; 0: as many as there are, x, y, z first.
     """
     value = value.get("landmark", value) if isinstance(value, dict) else value
     if not value:
         return []
     first = value[0] if isinstance(value, list) else value
     if isinstance(first, int | float):
-        if len(value) % width:
-            raise ValueError(f"{len(value)} numbers, which are no {width} a joint")
-        points = np.array(value, dtype=float).reshape(-1, width)
-        return [points if width == 4 else np.insert(points, 2, 0.0, axis=1)]
+        own = width or max(len(value) // len(skeleton), 1)
+        if len(value) % own:
+            raise ValueError(f"{len(value)} numbers, which are no {own} a joint")
+        points = np.array(value, dtype=float).reshape(-1, own)
+        points = np.insert(points, 2, 0.0, axis=1) if width == 3 else points
+        return [_points(points.tolist(), skeleton)]
     is_point = (isinstance(first, dict)
                 and first.keys() & {"x", *PLACES}) or (isinstance(first, list) and not isinstance(
                     (first or [0])[0], dict | list))
