@@ -162,9 +162,11 @@ def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
     """The values (n,) as int64; whole floats and digits in text pass, as older code wrote them."""
     try:
         array = np.asarray(values)
+        if array.dtype.kind == "c":  # which NumPy would cut to its real part
+            raise TypeError("complex numbers")
         numbers = array.astype(np.float64)
         whole = (abs(numbers) < LARGEST_LABEL) & (numbers == np.round(numbers))
-        if numbers.ndim == 1 and whole.all() and array.dtype.kind != "c":
+        if numbers.ndim == 1 and whole.all():
             return numbers.astype(np.int64)
         found = f"the shape {array.shape}, fractions, NaN or numbers beyond 2^53"
     except (ValueError, TypeError) as error:
