@@ -145,7 +145,7 @@ def draw(rows: list[dict[str, Any]], powers: dict[str, Any]) -> None:
     """Draw results/benchmarks/growth.png."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(10, 5.4), layout="constrained")
     seconds, memory = figure.subplots(1, 2)
     for name in LINES:
         points = [(row["features"], row[name]) for row in rows if row[name]]
@@ -157,7 +157,7 @@ def draw(rows: list[dict[str, Any]], powers: dict[str, Any]) -> None:
                 color="black", label=f"peak ({powers['peak MiB']:.1f})")
     for axes, label in ((seconds, "CPU seconds"), (memory, "MiB, clustering")):
         axes.set(xscale="log", yscale="log", xlabel="features of 256 numbers", ylabel=label)
-        axes.legend(title="(power)")
+        axes.legend(title="(power)", loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
         axes.grid(alpha=0.3)
     RESULTS.mkdir(parents=True, exist_ok=True)
     figure.savefig(RESULTS / "growth.png", dpi=110)
