@@ -9,6 +9,7 @@ from recorders import (T, azure_kinect, flat, landmarks, ntu, openpose, put, rea
                        walk)
 
 from skeleton_reid.data import datasets
+from skeleton_reid.data.raw.people import LONGEST_LINK, Frame, Person, follow
 from skeleton_reid.data.skeleton import read as read_skeleton
 
 ASIDE = np.array([1.5, 0, 0])
@@ -49,6 +50,20 @@ def test_where_the_choice_is_unclear_the_sequence_ends(described, tmp_path):
         np.concatenate(pieces)[..., :2],
         np.delete(first, [6, 7], 0)[..., :2])
     assert recording.lost["sequences ended as unclear"] == 2
+
+
+@pytest.mark.parametrize(("away", "found"), [(LONGEST_LINK, True), (LONGEST_LINK + 1, False)])
+def test_how_long_somebody_is_looked_for(away, found):
+    """In the place where he or she was seen last; somebody else is there all the time."""
+    first, second = (np.insert(
+        pose, 3, seen,
+        axis=1) for pose, seen in zip((walk(20)[0], walk(20)[0] + 50), (0.9, 0.01), strict=True))
+    frames = [Frame([Person(second)]) for _ in range(3 + away)]
+    for t in (0, 1, 2, -1):
+        frames[t].people.append(Person(first))
+    poses = follow(frames, 20, longest_gap=0).poses
+    np.testing.assert_array_equal(poses[2], first)
+    assert np.isfinite(poses[-1]).all() == found
 
 
 def test_somebody_who_comes_later_is_nobody_to_follow(described, tmp_path):
