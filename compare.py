@@ -26,7 +26,6 @@ def main() -> None:
     options = parser.parse_args()
     from skeleton_reid.engine.results import as_csv, text_table
     from skeleton_reid.pictures import comparison, runs  # slow to import, after --help
-    from skeleton_reid.reproduction.tables import markdown_table
 
     sections = comparison.SECTIONS if options.all else ("published", "best")
     rows = comparison.score(comparison.group(runs.find(options.runs)), sections)
@@ -40,7 +39,7 @@ def main() -> None:
         if options.form == "latex":
             print(f"% {title}\n{comparison.latex(cells)}")
         elif options.form == "markdown":
-            print(f"**{title}**\n", *markdown_table(cells), "", sep="\n")
+            print(f"**{title}**\n\n{comparison.markdown(cells)}\n")
         else:
             print(f"{title}\n{text_table(cells)}")
 

@@ -12,8 +12,6 @@ does not stop the others; if any has, the exit code is 2 at the end.
 """
 
 import argparse
-from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -21,51 +19,53 @@ from preprocess import preprocess
 from skeleton_reid.common.command_line import devices, script_parser
 from skeleton_reid.common.errors import InputError, run_command
 from skeleton_reid.common.numbers import positive_int
-from skeleton_reid.data import datasets
-from skeleton_reid.reproduction.experiments import COLUMNS, METHODS, jobs, plan
-from skeleton_reid.reproduction.jobs import FAILED, Runs, make_all, make_data, overview, slurm
-from skeleton_reid.reproduction.tables import write_all
+from skeleton_reid.data.datasets import DATASETS
+from skeleton_reid.data.raw.formats import find
+from skeleton_reid.data.simulate import simulate
+from skeleton_reid.reproduction.experiments import METHOD_NAMES, TABLES, jobs, plan
+from skeleton_reid.reproduction.jobs import FAILED, Runs, make_all, overview
+from skeleton_reid.reproduction.tables import write_all, write_sizes
 
-SIZES = "sizes"  # the table that needs neither data nor runs
-KNOWN = {"tables": (*COLUMNS, SIZES), "datasets": tuple(datasets.DATASETS), "methods": METHODS}
+KNOWN = {"tables": list(TABLES), "datasets": list(DATASETS), "methods": METHOD_NAMES}
+# --quick: persons, frames, recordings; windows for a batch of 256 in every training set.
+SIMULATED = {"BIWI": (6, 60, 1), "IAS": (5, 50, 1), "KGBD": (6, 50, 4), "KS20": (5, 20, 5)}
+SIMULATED["CASIA_B"] = (8, 80, 1)
 
 
 def main() -> None:
     args = parse_arguments()
     out = args.out or Path("results/quick" if args.quick else "results")
-    if not args.list and not args.slurm:
-        devices(args.device)  # refuses one that is not there before every run would
-    tables = [table for table in args.tables if table != SIZES]
-    cells = plan(tables, args.datasets, args.methods, args.seeds, thin=args.quick)
-    if tables and not cells:
-        raise InputError("no table has a row and a column for these methods and data sets")
     data = args.data or (out / "Datasets" if args.quick else Path("Datasets"))
-    epochs = args.epochs or (1 if args.quick else None)
-    quiet = args.quiet or args.quick or args.jobs > 1
-    runs = Runs(data, out / "runs", args.device, epochs, quiet, args.quick, args.jobs)
-    if args.quick:
-        make_data(cells, out / "raw", data, preprocess)
+    cells = plan(args.tables, args.datasets, args.methods, args.seeds, epochs=args.epochs
+                 or (1 if args.quick else None), thin=args.quick)
+    if not cells and args.tables != ["sizes"]:
+        raise InputError("no table has a row and a column for these methods and data sets")
+    limits = f"--time=1-0,partition={args.slurm}".replace(",", ",--").split(",")
+    elsewhere = args.list or args.slurm  # else a device that is not there is refused at once
+    runs = Runs(data, out / "runs", at_once=args.jobs, quiet=args.quiet or args.quick
+                or args.jobs > 1, devices=[args.device] if elsewhere else devices(args.device),
+                srun=["srun", "--quit-on-interrupt", *limits] if args.slurm else [])
     work = jobs(cells)
-    outcomes = {job.path: runs.record(job) or runs.obstacle(job) for job in work}
+    for name in sorted({job.column.dataset for job in work}) if args.quick else ():
+        lengths = sorted({job.column.length for job in work if job.column.dataset == name})
+        simulate(name, out / "raw", *SIMULATED[name])
+        raw = find(DATASETS[name], out / "raw")
+        preprocess(DATASETS[name], raw, lengths, data, seed=0, joint_order="kinect")
+    outcomes = {job.folder: runs.record(job) for job in work}
     print("\n".join(overview(args.tables, work, outcomes)), flush=True)
     if args.list:
         return
-    if SIZES in args.tables:
-        from skeleton_reid.reproduction import \
-            sizes  # here, so that --list and --help need no model
-
-        sizes.write(out)
+    if "sizes" in args.tables:
+        write_sizes(out)
     write_all(out, cells, outcomes)
-    with ThreadPoolExecutor(args.jobs) as pool:
-        begin = slurm(args.slurm, runs) if args.slurm else partial(pool.submit, runs.make)
-        make_all(work, runs, outcomes, begin, lambda: write_all(out, cells, outcomes))
+    make_all(work, runs, outcomes, after_each=lambda: write_all(out, cells, outcomes))
     print("wrote " + ", ".join(str(out / f"{table}.md") for table in args.tables))
     if failed := [reason for reason in map(str, outcomes.values()) if reason.startswith(FAILED)]:
         first = failed[0].removeprefix(FAILED)
         raise InputError(f"{len(failed)} of {len(work)} runs failed, the first with: {first}")
 
 
-def names(known: Collection[str], text: str) -> list[str]:
+def names(known: list[str], text: str) -> list[str]:
     """Those of the known names that stand, separated by commas and in any case, in a text."""
     words = {word.strip() for word in text.lower().split(",")}
     wanted = [name for name in known if name.lower() in words]
@@ -76,22 +76,21 @@ def names(known: Collection[str], text: str) -> list[str]:
 
 def parse_arguments() -> argparse.Namespace:
     parser = script_parser(__doc__)
+    option = parser.add_argument
     for name, known in KNOWN.items():
-        few = [*known[:5], "..."] if len(known) > 6 else known
-        parser.add_argument(f"--{name}", type=partial(names, known), default=list(known),
-                            metavar="A,B", help=f"some of {', '.join(few)} (all)")
-    number = {"type": positive_int, "metavar": "N"}
-    parser.add_argument("--seeds", default=1, help="seeds 0 to N - 1 (1)", **number)
-    parser.add_argument("--quick", action="store_true", help="few small runs on simulated data")
-    parser.add_argument("--list", "--dry_run", action="store_true", help="only say what would run")
-    parser.add_argument("--data", type=Path, help="folder that preprocess.py wrote (Datasets)")
-    parser.add_argument("--out", type=Path, help="folder of tables and runs (results)")
-    parser.add_argument("--epochs", help="at most; the tables say so", **number)
-    parser.add_argument("--jobs", default=1, help="runs at once, sharing the cores (1)", **number)
-    parser.add_argument("--slurm", metavar="PARTITION[,OPTION=VALUE,...]",
-                        help="each run is a job of Slurm; options of sbatch (docs/13-scale.md)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
-    parser.add_argument("--quiet", action="store_true", help="no output of the runs")
+        option(f"--{name}", type=partial(names, known), default=known, metavar="A,B",
+               help=f"some of {', '.join(known[:5])}, ... (all)")
+    option("--seeds", type=positive_int, default=1, metavar="N", help="seeds 0 to N - 1 (1)")
+    option("--quick", action="store_true", help="few small runs on simulated data")
+    option("--list", "--dry_run", action="store_true", help="only say what would run")
+    option("--data", type=Path, help="folder that preprocess.py wrote (Datasets)")
+    option("--out", type=Path, help="folder of tables and runs (results)")
+    option("--epochs", type=positive_int, metavar="N", help="at most; the tables say so")
+    option("--jobs", type=positive_int, default=1, metavar="N", help="runs at once (1)")
+    option("--slurm", default="", metavar="PARTITION[,OPTION=VALUE,...]",
+           help="each run is a job of Slurm; options of srun (docs/13-scale.md)")
+    option("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    option("--quiet", action="store_true", help="no output of the runs")
     args = parser.parse_args()
     if args.quick and args.data:
         raise InputError("--quick makes its own simulated data: leave out --data")

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -17,7 +18,6 @@ import numpy
 import torch
 
 from skeleton_reid.engine.results import write_json
-from skeleton_reid.reproduction.jobs import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "benchmarks"
@@ -160,6 +160,15 @@ def _run_script(command: list[str]) -> dict[str, float]:
         "wall s": time.perf_counter() - start, "cpu s": usage.ru_utime + usage.ru_stime,
         "peak MiB": _maxrss_mib(usage)
     }
+
+
+def machine() -> str:
+    """Processor and number of them, GPU if there is one, and PyTorch's version."""
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.*)", info.read_text() if info.is_file() else "")
+    processor = model[1] if model else platform.processor() or platform.machine()
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{processor} x {os.cpu_count()}{gpu}, torch {torch.__version__}"
 
 
 def conditions() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.options import BASELINES
 from skeleton_reid.engine.results import RETRIEVAL
 from skeleton_reid.pictures.runs import SavedRun
-from skeleton_reid.reproduction.experiments import COLUMNS, published
+from skeleton_reid.reproduction.experiments import PUBLISHED, TABLES
 
 RECORDINGS = {f"recording_{key}": title for key, title in RETRIEVAL.items()}
 RECOGNITION = {"rank1": "Rank-1", "nAUC_roc": "nAUC", "nAUC_cmc": "nAUC CMC"}
@@ -107,11 +107,11 @@ def _scored(contents: Sequence[Mapping]) -> Iterator[tuple[str, str, list[Mappin
 def _published(own: Mapping[str, Any], kind: str, probe: str) -> list[dict[str, float]]:
     """The method's published shares on these data, if any, with as much supervision."""
     usual = METHODS[own["method"].rpartition(" + ")[2]].settings().supervision
-    table = published().get(kind.lower())
+    table = PUBLISHED.get(kind.lower())
     if table is None or own["data"]["simulated"] or own.get("supervision") != usual:
         return []
     rows, data = table["rows"].get(own["method"], {}), (own["dataset"], probe, own["length"])
-    columns = {(c.dataset, c.probe, c.length): c.name for c in COLUMNS[kind.lower()]}
+    columns = {(c.dataset, c.probe, c.length): c.name for c in TABLES[kind.lower()].columns}
     shares = rows.get(columns.get(data), [])
     return [{key: x / 100
              for key, x in zip(table["metrics"], shares, strict=True)}] if shares else []
@@ -154,6 +154,13 @@ def cells(rows: Sequence[Row], form: str) -> list[dict[str, str]]:
         own | {name: str(row[name]) for name in about}
         for row, own in zip(rows, shown, strict=True)
     ]
+
+
+def markdown(cells: Sequence[Mapping[str, str]]) -> str:
+    """A table with the cells' names as header."""
+    lines = [list(cells[0]), ["---"] * len(cells[0]), *(row.values() for row in cells)]
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def latex(cells: Sequence[Mapping[str, str]]) -> str:

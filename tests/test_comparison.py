@@ -7,10 +7,14 @@ import pytest
 from commands import run
 
 from skeleton_reid.reproduction import tables as comparison
-from skeleton_reid.reproduction.experiments import plan
+from skeleton_reid.reproduction.experiments import jobs, plan
 
-(CELL,) = plan(["retrieval"], ["KS20"], ["SimMC"], seeds=1)
-(CELL3,) = plan(["retrieval"], ["KS20"], ["SimMC"], seeds=3)
+
+def entry(*outcomes: dict | str, **more) -> dict:
+    """SimMC's on KS20, of outcomes by seed."""
+    ((cell, own),) = plan(["retrieval"], ["KS20"], ["SimMC"], len(outcomes), **more).items()
+    by_run = {job.folder: outcome for job, outcome in zip(own, outcomes, strict=True)}
+    return comparison.compare(*cell, own, by_run)
 
 
 def record(best: float, last: float, epoch: int, simulated: bool = False) -> dict:
@@ -22,55 +26,58 @@ def record(best: float, last: float, epoch: int, simulated: bool = False) -> dic
         "untrained": figures(0.3), "settings": {"lr": 0.1}, "data": {"simulated": simulated}
     }  # fmt: skip
     made_by = {"machine": "a machine", "device": "cpu"}
-    return {"key": {"epochs": None}, "seconds": 90.0, "made_by": made_by, "result": result}
+    return {"seconds": 90.0, "made_by": made_by, "result": result}
 
 
 def test_table_by_hand(tmp_path):
-    outcomes = {0: record(0.60, 0.50, 7), 1: "failed: x", 2: record(0.70, 0.60, 9)}
-    entry = comparison.compare(CELL, outcomes)
-    assert entry.published == [66.4, 80.7, 87.0, 22.3]
-    assert entry.best == pytest.approx([65, 75, 85, 32.5])
-    assert entry.spread == pytest.approx([50**0.5, 50**0.5, 50**0.5, 12.5**0.5])
-    assert entry.last == pytest.approx([55, 65, 75, 27.5])
-    assert entry.difference == pytest.approx([-1.4, -5.7, -2.0, 10.2])
-    assert entry.untrained == pytest.approx([30, 40, 50, 15])
-    comparison.write_all(tmp_path, [CELL3], {job.path: outcomes[job.seed] for job in CELL3.jobs})
+    outcomes = (record(0.60, 0.50, 7), "failed: x", record(0.70, 0.60, 9))
+    own = entry(*outcomes)
+    assert own["published"] == [66.4, 80.7, 87.0, 22.3]
+    assert own["best"] == pytest.approx([65, 75, 85, 32.5])
+    assert own["spread"] == pytest.approx([50**0.5, 50**0.5, 50**0.5, 12.5**0.5])
+    assert own["last"] == pytest.approx([55, 65, 75, 27.5])
+    assert own["difference"] == pytest.approx([-1.4, -5.7, -2.0, 10.2])
+    assert own["untrained"] == pytest.approx([30, 40, 50, 15])
+    cells = plan(["retrieval"], ["KS20"], ["SimMC"], seeds=3)
+    by_run = {job.folder: outcome for job, outcome in zip(jobs(cells), outcomes, strict=True)}
+    comparison.write_all(tmp_path, cells, by_run)
     text = (tmp_path / "retrieval.md").read_text()
     line = next(line for line in text.splitlines() if line.startswith("| SimMC"))
     assert line == (
         "| SimMC | 66.4/80.7/87.0/22.3 | 65.0±7.1/75.0±7.1/85.0±7.1/32.5±3.5 | "
         "-1.4/-5.7/-2.0/+10.2 | 55.0/65.0/75.0/27.5 | 30.0/40.0/50.0/15.0 | 7, 9 | 0, 2 | "
-        "0:03:00 | centred | seed 1: failed: x |")
+        "0:03:00 | centred | failed: x |")
     assert "simulated" not in text.replace("simulated False", "")
-    assert "Machine: a machine." in text and "- SimMC: lr 0.1" in text
+    assert "Machine: a machine." in text and "\n- SimMC: lr 0.1\n" in text
+    assert "\nData: simulated False.\n" in text
     lines = list(csv.DictReader((tmp_path / "retrieval.csv").read_text().splitlines()))
     assert [line["metric"] for line in lines] == ["top1", "top5", "top10", "mAP"]
     assert float(lines[3]["difference"]) == pytest.approx(10.2)
     assert (lines[0]["seeds"], lines[0]["seconds"]) == ("0 2", "180.0")
     content = json.loads((tmp_path / "retrieval.json").read_text())
-    assert content["entries"][0]["best"] == entry.best
+    assert content["entries"] == [own]
 
 
 def test_simulated_figures_say_so_and_have_no_difference(tmp_path):
-    entry = comparison.compare(CELL, {0: record(0.60, 0.50, 7, simulated=True)})
-    assert entry.simulated and entry.difference is None and entry.spread is None
-    text = comparison.as_markdown([entry])
+    own = entry(record(0.60, 0.50, 7, simulated=True))
+    assert own["simulated"] and own["difference"] is None and own["spread"] is None
+    comparison.write(tmp_path, "retrieval", [own], [], "table.md.jinja")
+    text = (tmp_path / "retrieval.md").read_text()
     assert "## KS20 (simulated data: not comparable with published figures)" in text
     assert "best, simulated" in text and "untrained, simulated" in text
 
 
-def test_a_cap_of_epochs_is_noted():
-    capped = record(0.60, 0.50, 2)
-    capped["key"]["epochs"] = 2
-    assert comparison.compare(CELL, {0: capped}).note == "epochs capped at 2"
+def test_what_is_missing_and_a_cap_of_epochs_are_noted():
+    assert entry(record(0.60, 0.50, 2), epochs=2)["note"] == "epochs capped at 2"
+    assert entry({}, {"seconds": 1.0}, "failed: x")["note"] == "not run yet; failed: x"
 
 
-def test_a_row_that_is_published_only():
-    (cell,) = (c for c in plan(["retrieval"], ["KS20"], ["published"], 1)
-               if c.row.name == "PoseGait")
-    text = comparison.as_markdown([comparison.compare(cell, {})])
+def test_a_row_that_is_published_only(tmp_path):
+    cells = plan(["retrieval"], ["KS20"], ["published"], 1)
+    comparison.write_all(tmp_path, cells, {})
     dashes = " | ".join("-" * 8)
-    assert f"| PoseGait | 49.4/80.9/90.2/23.5 | {dashes} | published, not run here |" in text
+    row = f"| PoseGait | 49.4/80.9/90.2/23.5 | {dashes} | published, not run here |"
+    assert row in (tmp_path / "retrieval.md").read_text()
 
 
 def test_figures_of_a_split_among_several():

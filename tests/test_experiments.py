@@ -1,45 +1,44 @@
 """The published tables' rows and columns as declared, and the runs that are planned from them."""
 
 from skeleton_reid.data import datasets
-from skeleton_reid.reproduction import experiments
-from skeleton_reid.reproduction.experiments import (COLUMNS, METHODS, PUBLISHED_ONLY, ROWS, jobs,
-                                                    plan, rows_of)
+from skeleton_reid.engine.methods import METHODS
+from skeleton_reid.reproduction.experiments import METHOD_NAMES, PUBLISHED, TABLES, jobs, plan
 
-TABLES, NAMES = list(COLUMNS), list(datasets.DATASETS)
+NAMES = list(datasets.DATASETS)
 
 
 def test_published_rows_and_columns_are_those_of_the_tables():
-    for table, columns in COLUMNS.items():
-        papers = experiments.published()[table]
-        known = {c.name for c in columns}
-        for name, figures in papers["rows"].items():
-            assert set(figures) <= known, (table, name)
+    for name, table in TABLES.items():
+        papers = PUBLISHED[name]
+        columns = {column.name for column in table.columns} or {"size"}
+        for row, figures in papers["rows"].items():
+            assert set(figures) <= columns, (name, row)
             assert all(len(values) == len(papers["metrics"]) for values in figures.values())
-        names = [row.name for row in rows_of(table)]
-        assert len(set(names)) == len(names)
-        assert set(papers["rows"]) <= set(names)
+        rows = [row.name for row in table.rows] + list(table.models)
+        assert len(set(rows)) == len(rows)
+        assert set(papers["rows"]) <= set(rows)
 
 
 def test_published_figures_by_sample():
-    assert experiments.published()["retrieval"]["rows"]["SimMC"]["KS20"] == [66.4, 80.7, 87.0, 22.3]
-    assert experiments.published()["recognition"]["rows"]["SM-SGE"]["IAS-B"] == [69.8, 90.4]
-    assert experiments.published()["matching"]["rows"]["SimMC"]["cl.nm"] == [5.4, 25.6]
-    assert experiments.published()["cross_view"]["rows"]["SM-SGE"]["180"] == [13.6]
-    later = experiments.published()["retrieval"]["rows"]
-    assert later["MoCos"]["KS20"] == [76.0, 87.3, 90.2, 50.8]
-    assert later["Hi-MPC"]["BIWI-W"] == [27.3, 40.3, 48.8, 22.6]
-    assert later["MG-SCR + SimMC"]["KS20"][0] == 71.1
-    assert experiments.published()["matching"]["rows"]["TranSG"]["cl.nm"] == [6.7, 23.0]
+    retrieval, matching = PUBLISHED["retrieval"]["rows"], PUBLISHED["matching"]["rows"]
+    assert retrieval["SimMC"]["KS20"] == [66.4, 80.7, 87.0, 22.3]
+    assert retrieval["MoCos"]["KS20"] == [76.0, 87.3, 90.2, 50.8]
+    assert retrieval["Hi-MPC"]["BIWI-W"] == [27.3, 40.3, 48.8, 22.6]
+    assert retrieval["MG-SCR + SimMC"]["KS20"][0] == 71.1
+    assert matching["SimMC"]["cl.nm"] == [5.4, 25.6]
+    assert matching["TranSG"]["cl.nm"] == [6.7, 23.0]
+    assert PUBLISHED["recognition"]["rows"]["SM-SGE"]["IAS-B"] == [69.8, 90.4]
+    assert PUBLISHED["cross_view"]["rows"]["SM-SGE"]["180"] == [13.6]
 
 
 def test_rows_that_are_published_only_have_no_runs():
-    cells = plan(["recognition"], NAMES, [PUBLISHED_ONLY], seeds=3)
-    assert {c.row.name for c in cells} == {"PoseGait"}
+    cells = plan(["recognition"], NAMES, ["published"], seeds=3)
+    assert {row.name for _, row, _ in cells} == {"PoseGait"}
     assert jobs(cells) == []
 
 
 def test_rows_of_components_leave_out_what_their_names_lack():
-    options = {row.name: " ".join(row.options) for row in ROWS["ablation_components"]}
+    options = {row.name: row.options for row in TABLES["ablation_components"].rows}
     assert options["MG + SR + CR + CSI + SSR"] == ""
     assert options["MG + SR + CR"] == "--same_scale --s_range f"
     assert options["none"].split() == [
@@ -54,12 +53,15 @@ def test_transferred_encoders_come_from_kgbd():
 
 
 def test_rows_say_which_see_positions():
-    positions = {row.name: row.positions for row in rows_of("retrieval")}
-    absolute = {name for name, seen in positions.items() if seen == "absolute"}
-    assert absolute == {
-        *("AGE", "AGE + SimMC", "AGE + DF", "session"), "SGELA", "SGELA + SimMC", "SGELA + DF"
-    }
-    assert positions["PoseGait"] == "-" and positions["D-13"] == positions["SimMC"] == "centred"
+    """As the published settings of the method that is given skeletons say."""
+    methods = {method.script: method for method in METHODS.values()}
+    for job in jobs(plan(TABLES, NAMES, METHOD_NAMES, seeds=1)):
+        first = (*job.needs, job)[0]
+        centred = job.row.method != "session"
+        if method := methods.get(first.row.script):
+            column = first.column
+            centred = method.choose("full", column.dataset, column.probe, {}).centred
+        assert job.row.positions == ("centred" if centred else "absolute"), (job.table, job.row)
 
 
 # Planning
@@ -67,11 +69,11 @@ def test_rows_say_which_see_positions():
 
 def test_filters_and_seeds():
     cells = plan(["retrieval"], ["KS20"], ["D-13", "SimMC"], seeds=3)
-    assert [(c.row.name, c.column.name, len(c.jobs)) for c in cells] == [
+    assert [(row.name, column.name, len(own)) for (_, row, column), own in cells.items()] == [
         ("D-13", "KS20", 1),  # the seed makes no difference
         ("SimMC", "KS20", 3)
     ]
-    assert plan(["matching"], ["KS20"], METHODS, 1) == []
+    assert plan(["matching"], ["KS20"], METHOD_NAMES, 1) == {}
 
 
 def test_one_run_of_age_serves_both_splits_and_smsge_shares_its_encoder():
@@ -84,16 +86,16 @@ def test_one_run_of_age_serves_both_splits_and_smsge_shares_its_encoder():
         "train_smsge.py --dataset IAS --probe A --length 6 --seed 0",
         "train_smsge.py --dataset IAS --probe B --length 6 --seed 0 --pre_train 0"
     ]
-    assert work[1].folder == work[2].folder
+    assert work[2].needs == [work[1]]
 
 
 def test_a_run_comes_after_the_one_whose_encoder_it_uses():
-    work = jobs(plan(["retrieval"], NAMES, METHODS, seeds=2))
-    place = {job.path: i for i, job in enumerate(work)}
+    work = jobs(plan(["retrieval"], NAMES, METHOD_NAMES, seeds=2))
+    place = {job.folder: i for i, job in enumerate(work)}
     assert len(place) == len(work)
     for job in work:
         for needed in job.needs:
-            assert place[needed.path] < place[job.path]
+            assert place[needed.folder] < place[job.folder] and not needed.needs
 
 
 def test_views_are_apart():
@@ -104,11 +106,29 @@ def test_views_are_apart():
     assert not any("--pre_train" in job.words for job in work)
 
 
+def test_lengths_are_those_of_the_data_sets():
+    for table in TABLES.values():
+        for column in table.columns:
+            row = datasets.get(column.dataset)
+            usual = row.default_length if column.view is None else row.view_length
+            assert column.length == usual
+
+
+def test_a_cap_of_epochs_is_of_what_is_trained():
+    cells = plan(["retrieval", "recognition"], ["IAS"], METHOD_NAMES, seeds=1, epochs=7)
+    capped = {job.row.method for job in jobs(cells) if "--epochs 7" in " ".join(job.words)}
+    assert capped == {*METHOD_NAMES} - {
+        *("D-13", "D-16", "D-PG", "mean-pose", "session", "untrained", "D-13+KNN"),
+        *("D-16+AdaBoost", "published", "AGE-transfer")
+    }
+
+
 def test_thin_plan_has_every_method_of_a_table_once_and_all_data_sets():
-    cells = plan(TABLES, NAMES, METHODS, 1, thin=True)
-    kinds = [(c.table, c.row.method) for c in cells]
+    cells = plan(TABLES, NAMES, METHOD_NAMES, 1, thin=True)
+    kinds = [(table, row.method) for table, row, _ in cells]
     assert len(kinds) == len(set(kinds))
-    assert set(kinds) == {(table, row.method) for table, rows in ROWS.items() for row in rows}
-    assert {c.column.dataset for c in cells} == set(NAMES)
-    assert all(not job.needs or job.row.source[0]
+    assert set(kinds) == {(name, row.method) for name, table in TABLES.items() for row in table.rows
+                          if row.script}
+    assert {column.dataset for _, _, column in cells} == set(NAMES)
+    assert all(not job.needs or job.row.source
                for job in jobs(cells))  # each has an encoder of its own

@@ -211,11 +211,13 @@ def test_devices_of_a_name():
             devices("12")
 
 
-def test_runs_of_reproduce_have_gpus_in_turn(tmp_path, monkeypatch):
+def test_runs_of_reproduce_have_gpus_in_turn(tmp_path, monkeypatch, write_dataset):
+    write_dataset(tmp_path, "KS20", 6, persons=2, windows=2, rng=np.random.RandomState(0))
     monkeypatch.setattr(jobs, "Popen", popen := Mock())
-    runs = jobs.Runs(tmp_path, tmp_path / "runs", "auto", at_once=3)
+    popen.return_value.communicate.return_value = ("", "")
     work = experiments.jobs(experiments.plan(["retrieval"], ["KS20"], ["SimMC"], 3))
     with pretended(2):
+        runs = jobs.Runs(tmp_path, tmp_path / "runs", devices=devices("auto"), at_once=3)
         for job in work:
             runs.make(job)
     words = [call.args[0] for call in popen.call_args_list]

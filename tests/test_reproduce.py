@@ -1,15 +1,11 @@
 """reproduce.py: what is run, skipped, gone on with, and how failures and interruptions end."""
 
 import json
-import pickle
 import runpy
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from threading import Timer
 
@@ -17,30 +13,33 @@ import numpy as np
 import pytest
 from commands import error_of, run
 from filelock import FileLock
+from msgspec.structs import replace
 
 from skeleton_reid.data import datasets
 from skeleton_reid.reproduction import jobs as execution
-from skeleton_reid.reproduction.experiments import COLUMNS, METHODS, ROWS, Job, jobs, plan
+from skeleton_reid.reproduction.experiments import METHOD_NAMES, TABLES, Job, jobs, plan
 from skeleton_reid.reproduction.jobs import Runs
 
 
 def job_of(table: str, row: str, column: str, seed: int = 0) -> Job:
     """One run of one cell of a table."""
-    (row,) = (r for r in ROWS[table] if r.name == row)
-    return Job(table, row, next(c for c in COLUMNS[table] if c.name == column), seed)
+    rows, columns = TABLES[table].rows, TABLES[table].columns
+    (row,) = (each for each in rows if each.name == row)
+    (column,) = (each for each in columns if each.name == column)
+    return Job(table, row, column, seed)
 
 
-def simmc() -> Job:
+def simmc(epochs: int = 1) -> Job:
     """A training with batches small enough for the data below."""
     job = job_of("retrieval", "SimMC", "IAS-A")
-    return replace(job, row=replace(job.row, command="train_simmc.py --batch_size 16"))
+    return replace(job, row=replace(job.row, options="--batch_size 16"), epochs=epochs)
 
 
 def test_every_command_is_accepted_by_its_script(tmp_path, capsys):
     """Each gets as far as looking for its data, of which there are none."""
-    runs = Runs(tmp_path / "none", tmp_path / "runs", device="cpu", quiet=True)
+    runs = Runs(tmp_path / "none", tmp_path / "runs", devices=["cpu"], quiet=True)
     seen = {}
-    for job in jobs(plan(list(COLUMNS), list(datasets.DATASETS), METHODS, 1)):
+    for job in jobs(plan(TABLES, list(datasets.DATASETS), METHOD_NAMES, 1)):
         seen.setdefault((job.table, job.row.name, job.column.dataset), job)
     for job in seen.values():
         words = runs.command(job)[1:]
@@ -57,7 +56,7 @@ def runs(tmp_path, write_dataset) -> Runs:
     """Small random IAS data, and nothing run yet."""
     data = tmp_path / "Datasets"
     write_dataset(data, "IAS", 6, persons=4, windows=8, rng=np.random.RandomState(0))
-    return Runs(data, tmp_path / "runs", "cpu", epochs=1, quiet=True)
+    return Runs(data, tmp_path / "runs", devices=["cpu"], quiet=True)
 
 
 @pytest.fixture
@@ -69,66 +68,77 @@ def in_process(monkeypatch):
         """A process that has ended."""
         def __init__(self, words: list[str], **_):
             calls.append(words[1:])
-            self.code = run(Path(words[1]).stem, *words[2:])
+            self.returncode = run(Path(words[1]).stem, *words[2:])
 
-        def wait(self) -> int:
-            return self.code
-
-        def send_signal(self, number: int) -> None:
-            """It has ended."""
+        def communicate(self) -> tuple[str, str]:
+            return "", ""
 
     monkeypatch.setattr(execution, "Popen", Child)
     return calls
 
 
 def test_a_run_is_kept_and_made_again_only_if_it_would_differ(runs, in_process):
-    job = job_of("recognition", "Single-layer LSTM", "IAS-A")
-    assert runs.record(job) is None
+    job = replace(job_of("recognition", "Single-layer LSTM", "IAS-A"), epochs=1)
+    assert runs.record(job) == {}
     record = runs.make(job)
-    assert runs.record(job) == record
+    assert runs.record(job) == runs.make(job) == record and len(in_process) == 1
     assert set(record["result"]["tests"]) == {"A", "B"}
-    assert runs.record(replace(job, seed=1)) is None
-    assert replace(runs, epochs=2).record(job) is None
+    assert runs.record(replace(job, seed=1)) == {}
+    assert runs.record(replace(job, epochs=2)) == {}
     note = runs.data / "IAS" / "6" / "split.json"
     note.write_text(json.dumps({"simulated": True, "seed": 1}))  # other data in the same place
-    assert runs.record(job) is None
+    assert runs.record(job) == {}
 
 
 def test_an_interrupted_run_goes_on_to_the_same_metrics(runs, in_process, monkeypatch, tmp_path):
-    job, three = simmc(), replace(runs, epochs=3)
-    whole = replace(three, folder=tmp_path / "whole").make(job)
+    job = simmc(epochs=3)
+    whole = replace(runs, folder=tmp_path / "whole").make(job)
     child = execution.Popen
 
     def stop_after_two(words: list[str], **options):
         stopped = child([word if word != "3" else "2" for word in words], **options)
-        stopped.code = 130
+        stopped.returncode = 130
         return stopped
 
     with monkeypatch.context() as patch:
         patch.setattr(execution, "Popen", stop_after_two)
         with pytest.raises(KeyboardInterrupt):
-            three.make(job)
-    assert three.record(job) is None
-    record = three.make(job)
+            runs.make(job)
+    spent = runs.record(job)["seconds"]
+    assert spent > 0 and "result" not in runs.record(job)
+    record = runs.make(job)
     assert "--resume" in in_process[-1] and "--resume" not in in_process[-2]
     for name in ("best", "last", "untrained"):
         assert record["result"][name] == whole["result"][name]
-    spent = json.loads((three.folder / job.folder / "IAS-A.json").read_text())["seconds"]
-    assert record["seconds"] == spent > 0
+    assert record["seconds"] == runs.record(job)["seconds"] > spent
 
 
 def test_files_of_a_run_of_other_settings_are_not_gone_on_with(runs, in_process):
     runs.make(simmc())
-    record = replace(runs, epochs=2).make(simmc())
+    record = runs.make(simmc(epochs=2))
     assert "--resume" not in in_process[-1]
     assert record["result"]["epochs"] == 2
 
 
+def test_the_second_split_takes_the_encoder_of_the_first(runs, in_process):
+    """Whichever is made first; files of both lie with the first's."""
+    settings = "--D_h 4 --P 2 --batch_size 16 --pre_epochs 1 --recognition_epochs 1"
+    row = replace(job_of("recognition", "SM-SGE", "IAS-B").row, options=settings)
+    second = replace(job_of("recognition", "SM-SGE", "IAS-B"), row=row)
+    assert "result" in runs.make(second)
+    assert [words[words.index("--probe") + 1] for words in in_process] == ["A", "B"]
+    out = [words[words.index("--out") + 1] for words in in_process]
+    assert out[0] == out[1] and "--pre_train" in in_process[1]
+    (first,) = second.needs
+    assert "result" in runs.record(first) and "result" in runs.record(second)
+
+
 def test_missing_data_are_named_with_where_they_can_be_had(runs):
-    reason = runs.obstacle(job_of("retrieval", "D-13", "KS20"))
-    assert reason.startswith("no KS20 data of length 6: looked in")
-    assert "the real data: http" in reason
-    assert runs.obstacle(job_of("retrieval", "D-13", "IAS-A")) is None
+    words = "no KS20 data of length 6 (docs/1-data.md)"
+    assert runs.record(job_of("retrieval", "D-13", "KS20")) == words
+    assert runs.record(job_of("retrieval", "D-13", "IAS-A")) == {}
+    needed = runs.record(job_of("transfer_age", "LAS, transfer", "IAS-A"))
+    assert needed == "no KGBD data of length 6 (docs/1-data.md)"
 
 
 # The command
@@ -141,7 +151,7 @@ def test_command_writes_tables_and_skips_what_is_done(runs, in_process, tmp_path
     assert run(*words, *where, "--list") == 0
     listed = capsys.readouterr().out
     assert listed.count("\nto run ") == 4 and listed.count("no KS20 data of length 6") == 1
-    assert "retrieval                    4         0         2" in listed
+    assert "retrieval           2 no data, 4 to run" in listed
     assert max(map(len, listed.splitlines())) <= 100
     assert in_process == []
     assert run(*words, *where) == 0
@@ -196,8 +206,8 @@ def test_runs_at_once(runs, tmp_path, monkeypatch, capsys):
     assert run("reproduce", *words) == 2
     printed, said = capsys.readouterr()
     starts = [line[:5] for line in printed.splitlines() if line.startswith(("[", "   "))]
-    assert starts[:2] == ["[1/4]", "[2/4]"] and starts[-1] == "    r" and len(starts) == 8
-    assert "retrieval/D-16/IAS-A/seed0/IAS-A: failed: it cannot be" in printed
+    assert starts[:2] == ["    r", "    r"] and starts[-1] == "[4/4]" and len(starts) == 8
+    assert "retrieval/D-16/IAS-A/seed0: failed: it cannot be" in printed
     assert said.splitlines()[-1].endswith("2 of 4 runs failed, the first with: it cannot be")
     begun = list((tmp_path / "out").rglob("*.begun"))
     assert [path.read_text() for path in begun] == ["3\n"] * 4
@@ -234,11 +244,11 @@ def test_an_interruption_lets_every_run_save_its_state(runs, tmp_path):
     saved = list(out.rglob("*.saved"))
     assert process.returncode == 130 and len(saved) == len(begun) == 3
     assert errors == "interrupted; what was saved is whole: go on\n"
-    spent = [json.loads(path.with_suffix("").with_suffix(".json").read_text()) for path in saved]
+    spent = [json.loads(path.with_name("record.json").read_text()) for path in saved]
     assert all(record["seconds"] > 0 and "result" not in record for record in spent)
 
 
-def test_two_processes_in_a_folder_divide_the_runs(runs, tmp_path):
+def test_two_processes_in_a_folder_make_each_run_once(runs, tmp_path):
     """Each run is made once, and both have the whole table."""
     words = command(tmp_path / "out", runs.data, scripts(tmp_path / "project", tenths=5))
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -257,15 +267,11 @@ def test_a_run_that_another_process_is_at_is_waited_for(runs, in_process, tmp_pa
     lock = FileLock(tmp_path / "runs/retrieval/D-16/IAS-B/seed0.lock", thread_local=False)
     lock.acquire()
     Timer(2, lock.release).start()
+    released = time.monotonic() + 2
     assert run("reproduce", *words, "--list") == 0
     assert run("reproduce", *words) == 0
-    lines = capsys.readouterr().out.splitlines()
-    starts = [line for line in lines if line.startswith(("[", "waiting"))]
-    assert starts[3:] == [
-        "waiting for another process, which is at retrieval/D-16/IAS-B/seed0/IAS-B",
-        "[4/4] retrieval/D-16/IAS-B/seed0/IAS-B"
-    ]
-    assert len(in_process) == 4
+    assert capsys.readouterr().out.splitlines()[-2] == "[4/4] retrieval/D-16/IAS-B/seed0: done"
+    assert time.monotonic() > released - 0.1 and len(in_process) == 4
 
 
 def test_a_failure_is_listed_and_the_others_go_on(runs, in_process, tmp_path, capsys):
@@ -304,66 +310,41 @@ def test_end_of_a_script(runs, monkeypatch, capfd):
         monkeypatch.setattr(Runs, "command", lambda *_: words)
         return runs.make(job_of("retrieval", "D-13", "IAS-A"))
 
-    result = str(runs._file(job_of("retrieval", "D-13", "IAS-A"), ".result.json"))
-    record = end(f"print('warning: w', file=sys.stderr); open({result!r}, 'w').write('[1]')")
-    assert record["result"] == [1] and capfd.readouterr().err == "warning: w\n"
     assert end("sys.exit('error: no data')") == "failed: no data"
     assert end("1 / 0") == "failed: ZeroDivisionError: division by zero"
     assert end("sys.exit(7)") == "failed: exit code 7"
     with pytest.raises(KeyboardInterrupt):
         end("sys.exit(130)")
+    capfd.readouterr()
+    result = str(runs.folder / "retrieval/D-13/IAS-A/seed0/result.json")
+    record = end(f"print('warning: w', file=sys.stderr); open({result!r}, 'w').write('[1]')")
+    assert record["result"] == [1] and capfd.readouterr().err == "warning: w\n"
 
 
-def test_slurm(runs, in_process, tmp_path, monkeypatch, capsys):
-    """What is pickled for submitit makes the same records; options go to sbatch as they are."""
-    submitit = pytest.importorskip("submitit")
-    words = (*FOUR, "--data", runs.data, "--out", tmp_path, "--slurm", "gpu,gpus=1,time=60")
-    error = error_of(capsys, "reproduce", *words)
-    assert "--slurm needs Slurm and `pip install submitit`" in error and "srun" in error
-    given = {}
-
-    class Executor(ThreadPoolExecutor):
-        """Jobs in a thread; the third is killed, the fourth is not taken."""
-        def __init__(self, folder: Path):
-            super().__init__(1)
-
-        def update_parameters(self, **words) -> None:
-            given.update(words)
-
-        def submit(self, make, job: Job) -> Future:
-            call = pickle.loads(pickle.dumps(partial(make, job)))
-            if job.path == Path("retrieval/D-16/IAS-B/seed0/IAS-B"):
-                raise submitit.core.utils.FailedJobError("sbatch: error: no such partition")
-            return super().submit(kill if job.row.name == "D-16" else call)
-
-    def kill() -> None:
-        raise submitit.core.utils.UncompletedJobError("Job 7\nhas no output (TIMEOUT)\nlog")
-
-    monkeypatch.setattr(submitit, "SlurmExecutor", Executor)
-    assert "no such partition" in error_of(capsys, "reproduce", *words)
-    assert given["partition"] == "gpu"
-    assert given["additional_parameters"] == {"time": "60", "gpus": "1"}
-    rows = json.loads((tmp_path / "retrieval.json").read_text())["entries"]
+def test_slurm(runs, tmp_path, monkeypatch, capsys):
+    """Every run is a job of srun, which gets the options as they are."""
+    monkeypatch.setattr(execution, "PROJECT", scripts(tmp_path / "project"))
+    words = ("reproduce", *FOUR, "--data", runs.data, "--out", tmp_path / "out", "--jobs", 2)
+    words += ("--slurm", "gpu,gpus=1,time=60")
+    monkeypatch.setenv("PATH", str(tmp_path))  # where there is none
+    assert "srun" in error_of(capsys, *words)
+    (tmp_path / "srun").write_text(f"""#!{sys.executable}
+import os, sys
+options = [word for word in sys.argv[1:7] if word.startswith("--")]
+if "D-16" in sys.argv:
+    sys.exit("srun: error: it took too long")
+os.environ["OMP_NUM_THREADS"] = " ".join(options)
+os.execv(sys.argv[len(options) + 1], sys.argv[len(options) + 1:])
+""")
+    (tmp_path / "srun").chmod(0o755)
+    assert run(*words) == 2
+    rows = json.loads((tmp_path / "out/retrieval.json").read_text())["entries"]
     assert [bool(row["best"]) for row in rows] == [True, True, False, False]
-    assert rows[2]["missing"] == "failed: Job 7 has no output (TIMEOUT)"
-    monkeypatch.setitem(sys.modules, "submitit", None)
-    assert "pip install submitit" in error_of(capsys, "reproduce", *words)
-
-
-@pytest.mark.slow
-def test_jobs_of_submitit(runs, tmp_path, monkeypatch):
-    """Its executor for one machine takes the same functions as that for Slurm."""
-    submitit = pytest.importorskip("submitit")
-
-    class Executor(submitit.LocalExecutor):
-        def update_parameters(self, **words) -> None:
-            super().update_parameters(setup=words["setup"])
-
-    monkeypatch.setattr(submitit, "SlurmExecutor", Executor)
-    words = (*FOUR, "--data", runs.data, "--out", tmp_path, "--slurm", "cpu", "--jobs", 2)
-    assert run("reproduce", *words) == 0
-    rows = json.loads((tmp_path / "retrieval.json").read_text())["entries"]
-    assert len(rows) == 4 and all(row["best"] for row in rows)
+    assert rows[2]["note"] == "failed: srun: error: it took too long"
+    options = ["--quit-on-interrupt", "--time=1-0", "--partition=gpu", "--gpus=1", "--time=60"]
+    begun = [path.read_text().split() for path in (tmp_path / "out").rglob("*.begun")]
+    assert begun == [options, options]
+    assert rows[0]["machines"][0].startswith("srun --quit-on-interrupt")
 
 
 def test_wrong_use(capsys):
