@@ -4,8 +4,7 @@
     python train_mgscr.py --dataset KS20 --frames tiled           the frames read as released
     python train_mgscr.py --dataset KS20 --task retrieval         on the training split alone
 
-Data come from preprocess.py; a run's files lie in <out>/MG-SCR/<dataset>/<frames>/
-(docs/2-training.md).
+Data: preprocess.py. A run's files: <out>/MG-SCR/<dataset>/<frames>/ (docs/2-training.md).
 """
 
 from skeleton_reid.common.errors import run_command
