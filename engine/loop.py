@@ -20,7 +20,7 @@ from skeleton_reid.common.numbers import counted
 from skeleton_reid.data import Retrieval
 from skeleton_reid.engine import baselines, results
 from skeleton_reid.engine.encoding import log_sizes
-from skeleton_reid.engine.epochs import EarlyStopping, Timer
+from skeleton_reid.engine.epochs import EarlyStopping, Timer, collapse
 from skeleton_reid.engine.history import History
 from skeleton_reid.engine.retrieval import known_classes, score_encoder
 from skeleton_reid.engine.run import Run
@@ -129,7 +129,7 @@ class Epochs:
     def _warn(self) -> None:
         """Log a collapse of the last epochs, once."""
         rows, persons = self.history.rows, self.sets.train.labels
-        found = cluster_quality.collapse(rows, persons)
+        found = collapse(rows, persons)
         if found and self.warning is None:
             log.warning(found)
         self.warning = found

@@ -1,16 +1,13 @@
 """How well clusters and features agree with the true persons; for analysis, never for training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skeleton_reid.common.numbers import counted
 from skeleton_reid.models.simmc import mean_of_clusters
-
-RECENT = 5  # epochs that show a collapse
 
 
 def metrics(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.ndarray,
@@ -38,34 +35,6 @@ def metrics(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.nda
     if tight:
         row |= tightness(features, torch.from_numpy(persons).to(features.device))
     return row
-
-
-def collapse(rows: Sequence[Mapping[str, float]], persons: np.ndarray) -> str | None:
-    """A line if learning has collapsed, in all of the last RECENT epochs, and what to try; or None.
-
-    rows: of history.csv, from the untrained model on. persons: (N,) of the training windows.
-    """
-    if len(rows) <= RECENT:
-        return None
-    _, counts = np.unique(persons, return_counts=True)
-    clustered = [row for row in rows if "clusters_1" in row][-RECENT:]
-    scored = [row["top1"] for row in rows[1:] if "top1" in row][-RECENT:]
-    found = {
-        name: [row.get(name, 0) for row in clustered]
-        for name in ("clusters_1", "largest_1", "purity_1")
-    }
-    if clustered and 2 * max(found["clusters_1"]) < len(counts):
-        number = counted(found["clusters_1"][-1], "cluster")
-        problem = f"{number} for {len(counts)} persons"
-    elif clustered and min(found["largest_1"]) > 0.9 * len(persons):
-        problem = "one cluster holds nearly all windows"
-    elif clustered and max(found["purity_1"]) < 1.5 * counts.max() / len(persons):
-        problem = "the purity of the clusters is at chance"
-    elif scored and max(scored) < rows[0]["top1"]:
-        problem = f"top-1 is {scored[-1]:.1%}, that of the untrained model {rows[0]['top1']:.1%}"
-    else:
-        return None
-    return f"learning has collapsed: {problem}; try a smaller --eps, a smaller --lr or more data"
 
 
 def tightness(features: Tensor, persons: Tensor) -> dict[str, float]:

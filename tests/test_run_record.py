@@ -15,10 +15,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 from training import SCRIPTS
 
+from skeleton_reid.engine import epochs
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run, execute
 from skeleton_reid.pictures.runs import find
-from skeleton_reid.reid import cluster_quality
 
 RUNS = {
     "SimMC": ("", ("--epochs", 3)), "AGE": ("recogniser", ("--epochs", 2)),
@@ -202,10 +202,10 @@ ROW = {"top1": 0.5, "clusters_1": 9, "largest_1": 9, "purity_1": 0.9}
 def test_a_collapse_is_what_the_last_five_epochs_show(change, said):
     persons = np.arange(100) % 10
     untrained, bad = {**ROW, "top1": 0.4}, ROW | change
-    found = cluster_quality.collapse([untrained, ROW, *[bad] * 5], persons)
-    assert cluster_quality.collapse([untrained, *[bad] * 4], persons) is None
+    found = epochs.collapse([untrained, ROW, *[bad] * 5], persons)
+    assert epochs.collapse([untrained, *[bad] * 4], persons) is None
     assert (said is None and found is None) or said in found
-    assert cluster_quality.collapse([untrained, *[bad] * 5, ROW], persons) is None
+    assert epochs.collapse([untrained, *[bad] * 5, ROW], persons) is None
 
 
 def test_search_eps_names_the_largest_eps_with_no_large_cluster(training, capsys, monkeypatch):
