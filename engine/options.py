@@ -41,8 +41,9 @@ class TrainingOptions(DataOptions):
     """Run."""
 
     mode: str = option("Train", "Eval: score the saved best model", choices=("Train", "Eval"))
-    seeds: tuple[int, ...] = option((), "3 (0 1 2) or a list, as 0,4,7: runs one after the other",
-                                    type=seed_numbers, metavar="N|A,B")
+    seeds: tuple[int, ...] | None = option(
+        None, "3 (0 1 2) or a list, as 0,4,7: runs one after the other", type=seed_numbers,
+        metavar="N|A,B")
     name: str | None = option(None, "of the run, in tables and pictures")
     out: Path = option(Path("ReID_Models"), "folder of checkpoints", type=Path, metavar="DIR")
     epochs: int | None = option(None, "stop after N epochs", type=positive_int, metavar="N")

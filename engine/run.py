@@ -200,7 +200,7 @@ def of_seed(run: Run, seed: int) -> Run:
     """The run with a seed, in its folder, or in seed-N/ below if that has a run of another seed.
     Of several --seeds each has files of its own, and with --resume those begin that have not.
     """
-    options, several = replace(run.options, seed=seed, seeds=()), bool(run.options.seeds)
+    options, several = replace(run.options, seed=seed, seeds=None), bool(run.options.seeds)
     with suppress(OSError, ValueError, KeyError):
         other = json.loads(run.path("run.json").read_text())["seed"]
         own = replace(run, folder=run.folder / f"seed-{seed}")
