@@ -2,6 +2,7 @@
 
     python evaluate.py --checkpoint ReID_Models/KS20/probe/best.pt                a checkpoint
     python evaluate.py --checkpoint ReID_Models/AGE/IAS/LA/ap/best_A.pt           a recogniser
+    python evaluate.py --checkpoint …/best_A.pt --retrieval                       its encoder alone
     python evaluate.py --checkpoint RN/KS20_87.5_95.8_formal.ckpt --dataset KS20  a TensorFlow one
     python evaluate.py --probe FILE.probe.npz --gallery FILE.gallery.npz          feature files
     python evaluate.py --features D-13 --dataset KS20 --probe probe               a baseline
@@ -33,6 +34,7 @@ class EvaluationOptions(PublishedOptions):
     features: str | None = option(None, "a baseline", choices=(*BASELINES, "session", "untrained"))
     recognise: str | None = option(None, "a baseline of recognition", choices=CLASSIFIERS)
     gallery: Path | None = option(None, "features, with --probe FILE", type=Path, metavar="FILE")
+    retrieval: bool = option(False, "of a recogniser the encoder alone", action="store_true")
     exclude_self: bool = option(False, "the two files are one set", action="store_true")
     source: str | None = option(None, "AGE, SM-SGE, FILE.pt or FILE.npz, where it has moved")
     out: Path = option(Path("ReID_Models"), "where --source is", type=Path, metavar="DIR")
@@ -58,6 +60,7 @@ def parse() -> EvaluationOptions:
         "--epochs, --neighbours need --recognise": (o.epochs or o.neighbours) and not o.recognise,
         "no code was released for --recognise": o.recognise and released,
         "--source goes with --checkpoint": o.source and not o.checkpoint,
+        "--retrieval goes with --checkpoint": o.retrieval and not o.checkpoint,
         "--exclude_self goes with feature files": o.exclude_self and not o.gallery,
     }
     for message, is_wrong in problems.items():
@@ -105,7 +108,7 @@ def main() -> None:
         options, name, metrics = score_untrained(options)
     elif options.features:
         options, name, metrics = score_baseline(options)
-    elif "recogniser" in saved:
+    elif "recogniser" in saved and not options.retrieval:
         options, name, metrics = score_recogniser(options, saved)
     else:
         options, name, metrics = score_encoder(options, saved)

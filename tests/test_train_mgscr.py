@@ -38,6 +38,10 @@ def test_both_phases(train):
     for again in (train("--mode", "Eval"), train.evaluate(best, "--probe", "A")):
         for name in ("rank1", "nAUC_roc", "loss"):
             assert again[name] == pytest.approx(result["best"][name], abs=1e-6)
+    retrieval = train.evaluate(best, "--probe", "A", "--retrieval")
+    assert retrieval["kind"] == "retrieval" and retrieval["supervision"] == "identities"
+    assert retrieval["mAP"] != train.evaluate(train.path("encoder", "best.pt"), "--probe",
+                                              "A")["mAP"]
 
 
 def test_same_seed_and_resume(train, training, tmp_path):
