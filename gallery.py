@@ -70,7 +70,7 @@ from skeleton_reid.common.files import hold, write_whole
 from skeleton_reid.common.log import start_log
 from skeleton_reid.data import loader
 from skeleton_reid.data.plausible import doubts
-from skeleton_reid.data.raw.own import persons_of
+from skeleton_reid.data.raw.own import entry_of
 from skeleton_reid.open_set import error_rates
 
 SAME = 1e-5  # distance up to which a recording is itself enrolled
@@ -127,11 +127,15 @@ def recordings(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str,
 
 def of_files(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str, str, np.ndarray]]:
     """The same of files."""
-    names = [options.name or path.absolute().parent.name for path in options.files]
-    if options.dataset and options.command != "identify" and not options.name:
-        names = persons_of(options.files, options.dataset)
-    for path, name in zip(options.files, names, strict=True):
-        pieces = read(path, options.dataset)
+    dataset = options.dataset
+    for path in options.files:
+        name = options.name or (entry_of(path, dataset).person
+                                if dataset else path.absolute().parent.name)
+        if not name and options.command != "identify":
+            source = dataset.source
+            raise InputError(f"{path}: expected a file that {source.table or source.recordings} in "
+                             f"{source.file} gives a person, found none; use --name")
+        pieces = read(path, dataset, options.name)
         try:
             windows = encoder.windows(pieces)
         except InputError as error:

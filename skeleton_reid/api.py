@@ -74,11 +74,13 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
     return Encoder(model, content, {"path": str(Path(path).absolute()), **published})
 
 
-def read(path: str | Path, description: str | Path | datasets.Dataset | None = None) -> list:
+def read(path: str | Path, description: str | Path | datasets.Dataset | None = None,
+         person: str | None = None) -> list:
     """A recording as training has it: pieces (T, J, 3), cut where joints are lost, in metres with y
-    up. description: the YAML file of its format (docs/9-own-data.md); None: an array FILE.npy as it
-    is. InputError for another file, and for one without a whole frame; DataWarning of several
-    people, of whom one is followed.
+    up. description: the YAML file of its format (docs/9-own-data.md), whose table says which track
+    is followed; None: an array FILE.npy as it is. person: which of several whom the table names in
+    the file. InputError for another file, for one without a whole frame, and where `person` is
+    needed; DataWarning of several people, of whom one is followed.
     """
     if description is None:
         try:
@@ -93,7 +95,7 @@ def read(path: str | Path, description: str | Path | datasets.Dataset | None = N
         raise InputError(
             f"expected recordings: files with the FILE.yaml that describes them, found "
             f"{dataset.name}, whose files are preprocess.py's")
-    recording = read_recording(Path(path), dataset)
+    recording = read_recording(Path(path), dataset, person)
     if others := recording.lost.get("frames with several people"):
         warnings.warn(f"{path}: {others} frames with several people, one is followed", DataWarning,
                       stacklevel=2)

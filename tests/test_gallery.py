@@ -339,6 +339,44 @@ def test_what_was_lost_of_a_recording_is_said(folder, people, described, capsys)
     assert f"{len(walk)} frames with several people, one is followed" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:.*several people")
+def test_the_table_says_who_of_a_file_is_read(folder, described, capsys):
+    """Its track and frames as for preprocess.py; of several persons the one that is named."""
+    walks = {name: np.load(folder / name / "0.npy") for name in ("p0", "p1")}
+    lines = [
+        f"{t},{track},{','.join(map(str, walk[t].ravel()))}" for t in range(25)
+        for track, walk in enumerate(walks.values(), start=1)
+    ]
+    file, table, path = folder / "flat/both.csv", folder / "flat/table.csv", folder / "x.gallery"
+    file.write_text("\n".join(lines))
+    description = described(recordings=None, table="table.csv", format="csv", track="id",
+                            header=["frame", "id", "{joint}_{axis}"])
+    words = "gallery", "add", path, file, "--dataset", description
+    checkpoint = "--checkpoint", folder / "encoder.pt"
+    for track, walk in enumerate(walks.values(), start=1):
+        table.write_text(f"file,person,frames,track\nboth.csv,anna,25,{track}\n")
+        np.testing.assert_allclose(*skeleton_reid.read(file, description), walk)
+    table.write_text("file,person,track\nboth.csv,anna,3\n")
+    assert "expected the track 3, found 1, 2" in error_of(capsys, *words, *checkpoint)
+    table.write_text("file,person,frames\nboth.csv,anna,24\n")
+    assert "line 2: expected 24 frames" in error_of(capsys, *words, *checkpoint)
+    table.write_text("file,person,track\nboth.csv,anna,2\nboth.csv,carl,1\n")
+    for more in (), ("--name", "eva"):
+        said = error_of(capsys, *words, *checkpoint, *more)
+        assert "anna (track 2), carl (track 1), found" in said and "--name" in said
+    for name in ("carl", "anna"):
+        assert run(*words, *checkpoint, "--name", name) == 0
+    gallery = Gallery.load(path)
+    assert gallery.names == ["carl", "anna"]
+    np.testing.assert_allclose(gallery.features, [*map(gallery.encoder, walks.values())], atol=1e-6)
+    frames = skeleton_reid.read(file, description, person="anna")
+    assert gallery.identify(frames)[0].name == "anna"
+    words = "gallery", "identify", path, file, "--dataset", description
+    assert "carl (track 1), found none" in error_of(capsys, *words)
+    assert run(*words, "--name", "carl") == 0
+    assert "both.csv: carl; nearest carl 0.000" in capsys.readouterr().out
+
+
 def test_millimetres_for_metres(folder, people, capsys):
     np.save(folder / "mm.npy", 1000 * np.load(folder / "p0" / "0.npy"))
     capsys.readouterr()

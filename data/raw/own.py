@@ -4,7 +4,7 @@ import csv
 import logging
 import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -72,12 +72,8 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
         if entry.split not in ("", *DRAWN):
             raise InputError(f"{entry.place}: split: {expected_one(entry.split, DRAWN)}")
     persons = sorted({entry.person for entry in entries})
-    places = [(entry.path, entry.track) for entry in entries]
-    every = read_each(partial(_read, dataset=dataset), places, jobs, source.name)
+    every = read_each(partial(_read, dataset=dataset), entries, jobs, source.name)
     for entry, own in zip(entries, every, strict=True):
-        if entry.frames not in ("", str(own.written)):
-            raise InputError(f"{entry.place}: expected {entry.frames} frames in {entry.path}, "
-                             f"found {own.written}")
         name = os.path.relpath(entry.path, root) + (entry.track and f" ({entry.track})")
         recordings.append(
             replace(own, name=name, person=persons.index(entry.person), person_name=entry.person,
@@ -86,15 +82,18 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
     return recordings
 
 
-def read_recording(path: Path, dataset: Dataset) -> Recording:
-    """One file as the data set describes its files, of nobody yet: in metres, y up, repaired."""
-    return _read((path, ""), dataset)
+def read_recording(path: Path, dataset: Dataset, person: str | None = None) -> Recording:
+    """One file as `read_own` reads it, of nobody yet. person: see `entry_of`."""
+    return _read(entry_of(path, dataset, person), dataset)
 
 
-def _read(place: tuple[Path, str], dataset: Dataset) -> OwnRecording:
-    """The recording of a path, of the person with a track."""
-    source, (path, track) = dataset.source, place
-    own = read_poses(path, source, dataset.skeleton, track)
+def _read(entry: Entry, dataset: Dataset) -> OwnRecording:
+    """The recording of an entry, of the person with its track."""
+    source, path = dataset.source, entry.path
+    own = read_poses(path, source, dataset.skeleton, entry.track)
+    if entry.frames not in ("", str(own.written)):
+        raise InputError(f"{entry.place}: expected {entry.frames} frames in {path}, "
+                         f"found {own.written}")
     causes = lost_joints(own.poses, source)
     frames, lost = repair(own.poses, causes, source.longest_gap)
     axes, signs = turned(source.up)
@@ -151,24 +150,23 @@ def _tell(dataset: Dataset, recordings: Sequence[OwnRecording]) -> None:
         log.warning("%s: %s", name, words)
 
 
-def persons_of(paths: Sequence[Path], dataset: Dataset) -> list[str]:
-    """Whose recordings some files are, by the table, or by the end of their paths, wherever they
-    are. InputError for a file of which neither says it.
+def entry_of(path: Path, dataset: Dataset, person: str | None = None) -> Entry:
+    """What the table says of a file, or the end of its path, wherever it is; of nobody where
+    neither says it. person: who of several. InputError if that is not clear.
     """
-    source, known = dataset.source, defaultdict(set)  # names by path
+    source, end = dataset.source, composed(path.absolute().as_posix())
     if source.table:
-        for entry in _of_table(source, Path(source.file).parent / source.folder):
-            known[entry.path.resolve()].add(entry.person)
+        every = _of_table(source, Path(source.file).parent / source.folder)
+        known = [entry for entry in every if entry.path.resolve() == path.resolve()]
     else:
-        for path in paths:
-            whole = composed(path.absolute().as_posix())
-            if match := re.search(f"/{_expression(source.recordings)}$", whole):
-                known[path.resolve()].add(match["person"])
-    for path in paths:
-        if len(names := known[path.resolve()]) != 1:
-            raise InputError(f"{path}: expected a file that {source.table or source.recordings} in "
-                             f"{source.file} gives a person, found {len(names)}; use --name")
-    return [min(known[path.resolve()]) for path in paths]
+        match = re.search(f"/{_expression(source.recordings)}$", end)
+        known = [Entry(path, source.file, **match.groupdict())] if match else []
+    own = [entry for entry in known if entry.person == composed(person or "").strip()] or known
+    if len({(entry.person, entry.track) for entry in own}) > 1:
+        names = ", ".join(f"{entry.person} (track {entry.track or 'not given'})" for entry in own)
+        raise InputError(f"{path}: expected the name of one of its persons in {source.table}, "
+                         f"{names}, found {person or 'none'}; give it by --name (Python: person)")
+    return own[0] if own else Entry(path, source.file, "")
 
 
 def _expression(pattern: str) -> str:
