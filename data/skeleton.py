@@ -4,7 +4,8 @@ joint J, part P, body B, hyper-body H.
 Every node is the mean of some joints; every graph is small, so it is kept as a dense matrix.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -100,9 +101,31 @@ class Skeleton(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             part_edges=tuple(edge for edge in self.part_edges
                              if all(part in groups["parts"] for part in edge)), **groups)
 
+    def places_in(self, names: Sequence[str]) -> list[int]:
+        """Where a file that names its joints has each of these, -1 for none. ValueError for other
+        names, unless most are known and all of those are in their places.
+        """
+        theirs, ours = list(map(letters, names)), list(map(letters, self.joints))
+        known = set(theirs) & set(ours)
+        if known and known in (set(theirs), set(ours)):
+            return [theirs.index(joint) if joint in known else -1 for joint in ours]
+        in_place = [pair for pair in zip(theirs, ours, strict=False) if pair[0] == pair[1]]
+        if len(theirs) == len(ours) <= 2 * len(in_place) and len(in_place) == len(known):
+            return list(range(len(ours)))
+        others = [name for name in names if letters(name) not in known]
+        raise ValueError(
+            f"{len(theirs)} joints by names, among them {', '.join(others[:4])}, which "
+            f"is no joint of {self.name}")
+
     def bone_numbers(self) -> np.ndarray:
         """The bones (bones, 2), i < j, as a scan of the adjacency matrix by rows meets them."""
         return np.array(sorted(sorted(self.numbers(bone)) for bone in self.bones))
+
+
+@cache
+def letters(name: str) -> str:
+    """A name without the signs between its words, in lower case."""
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 @cache

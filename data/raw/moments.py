@@ -10,6 +10,7 @@ import numpy as np
 from dateutil import parser
 
 from skeleton_reid.data.datasets import NO_TIME
+from skeleton_reid.data.skeleton import letters
 
 # Keys and columns of a frame's number and time by their usual names, as `letters` spells them.
 NUMBERS = ("frame", "framenumber", "frameno", "framenum", "frameid", "frameindex", "frameidx",
@@ -20,12 +21,6 @@ NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
 DAY = datetime(2000, 1, 1)  # of a time without a date
 SLOWEST, FASTEST = 5, 240  # frames a second
 HALF_DAY = 12 * 3600  # seconds, after which a clock begins again
-
-
-@cache
-def letters(name: str) -> str:
-    """A name without the signs between its words, in lower case."""
-    return re.sub(r"[\W_]", "", name.lower())
 
 
 def moments(columns: Mapping[str, Sequence[Any]], wanted: str,

@@ -13,6 +13,8 @@ from skeleton_reid.data.raw.pose_json import FORMS, read_json
 from skeleton_reid.data.raw.pose_tables import read_csv, read_ntu
 from skeleton_reid.data.skeleton import FOLDER, Skeleton, read
 
+NAMES_OF_JOINTS = ("joints", "joint_names", "names", "keypoint_names")  # arrays beside the poses
+
 
 def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "") -> Poses:
     """The followed person of a recording. track: who that is; by default see `people.follow`.
@@ -56,12 +58,23 @@ def _read_array(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Fra
     """An array (T, J, 2, 3 or 4), also as (T, 3 J) and so on, or with axes of length 1."""
     J = len(skeleton)
     array = np.load(path, allow_pickle=False)
+    order = None
     if isinstance(array, np.lib.npyio.NpzFile):
+        every = {
+            name: array[name] for name in array.files
+            if name in (source.array or name, *NAMES_OF_JOINTS)
+        }
         names = [source.array] if source.array else array.files
         if len(names) != 1 or names[0] not in array.files:
             found = ", ".join(f"{name} {array[name].shape}" for name in array.files)
             raise broken(path, "one array, or its name as `array`", found, "name one of them")
-        array = array[names[0]]
+        joints = next(
+            (own
+             for name, own in every.items() if name in NAMES_OF_JOINTS and own.dtype.kind == "U"),
+            None)
+        if joints is not None:
+            order = skeleton.places_in(joints.ravel().tolist())
+        array = every[names[0]]
     shape, kind = array.shape, array.dtype
     if array.ndim > 3:
         array = array.squeeze(tuple(i for i, length in enumerate(shape[:-2]) if length == 1))
@@ -73,6 +86,7 @@ def _read_array(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Fra
         raise broken(path, expected, f"{kind} {shape}", "turn or cut the array to this shape")
     poses = array.astype(np.float64)
     poses = np.insert(poses, 2, 0.0, axis=2) if poses.shape[2] == 2 else poses
+    poses = poses if order is None else np.insert(poses, poses.shape[1], np.nan, axis=1)[:, order]
     return (Frame([Person(pose)]) for pose in poses)
 
 

@@ -11,22 +11,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from skeleton_reid.data.datasets import NO_TIME, OwnData
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.moments import (NUMBERS, TIMES, frame_numbers, letters, moments,
-                                            natural_key, numbers_in)
+from skeleton_reid.data.raw.landmarks import BLAZEPOSE, points_of, poses_of
+from skeleton_reid.data.raw.moments import (NUMBERS, TIMES, frame_numbers, moments, natural_key,
+                                            numbers_in)
 from skeleton_reid.data.raw.people import Frame, Person
 from skeleton_reid.data.raw.recordings import read_text, visible
-from skeleton_reid.data.skeleton import Skeleton
+from skeleton_reid.data.skeleton import Skeleton, letters
 
 # Keys of an object's frames.
 LISTS = ("frames", "instance_info", "annotations", "results", "result", "poses", "predictions",
          "data")
-LOST = (np.nan, np.nan, np.nan, 0.0)
-SEEN, PLACES = ("visibility", "score", "confidence"), ("position", "real")  # of a joint
-BLAZEPOSE = " (keypoints3D is TensorFlow.js's: format: blazepose)"
 
 
 class Form(NamedTuple):
@@ -72,11 +71,20 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
 
     InputError, with file and frame, for what is no JSON or no frame of this format.
     """
-    places, named, contents = _frames(path)
+    places, named, contents, joints = _frames(path)
     people, refused = [], []
+    order, in_file = list(range(len(skeleton))), skeleton
+    if joints:  # as the file's head names them
+        order = skeleton.places_in(joints)
+        if sorted(order) != list(range(len(joints))):
+            raise broken(path, f"the joints of {skeleton.name}", f"`joint_names` of {len(joints)}",
+                         "name their skeleton")
+        joints = tuple(skeleton.joints[i] for i in np.argsort(order))
+        in_file = msgspec.structs.replace(skeleton, joints=joints)
     for place, content in zip(places, contents, strict=True):
         try:
-            people.append(list(_people(content, FORMS[source.format], source, skeleton)))
+            every = _people(content, FORMS[source.format], source, in_file)
+            people.append([_in_order(one, order) for one in every])
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             found = f"no {error}" if isinstance(error, KeyError) else error
             refused.append(
@@ -107,16 +115,28 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
         yield Frame(own, number, time, unread[0] if unread else "")
 
 
-def _frames(path: Path) -> tuple[Sequence[Path | str], Sequence[float | None], list]:
-    """Where each frame stands, its number as far as names tell, and what it holds."""
+def _in_order(one: Person, order: list[int]) -> Person:
+    """Somebody with the joints in this order, where all are there."""
+    if len(one.pose) != len(order):
+        return one
+    has_place = one.place is not None and len(one.place) == len(order)
+    return one._replace(pose=one.pose[order], place=one.place[order] if has_place else None)
+
+
+def _frames(path: Path) -> tuple[Sequence[Path | str], Sequence[float | None], list, list[str]]:
+    """Where each frame stands, its number as far as names tell, what it holds; and the names of the
+    joints, where the file has them before its frames.
+    """
+    joints: list[str] = []
     if path.is_dir():
         files = visible(path, "*.[jJ][sS][oO][nN]")
         if not files:
             raise broken(path, "one .json a frame", "none", "complete or remove it")
-        return files, _numbers_of_files(path, files), list(map(_load, files))
+        return files, _numbers_of_files(path, files), list(map(_load, files)), joints
     content = _load(path)
     if isinstance(content, dict):
         images, whole = content.get("images"), content
+        joints = content.get("joint_names") or joints
         content = next((whole[key] for key in LISTS if isinstance(whole.get(key), (list, dict))),
                        whole)
         content = _of_images(content, images) if isinstance(images, list) else content
@@ -124,12 +144,12 @@ def _frames(path: Path) -> tuple[Sequence[Path | str], Sequence[float | None], l
             map(re.compile(r".*\d(\.\D+)?").fullmatch, content)):  # 12, frame_12 or 12.jpg
         keys = sorted(content, key=natural_key)
         places = [f"{path}, frame {key}" for key in keys]
-        return places, frame_numbers(keys).tolist(), [content[key] for key in keys]
+        return places, frame_numbers(keys).tolist(), [content[key] for key in keys], joints
     content = [content] if isinstance(content, dict) else content
     if not isinstance(content, list):
         raise broken(path, "a list of frames", type(content).__name__)
     count = len(content)
-    return [f"{path}, frame {i + 1}" for i in range(count)], [None] * count, content
+    return [f"{path}, frame {i + 1}" for i in range(count)], [None] * count, content, joints
 
 
 def _of_images(results: list[dict], images: list[dict]) -> list[dict]:
@@ -183,7 +203,7 @@ def _people(frame: Any, form: Form, source: OwnData, skeleton: Skeleton) -> Iter
         if isinstance(frame, dict) and isinstance(frame.get(key), dict | list):
             frame = frame[key]
     if not form.people and not isinstance(frame, dict):
-        yield from map(Person, _poses(frame, skeleton))
+        yield from map(Person, poses_of(frame, skeleton))
         return
     for one in [frame] if isinstance(frame, dict) else frame:
         own, image = (next((key for key in keys if one.get(key)), "")
@@ -195,8 +215,8 @@ def _people(frame: Any, form: Form, source: OwnData, skeleton: Skeleton) -> Iter
                                  "as a number")
             if form.needs and form.needs not in one:
                 raise KeyError(form.needs)
-            poses = _poses(one[own or image], skeleton, 4 if own.endswith("3d") else form.flat)
-            places = _poses(one[image], skeleton) if own and image else []
+            poses = poses_of(one[own or image], skeleton, 4 if own.endswith("3d") else form.flat)
+            places = poses_of(one[image], skeleton) if own and image else []
             track = _track(next((one[key] for key in form.track if key in one), None))
             for i, pose in enumerate(poses):
                 pose[:, 3] = np.ravel(one[form.scores]) if form.scores in one else pose[:, 3]
@@ -211,62 +231,10 @@ def _without_keys(frame: dict, form: Form, source: OwnData, skeleton: Skeleton) 
     """
     others = {letters(key) for key in frame} - {*NUMBERS, *TIMES, letters(source.time)}
     if others & set(map(letters, skeleton.joints)):
-        yield Person(_points(frame, skeleton))
+        yield Person(points_of(frame, skeleton))
     elif form.people:
         raise KeyError(form.people[0])
     elif others:
         hint = BLAZEPOSE if "keypoints3D" in frame else ""
         raise NoPoseError(f"{', '.join(frame)}, and none of {', '.join(form.joints + form.image)}"
                           f"{hint}")
-
-
-def _poses(value: Any, skeleton: Skeleton, width: int = 0) -> list[np.ndarray]:
-    """The poses (J, 4) of landmarks, of one person, or a list of several. width: of a joint in a
-    flat list; 3 numbers are x, y and the confidence; 0: as many as there are, x, y, z first.
-    """
-    value = value.get("landmark", value) if isinstance(value, dict) else value
-    if not value:
-        return []
-    first = value[0] if isinstance(value, list) else value
-    if isinstance(first, int | float):
-        own = width or max(len(value) // len(skeleton), 1)
-        if len(value) % own:
-            raise ValueError(f"{len(value)} numbers, which are no {own} a joint")
-        points = np.array(value, dtype=float).reshape(-1, own)
-        points = np.insert(points, 2, 0.0, axis=1) if width == 3 else points
-        return [_points(points.tolist(), skeleton)]
-    is_point = (isinstance(first, dict)
-                and first.keys() & {"x", *PLACES}) or (isinstance(first, list) and not isinstance(
-                    (first or [0])[0], dict | list))
-    if isinstance(value, dict) or is_point:
-        return [_points(value, skeleton)]
-    return [pose for one in value for pose in _poses(one, skeleton)]
-
-
-def _points(points: Sequence[dict | list] | dict, skeleton: Skeleton) -> np.ndarray:
-    """Joints (J, 4) of objects with x, y, perhaps z, and visibility or score, or of their lists; in
-    the skeleton's order, or by the joints' names.
-    """
-    def numbers(each: dict | list) -> Sequence[float]:
-        seen = 1.0
-        if isinstance(each, dict):
-            seen = next((each[key] for key in SEEN if key in each), seen)
-            each = next((each[key] for key in PLACES if key in each), each)
-        if isinstance(each, dict) and "x" in each:
-            return each["x"], each["y"], each.get("z", 0.0), seen
-        if isinstance(each, list | tuple) and len(each) in (2, 3, 4):
-            return (*each[:2], *(each[2:3] or [0.0]), *(each[3:] or [seen]))
-        hint = BLAZEPOSE if "keypoints3D" in each else ""
-        found = ", ".join(each) if isinstance(each, dict) else each
-        raise ValueError(f"{found}, and no x, y{hint} in the place of a joint")
-
-    joints = [letters(joint) for joint in skeleton.joints]
-    if isinstance(points, list) and all(isinstance(each, dict) for each in points):
-        named = {letters(str(each.get("name"))): each for each in points}
-        points = named if len(named) == len(points) and named.keys() <= set(joints) else points
-    if isinstance(points, dict):
-        by_name = {letters(name): point for name, point in points.items()}
-        if not by_name.keys() & set(joints):
-            numbers(points)
-        points = [by_name.get(joint, LOST) for joint in joints]
-    return np.array(list(map(numbers, points)), dtype=float)

@@ -12,10 +12,10 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.yaml_files import expected_one
 from skeleton_reid.data.datasets import METRES, NO_TIME, OwnData
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.moments import NUMBER, letters, moments
+from skeleton_reid.data.raw.moments import NUMBER, moments
 from skeleton_reid.data.raw.people import Frame, Person
 from skeleton_reid.data.raw.recordings import read_lines
-from skeleton_reid.data.skeleton import Skeleton
+from skeleton_reid.data.skeleton import Skeleton, letters
 
 # Columns by their usual names, and cells that hold no number, as `letters` spells them.
 TRACKS = ("trackingid", "trackid", "bodyid", "personid", "bodyindex", "userid", "skeletonid")
@@ -72,17 +72,26 @@ def _joints(values: dict[str, list[str]], source: OwnData, skeleton: Skeleton,
     """Of which joint of the skeleton each line is: by its name or number, without a column of these
     by its place; -1 for a joint of another name.
     """
-    places = {str(i): i for i in range(len(skeleton))}
-    places |= {
-        letters(source.joint_names.get(own, own)): i for i, own in enumerate(skeleton.joints)
-    }
-    if names := _column(values, source.joint, JOINTS):
+    words = {letters(source.joint_names.get(own, own)): i for i, own in enumerate(skeleton.joints)}
+    named = (own for own in values.values() if len({*map(letters, own)} & words.keys()) > 1)
+    if names := _column(values, source.joint, JOINTS) or next(named, None):
+        numbers = {int(name) for name in names if name.isdecimal() and name not in words}
+        first = int(min(numbers, default=0) == 1 and max(numbers) == len(skeleton))
+        _refuse_more(max(numbers, default=0) + 1 - first, skeleton, path)
+        places = {str(i + first): i for i in range(len(skeleton))} | words
         return [places.get(name, places.get(letters(name), -1)) for name in names]
     count, J = len(next(iter(values.values()))), len(skeleton)
     if count % J:
         raise broken(path, f"{J} lines a frame, in the order of the skeleton", f"{count} lines",
                      "name the column that names the joint (`joint`)")
     return list(range(J)) * (count // J)
+
+
+def _refuse_more(count: int, skeleton: Skeleton, path: Path) -> None:
+    """InputError for more numbered joints than the skeleton has: which ones it has is unknown."""
+    if count > len(skeleton):
+        raise broken(path, f"{len(skeleton)} numbered joints ({skeleton.name})", count,
+                     "name their `skeleton`, and joints to `ignore`, or give `joint_names`")
 
 
 def _joined(points: np.ndarray, moments: list[tuple], joints: list[int], skeleton: Skeleton,
@@ -183,6 +192,12 @@ def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
             missing = [name for own in joints for name in own if letters(name) not in spelled]
             if not missing:
                 places = {letters(name): place for place, name in enumerate(header)}
+                if joints not in (wanted[0], wanted[len(spellings)]):
+                    numbers = [
+                        n for n in range(len(header)) if all(
+                            letters(name) in places for name in source.joint_columns(str(n), "xy"))
+                    ]
+                    _refuse_more(len(numbers), skeleton, path)
                 if twice := [name for own in joints for name in own if spelled[letters(name)] > 1]:
                     raise broken(path, f"one column {twice[0]}", "several",
                                  "name them apart (`header`)")

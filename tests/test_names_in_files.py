@@ -1,0 +1,80 @@
+"""Joints are those that a file names, wherever it does: never by their places alone."""
+
+import numpy as np
+import pytest
+from recorders import landmarks, put, read, refused_reading, walk
+
+from skeleton_reid.data.skeleton import read as read_skeleton
+
+COCO = read_skeleton("coco").joints
+
+
+@pytest.mark.parametrize("key", ["name", "type", "part", "joint", "id"])
+def test_a_list_of_named_joints_in_another_order(described, tmp_path, key):
+    frames = walk(17)
+    names = range(17) if key == "id" else COCO
+    put(tmp_path / "anna" / "1.json", [{
+        "joints": [{key: name} | point
+                   for name, point in zip(names, landmarks(pose), strict=True)][::-1]
+    } for pose in frames])
+    (recording,) = read(described("coco", "json", ".json"))
+    np.testing.assert_allclose(recording.frames, frames)
+
+
+def test_names_of_another_skeleton_are_refused(described, tmp_path):
+    points = [{"type": f"J{i}"} | point for i, point in enumerate(landmarks(walk(17)[0]))]
+    put(tmp_path / "anna" / "1.json", [{"joints": points}])
+    said = refused_reading(described("coco", "json", ".json"))
+    assert "17 joints by names, among them J0, J1, J2, J3, which is no joint of coco" in said
+
+
+def test_names_before_the_frames(described, tmp_path):
+    joints, frames = read_skeleton("azure_kinect").joints, walk(32)
+    content = {
+        "joint_names": joints[::-1],
+        "frames": [{"bodies": [{"body_id": 1, "joint_positions": pose[::-1].tolist()}]}
+                   for pose in frames]
+    }
+    put(tmp_path / "anna" / "1.json", content)
+    (recording,) = read(described("azure_kinect", "azure_kinect", ".json", unit=1.0))
+    np.testing.assert_allclose(recording.frames, frames)
+    put(tmp_path / "anna" / "1.json", content | {"joint_names": [f"J{i}" for i in range(32)]})
+    assert "is no joint of azure_kinect" in refused_reading(
+        described("azure_kinect", "azure_kinect", ".json", unit=1.0))
+
+
+def test_names_beside_an_array(described, tmp_path):
+    frames = walk(17)
+    (tmp_path / "anna").mkdir()
+    np.savez(tmp_path / "anna" / "1.npz", poses=frames[:, ::-1], joints=COCO[::-1])
+    (recording,) = read(described("coco", "npz", ".npz", array="poses"))
+    np.testing.assert_allclose(recording.frames, frames)
+
+
+def lines(frames: np.ndarray, names: list) -> str:
+    rows = [
+        f"{t},{name},{x},{y},{z}" for t, pose in enumerate(frames.tolist())
+        for name, (x, y, z) in zip(names, pose, strict=True)
+    ]
+    return "\n".join(["frame,what,x,y,z", *rows[::-1]])
+
+
+@pytest.mark.parametrize(("names", "changes"), [(COCO, {}), (range(17), {"joint": "what"}),
+                                                (range(1, 18), {"joint": "what"})])
+def test_a_line_a_joint_in_another_order(described, tmp_path, names, changes):
+    frames = walk(17)
+    put(tmp_path / "anna" / "1.csv", lines(frames, names))
+    (recording,) = read(described("coco", "csv", ".csv", columns="{axis}", **changes))
+    np.testing.assert_allclose(recording.frames, frames)
+
+
+def test_more_numbered_joints_than_the_skeleton_has(described, tmp_path):
+    frames = walk(33)
+    put(tmp_path / "anna" / "1.csv", lines(frames, range(33)))
+    said = refused_reading(described("coco", "csv", ".csv", columns="{axis}", joint="what"))
+    assert "expected 17 numbered joints (coco), found 33; name their `skeleton`" in said
+    head = ",".join(f"j{i}_{axis}" for i in range(33) for axis in "xyz")
+    rows = [",".join(map(str, pose.ravel())) for pose in frames]
+    put(tmp_path / "anna" / "1.csv", "\n".join([head, *rows]))
+    said = refused_reading(described("coco", "csv", ".csv", columns="j{joint}_{axis}"))
+    assert "expected 17 numbered joints (coco), found 33; name their `skeleton`" in said
