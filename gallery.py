@@ -140,7 +140,8 @@ def of_files(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str, s
             windows = encoder.windows(pieces)
         except InputError as error:
             raise InputError(f"{path}: expected a recording: {error}") from error
-        if found := doubts(np.concatenate(pieces), encoder.skeleton):
+        found = {} if dataset else doubts(np.concatenate(pieces), encoder.skeleton)
+        if found:  # `read` warns of what is described
             warnings.warn(f"{path} looks wrong: {', '.join(found.values())}", loader.DataWarning,
                           stacklevel=1)
         yield str(path), name, windows

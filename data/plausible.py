@@ -42,6 +42,28 @@ def doubts(frames: np.ndarray, skeleton: Skeleton) -> dict[str, str]:
     return found
 
 
+def doubts_of(own: Recording, skeleton: Skeleton) -> list[str]:
+    """The same of a recording as its description has it, with what may be wrong."""
+    found = doubts(own.frames, skeleton)
+    speeds = _speeds(own, skeleton)
+    fast = [_too_fast(speeds, own.rate)] if speeds and np.median(speeds) > FASTEST else []
+    return [f"{words} (is `{kind}` right?)" for kind, words in found.items()] + fast
+
+
+def _speeds(own: Recording, skeleton: Skeleton) -> list[float]:
+    """Walking speeds of a recording's pieces, in metres a second; none where times are not known.
+    """
+    pieces = [piece for piece in own.sequences() if own.rate and len(piece) > STRIDE]
+    roots = [skeleton.mean(skeleton.root, piece)[:, 0, ::2] for piece in pieces]  # (T, 2), floor
+    ways = [np.linalg.norm(root[STRIDE:] - root[:-STRIDE], axis=1) for root in roots]
+    return [np.median(way) * own.rate / STRIDE for way in ways]
+
+
+def _too_fast(speeds: Sequence[float], rate: float) -> str:
+    return (f"people walk {np.median(speeds):.1f} m/s at {rate:g} frames a second: are the times "
+            "and the unit right?")
+
+
 def _ends(skeleton: Skeleton) -> list[str]:
     """The landmarks of head and feet, or those nearest to them; none where there are none."""
     ends = [
@@ -81,15 +103,12 @@ def _report_people(dataset: Dataset, recordings: Sequence[Recording]) -> None:
     """Print medians over the recordings: height, head above feet, rate, walking speed."""
     skeleton, ends = dataset.skeleton, _ends(dataset.skeleton)
     pieces = [(own.rate, piece) for own in recordings for piece in own.sequences()]
-    height, above, rate, speed = [], [], [], []
+    speed = [each for own in recordings for each in _speeds(own, skeleton)]
+    height, above, rate = [], [], []
     for own_rate, piece in pieces:
         height.append(np.median(np.ptp(piece[..., 1], axis=1)))
         above += [np.median(_upwards(piece, skeleton)[:, 1])] if ends else []
         rate += [own_rate] if own_rate else []
-        if own_rate and len(piece) > STRIDE:
-            root = skeleton.mean(skeleton.root, piece)[:, 0, ::2]  # (T, 2) along the floor
-            way = np.linalg.norm(root[STRIDE:] - root[:-STRIDE], axis=1)
-            speed.append(np.median(way) * own_rate / STRIDE)
     words = [
         f"{name} {np.median(values):.2f} {unit}"
         for name, values, unit in (("height", height, "m"), (" above ".join(ends).replace("_", " "),
@@ -98,9 +117,7 @@ def _report_people(dataset: Dataset, recordings: Sequence[Recording]) -> None:
     ]
     print(f"{dataset.name}: {', '.join(words)} (medians)")
     if speed and np.median(speed) > FASTEST:
-        log.warning(
-            "%s: people walk %.1f m/s at %g frames a second: are the times and the unit "
-            "right?", dataset.name, np.median(speed), np.median(rate))
+        log.warning("%s: %s", dataset.name, _too_fast(speed, np.median(rate)))
 
 
 def _report_floor(name: str, recordings: Sequence[Recording]) -> None:

@@ -34,6 +34,7 @@ from skeleton_reid.common.numbers import unmasked
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import LARGEST_COORDINATE
 from skeleton_reid.data.loader import DataWarning
+from skeleton_reid.data.plausible import doubts_of
 from skeleton_reid.data.raw.own import read_recording
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_set, load_model
@@ -80,7 +81,8 @@ def read(path: str | Path, description: str | Path | datasets.Dataset | None = N
     up. description: the YAML file of its format (docs/9-own-data.md), whose table says which track
     is followed; None: an array FILE.npy as it is. person: which of several whom the table names in
     the file. InputError for another file, for one without a whole frame, and where `person` is
-    needed; DataWarning of several people, of whom one is followed.
+    needed; DataWarning of several people, of whom one is followed, and of what preprocess.py
+    would warn of: size, up, rest, speed.
     """
     if description is None:
         try:
@@ -102,6 +104,8 @@ def read(path: str | Path, description: str | Path | datasets.Dataset | None = N
     if not (pieces := recording.sequences()):
         lost = ", ".join(f"{n} {cause}" for cause, n in recording.lost.items() if n)
         raise InputError(f"{path}: expected a recording, no frame has all joints ({lost})")
+    if found := doubts_of(recording, dataset.skeleton):
+        warnings.warn(f"{path} looks wrong: {', '.join(found)}", DataWarning, stacklevel=2)
     return pieces
 
 

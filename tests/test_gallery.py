@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -383,6 +384,34 @@ def test_millimetres_for_metres(folder, people, capsys):
     assert run("gallery", "identify", people, folder / "mm.npy") == 0
     error = capsys.readouterr().err
     assert "mm.npy looks wrong: people of 1," in error and "everybody is named: calibrate" in error
+
+
+def test_read_warns_as_preprocess_does(folder, people, described, capsys):
+    """Of size, axes and speed, once; of nothing where all is well."""
+    walk, file = np.load(folder / "p0" / "0.npy"), folder / "flat" / "walk.csv"
+    keys = {
+        "recordings": "{person}.csv", "format": "csv", "header": ["time", "{joint}_{axis}"],
+        "unit": "m", "up": "y"
+    }
+
+    def said(rate=30, **changes):
+        walking = walk + np.arange(25)[:, None, None] * [0.05, 0, 0]
+        file.write_text("\n".join(f"{t / rate},{','.join(map(str, own.ravel()))}"
+                                  for t, own in enumerate(walking)))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            skeleton_reid.read(file, described(**keys | changes))
+        return [str(each.message) for each in caught]
+
+    assert said() == []
+    for changes, words in (({"unit": "mm"}, "people of 0.00"), ({"up": "-y"}, "(is `up` right?)"),
+                           ({"rate": 150}, "m/s at 150 frames a second")):
+        (found,) = said(**changes)
+        assert found.startswith(f"{file} looks wrong: ") and words in found
+    said(unit="mm")
+    capsys.readouterr()
+    assert run("gallery", "identify", people, file, "--dataset", folder / "mine.yaml") == 0
+    assert capsys.readouterr().err.count("looks wrong") == 1
 
 
 def test_one_process_at_a_time(folder, people, capsys):
