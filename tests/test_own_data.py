@@ -285,6 +285,21 @@ def test_a_wrong_description(own, tmp_path, capsys, changes, message):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("form", ["npy", "npz"])
+def test_a_least_confidence_without_confidences(own, tmp_path, capsys, form):
+    poses, path = random_poses(), tmp_path / "raw" / "p0" / f"w0.{form}"
+    path.parent.mkdir(parents=True)
+    changes = {"format": form, "recordings": f"{{person}}/{{recording}}.{form}"}
+    save = np.save if form == "npy" else np.savez
+    save(path, poses)
+    said = refused(capsys, 6, "--dataset", own(**changes, least_confidence=0.5))
+    assert "w0." in said and "a confidence of each joint, as least_confidence needs it" in said
+    assert len(read(own(**changes))) == 1
+    save(path, np.insert(poses, 3, 0.4, axis=2))
+    path = own(**changes, least_confidence=0.3)
+    np.testing.assert_array_equal(read(path)[0].frames, poses)
+
+
 def test_a_key_twice_and_numbers_with_an_exponent(own, tmp_path, capsys):
     write_persons(tmp_path)
     path = own()

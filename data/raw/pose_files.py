@@ -45,6 +45,9 @@ def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "")
                                if len(read(own.stem)) == len(pose))
                 like = f", as {' or '.join(alike)} has" if alike else ""
                 raise broken(path, expected, f"{len(pose)} joints{like}", "name their skeleton")
+            if source.least_confidence and pose.shape[1] == 3:
+                raise broken(path, "a confidence of each joint, as least_confidence needs it",
+                             "x, y, z alone", "leave least_confidence out")
             has_place = place is not None and len(place) == len(pose)
             people[i] = Person(with_confidence(pose), name,
                                with_confidence(place) if has_place else None)
