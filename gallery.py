@@ -71,9 +71,8 @@ from skeleton_reid.common.log import start_log
 from skeleton_reid.data import loader
 from skeleton_reid.data.plausible import doubts
 from skeleton_reid.data.raw.own import entry_of
-from skeleton_reid.open_set import error_rates
+from skeleton_reid.open_set import SAME, error_rates
 
-SAME = 1e-5  # distance up to which a recording is itself enrolled
 OUTCOMES = ("identified", "misnamed", "rejected")
 SHOWN = (0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false acceptance rates in the table
 
@@ -192,7 +191,7 @@ def calibrate(people: Gallery, options: GalleryOptions) -> None:
     genuine, impostor, persons = [], [], len(set(people.names))
     for _, person, windows in recordings(people.encoder, options):
         matches = people.nearest(windows, persons)
-        if matches[0].distance > SAME:
+        if matches[0].distance > SAME:  # else it is itself enrolled
             genuine += [match.distance for match in matches if match.name == person]
             impostor += [match.distance for match in matches if match.name != person][:1]
     rates = error_rates(genuine, impostor)

@@ -41,7 +41,7 @@ from skeleton_reid.engine.encoding import encode_set, load_model
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import PublishedOptions
 from skeleton_reid.engine.published import open_checkpoint
-from skeleton_reid.open_set import nearest_rows
+from skeleton_reid.open_set import SAME, nearest_rows
 from skeleton_reid.reid.neighbours import faiss_index
 
 __all__ = ["Encoder", "Gallery", "InputError", "Match", "load", "read"]
@@ -181,7 +181,9 @@ class Match(NamedTuple):
 
     name: str
     distance: float  # of the recording's mean feature from the person's nearest enrolled one
-    votes: float  # share of the recording's windows that this one is nearest to, of the matches
+    votes: float  # share of the recording's windows that this one is nearest to, of the matches;
+
+    # a window's vote is shared among those who are as near
 
     def __repr__(self) -> str:
         return f"{self.name} {self.distance:.3f} ({self.votes:.0%})"
@@ -263,7 +265,7 @@ class Gallery:
 
     def nearest(self, windows: np.ndarray, count: int = 5) -> list[Match]:
         """The `count` nearest persons, whatever the threshold, to window features (N, d); of equals
-        the one enrolled first, which also has the vote. InputError if nobody is enrolled.
+        the one enrolled first. InputError if nobody is enrolled.
         """
         names, features, windows = self.names, self.features, self._checked(windows)
         if not names:
@@ -277,8 +279,9 @@ class Gallery:
         for place, number in enumerate(numbers):
             places.setdefault(names[number], place)
         own = list(places.values())[:count]
-        nearest = cdist(windows, features[numbers[own]]).argmin(axis=1)  # (N,) of the matches
-        votes = np.bincount(nearest, minlength=len(own)) / len(windows)
+        apart = cdist(windows, features[numbers[own]])  # (N, matches)
+        nearest = apart <= apart.min(axis=1, keepdims=True) + SAME
+        votes = (nearest / nearest.sum(axis=1, keepdims=True)).mean(axis=0)  # equals share them
         return list(map(Match, places, distances[own].tolist(), votes.tolist()))
 
     def save(self, path: str | Path) -> None:

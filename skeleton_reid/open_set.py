@@ -7,6 +7,8 @@ import numpy as np
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.reid.neighbours import by_faiss, candidates, faiss_index
 
+SAME = 1e-5  # distance up to which features are those of one recording, but for rounding
+
 
 def nearest_rows(query: np.ndarray, rows: np.ndarray, count: int, search: str = "torch",
                  index: Any = None) -> tuple[np.ndarray, np.ndarray]:

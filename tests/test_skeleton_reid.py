@@ -277,6 +277,7 @@ def test_search_is_the_same_without_faiss(count):
 
 
 def test_of_equals_the_first_enrolled_is_named(encoders):
+    """And the votes do not look as if one of them were surer."""
     gallery = Gallery(encoders["SimMC"])
     gallery.add("zoe", FRAMES)
     with pytest.warns(DataWarning, match="enrolled as zoe's: now it is adam's, too"):
@@ -285,7 +286,13 @@ def test_of_equals_the_first_enrolled_is_named(encoders):
         with pytest.warns(DataWarning, match="is enrolled as zoe's: it is not enrolled again"):
             gallery.add(name, FRAMES)
     assert gallery.names == ["zoe", "adam"]
-    assert gallery.identify(FRAMES) == [("zoe", 0.0, 1.0), ("adam", 0.0, 0.0)]
+    assert gallery.identify(FRAMES) == [("zoe", 0.0, 0.5), ("adam", 0.0, 0.5)]
+    gallery.add_features("eva", gallery.features[:1] * np.float32(1 + 2e-7))  # but for rounding
+    gallery.add("ben", FRAMES + np.random.RandomState(1).normal(size=FRAMES.shape))
+    matches = {match.name: match for match in gallery.identify(FRAMES)}
+    assert 0 < matches["eva"].distance < 1e-5
+    assert matches["zoe"].votes == matches["adam"].votes == matches["eva"].votes > 0
+    assert sum(match.votes for match in matches.values()) == pytest.approx(1)
 
 
 def test_nobody(people):
