@@ -29,9 +29,10 @@ GOLDEN = Path(__file__).parents[2] / "shared" / "golden"
 
 released_runs = pytest.mark.skipif(not (GOLDEN / "transg_IAS").is_dir(),
                                    reason=f"the released runs are not in {GOLDEN}")
-# By the run: largest difference of mAP before epochs 1 and 2, largest share of the losses.
+# By the run: largest difference of mAP before epochs 1 and 2, largest share of the losses. Dropout
+# cannot be replayed: five seeds of it gave TranSG 0.32 to 0.34 and 0.34 to 0.40 (0.339 and 0.359).
 RUNS = {
-    "TranSG": ("transg_IAS", 0.02, {"GPC": 0.2, "STPR": 0.03}),
+    "TranSG": ("transg_IAS", 0.05, {"GPC": 0.2, "STPR": 0.03}),
     "MoCos": ("mocos_IAS", 0.02, {"STr": 0.03, "SSk": 0.2})
 }
 

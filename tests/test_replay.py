@@ -15,7 +15,7 @@ from training import history
 
 import train_simmc
 from skeleton_reid import data
-from skeleton_reid.engine import features
+from skeleton_reid.engine import retrieval
 from skeleton_reid.models.simmc import SimMC
 
 FOLDER = Path(__file__).parents[2] / "shared" / "golden" / "replay_KS20"
@@ -46,7 +46,7 @@ def replay(root, patch, seed: int, epochs: int) -> tuple[list[dict], list[dict]]
 
     with np.load(FOLDER / f"curve_KS20_seed{seed}_init.npz") as weights:
         initial = {name.replace("|", "/"): weights[name] for name in weights.files}
-    patch.setattr(features, "load", load)
+    patch.setattr(retrieval, "load", load)
     patch.setattr(train_simmc, "SimMC", lambda *_: SimMC.from_published(initial))
     out = root.parent / f"out{seed}"
     assert run("train_simmc", "--dataset", "KS20", "--batch_size", 80, "--protocol", "released",
@@ -72,9 +72,10 @@ def expect_close(ours: dict, released: dict) -> None:
 
 
 def expect_close_up_to_rounding(ours: dict, released: dict) -> None:
-    """After a training step the last bit of the features depends on the processor, and distances
-    sit on eps: with features multiplied by 1 + 3e-7 noise this epoch gave 22 to 24 clusters and
-    AMI_1 from 0.729 to 0.753."""
+    """The last bit of the features depends on the processor, and distances sit on eps: after a
+    training step, with features multiplied by 1 + 3e-7 noise, an epoch gave 22 to 24 clusters and
+    AMI_1 from 0.729 to 0.753; with seed 1 even the first epoch's clusters depend on it.
+    """
     for name in ("mAP", "top1", "top5", "top10"):
         assert ours[name] == pytest.approx(released[NAMES[name]], abs=0.01)
     for k in (1, 2):
@@ -97,7 +98,7 @@ def test_whole_runs_agree_in_their_statistics(root, monkeypatch, seed):
     runs show.
     """
     ours, released = replay(root, monkeypatch, seed, 25)
-    expect_close(ours[0], released[0])
+    expect_close_up_to_rounding(ours[0], released[0])
 
     def late(rows, name):
         return np.mean([row[name] for row in rows[-5:]])
