@@ -19,6 +19,12 @@ LEAST, MOST = 0.5, 2.6  # metres that a walking person is high, or wide with the
 REST = 1e-4  # of that size; a sensor's noise is more
 FASTEST = 4.0  # metres a second of somebody who walks
 STRIDE = 10  # frames over which a speed is measured: a sensor's noise is less then
+LEAP, BODY_LEAP = 1.0, 0.35  # of that size, from frame to frame: a joint, and half of all joints
+LEAPING = (
+    "is a lost joint written as a number (`zeros_are_lost`), or are there two people in turn "
+    "(`track`)?")
+OFTEN = 0.1  # share of the frames
+SLOW = 10  # frames a second, below which somebody may move farther from frame to frame
 HEADS, FEET = ("head", "neck", "left_shoulder"), ("left_foot", "left_knee", "left_hip")
 
 
@@ -47,7 +53,8 @@ def doubts_of(own: Recording, skeleton: Skeleton) -> list[str]:
     found = doubts(own.frames, skeleton)
     speeds = _speeds(own, skeleton)
     fast = [_too_fast(speeds, own.rate)] if speeds and np.median(speeds) > FASTEST else []
-    return [f"{words} (is `{kind}` right?)" for kind, words in found.items()] + fast
+    leaps = [f"{words}: {LEAPING}"] if (words := _leap(own, skeleton)) else []
+    return [f"{words} (is `{kind}` right?)" for kind, words in found.items()] + fast + leaps
 
 
 def _speeds(own: Recording, skeleton: Skeleton) -> list[float]:
@@ -62,6 +69,25 @@ def _speeds(own: Recording, skeleton: Skeleton) -> list[float]:
 def _too_fast(speeds: Sequence[float], rate: float) -> str:
     return (f"people walk {np.median(speeds):.1f} m/s at {rate:g} frames a second: are the times "
             "and the unit right?")
+
+
+def _leap(own: Recording, skeleton: Skeleton) -> str:
+    """The longest step from one frame to the next that nobody takes, in words: half of all joints
+    leap again and again, or one then stays where it is to the last digit, which is no noise.
+    """
+    longest, words = 0.0, ""
+    for piece in (piece for piece in own.sequences() if len(piece) > 1):
+        size = np.median(np.ptp(piece, axis=1).max(axis=1)) * max(1, SLOW / (own.rate or SLOW))
+        steps = np.linalg.norm(np.diff(piece, axis=0), axis=2)  # (T - 1, J)
+        stays = np.vstack([steps[1:] == 0, np.zeros_like(steps[:1], bool)])
+        is_leap = (steps > LEAP * size) & stays
+        body = np.median(steps, axis=1) > BODY_LEAP * size
+        is_leap |= (body & (body.mean() > OFTEN))[:, None]  # who walks to and fro may begin anew
+        t, joint = np.unravel_index((steps * is_leap).argmax(), steps.shape)
+        if is_leap[t, joint] and steps[t, joint] > longest:
+            longest = steps[t, joint]
+            words = f"{skeleton.joints[joint]} moves {longest:.3g} m from one frame to the next"
+    return words
 
 
 def _ends(skeleton: Skeleton) -> list[str]:
@@ -92,8 +118,14 @@ def report(dataset: Dataset, recordings: Sequence[Recording], splits: Sequence[s
             if dataset.source or kind != "up":  # IAS's real y is said to point down
                 found[kind].append(f"{words} ({own.name})")
     for kind, words in found.items():
+        hint = "are `up` and `skeleton`" if kind == "up" else f"is `{kind}`"
         log.warning("%s: %d of %d recordings look wrong: %s%s", dataset.name, len(words),
-                    len(recordings), words[0], f"; is `{kind}` right?" if dataset.source else "")
+                    len(recordings), words[0], f"; {hint} right?" if dataset.source else "")
+    mine = recordings if dataset.source else ()
+    leaps = [(words, own.name) for own in mine if (words := _leap(own, dataset.skeleton))]
+    if leaps:
+        log.warning(f"%s: %d of %d recordings have steps that nobody takes: %s (%s); {LEAPING}",
+                    dataset.name, len(leaps), len(recordings), *leaps[0])
     _report_people(dataset, recordings)
     _report_floor(dataset.name, recordings)
     _report_copies(dataset.name, recordings, splits)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -155,12 +156,29 @@ def test_checksums_of_files_in_other_folders(made, tmp_path, content):
     assert command(*mean_pose(made, tmp_path / "out")) == (2 if ".." in content else 0)
 
 
+def _with(value: float, joint: int, every: bool = False) -> Callable:
+    """A change: a joint lies at the value for some frames, or another one's frames lie between."""
+    def change(frames: np.ndarray) -> np.ndarray:
+        frames = frames + np.array([0, 0, 3])
+        if every:
+            frames[::2] += [1.2, 0, 0]
+        else:
+            frames[3:9, joint] = value
+        return frames
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [(lambda frames: frames * 1000, "9 of 9 recordings look wrong: people of 1,"),
      (lambda frames: frames / 1000, "recordings look wrong: people of 0.001"),
-     (lambda frames: frames * [1, -1, 1], "heads are not above feet (Jörg/0.npy); is `up` right?"),
+     (lambda frames: frames * [1, -1, 1],
+      "heads are not above feet (Jörg/0.npy); are `up` and `skeleton` right?"),
      (lambda frames: frames[..., [0, 2, 1]], "heads are not above feet"),
+     (_with(0, 9), "left_wrist moves"),
+     (_with(-9.999, 9), "recordings have steps that nobody takes"),
+     (_with(0, 9, every=True), "9 of 9 recordings have steps"),
      (lambda frames: frames[:1].repeat(30, axis=0), "nothing moves"),
      (lambda frames: frames * 0 + 1, "all joints are at one point")])
 def test_what_looks_wrong(tmp_path, caplog, change, message):
