@@ -1,6 +1,6 @@
 """The toolkit under one import name: `skeleton_reid.load`, `Gallery`, and the rooms below it, such
-as `skeleton_reid.models.simmc`. What a user calls is in api.py, which is imported when asked for,
-because PyTorch takes seconds.
+as `skeleton_reid.models.simmc`. What a user calls is in api.py and people.py, which are imported
+when asked for, because PyTorch takes seconds.
 """
 
 import os
@@ -29,4 +29,5 @@ if (_ROOT / "pyproject.toml").is_file():  # a checkout, in which the rooms lie b
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("skeleton_reid.api"), name)
+    module = "people" if name in ("Gallery", "Match") else "api"
+    return getattr(import_module(f"skeleton_reid.{module}"), name)

@@ -13,23 +13,17 @@ and unit of the training data, or the list of such pieces that `read` returns. A
 with it or with a file is an InputError.
 """
 
-import json
-import math
 import re
 import warnings
-from collections import Counter
 from numbers import Integral
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any
 
-import msgspec
 import numpy as np
-from scipy.spatial.distance import cdist
 from torch import nn
 
 from skeleton_reid.common.command_line import pick_device
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.files import composed, read_arrays, write_whole
 from skeleton_reid.common.numbers import unmasked
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import LARGEST_COORDINATE
@@ -41,11 +35,8 @@ from skeleton_reid.engine.encoding import encode_set, load_model
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import PublishedOptions
 from skeleton_reid.engine.published import open_checkpoint
-from skeleton_reid.open_set import SAME, nearest_rows
-from skeleton_reid.reid.neighbours import faiss_index
 
-__all__ = ["Encoder", "Gallery", "InputError", "Match", "load", "read"]
-FORMAT = "skeleton-reid gallery 1"
+__all__ = ["Encoder", "InputError", "load", "read"]
 WEIGHTS = Path(__file__).parents[1] / "weights"  # what `make weights` writes
 
 
@@ -174,145 +165,3 @@ class Encoder:
         if lost := np.count_nonzero(~(abs(numbers) < LARGEST_COORDINATE)):
             raise InputError(f"{expected} {lost} NaN or too large; drop frames with lost joints")
         return numbers
-
-
-class Match(NamedTuple):
-    """A person who may be the one of a recording."""
-
-    name: str
-    distance: float  # of the recording's mean feature from the person's nearest enrolled one
-    votes: float  # share of the recording's windows that this one is nearest to, of the matches;
-
-    # a window's vote is shared among those who are as near
-
-    def __repr__(self) -> str:
-        return f"{self.name} {self.distance:.3f} ({self.votes:.0%})"
-
-
-class Header(msgspec.Struct):
-    """What a gallery's file says beside the features."""
-
-    format: Literal[FORMAT]
-    encoder: dict[str, str | int | list[str] | None]  # the arguments of `load`
-    digest: str  # of its weights
-    names: list[Annotated[str, msgspec.Meta(pattern=r"\S")]]
-    threshold: Annotated[float, msgspec.Meta(ge=0)]
-
-
-class Gallery:
-    """People by the mean features of their recordings, one a recording."""
-    def __init__(self, encoder: Encoder, threshold: float = math.inf):
-        self.encoder = encoder
-        self.threshold = threshold  # distance beyond which a recording is nobody's
-        self.search = "torch"  # of the nearest; or "faiss", which gives the same answers
-        self._owners: dict[bytes, list[str]] = {}  # names by the bytes of a recording's feature
-        self._index: Any = None  # faiss's, of the features
-
-    @property
-    def names(self) -> list[str]:
-        """The person of each enrolled recording."""
-        return [name for owners in self._owners.values() for name in owners]
-
-    @property
-    def features(self) -> np.ndarray:
-        """Of the enrolled recordings, (recordings, d) float32."""
-        rows = b"".join(row * len(owners) for row, owners in self._owners.items())
-        return np.frombuffer(rows, np.float32).reshape(-1, self.encoder.size)
-
-    def __repr__(self) -> str:
-        names = self.names
-        counts = f"{len(set(names))} persons, {len(names)} recordings"
-        open_to_all = " (everybody is named)" if self.threshold == math.inf else ""
-        return f"{counts}, threshold {self.threshold:.4g}{open_to_all}, {self.encoder}"
-
-    def add(self, name: str, frames: Any) -> None:
-        """Enrol a recording of a person, who may have others."""
-        self.add_features(name, self.encoder.windows(frames))
-
-    def add_features(self, name: str, windows: Any, title: str = "this recording") -> None:
-        """The same with the features (N, d) of the recording's windows. A DataWarning, which calls
-        it by its title, if it is enrolled; of the same person it is not enrolled again.
-        """
-        if not isinstance(name, str) or not name.isprintable() or not name.strip():
-            raise InputError(f"expected a name of letters that can be seen, found {name!r}")
-        name, mean = composed(name).strip(), self._checked(windows).mean(axis=0)
-        owners = self._owners.setdefault(mean.tobytes(), [])
-        if owners:
-            then = "it is not enrolled again" if name in owners else f"now it is {name}'s, too"
-            warnings.warn(f"{title} is enrolled as {owners[0]}'s: {then}", DataWarning,
-                          stacklevel=2)
-        if name not in owners:
-            owners.append(name)
-            self._index = None
-
-    def remove(self, name: str) -> None:
-        """Remove all recordings of a person. InputError if nobody has this name."""
-        name, names = composed(name).strip(), self.names
-        if name not in names:
-            raise InputError(f"expected the name of an enrolled person, found {name!r}")
-        kept = ((row, [own for own in owners if own != name])
-                for row, owners in self._owners.items())
-        self._owners, self._index = {row: owners for row, owners in kept if owners}, None
-
-    def _checked(self, windows: Any) -> np.ndarray:
-        """Features of windows, (N, d) float32; InputError for others."""
-        return self.encoder.checked(windows, ("N", self.encoder.size)).astype(np.float32)
-
-    def identify(self, frames: Any) -> list[Match]:
-        """The persons, nearest first, at most 5, within the threshold of a recording."""
-        matches = self.nearest(self.encoder.windows(frames))
-        return [match for match in matches if match.distance <= self.threshold]
-
-    def nearest(self, windows: np.ndarray, count: int = 5) -> list[Match]:
-        """The `count` nearest persons, whatever the threshold, to window features (N, d); of equals
-        the one enrolled first. InputError if nobody is enrolled.
-        """
-        names, features, windows = self.names, self.features, self._checked(windows)
-        if not names:
-            raise InputError("nobody is enrolled: add recordings to the gallery first")
-        if self.search == "faiss" and self._index is None:
-            self._index = faiss_index(features)
-        most = max(Counter(names).values())  # recordings of a person
-        numbers, distances = nearest_rows(windows.mean(axis=0), features, count * most, self.search,
-                                          self._index)
-        places = {}  # of each person's nearest recording, by name
-        for place, number in enumerate(numbers):
-            places.setdefault(names[number], place)
-        own = list(places.values())[:count]
-        apart = cdist(windows, features[numbers[own]])  # (N, matches)
-        nearest = apart <= apart.min(axis=1, keepdims=True) + SAME
-        votes = (nearest / nearest.sum(axis=1, keepdims=True)).mean(axis=0)  # equals share them
-        return list(map(Match, places, distances[own].tolist(), votes.tolist()))
-
-    def save(self, path: str | Path) -> None:
-        """Write the gallery, whole or not at all: an .npz archive without pickles."""
-        about = self.encoder.origin, self.encoder.digest, self.names, float(self.threshold)
-        header = json.dumps(msgspec.to_builtins(Header(FORMAT, *about)))
-        write_whole(Path(path), lambda x: np.savez(x, header=header, features=self.features))
-
-    @classmethod
-    def load(cls, path: str | Path, encoder: Encoder | None = None,
-             device: str = "auto") -> "Gallery":
-        """Read a gallery. encoder: its own (else InputError), where the checkpoint has moved.
-        device: of the encoder, if it is not given.
-        """
-        kind = "gallery", "gallery.py add FILE --checkpoint makes one"
-        arrays = read_arrays(Path(path), ("header", "features"), *kind)
-        try:
-            header = msgspec.convert(json.loads(str(arrays["header"])), Header)
-            features, count = arrays["features"], len(header.names)
-            origin = {**header.encoder, "path": str(header.encoder["path"])}
-            is_whole = features.dtype.kind == "f" and features.shape[:1] == (count,)
-            if not is_whole or not np.isfinite(features).all():
-                raise ValueError(f"{count} names and features {features.dtype} {features.shape}, "
-                                 "or not all finite")
-        except (KeyError, ValueError, msgspec.ValidationError) as error:
-            raise InputError(f"{path}: expected a gallery ({FORMAT}), found {error}") from error
-        encoder = encoder or load(**origin | {"device": device})
-        if (encoder.digest, encoder.size) != (header.digest, *features.shape[1:]):
-            raise InputError(f"{path} needs the encoder {origin['path']} of {features.shape[1:]} "
-                             f"numbers, found other weights, of {encoder.size}")
-        gallery = cls(encoder, header.threshold)
-        for name, row in zip(header.names, features.astype(np.float32), strict=True):
-            gallery._owners.setdefault(row.tobytes(), []).append(composed(name))
-        return gallery
