@@ -81,3 +81,11 @@ def test_results_whose_names_do_not_count_are_ordered_by_name(described, tmp_pat
     (recording,) = read(described("coco", "coco", ".json"))
     np.testing.assert_array_equal(recording.frames[..., :2], frames[..., :2])
     assert recording.lost == {}
+
+
+@pytest.mark.parametrize(("sign", "rate"), [(":", 30), (";", 25)])
+def test_time_codes_count_frames(sign, rate):
+    codes = [f"00:00:{t // rate:02d}{sign}{t % rate:02d}" for t in range(2 * rate)]
+    np.testing.assert_allclose(np.diff(times(codes)), 1 / rate, atol=1e-6)
+    np.testing.assert_allclose(np.diff(times(codes[:10])), 1)  # of which rate is not known
+    np.testing.assert_allclose(np.diff(times(["10:00:00:999", "10:00:01:001"])), 0.002, atol=1e-6)

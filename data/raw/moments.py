@@ -18,6 +18,8 @@ NUMBERS = ("frame", "framenumber", "frameno", "framenum", "frameid", "frameindex
 TIMES = ("timestamp", "timestampusec", "timestampus", "timestampms", "timestamps", "time",
          "timespan", "timeseconds", "timesec", "times", "timems", "milliseconds", "seconds")
 NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
+TIMECODE = re.compile(r"(\d+:\d\d:\d\d)[:;](\d\d)")  # hours, minutes, seconds, frames
+LARGEST_FRAME = 59  # of a second; more are hundredths
 DAY = datetime(2000, 1, 1)  # of a time without a date
 SLOWEST, FASTEST = 5, 240  # frames a second
 HALF_DAY = 12 * 3600  # seconds, after which a clock begins again
@@ -75,6 +77,9 @@ def times(values: Sequence[Any]) -> np.ndarray:
     """Times (T,) of numbers, with or without a unit, of dates and of clocks, in seconds; NaN for
     anything else. A clock that begins again at noon or at midnight goes on.
     """
+    codes = [TIMECODE.fullmatch(str(value).strip()) for value in values]
+    if codes and all(codes):
+        return _of_timecodes([code[1] for code in codes], [int(code[2]) for code in codes])
     read = np.array([_time(str(value).strip()) for value in values], float)
     is_known = np.isfinite(read)
     if any(":" in str(value) for value in values):
@@ -82,11 +87,23 @@ def times(values: Sequence[Any]) -> np.ndarray:
     return read
 
 
+def _of_timecodes(clocks: Sequence[str], frames: Sequence[int]) -> np.ndarray:
+    """Times (T,) of clocks and of the frames since: in seconds where a second ends, whose last frame
+    tells how many it has, else in frames.
+    """
+    if len(set(clocks)) == 1:
+        return np.array(frames, float)
+    rate = max(frames) + 1 if max(frames) <= LARGEST_FRAME else 100
+    seconds = np.array([_time(clock) for clock in clocks])
+    return np.unwrap(seconds, period=HALF_DAY) + np.array(frames) / rate
+
+
 @cache
 def _time(text: str) -> float:
     if number := re.fullmatch(f"({NUMBER.pattern}) ?[a-zµ]*", text, re.IGNORECASE):
         return float(number[1].replace(",", "."))
-    clock = re.sub(r"(:\d\d:\d\d)[:,](\d+)", r"\1.\2", text)  # before milliseconds
+    clock = re.sub(r"(:\d\d:\d\d):(\d{3})", r"\1.\2", text)  # before milliseconds
+    clock = re.sub(r"(:\d\d:\d\d),(\d+)", r"\1.\2", clock)
     try:
         return parser.parse(clock, default=DAY).timestamp()
     except (ValueError, OverflowError):
