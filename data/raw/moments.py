@@ -88,7 +88,7 @@ def times(values: Sequence[Any]) -> np.ndarray:
 
 
 def _of_timecodes(clocks: Sequence[str], frames: Sequence[int]) -> np.ndarray:
-    """Times (T,) of clocks and of the frames since: in seconds where a second ends, whose last frame
+    """Times (T,) of clocks and of the frames since: in seconds where a second ends, whose last one
     tells how many it has, else in frames.
     """
     if len(set(clocks)) == 1:
