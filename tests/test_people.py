@@ -347,3 +347,19 @@ def test_lists_within_lists(described, tmp_path, depth):
     put(tmp_path / "anna" / "1.json", "[" * depth + "]" * depth)
     said = refused_reading(described("mediapipe", "mediapipe", ".json"))
     assert "anna/1.json" in said
+
+
+@pytest.mark.parametrize("key", ["frame", "timestamp"])
+def test_a_counter_that_begins_again(described, tmp_path, caplog, key):
+    """Somebody goes on where he was: all frames stay, in two sequences."""
+    frames = walk(33, frames=20)
+    contents = [{key: 33 * (t % 10), "worldLandmarks": landmarks(pose)}
+                for t, pose in enumerate(frames)]
+    put(tmp_path / "anna" / "1.json", contents)
+    (recording,) = read(described("mediapipe", "mediapipe", ".json"))
+    np.testing.assert_allclose(np.concatenate(recording.sequences()), frames)
+    assert [len(piece) for piece in recording.sequences()] == [10, 10]
+    assert "numbers or times that begin again: 1 in 1 of 1 recordings" in caplog.text
+    put(tmp_path / "anna" / "1.json", contents[:10] * 2)  # written twice
+    (recording,) = read(described("mediapipe", "mediapipe", ".json"))
+    np.testing.assert_allclose(recording.frames, frames[:10])

@@ -18,7 +18,7 @@ from skeleton_reid.common.files import composed, existing
 from skeleton_reid.common.yaml_files import expected_one
 from skeleton_reid.data.datasets import METRES, NO_TIME, Dataset, OwnData
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.people import UNREAD
+from skeleton_reid.data.raw.people import BEGUN_AGAIN, UNREAD
 from skeleton_reid.data.raw.pose_files import read_poses
 from skeleton_reid.data.raw.recordings import Recording, read_each, read_text
 from skeleton_reid.data.raw.splits import DRAWN, TRAIN, by_group, draw_recordings
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 RATE_TOLERANCE = 0.1  # of the usual time between frames
 NAMED_JOINTS = 5
-COUNTED = ("frames with several people", "frames missing", "frames twice")
+COUNTED = ("frames with several people", BEGUN_AGAIN, "frames missing", "frames twice")
 
 
 @dataclass(frozen=True)

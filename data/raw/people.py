@@ -16,6 +16,7 @@ CLEAR = 0.5  # sizes of the body that others must be away, where somebody was no
 SAME = 0.02  # sizes of the body, within which two people are one that was written twice
 MISSED = 1.75  # steps between two frames, from which on one is missing
 UNREAD = "that cannot be read"
+BEGUN_AGAIN = "numbers or times that begin again"
 COARSE = 0.2  # share of frames with the time of the one before, and sizes of the body moved since
 
 
@@ -99,6 +100,39 @@ def _tells_frames(frames: Sequence[Frame], key: str) -> bool:
     return bool(frames) and None not in keys and not slow
 
 
+def _counted_on(frames: Sequence[Frame]) -> tuple[list[Frame], int]:
+    """The frames with numbers and times that go on where they begin again, and how often they do:
+    whoever is there alone stays where he or she was. A track for each part ends the sequences.
+    """
+    result, again = list(frames), set()
+    alone = all(len(frame.people) == 1 and not frame.people[0].track for frame in frames)
+    for key in ("number", "time"):
+        values = [getattr(frame, key) for frame in frames]
+        if not alone or None in values or len(set(values)) == len(values):
+            continue
+        steps = np.diff(values)
+        drops = (np.flatnonzero(steps < 0) + 1).tolist()
+        pairs = [(frames[i - 1].people[0], frames[i].people[0]) for i in drops]
+        first = [(frames[values.index(values[i])].people[0], frames[i].people[0]) for i in drops
+                 if values.index(values[i]) < i]  # of the same number
+        if 0 in steps or not all(_apart(*pair) < CLEAR
+                                 for pair in pairs) or any(_apart(*pair) < SAME for pair in first):
+            continue
+        steps[steps < 0] = np.median(steps[steps > 0])
+        counted = values[0] + np.cumsum([0, *steps])
+        result = [
+            replace(own, **{key: float(value)}) for own, value in zip(result, counted, strict=True)
+        ]
+        again |= set(drops)
+    parts = np.searchsorted(sorted(again), np.arange(len(frames)), side="right")
+    if again:
+        result = [
+            replace(own, people=[own.people[0]._replace(track=str(part))])
+            for own, part in zip(result, parts, strict=True)
+        ]
+    return result, len(again)
+
+
 def follow(frames: Sequence[Frame], joints: int, longest_gap: int, wanted: str = "") -> Poses:
     """The poses of one person; frames are put in order, missing ones are not seen.
 
@@ -107,7 +141,9 @@ def follow(frames: Sequence[Frame], joints: int, longest_gap: int, wanted: str =
     sequence. KeyError for a wanted track that is not there.
     """
     has_times = _tells_frames(frames, "time")
+    frames, again = _counted_on(frames)
     frames, step, notes = _in_order(frames, longest_gap + 1)
+    notes[BEGUN_AGAIN] = again
     several = sum(len(frame.people) > 1 for frame in frames)
     every = [(t, one) for t, frame in enumerate(frames) for one in frame.people]
     tracks: dict[str, Track] = {}
