@@ -40,6 +40,10 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
         if not any(len(piece) >= length for *_, piece in pieces):
             view = "" if arrangement.view is None else f" view {arrangement.view}"
             count = sum(to == split for _, to in arrangement.pairs)
+            if not count:
+                raise InputError(f"{dataset.name}{view}: expected recordings in split {split!r}, "
+                                 f"found none of {len(arrangement.pairs)} there; every split needs "
+                                 "some: say which by `split` (docs/9-own-data.md)")
             raise InputError(
                 f"{dataset.name}{view}, f = {length}: expected recordings of at least "
                 f"{first + length + last} frames in split {split!r}, found none among its {count}; "

@@ -3,9 +3,10 @@
 import json
 import random
 
+import numpy as np
 import pytest
 from recorders import (azure_kinect, blazepose, flat, instance, mediapipe, ntu, openpose, put, read,
-                       trc, walk)
+                       refused_reading, trc, walk)
 from test_tables import FRAMES, NAMES, a_line_a_joint, table
 
 from skeleton_reid.common.errors import InputError
@@ -67,3 +68,33 @@ def test_more_lines_to_skip_than_there_are(described, tmp_path):
     put(tmp_path / "anna" / "1.csv", table(FRAMES, NAMES))
     with pytest.raises(InputError, match="more than the 99 lines of `skip_lines`, found 15"):
         read(described("coco", "csv", ".csv", skip_lines=99))
+
+
+def test_what_is_said_of_files_in_the_words_of_their_formats(described, tmp_path):
+    """No exception of Python's in it."""
+    head = ",".join(f"{joint}_{axis}" for joint in COCO for axis in "xyz")
+    put(tmp_path / "anna" / "1.csv", head)
+    said = refused_reading(described("coco", "csv", ".csv"))
+    assert "expected lines of numbers below the header, found none" in said
+    row = ",".join(["0.1"] * 51)
+    put(tmp_path / "anna" / "1.csv", f"inch\n{head}\n{row}\n")
+    said = refused_reading(described("coco", "csv", ".csv"))
+    assert "found inch; give `unit`" in said and "0.0254" in said
+    np.savez(tmp_path / "anna" / "1.npz", poses=np.array([{"a": 1}], dtype=object))
+    said = refused_reading(described("coco", "npz", ".npz"))
+    assert "found objects of Python in the place of an array of numbers" in said
+    put(tmp_path / "anna" / "1.json", '{"joints": []}\n{"joints": []}\n{"joints": [')
+    assert "breaks off at line 3, sign 13" in refused_reading(described("coco", "json", ".json"))
+
+
+def test_a_table_with_paths_of_windows_and_a_missing_file(described, tmp_path):
+    np.save(tmp_path / "1.npy", walk(17))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "1.npy").rename(tmp_path / "a" / "1.npy")
+    put(tmp_path / "table.csv", "file,person\na\\1.npy,anna\n")
+    keys = {"recordings": None, "table": "table.csv"}
+    (recording,) = read(described("coco", "npy", **keys))
+    assert len(recording.frames) == len(walk(17))
+    put(tmp_path / "table.csv", "file,person\na/2.npy,anna\n")
+    said = refused_reading(described("coco", "npy", **keys))
+    assert "a/2.npy: expected" in said and "found no such file" in said

@@ -226,7 +226,7 @@ def test_training_on_other_persons_than_are_tested(own, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [((LINES[1], *LINES[3:]), "p0/w1.csv: expected recordings of its person in two or more"),
-     ((*LINES[:2], *LINES[3:5]), "found none among its 0"),
+     ((*LINES[:2], *LINES[3:5]), "found none of 4 there; every split needs some"),
      ((*LINES[:5], "p1/w2.csv,carl,probe,"), "p1/w2.csv: expected recordings of its person in two"),
      ((*LINES, LINES[0]), "table.csv, line 8: expected every recording once"),
      ((*LINES, "p1/w3.csv,bert,trian,"), "line 8: split: unknown 'trian'; did you mean 'train'?"),

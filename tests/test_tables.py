@@ -255,7 +255,7 @@ def test_wrong_tables(described, tmp_path, capsys, text, keys, message):
                           (np.zeros((0, 17, 3)), "found float64 (0, 17, 3)"),
                           (np.zeros(
                               (5, 25, 3)), "found 25 joints, as kinect_v2 or openpose_body25 has"),
-                          (np.array([{}]), "Object arrays cannot be loaded")])
+                          (np.array([{}]), "found objects of Python")])
 def test_wrong_arrays(described, tmp_path, array, message):
     (tmp_path / "anna").mkdir()
     np.save(tmp_path / "anna" / "1.npy", array)

@@ -211,7 +211,8 @@ def _of_table(source: OwnData, root: Path) -> Iterator[Entry]:
             if not row[name].isprintable() or not row[name]:
                 raise broken(table, f"the name of a {name}", row[name] or "none", place=place)
         about = {name: row.get(name, "") for name in ("person", "split", "frames", "track")}
-        yield Entry(existing(root, row["file"]), f"{table}, {place}", **about)
+        file = row["file"].replace("\\", "/")
+        yield Entry(existing(root, file), f"{table}, {place}", **about)
 
 
 def turned(up: str) -> tuple[list[int], list[int]]:

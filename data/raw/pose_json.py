@@ -180,10 +180,17 @@ def _load(file: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
+        lines, place = [], (error.lineno, error.colno)
         with suppress(json.JSONDecodeError):
-            if lines := [json.loads(line) for line in text.splitlines() if line.strip()]:
+            for number, line in enumerate(text.splitlines(), 1):
+                try:
+                    lines += [json.loads(line)] if line.strip() else []
+                except json.JSONDecodeError as of_line:
+                    place = (number, of_line.colno) if lines else place
+                    raise
+            if lines:
                 return lines
-        found = f"one that is damaged or breaks off at line {error.lineno}, sign {error.colno}"
+        found = "one that is damaged or breaks off at line {}, sign {}".format(*place)
         raise broken(file, "a whole JSON file", found if text.strip() else "an empty one") from None
 
 

@@ -23,6 +23,7 @@ JOINTS = ("joint", "jointid", "jointname", "jointtype", "landmark", "landmarkid"
 LOST = ("", "na", "null", "none", "nan", "nanind", "1ind", "1qnan")
 WORDS = dict.fromkeys(LOST, np.nan) | {"nottracked": 0.0, "inferred": 1.0, "tracked": 2.0}
 UNIT = re.compile("(milli|m|centi|c)?(m|met(?:er|re)s?)", re.IGNORECASE)
+FOREIGN = ("inch", "inches", "in", "ft")
 OTHERS = "*"  # at the end of a `header`: any further columns
 LINES_BEFORE = 50  # among which a header is looked for
 BELOW = 5  # lines from that of the joints to that of the axes, at most
@@ -42,10 +43,12 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
         raise broken(path, f"more than the {source.skip_lines} lines of `skip_lines`", len(rows))
     first, header, columns = _header(rows, source, skeleton, path)
     table = _of_one_width(rows, first, len(header), path)
+    if not table:
+        raise broken(path, "lines of numbers below the header", "none")
     points = _numbers(table, columns, header, source, path)
     if len(columns[0]) - bool(source.confidence) == 2:
         points = np.insert(points, 2, 0.0, axis=2)
-    points[..., :3] *= _scale(rows[:table[0][0] - 1] if table else [], source, path)
+    points[..., :3] *= _scale(rows[:table[0][0] - 1], source, path)
     values = {letters(name): [row[i] for _, row in table] for i, name in enumerate(header)}
     for name in (source.track, source.time, source.joint):
         if name not in ("", NO_TIME) and letters(name) not in values:
@@ -144,6 +147,11 @@ def _scale(before: Sequence[list[str]], source: OwnData, path: Path) -> float:
     if isinstance(source.unit, str) and stated not in ("", source.unit):
         raise broken(path, f"{source.unit}, the `unit` of {source.file}", f"{stated} in its header",
                      "correct it, or give the metres of a unit as a number")
+    others = [cell for row in before for cell in row if cell.lower() in FOREIGN]
+    if others and not isinstance(source.unit, float | int):
+        raise broken(
+            path, "m, cm or mm in its header", others[0],
+            f"give `unit` in {source.file} as a number of metres, such as 0.0254 for an inch")
     if source.unit is None and not stated:
         raise broken(path, "a unit in its header", "none", f"give `unit` in {source.file}")
     return METRES[stated] if source.unit is None else 1.0
