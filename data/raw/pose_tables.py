@@ -170,8 +170,11 @@ def _of_one_width(rows: Sequence[list[str]], first: int, width: int,
         while len(row) > width and not row[-1]:
             row.pop()  # after a separator at the end
         if len(row) != width:
-            raise broken(path, f"{width} cells, as the header has", f"{len(row)} cells",
-                         "name every column in `header`, or repair it", f"line {line}")
+            breaks_off = row is table[-1][1] and len(row) < width
+            then = "the file breaks off: remove the line" if breaks_off else (
+                "name every column in `header`, or repair it")
+            raise broken(path, f"{width} cells, as the header has", f"{len(row)} cells", then,
+                         f"line {line}")
     return table
 
 
