@@ -54,7 +54,11 @@ def doubts_of(own: Recording, skeleton: Skeleton) -> list[str]:
     speeds = _speeds(own, skeleton)
     fast = [_too_fast(speeds, own.rate)] if speeds and np.median(speeds) > FASTEST else []
     leaps = [f"{words}: {LEAPING}"] if (words := _leap(own, skeleton)) else []
-    return [f"{words} (is `{kind}` right?)" for kind, words in found.items()] + fast + leaps
+    return [f"{words} ({_hint(kind)} right?)" for kind, words in found.items()] + fast + leaps
+
+
+def _hint(kind: str) -> str:
+    return "are `up` and `skeleton`" if kind == "up" else f"is `{kind}`"
 
 
 def _speeds(own: Recording, skeleton: Skeleton) -> list[float]:
@@ -118,9 +122,8 @@ def report(dataset: Dataset, recordings: Sequence[Recording], splits: Sequence[s
             if dataset.source or kind != "up":  # IAS's real y is said to point down
                 found[kind].append(f"{words} ({own.name})")
     for kind, words in found.items():
-        hint = "are `up` and `skeleton`" if kind == "up" else f"is `{kind}`"
         log.warning("%s: %d of %d recordings look wrong: %s%s", dataset.name, len(words),
-                    len(recordings), words[0], f"; {hint} right?" if dataset.source else "")
+                    len(recordings), words[0], f"; {_hint(kind)} right?" if dataset.source else "")
     mine = recordings if dataset.source else ()
     leaps = [(words, own.name) for own in mine if (words := _leap(own, dataset.skeleton))]
     if leaps:

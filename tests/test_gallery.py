@@ -404,7 +404,8 @@ def test_read_warns_as_preprocess_does(folder, people, described, capsys):
         return [str(each.message) for each in caught]
 
     assert said() == []
-    for changes, words in (({"unit": "mm"}, "people of 0.00"), ({"up": "-y"}, "(is `up` right?)"),
+    for changes, words in (({"unit": "mm"}, "people of 0.00"), ({"up": "-y"},
+                                                                "(are `up` and `skeleton` right?)"),
                            ({"rate": 150}, "m/s at 150 frames a second")):
         (found,) = said(**changes)
         assert found.startswith(f"{file} looks wrong: ") and words in found
