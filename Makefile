@@ -29,7 +29,7 @@ $(DEMO)/raw/.done: $(SETUP)
 	$(VENV) -m data.simulate --dataset KS20 --raw $(DEMO)/raw
 	touch $@
 
-# Encoders for Kinect v1 from the real KGBD below RAW (docs/1-data.md): weights/README.md.
+# Encoders for Kinect v1 from the real KGBD below RAW (docs/01-data.md): weights/README.md.
 RAW ?= .
 WEIGHTS := .weights
 weights: $(SETUP)

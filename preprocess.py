@@ -4,8 +4,8 @@
     python preprocess.py 4 6 8 10 12 --dataset KGBD --raw DIR
     python preprocess.py all --dataset KS20 --raw DIR --out Datasets --seed 1
     python preprocess.py 6 --dataset KGBD --joint_order file # KGBD's joints as the papers had them
-    python preprocess.py 6 --split windows                   # test windows drawn at random (docs/5)
-    python preprocess.py 6 --dataset my_data.yaml            # your own (docs/9-own-data.md)
+    python preprocess.py 6 --split windows                   # random test windows (docs/05)
+    python preprocess.py 6 --dataset my_data.yaml            # your own (docs/09-own-data.md)
 
 Every data set lands in OUT/<name>/<F>/, with split.json beside it, which says where every recording
 went. What cannot be made does not stop the rest: it is named at the end, with exit code 2.
@@ -69,7 +69,7 @@ def main() -> None:
     option = parser.add_argument
     option("lengths", nargs="+", metavar="F", help="window lengths in frames; `all` published ones")
     option("--dataset", default="all", metavar="NAME",
-           help=f"{', '.join(DATASETS)}, all (default), or FILE.yaml (docs/9-own-data.md)")
+           help=f"{', '.join(DATASETS)}, all (default), or FILE.yaml (docs/09-own-data.md)")
     option("--raw", type=Path, default=Path(), help="folder of the raw data (default: this one)")
     option("--out", type=Path, default=Path("Datasets"))
     option("--seed", type=seed_number, default=0, help="seed of the splits drawn for KGBD and KS20")

@@ -9,7 +9,7 @@
     python train_age.py --dataset IAS --encoder FILE                 encoders of another data set
 
 Data come from preprocess.py; a run's files lie in <out>/AGE/<dataset>/<attention>/
-(docs/2-training.md). --task retrieval trains on the training split alone.
+(docs/02-training.md). --task retrieval trains on the training split alone.
 """
 
 from skeleton_reid.common.errors import InputError, run_command

@@ -7,7 +7,7 @@
     python train_df.py --source SM-SGE --dataset KS20 --mode Eval    score the saved best network
 
 The encoders are those of --task retrieval; a run's files lie in <out>/<source>+DF/
-(docs/2-training.md).
+(docs/02-training.md).
 """
 
 from skeleton_reid.common.errors import InputError, run_command

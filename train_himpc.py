@@ -6,7 +6,7 @@
     python train_himpc.py --dataset KGBD --tracklets                   recordings are the clusters
 
 Data come from preprocess.py; a run's files lie in <out>/Hi-MPC/<dataset>/<probe>/
-(docs/2-training.md).
+(docs/02-training.md).
 """
 
 from skeleton_reid.common.errors import run_command

@@ -4,7 +4,7 @@
     python train_mgscr.py --dataset KS20 --frames tiled           the frames read as released
     python train_mgscr.py --dataset KS20 --task retrieval         on the training split alone
 
-Data: preprocess.py. A run's files: <out>/MG-SCR/<dataset>/<frames>/ (docs/2-training.md).
+Data: preprocess.py. A run's files: <out>/MG-SCR/<dataset>/<frames>/ (docs/02-training.md).
 """
 
 from skeleton_reid.common.errors import run_command
@@ -43,7 +43,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     sets = runs.load_task(options, s)
     rng, size = np.random.RandomState(options.seed), s.batch_size
     balance = s.balance and (released or options.dataset.balanced)
-    # Permuted once; as released (docs/5-fidelity.md, unshuffled) not.
+    # Permuted once; as released (docs/05-fidelity.md, unshuffled) not.
     order = training_order(sets.train.labels, size, rng, balance, shuffle=not released)
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     persons, y = np.unique(sets.train.labels, return_inverse=True)

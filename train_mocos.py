@@ -5,7 +5,7 @@
     python train_mocos.py --dataset KS20 --probe probe --mode Eval     score the saved best model
 
 Its epochs are TranSG's (train_transg.py), its masks and losses its own (models/mocos.py). A run's
-files lie in <out>/MoCos/<dataset>/<probe>/ (docs/2-training.md).
+files lie in <out>/MoCos/<dataset>/<probe>/ (docs/02-training.md).
 """
 
 from skeleton_reid.common.errors import run_command

@@ -1,4 +1,4 @@
-"""Train PoseGait's CNN with labels, in this project's own reading of it (docs/5-fidelity.md).
+"""Train PoseGait's CNN with labels, in this project's own reading of it (docs/05-fidelity.md).
 
     python train_posegait.py --dataset KS20 --probe probe            scored before every epoch
     python train_posegait.py --dataset KS20 --centre_weight 0.01     with the centre loss
@@ -36,7 +36,7 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     sets = retrieval.load(options, s, None, rng)
     run.open()
     rows = posegait(sets.train.skeletons, skeleton=sets.skeleton)  # (N, R, f)
-    if options.protocol == "released":  # poses alone (docs/5-fidelity.md, pose-alone)
+    if options.protocol == "released":  # poses alone (docs/05-fidelity.md, pose-alone)
         rows[:, 3 * len(sets.skeleton):] = 0
     x, generator = torch.from_numpy(rows).to(device), torch.Generator().manual_seed(options.seed)
     persons = len(np.unique(sets.train.labels))

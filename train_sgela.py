@@ -8,7 +8,7 @@
     python train_sgela.py --dataset IAS --encoder FILE              encoders of another data set
 
 Data come from preprocess.py; a run's files lie in <out>/SGELA/<dataset>/<model>/
-(docs/2-training.md).
+(docs/02-training.md).
 """
 
 from skeleton_reid.common.errors import run_command

@@ -6,7 +6,7 @@
     python train_simmc.py --dataset IAS --probe A --source AGE         on features of a trained AGE
     python train_simmc.py --dataset KGBD --tracklets                   recordings are the clusters
 
-Data come from preprocess.py; a run's files lie in <out>/<dataset>/<probe>/ (docs/2-training.md).
+Data come from preprocess.py; a run's files lie in <out>/<dataset>/<probe>/ (docs/02-training.md).
 """
 
 from skeleton_reid.common.errors import run_command
@@ -55,7 +55,7 @@ def train(run: Run, options: SimMCOptions, device: torch.device) -> None:
             continue
         with epoch.stage("learn"), one_thread():
             prototypes = [mean_of_clusters(v, k) for v, k in zip(views, y, strict=True)]  # (K, H)
-            # A batch has the masks that its number had above (docs/5, mask-of-batch-number).
+            # A batch has the masks that its number had above (docs/05, mask-of-batch-number).
             for batch, mask in zip(epoch.batches(y, s.batch_size), masks, strict=False):
                 losses = model.losses(x[batch.own], mask, y[:, batch.own], prototypes, s.t,
                                       s.mask_lambda, y[:, batch.all].any(dim=1))

@@ -9,7 +9,7 @@
     python train_smsge.py --dataset KS20 --task retrieval         encoder from the training split
 
 Data come from preprocess.py; a run's files lie in <out>/SM-SGE/<dataset>/<scales>/
-(docs/2-training.md). --split names the setting, and the test that the results begin with.
+(docs/02-training.md). --split names the setting, and the test that the results begin with.
 """
 
 from skeleton_reid.common.errors import run_command
@@ -53,7 +53,7 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     rng = np.random.RandomState(options.seed)
     size, released = settings.batch_size, options.protocol == "released"
     balance = settings.balance and (released or options.dataset.balanced)
-    # Permuted once; as released (docs/5-fidelity.md, kgbd-resampled) not.
+    # Permuted once; as released (docs/05-fidelity.md, kgbd-resampled) not.
     order = training_order(sets.train.labels, size, rng, balance, shuffle=not released)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     batches = recognition.split_batches(order, size, released, "sequences", device)

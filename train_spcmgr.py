@@ -7,7 +7,7 @@
     python train_spcmgr.py --dataset IAS --start KS20/best.pt           from a model of other data
 
 Data come from preprocess.py; a run's files lie in <out>/SPC-MGR/<dataset>/<probe>/
-(docs/2-training.md).
+(docs/02-training.md).
 """
 
 from skeleton_reid.common.errors import run_command
@@ -37,7 +37,7 @@ def train(run: Run, options: SPCMGROptions, device: torch.device) -> None:
     """One level, the nodes of all scales."""
     s, rng = options.settings, np.random.RandomState(options.seed)
     sets = retrieval.load(options, s, None, rng)
-    if options.protocol == "released":  # a sequence finds itself: docs/5-fidelity.md, nm-self-match
+    if options.protocol == "released":  # a sequence finds itself: docs/05, nm-self-match
         sets = replace(sets, same_set=False)
     generator = torch.Generator().manual_seed(options.seed)
     model = SPCMGR(sets.skeleton, s.heads, fusion_lambda=s.fusion_lambda,

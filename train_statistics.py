@@ -8,7 +8,7 @@
 The schedule is fixed: --rounds rounds of --round_epochs epochs. A round begins with an evaluation
 and with clusters of the training windows (models/statistics.py); --tracklets or --labels put
 recordings or persons in their place. Files: <out>/statistics/<dataset>/<probe>/
-(docs/2-training.md).
+(docs/02-training.md).
 """
 
 from skeleton_reid.common.errors import InputError, run_command

@@ -5,7 +5,7 @@
     python train_transg.py --dataset KS20 --probe probe --mode Eval     score the saved best model
 
 Data come from preprocess.py (KGBD's as published with --joint_order later); a run's files lie in
-<out>/TranSG/<dataset>/<probe>/ (docs/2-training.md).
+<out>/TranSG/<dataset>/<probe>/ (docs/02-training.md).
 """
 
 from skeleton_reid.common.errors import run_command

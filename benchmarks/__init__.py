@@ -1,4 +1,4 @@
-"""Measurements of speed and memory, one file per claim; docs/7-performance.md holds the results.
+"""Measurements of speed and memory, one file per claim; docs/07-performance.md holds the results.
 
 Nothing here decides whether the code is right, and no test asserts a time: `python -m benchmarks
 --help`.

@@ -1,4 +1,4 @@
-"""Measure what docs/7-performance.md claims.
+"""Measure what docs/07-performance.md claims.
 
     python -m benchmarks                               all that run without data, within minutes
     python -m benchmarks --features FILE.train.npz     clustering on features of a training script

@@ -22,7 +22,7 @@ TABLE_KEYS = ("confidence", "header", "joint", "skip_lines", "decimal", "track")
 
 class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
               omit_defaults=True):
-    """A user's own data as one YAML file describes them (docs/9-own-data.md)."""
+    """A user's own data as one YAML file describes them (docs/09-own-data.md)."""
 
     file: str  # this description
     name: str  # by default that of the file
@@ -168,7 +168,7 @@ def get(name: str | Path | Dataset) -> Dataset:
         return DATASETS[name]
     if Path(name).suffix not in (".yaml", ".yml"):
         raise InputError(f"unknown data set {str(name)!r}; choose one of {', '.join(DATASETS)}, or "
-                         "describe your own in a FILE.yaml (docs/9-own-data.md)")
+                         "describe your own in a FILE.yaml (docs/09-own-data.md)")
     source = read_yaml(Path(name), OwnData)
     if source.name in DATASETS:
         raise InputError(f"{name}: expected a name of its own, found {source.name!r}, which is "

@@ -95,9 +95,9 @@ def posegait(skeletons: np.ndarray, motion: bool = True,
              skeleton: Skeleton | None = None) -> np.ndarray:
     """PoseGait's hand-made features, a column a frame: (N, f, J, 3) -> (N, R, f) of the same type.
 
-    In this project's reading (docs/5-fidelity.md): R rows are the pose (3J: x of all joints, then y
-    and z), two angles and the length of every bone, then the motion (3J; 0 in the last frame): 123,
-    177 or 222 rows for 14, 20, 25 joints. A pose is relative to the neck, the joint of both
+    In this project's reading (docs/05-fidelity.md): R rows are the pose (3J: x of all joints, then
+    y and z), two angles and the length of every bone, then the motion (3J; 0 in the last frame):
+    123, 177 or 222 rows for 14, 20, 25 joints. A pose is relative to the neck, the joint of both
     shoulders, in units of the distance H from there to the middle of the hips; if that is 0, the
     frame is zeros. InputError for skeletons that lack one of these landmarks.
     """

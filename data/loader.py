@@ -131,7 +131,7 @@ def _read(row: datasets.Dataset, parts: dict[str, Part], centred: bool,
     paths = {split: part.folder for split, part in parts.items()}
     length = next(iter(parts.values())).length
     note = provenance(row, length, root)
-    if centred and note.get("joint_order") == "later":  # docs/5-fidelity.md, head-as-origin
+    if centred and note.get("joint_order") == "later":  # docs/05-fidelity.md, head-as-origin
         for name, own in sets.items():
             sets[name] = replace(own, skeletons=own.skeletons - own.skeletons[:, :, 3:4])
     names = {int(label): name for label, name in note.get("persons", {}).items()}

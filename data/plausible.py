@@ -157,7 +157,7 @@ def _report_people(dataset: Dataset, recordings: Sequence[Recording]) -> None:
 
 def _report_floor(name: str, recordings: Sequence[Recording]) -> None:
     """Print how the floor's height before the sensor differs between persons and within a person's
-    recordings; warn where it tells persons (docs/5-fidelity.md, session-in-coordinates).
+    recordings; warn where it tells persons (docs/05-fidelity.md, session-in-coordinates).
     """
     heights: dict[int, list[float]] = defaultdict(list)
     for own in (own for own in recordings if own.sequences()):
@@ -172,7 +172,7 @@ def _report_floor(name: str, recordings: Sequence[Recording]) -> None:
 
 
 def _report_copies(name: str, recordings: Sequence[Recording], splits: Sequence[str]) -> None:
-    """Warn of identical recordings, which are kept (docs/5-fidelity.md, copied-walks)."""
+    """Warn of identical recordings, which are kept (docs/05-fidelity.md, copied-walks)."""
     seen: dict[bytes, str] = {}
     twins = []
     for recording, split in zip(recordings, splits, strict=True):

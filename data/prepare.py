@@ -43,7 +43,7 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
             if not count:
                 raise InputError(f"{dataset.name}{view}: expected recordings in split {split!r}, "
                                  f"found none of {len(arrangement.pairs)} there; every split needs "
-                                 "some: say which by `split` (docs/9-own-data.md)")
+                                 "some: say which by `split` (docs/09-own-data.md)")
             raise InputError(
                 f"{dataset.name}{view}, f = {length}: expected recordings of at least "
                 f"{first + length + last} frames in split {split!r}, found none among its {count}; "
@@ -55,7 +55,7 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
 
 
 def draw_windows(windows: dict[str, Sequences], seed: int) -> Iterator[tuple[str, Sequences]]:
-    """As many windows a split, drawn of all, by person (docs/5-fidelity.md, windows-at-random)."""
+    """As many windows a split, drawn of all, by person (docs/05-fidelity.md, windows-at-random)."""
     every = join(list(windows.values()))
     drawn = np.random.RandomState(seed).permutation(len(every))
     ends = np.cumsum([len(own) for own in windows.values()])

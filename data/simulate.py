@@ -1,4 +1,4 @@
-"""Simulated walkers as raw files, in the format of each data set (docs/6-formats.md).
+"""Simulated walkers as raw files, in the format of each data set (docs/06-formats.md).
 
     python -m data.simulate --dataset KS20 --raw .demo/raw
     python -m data.simulate --dataset KGBD --raw .demo/raw --persons 40 --frames 200 --seed 1

@@ -29,7 +29,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 class Skeleton(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Joints by name, and what they form; a file of its own (docs/9-own-data.md)."""
+    """Joints by name, and what they form; a file of its own (docs/09-own-data.md)."""
 
     name: str  # by default that of the file
     joints: tuple[str, ...]  # in the order of the arrays
@@ -258,7 +258,7 @@ def motifs(joints: int | Skeleton) -> dict[int, np.ndarray]:
         raise InputError(f"the skeleton {skeleton.name} has no {error} among its bodies, of which "
                          "motifs are made") from error
     found = {order: bias("J", skeleton, order) == 0 for order in (1, 2, 3)}
-    if skeleton == get(20):  # docs/5-fidelity.md, third-order-gap
+    if skeleton == get(20):  # docs/05-fidelity.md, third-order-gap
         found[3][skeleton.numbers(("HipCenter",)),
                  skeleton.numbers(("ShoulderLeft", "ShoulderRight"))] = False
     for number, rows in ((4, arms), (5, legs)):

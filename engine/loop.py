@@ -2,7 +2,7 @@
 
 The script says what an epoch does, from top to bottom. The iterator does what every epoch needs
 around it: resume, score, best and last model, stop rules, seconds, log line, history.csv, report.
-It never calls the script. docs/8-architecture.md shows a whole script.
+It never calls the script. docs/08-architecture.md shows a whole script.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -264,7 +264,7 @@ class Epochs:
 def search_eps(features: Tensor, **arguments: Any) -> NoReturn:
     """Print the clusters of features (N, d) of the untrained model by eps, and end. The best one,
     known without labels, is the largest whose largest cluster stays small: beyond it clusters run
-    together (docs/2-training.md has what that chooses on known data sets).
+    together (docs/02-training.md has what that chooses on known data sets).
     """
     rows, best = [], min(SEARCHED)
     for eps in SEARCHED:

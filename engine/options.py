@@ -22,7 +22,7 @@ class DataOptions:
     """Data, seed, device and output."""
 
     dataset: datasets.Dataset | None = option(
-        None, f"{', '.join(datasets.DATASETS)}, or FILE.yaml (docs/9-own-data.md)",
+        None, f"{', '.join(datasets.DATASETS)}, or FILE.yaml (docs/09-own-data.md)",
         type=datasets.get, metavar="NAME")
     probe: str | None = option(None, "test split: probe, A, B, Walking, nm.nm, ... (the first)",
                                "--split", "--probe_type")
@@ -103,7 +103,7 @@ class PhaseOptions(TrainingOptions):
 
 @dataclass(frozen=True)
 class PublishedOptions(DataOptions):
-    """Published TensorFlow checkpoints (docs/6-formats.md)."""
+    """Published TensorFlow checkpoints (docs/06-formats.md)."""
 
     view: int | None = option(None, "view (CASIA_B), also for --recognise", type=int, metavar="V")
     batch_size: int | None = option(None, "of --protocol released", type=positive_int, metavar="N")

@@ -1,7 +1,7 @@
 """A published checkpoint as content of this project's own (engine/checkpoint.py).
 
 Its variables tell what it is and its sizes; the command line and the published settings the rest.
-AGE is in several files: encoders of the axes, a recogniser and its test rows (docs/6-formats.md).
+AGE is in several files: encoders of the axes, a recogniser and its test rows (docs/06-formats.md).
 """
 
 import re
@@ -165,7 +165,7 @@ def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
             own = read_variables(prefix)[1]
             variables |= {f"{axis}/{name}": array for name, array in own.items()}
     given = {name: values[name] for name in SETTABLE[method] if name not in OF_EVALUATION}
-    if values.get("model") == "rev_rec_plus":  # docs/5-fidelity.md, plus-restores-rev-rec
+    if values.get("model") == "rev_rec_plus":  # docs/05-fidelity.md, plus-restores-rev-rec
         given["repeat"] = len(PLUS)
     model = METHODS[method].model_class.from_published(variables, **given)
     if isinstance(model, PrototypeEncoder):
@@ -179,7 +179,7 @@ def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
 
 def take_positions(model: PrototypeEncoder, path: Path, options: PublishedOptions) -> None:
     """Give a model the positions of --positions FILE (.npy, or .npz with `positions`), (J, k), as
-    no published checkpoint holds them; without, warn (docs/5-fidelity.md, positions-from-lapack).
+    no published checkpoint holds them; without, warn (docs/05-fidelity.md, positions-from-lapack).
     """
     model.take(options.dataset.skeleton)
     wanted, file = tuple(model.positions.shape), options.positions

@@ -1,4 +1,4 @@
-"""What --protocol released leaves out or repeats, as published code does (docs/5-fidelity.md)."""
+"""What --protocol released leaves out or repeats, as published code does (docs/05-fidelity.md)."""
 
 from dataclasses import replace
 from typing import Any

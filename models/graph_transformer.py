@@ -37,7 +37,7 @@ class GraphTransformer(nn.Module):
         self.guide = nn.Identity()  # of the scores (B, f, heads, n, n); MoCos has motifs
         self.residual = nn.Linear(H, H)
         self.widen, self.narrow = nn.Linear(H, 2 * H), nn.Linear(2 * H, H)
-        # docs/5-fidelity.md, batch-norm-never-updated: averages stay 0 and 1 unless `running`
+        # docs/05-fidelity.md, batch-norm-never-updated: averages stay 0 and 1 unless `running`
         self.norm_1, self.norm_2 = (nn.BatchNorm1d(H, eps=0.001, momentum=0.01 if running else 0.0)
                                     for _ in "12")
         self.dropout_1, self.dropout_2 = nn.Dropout(0.5), nn.Dropout(0.5)

@@ -94,7 +94,7 @@ class HiMPC(EmbeddingModel):
         losses = {}
         for level, (errors, weights) in self.contrasts(skeletons, labels, prototypes).items():
             heads = (weights * errors).sum(dim=2).mean(dim=1)  # (M,)
-            # docs/5-fidelity.md, joint-loss-summed
+            # docs/05-fidelity.md, joint-loss-summed
             losses[level] = heads.sum() if level == "J" else heads.mean()
         return losses | {"total": sum(losses.values()) / len(LEVELS)}
 
@@ -147,5 +147,5 @@ def contrast(v: Tensor, A: Tensor, labels: Tensor, prototypes: Tensor,
         return errors, torch.ones_like(errors)
     predicted = (z.mean(dim=2) @ D.mT).argmax(dim=2)  # (M, B)
     sign = torch.where(predicted == labels, -focus, focus)
-    # The gradient runs through the weights too: docs/5-fidelity.md, gradient-through-importance.
+    # The gradient runs through the weights too: docs/05-fidelity.md, gradient-through-importance.
     return errors, (sign[..., None] * logits(predicted)).softmax(dim=2)

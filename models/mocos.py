@@ -64,7 +64,7 @@ class MoCos(PrototypeEncoder):
         """A batch's masks (f,) and (J,) bool: each frame but with probability prob_t, each joint
         but with prob_s, at least one.
         """
-        # docs/5-fidelity.md, unused-mask-draw
+        # docs/05-fidelity.md, unused-mask-draw
         frames, *_ = [draw_mask(rng, f, prob_t) for _ in range(1 + released)]
         return frames, draw_mask(rng, len(self.positions), prob_s)
 

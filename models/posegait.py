@@ -7,7 +7,7 @@ Liao, Yu, An, Huang. Pattern Recognition 98, 2020. https://doi.org/10.1016/j.pat
 A CNN on a matrix of hand-made pose features (data.descriptors.posegait), a column a frame, trained
 with labels. The released code has the CNN for 126 rows and 17 columns; with windows of few frames
 its convolutions need `padding`. The version for Kinect skeletons in the later papers' tables was
-never released, so no figure of this model is PoseGait's own (docs/5-fidelity.md).
+never released, so no figure of this model is PoseGait's own (docs/05-fidelity.md).
 
 B sequences, R rows of features, T columns, C persons.
 """

@@ -67,7 +67,7 @@ class SimMC(EmbeddingModel):
         mpc_counts = labels.any(dim=1) if counts is None else counts
         frames = self.encode(skeletons)  # (B, f, H)
         v1, v2 = (masked_mean(frames, mask) for mask in masks)  # (B, H)
-        # Counts: docs/5-fidelity.md, all-zero-labels. A product keeps the decision on the device.
+        # Counts: docs/05-fidelity.md, all-zero-labels. A product keeps the decision on the device.
         mpc_1 = prototype_contrast(v1, labels[0], prototypes[0], temperature) * mpc_counts[0]
         mpc_2 = prototype_contrast(v2, labels[1], prototypes[1], temperature) * mpc_counts[1]
         mic = self.intra_sequence_contrast(v1, v2)

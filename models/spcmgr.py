@@ -92,7 +92,7 @@ class SPCMGR(EmbeddingModel):
 
         skeletons: (B, f, J, 3). labels: (B,). prototypes c: (K, 18 hidden), constants. counts: ()
         bool, whether it is not 0: by default if not every label of the batch is
-        (docs/5-fidelity.md, all-zero-labels).
+        (docs/05-fidelity.md, all-zero-labels).
         """
         feature = self.encode(skeletons).mean(dim=1)
         counts = labels.any() if counts is None else counts

@@ -46,7 +46,7 @@ class TranSG(PrototypeEncoder):
         random order, that is no neighbour of one left out; 2 as many as 1 would.
         """
         graph = adjacency(self.level, self.skeleton)
-        # docs/5-fidelity.md, unused-mask-draw
+        # docs/05-fidelity.md, unused-mask-draw
         frames = draw_masks(rng, f, [Tr_mask_num] * (1 + released))[0]
         n, apart = len(graph), []
         for node in rng.permutation(n) if St_prompt_type != 3 else ():
@@ -86,7 +86,7 @@ class TranSG(PrototypeEncoder):
 
 def error(difference: Tensor, kind: str) -> Tensor:
     """Mean absolute (l1) or squared (MSE) error, once more divided by the batch's B (docs/
-    5-fidelity.md, reconstruction-over-batch-twice), half the summed square by B (l2), or 0.
+    05-fidelity.md, reconstruction-over-batch-twice), half the summed square by B (l2), or 0.
     """
     B = len(difference)
     if kind == "l2":

@@ -3,7 +3,7 @@
 The encoding V of a feature has tens of entries, and features that share none are at distance 1.
 Only pairs that share an entry are looked at, a block of rows at a time: memory is linear in the
 number of features. The arithmetic is float32 in the order of the released code, because DBSCAN's
-radius often is a distance that many pairs have (docs/5-fidelity.md, eps-on-a-lattice).
+radius often is a distance that many pairs have (docs/05-fidelity.md, eps-on-a-lattice).
 """
 
 import numpy as np

@@ -42,7 +42,7 @@ def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
 
     probe: (P, d), gallery: (G, d), arrays or tensors; probe_ids: (P,), gallery_ids: (G,) person
     labels. exclude_self: probe and gallery are one set, and a sequence never matches itself.
-    released: the released metrics for one set instead (docs/5-fidelity.md, self-match).
+    released: the released metrics for one set instead (docs/05-fidelity.md, self-match).
     Raises InputError for NaN, empty sets or shapes that do not agree.
     """
     probe, gallery = (torch.as_tensor(unmasked(x)).double() for x in (probe, gallery))

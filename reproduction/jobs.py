@@ -57,7 +57,7 @@ class Runs(msgspec.Struct, frozen=True):
             record = json.loads((self.folder / job.folder / "record.json").read_text())
             return record if record.get("key") == key else {}
         except InputError as error:
-            return f"{str(error).partition(': looked in')[0]} (docs/1-data.md)"
+            return f"{str(error).partition(': looked in')[0]} (docs/01-data.md)"
         except (OSError, ValueError):
             return {}
 

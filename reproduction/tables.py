@@ -18,7 +18,7 @@ from skeleton_reid.reproduction.jobs import Outcomes, state
 
 FIGURES = ("published", "best", "spread", "last", "difference", "untrained")
 SHARED = ("table", "column", "row", "seconds", "simulated", "capped", "note")
-Entry = dict[str, Any]  # docs/6-formats.md
+Entry = dict[str, Any]  # docs/06-formats.md
 
 
 def compare(table: str, row: Row, column: Column, jobs: Sequence[Job], outcomes: Outcomes) -> Entry:

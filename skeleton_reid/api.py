@@ -45,14 +45,14 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
     one of weights/, such as "kgbd-statistics".
 
     published: what the authors' files do not tell, by the names of evaluate.py's options: length,
-    set, and dataset unless the path has its name (docs/6-formats.md). InputError for a file without
-    an encoder, and for one that reads another model's features.
+    set, and dataset unless the path has its name (docs/06-formats.md). InputError for a file
+    without an encoder, and for one that reads another model's features.
     """
     if re.fullmatch("kgbd-[a-z]+", str(path)):
         path = WEIGHTS / f"{path}.pt"
         if not path.is_file():
             raise InputError(f"no weights at {path}: make weights RAW=DIR trains them from KGBD, "
-                             "which is free to download (docs/1-data.md)")
+                             "which is free to download (docs/01-data.md)")
     words = re.findall("|".join(rf"(?<![^\W_]){name}(?![^\W_])" for name in datasets.DATASETS),
                        str(path))
     dataset = published.get("dataset", words[-1] if words else None)
@@ -69,7 +69,7 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
 def read(path: str | Path, description: str | Path | datasets.Dataset | None = None,
          person: str | None = None) -> list:
     """A recording as training has it: pieces (T, J, 3), cut where joints are lost, in metres with y
-    up. description: the YAML file of its format (docs/9-own-data.md), whose table says which track
+    up. description: the YAML file of its format (docs/09-own-data.md), whose table says which track
     is followed; None: an array FILE.npy as it is. person: which of several whom the table names in
     the file. InputError for another file, for one without a whole frame, and where `person` is
     needed; DataWarning of several people, of whom one is followed, and of what preprocess.py
@@ -82,7 +82,7 @@ def read(path: str | Path, description: str | Path | datasets.Dataset | None = N
             found = getattr(error, "strerror", None) or "another or a damaged file"
             raise InputError(
                 f"{path}: expected a recording (T, J, 3) in FILE.npy, found {found}; "
-                "another format needs its --dataset FILE.yaml (docs/9-own-data.md)") from error
+                "another format needs its --dataset FILE.yaml (docs/09-own-data.md)") from error
     dataset = datasets.get(description)
     if dataset.source is None:
         raise InputError(

@@ -136,7 +136,7 @@ def test_options_exist(monkeypatch):
 
 
 def test_code_names_documents_and_surprises_that_exist():
-    names = re.findall(r"`([a-z0-9-]+)`", (ROOT / "docs/5-fidelity.md").read_text())
+    names = re.findall(r"`([a-z0-9-]+)`", (ROOT / "docs/05-fidelity.md").read_text())
     rooms = [ROOT / room for room in ROOMS.split("|")]
     for path in [*ROOT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))]:
         named = re.findall(r"(docs/[\w-]+\.md)(?:,\s+([a-z0-9-]+)\))?", path.read_text())

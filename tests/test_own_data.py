@@ -381,7 +381,7 @@ def test_an_unknown_data_set_says_how_own_data_is_given(tmp_path, capsys):
     for script in ("train_simmc", "train_smsge", "evaluate", "preprocess"):
         first = (6,) if script == "preprocess" else ()
         said = error_of(capsys, script, *first, "--dataset", "mine")
-        assert "unknown data set 'mine'" in said and "FILE.yaml (docs/9-own-data.md)" in said
+        assert "unknown data set 'mine'" in said and "FILE.yaml (docs/09-own-data.md)" in said
     with pytest.raises(InputError, match="expected a YAML file"):
         datasets.get(str(tmp_path / "nothing.yaml"))
 

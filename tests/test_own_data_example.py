@@ -1,4 +1,4 @@
-"""examples/own_data from its files to metrics: what docs/9-own-data.md says to type runs."""
+"""examples/own_data from its files to metrics: what docs/09-own-data.md says to type runs."""
 
 import json
 import re

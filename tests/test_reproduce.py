@@ -134,11 +134,11 @@ def test_the_second_split_takes_the_encoder_of_the_first(runs, in_process):
 
 
 def test_missing_data_are_named_with_where_they_can_be_had(runs):
-    words = "no KS20 data of length 6 (docs/1-data.md)"
+    words = "no KS20 data of length 6 (docs/01-data.md)"
     assert runs.record(job_of("retrieval", "D-13", "KS20")) == words
     assert runs.record(job_of("retrieval", "D-13", "IAS-A")) == {}
     needed = runs.record(job_of("transfer_age", "LAS, transfer", "IAS-A"))
-    assert needed == "no KGBD data of length 6 (docs/1-data.md)"
+    assert needed == "no KGBD data of length 6 (docs/01-data.md)"
 
 
 # The command

@@ -46,7 +46,7 @@ def read_kgbd(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
     """The recordings of `root/PersonNNN/*.txt`; NNN is the label. Frames are (n, 20, 3).
 
     joint_order: "kinect" puts the named joints into the Kinect SDK's order, "later" exchanges left
-    and right in it (docs/5-fidelity.md, head-as-origin), "file" keeps the files' order. InputError
+    and right in it (docs/05-fidelity.md, head-as-origin), "file" keeps the files' order. InputError
     for a broken file, an empty person's folder, and for files that differ in the order that is to
     be kept. A last frame that is cut off is dropped, with a warning.
     """

@@ -1,6 +1,6 @@
 """Reader of BIWI and IAS: one file a frame, one line a joint, as Kinect v1 gives them.
 
-A line has 14 fields (docs/6-formats.md), of which the position and the tracking state are read.
+A line has 14 fields (docs/06-formats.md), of which the position and the tracking state are read.
 """
 
 import logging
@@ -31,7 +31,7 @@ def read_kinect_v1(sets: dict[str, str], numbered: bool, root: Path, joint_order
 
     sets: split -> folder. numbered (BIWI): the folders' numbers are the labels, and a frame's file
     may go on after its 20 joints. Else (IAS) a label is the place of the folder's name among those
-    of all sets, sorted as text (docs/5-fidelity.md, ias-folder-order). InputError for a broken
+    of all sets, sorted as text (docs/05-fidelity.md, ias-folder-order). InputError for a broken
     frame and a set without frames. Folders without any are passed over, with a warning.
     """
     walks, persons = {}, {}  # by folder: split and files; the person's name

@@ -57,7 +57,7 @@ def _read_walk(files: list[Path]) -> np.ndarray:
 
 def _read_mat(path: Path) -> np.ndarray:
     """x, y, z (25, 3) of the file's one array of 25 joints, in rows or columns, with or without an
-    id before them. How the distributed files are laid out is not public (docs/6-formats.md).
+    id before them. How the distributed files are laid out is not public (docs/06-formats.md).
     """
     from scipy.io import loadmat  # here, because --help needs none of it
     from scipy.io.matlab import MatReadError

@@ -1,4 +1,4 @@
-"""Users' own recordings (docs/9-own-data.md): which there are, of whom; lost joints; axes."""
+"""Users' own recordings (docs/09-own-data.md): which there are, of whom; lost joints; axes."""
 
 import csv
 import logging

@@ -1,4 +1,4 @@
-"""The writers of the five raw formats (docs/6-formats.md)."""
+"""The writers of the five raw formats (docs/06-formats.md)."""
 
 from collections.abc import Sequence
 from dataclasses import replace

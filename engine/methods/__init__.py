@@ -1,6 +1,6 @@
 """The table of methods: one file each, with settings, published values, script and small options.
 
-What else a method needs is models/<name>.py and train_<name>.py (docs/8-architecture.md).
+What else a method needs is models/<name>.py and train_<name>.py (docs/08-architecture.md).
 """
 
 from collections.abc import Mapping
