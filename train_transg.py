@@ -33,9 +33,7 @@ def main() -> None:
 
 
 def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
-    """Score, make a prototype of every person, learn against them from masked graphs; also MoCos,
-    which has other masks and losses.
-    """
+    """Score, make a prototype of every person, learn against them from masked graphs."""
     s, rng = options.settings, np.random.RandomState(options.seed)
     sets = retrieval.load(options, s, None, rng)
     run.open()
@@ -45,6 +43,8 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     own = s.of(model_class, layers=s.L_transformer, k=s.enc_k * s.pos_enc, f=sets.length)
     generator = torch.Generator().manual_seed(options.seed)
     model = model_class(sets.skeleton, **own, generator=generator).to(device)
+    if s.basis == "lapack":  # docs/05-fidelity.md, positions-from-lapack
+        model.take(sets.skeleton, s.basis)
     optimizer = TFAdam(model.parameters(), s.lr)
     for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):
         if not epoch.score():

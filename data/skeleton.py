@@ -221,25 +221,31 @@ def bias(scale: str, joints: int | Skeleton, n_hood: int = 1,
     return np.where(near, np.float32(0), np.float32(-1e9))
 
 
-def positions(joints: int | Skeleton, k: int = 10, scale: str = "J") -> np.ndarray:
+def positions(joints: int | Skeleton, k: int = 10, scale: str = "J",
+              basis: str = "canonical") -> np.ndarray:
     """Positions (nodes, k) float64 in a graph: unit eigenvectors 1 ... k of its normalised
     Laplacian, by ascending eigenvalue; at most nodes - 1.
 
     Eigenvectors of equal eigenvalues are not unique, so the basis of their space is fixed here: the
-    projections of node 0, 1 ... that are not yet spanned, in turn, made orthogonal.
+    projections of node 0, 1 ... that are not yet spanned, in turn, made orthogonal. basis "lapack":
+    what numpy.linalg.eig gives on this machine.
     """
     A = adjacency(scale, joints).astype(np.float64)
     degrees = A.sum(axis=0).clip(min=1)
-    values, vectors = np.linalg.eigh(np.eye(len(A)) - A / np.sqrt(degrees[:, None] * degrees))
-    basis = []
+    laplacian = np.eye(len(A)) - A / np.sqrt(degrees[:, None] * degrees)
+    if basis == "lapack":
+        values, vectors = np.linalg.eig(laplacian)
+        return vectors[:, values.argsort()[1:k + 1]].real
+    values, vectors = np.linalg.eigh(laplacian)
+    found = []
     for space in np.split(vectors.T, np.flatnonzero(np.diff(values) > SAME_EIGENVALUE) + 1):
         own: list[np.ndarray] = []
         for node in space.T @ space:  # its projection
             rest = node - sum((node @ vector) * vector for vector in own)
             if len(own) < len(space) and (length := np.linalg.norm(rest)) > SHORTEST:
                 own.append(rest / length)
-        basis += own
-    return np.array(basis)[1:k + 1].T
+        found += own
+    return np.array(found)[1:k + 1].T
 
 
 def motifs(joints: int | Skeleton) -> dict[int, np.ndarray]:

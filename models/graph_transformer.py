@@ -5,7 +5,7 @@ C persons.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import count
+from itertools import count, takewhile
 from typing import Self
 
 import numpy as np
@@ -56,10 +56,9 @@ class GraphTransformer(nn.Module):
             h_0 = h_0 + self.position(positions)
         h, weights = h_0, []
         for W in self.QKV.permute(0, 3, 2, 1, 4).flatten(2):  # (H, 3 H): all heads in one product
-            QKV = (h @ W).unflatten(-1, (3, heads, d)).permute(3, 0, 1, 4, 2, 5)
-            Q, K, V = QKV  # (B, f, heads, n, d)
-            weights.append(
-                self.guide((Q @ K.transpose(-2, -1) / d**0.5).clamp(-5, 5)).softmax(dim=-1))
+            Q, K, V = (h @ W).unflatten(-1, (3, heads, d)).permute(3, 0, 1, 4, 2, 5)
+            scores = (Q @ K.transpose(-2, -1) / d**0.5).clamp(-5, 5)
+            weights.append(self.guide(scores).softmax(dim=-1))
             h = (weights[-1] @ V).transpose(2, 3).flatten(3)  # the heads side by side
         h = h_0 + self.residual(self.dropout_1(h))
         n_1 = self.norm_1(h.flatten(0, 2)).view_as(h)
@@ -75,14 +74,11 @@ class PrototypeEncoder(EmbeddingModel):
     positions: a buffer (n, k), k at most n - 1, by default data.skeleton.positions.
     """
     frames_at_a_time = 1_536  # with 20 joints 8 heads have 5 million scores a layer
-    more = 2  # published matrices than those of the attention
-    told: tuple[int, ...] = ()  # whose third is J, f: biases, counted from the last matrix
 
     def __init__(self, joints: int | Skeleton | None, H: int, n_heads: int, layers: int, k: int,
                  batch_norm: str, generator: torch.Generator | None, level: str = "J"):
         super().__init__()
         self.arguments = {"H": H, "n_heads": n_heads, "layers": layers, "k": k}
-        self.arguments |= {"batch_norm": batch_norm}
         self.level, running = level, batch_norm == "running"
         self.k = k if joints is None else graphs.positions(joints, k, level).shape[1]
         self.transformer = GraphTransformer(H, n_heads, layers, self.k, running, generator)
@@ -92,9 +88,9 @@ class PrototypeEncoder(EmbeddingModel):
         if joints is not None:
             self.take(joints)
 
-    def take(self, joints: int | Skeleton) -> None:
-        """Take the skeleton and the positions of its nodes."""
-        self.skeleton, positions = get(joints), graphs.positions(joints, self.k, self.level)
+    def take(self, joints: int | Skeleton, basis: str = "canonical") -> None:
+        """Take the skeleton and the positions of its nodes, of data.skeleton.positions."""
+        self.skeleton, positions = get(joints), graphs.positions(joints, self.k, self.level, basis)
         self.positions = torch.from_numpy(positions).to(self.F_1)
 
     def relate(self, skeletons: Tensor,
@@ -130,15 +126,15 @@ class PrototypeEncoder(EmbeddingModel):
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray]) -> Self:
-        """Model of published variables, arrays by their names without ":0", or InputError. What
-        lies below Variable_n, which that was copied from, has no effect.
-        """
-        own, k = f"{cls.__name__}/{cls.__name__}/Variable", f"{cls.__name__}/dense_2/kernel"
-        matrices = next(n for n in count() if numbered(own, n) not in variables)
+        """Model of published variables, name -> array (TranSG/dense/kernel ...), or InputError."""
+        own = f"{cls.__name__}/{cls.__name__}/Variable"
         H, d = pick(variables, own).shape
-        told = [len(pick(variables, f"{own}_{matrices - n}")) // 3 for n in cls.told]
-        model = cls(*told or [None], H=H, n_heads=H // d, k=len(pick(variables, k)),
-                    layers=(matrices - cls.more) * d // (3 * H))
+        names = takewhile(variables.__contains__, (numbered(own, n) for n in count()))
+        shapes = [variables[name].shape for name in names]
+        biases = [shape[0] for shape in shapes if len(shape) == 1]  # of TranSG: H, 3 J, H / 2, 3 f
+        layers = (len(shapes) - 2 * len(biases) - 2) * d // (3 * H)
+        model = cls(*[size // 3 for size in biases[1::2]] or [None], H=H, n_heads=H // d,
+                    k=len(pick(variables, f"{cls.__name__}/dense_2/kernel")), layers=layers)
         for name, tensor in model.published():
             tensor.data.copy_(pick(variables, name, tensor.shape))
         return model

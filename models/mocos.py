@@ -52,10 +52,10 @@ class MoCos(PrototypeEncoder):
         self.motif = motif
         self.hide = motif == "mask"
         super().__init__(joints, H, n_heads, layers, k, batch_norm, generator)
-        self.arguments |= {"motif": motif}
+        self.arguments |= {"motif": motif, "batch_norm": batch_norm}
 
-    def take(self, joints: int | Skeleton) -> None:
-        super().take(joints)
+    def take(self, joints: int | Skeleton, basis: str = "canonical") -> None:
+        super().take(joints, basis)
         own = Motifs(joints, self.arguments["n_heads"], self.hide)
         self.transformer.guide = own.to(self.F_1.device)
 

@@ -15,21 +15,25 @@ B sequences, f frames, n nodes of a graph, H features, C persons; t_1, t_2 tempe
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import l1_loss, mse_loss
 
 from skeleton_reid.data.skeleton import Skeleton, adjacency
 from skeleton_reid.models.graph_transformer import PrototypeEncoder
 from skeleton_reid.models.simmc import draw_masks, masked_mean, prototype_contrast
 
+ERRORS = {
+    "l1": l1_loss, "MSE": mse_loss, "l2": lambda x, y: mse_loss(x, y, reduction="sum") / 2,
+    "0": lambda x, y: 0 * l1_loss(x, y)
+}  # of what is rebuilt
+
 
 class TranSG(PrototypeEncoder):
     """The encoder and the heads that rebuild skeletons and trajectories (N(0, 1), biases 0)."""
-    more, told = 10, (7, 3)
-
     def __init__(self, joints: int | Skeleton, f: int, H: int = 128, n_heads: int = 8,
                  layers: int = 2, k: int = 10, *, level: str = "J", batch_norm: str = "frozen",
                  generator: torch.Generator | None = None):
         super().__init__(joints, H, n_heads, layers, k, batch_norm, generator, level)
-        self.arguments |= {"f": f, "level": level}
+        self.arguments |= {"f": f, "level": level, "batch_norm": batch_norm}
         n = len(self.positions)
         self.structure = nn.Sequential(nn.Linear(H, H), nn.ReLU(), nn.Linear(H, 3 * n))
         self.trajectory = nn.Sequential(nn.Linear(H, H // 2), nn.ReLU(), nn.Linear(H // 2, 3 * f))
@@ -73,23 +77,11 @@ class TranSG(PrototypeEncoder):
 
         skeleton = self.structure(masked_mean(h, node_mask))  # (B, f, 3 n)
         way = self.trajectory(masked_mean(h.transpose(1, 2), frame_mask))  # (B, n, 3 f)
-        structure = error(skeleton - x.flatten(2), S_prompt)
-        trajectory = error(way - x.transpose(1, 2).flatten(2), T_prompt)
+        # Divided by B once more: docs/05-fidelity.md, reconstruction-over-batch-twice.
+        structure = ERRORS[S_prompt](skeleton, x.flatten(2)) / len(x)
+        trajectory = ERRORS[T_prompt](way, x.transpose(1, 2).flatten(2)) / len(x)
         both = prompt_lambda * structure + (1 - prompt_lambda) * trajectory
         STPR = structure if T_prompt == "0" else both  # as released
-        total = GPC_lambda * GPC + (1 - GPC_lambda) * STPR
-        return {
-            "structure": structure, "trajectory": trajectory, "STPR": STPR, "GPC_seq": GPC_seq,
-            "GPC_ske": GPC_ske, "GPC": GPC, "total": total
-        }
-
-
-def error(difference: Tensor, kind: str) -> Tensor:
-    """Mean absolute (l1) or squared (MSE) error, once more divided by the batch's B (docs/
-    05-fidelity.md, reconstruction-over-batch-twice), half the summed square by B (l2), or 0.
-    """
-    B = len(difference)
-    if kind == "l2":
-        return difference.square().sum() / 2 / B
-    each = difference.abs() if kind == "l1" else difference.square()
-    return each.mean() / B * (kind != "0")
+        losses = {"structure": structure, "trajectory": trajectory, "STPR": STPR}
+        losses |= {"GPC_seq": GPC_seq, "GPC_ske": GPC_ske, "GPC": GPC}
+        return losses | {"total": GPC_lambda * GPC + (1 - GPC_lambda) * STPR}

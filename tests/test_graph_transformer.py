@@ -14,7 +14,7 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.skeleton import get, motifs, positions
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.models.mocos import MoCos
-from skeleton_reid.models.transg import TranSG, error
+from skeleton_reid.models.transg import ERRORS, TranSG
 from tests.flat import Golden, split
 
 MODELS = {"transg": TranSG, "mocos": MoCos}
@@ -134,6 +134,13 @@ def test_canonical_positions(golden):
     assert positions(20, 0).shape == (20, 0)
 
 
+def test_positions_of_lapack_are_another_basis():
+    found, canonical = positions(20, 10, basis="lapack"), positions(20, 10)
+    assert np.abs(found - canonical).max() > 0.01
+    # The eigenvectors 2 and 3, of one eigenvalue, span the same plane.
+    np.testing.assert_allclose(np.linalg.norm(canonical[:, 1:3].T @ found[:, 1:3], axis=0), 1)
+
+
 @pytest.mark.parametrize("joints", [20, 25, 14])
 def test_motifs(joints):
     skeleton, found = get(joints), motifs(joints)
@@ -234,11 +241,9 @@ def test_levels(level, nodes):
 
 def test_prompts():
     """l1, MSE: once more divided by B; l2: half the sum by B; without T_prompt no weights."""
-    e = torch.tensor([[[1.0, -2.0]], [[3.0, 0.0]]])
-    assert error(e, "l1").item() == 6 / 4 / 2
-    assert error(e, "MSE").item() == 14 / 4 / 2
-    assert error(e, "l2").item() == 14 / 2 / 2
-    assert error(e, "0").item() == 0
+    a, b = torch.tensor([[[1.0, -2.0]], [[3.0, 0.0]]]), torch.zeros(2, 1, 2)
+    found = {kind: error(a, b).item() for kind, error in ERRORS.items()}
+    assert found == {"l1": 6 / 4, "MSE": 14 / 4, "l2": 14 / 2, "0": 0}
     model = TranSG(20, 6, H=16).eval()
     inputs = (torch.randn(2, 6, 20, 3), torch.tensor([0, 1]), torch.randn(2, 16), torch.arange(6)
               > 1, torch.arange(20) > 9)
@@ -247,6 +252,12 @@ def test_prompts():
     losses = model.losses(*inputs, prompt_lambda=0.3)
     expected = 0.3 * losses["structure"] + 0.7 * losses["trajectory"]
     torch.testing.assert_close(losses["STPR"], expected)
+    nodes = model.relate(inputs[0])[1].mean(dim=2)  # all frames and nodes are kept below
+    for kind, error in ERRORS.items():
+        every = torch.ones(6, dtype=bool), torch.ones(20, dtype=bool)
+        losses = model.losses(*inputs[:3], *every, S_prompt=kind)
+        rebuilt, target = model.structure(nodes), inputs[0].flatten(2)
+        torch.testing.assert_close(losses["structure"], error(rebuilt, target) / 2)
 
 
 def test_the_first_skeletons_tell_mocos_its_own(golden):

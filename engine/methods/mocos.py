@@ -32,4 +32,4 @@ METHOD = Method(
         ("BIWI",): {"prob_s": 0.25, "prob_t": 0.25,
                     "fusion_lambda": 0.9}, ("BIWI", "Still"): {"fusion_lambda": 0.25},
         ("CASIA_B",): {"fusion_lambda": 1.0, "rand_flip": 0, "patience": 100},
-    })  # fmt: skip
+    }, released={(): {"basis": "lapack"}})  # fmt: skip

@@ -21,6 +21,8 @@ class GraphTransformerSettings(LearningSettings):
     L_transformer: int = option(2, "layers of the attention", type=positive_int)
     pos_enc: int = option(1, "nodes have positions", **SWITCH)
     enc_k: int = option(10, "eigenvectors in a position", type=positive_int)
+    basis: str = option("canonical", "of equal eigenvalues' positions, or what LAPACK gives here",
+                        choices=("canonical", "lapack"))
     rand_flip: int = option(1, "random signs of the positions in training", **SWITCH)
     batch_norm: str = option("frozen", "in evaluation: as at first, or running averages",
                              choices=("frozen", "running"))
@@ -49,4 +51,4 @@ METHOD = Method(
     options=TrainingOptions, small={"H": 8, "n_heads": 2, "batch_size": 32}, published={
         (): {"patience": 120}, ("KGBD",): {"rand_flip": 0, "patience": 60},
         ("CASIA_B",): {"rand_flip": 0, "patience": 60, "Tr_mask_num": 10, "seq_lambda": 1.0},
-    })  # fmt: skip
+    }, released={(): {"basis": "lapack"}})  # fmt: skip
