@@ -95,8 +95,9 @@ class Epochs:
 
     def __iter__(self) -> Iterator["Epochs"]:
         device = next(self.model.parameters()).device
-        waiting = [part for part in self.parts.values() if isinstance(part, EarlyStopping)]
-        with Timer(self.limit, self.number, self.run.options.quiet, device, *waiting) as self.timer:
+        stopping = next((p for p in self.parts.values() if isinstance(p, EarlyStopping)), None)
+        quiet = self.run.options.quiet
+        with Timer(self.limit, self.number, quiet, device, stopping) as self.timer:
             if not self.scored:
                 self.reason = self._stop_reason()
             while self.reason is None:

@@ -118,6 +118,6 @@ class PublishedOptions(DataOptions):
 
 def refuse_options(options: PublishedOptions, found: Any = "none", view: bool = False) -> None:
     """InputError for an option that only a published checkpoint takes, but for --view if `view`."""
-    for name in ("encoder", "set", "positions", "export", *(() if view else ("view",))):
-        if getattr(options, name) is not None:
+    for name in ("encoder", "set", "positions", "export", "view"):
+        if getattr(options, name) is not None and not (view and name == "view"):
             raise InputError(f"--{name} goes with a TensorFlow checkpoint, found {found}")

@@ -153,7 +153,7 @@ def report(run: Run, model: nn.Module, epoch: int, metrics: dict[str, Any],
         content |= recognition.summary(metrics, probe if probe in metrics else next(iter(metrics)))
         print(fit(run.title) + "\n" + recognition.table(metrics, run.method))
     found = score_retrieval(run, model, epoch, untrained, sets)
-    run.write_results(content | ({"retrieval": found} if metrics else found))
+    run.write_results(content | {"retrieval": found} if metrics else content | found)
 
 
 def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module | None,
@@ -166,7 +166,8 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module
         return {}
     sets = cut(replace(stored, train=None), run.settings.batch_size, protocol)
     metrics = {**retrieval.score_encoder(model, sets, protocol), "epoch": epoch}
-    trained = ["train", *(options.dataset.recognition_train if options.task != "retrieval" else ())]
+    added = options.dataset.recognition_train if options.task != "retrieval" else ()
+    trained = ["train", *added]
     content = {"kind": "retrieval", **metrics, "trained_on": trained}
     rows = {run.method: metrics}
     if untrained is not None:

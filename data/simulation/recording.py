@@ -17,8 +17,8 @@ from skeleton_reid.data.simulation.walkers import JOINTS, Person, Track, slow_no
 
 SHORT_SHARE = 0.05  # of the recordings
 # Limbs: what a tracker loses, misplaces or lets drift together.
-LIMBS = (*((4, 5, 6, 7, 21, 22), (8, 9, 10, 11, 23, 24), (12, 13, 14, 15), (16, 17, 18, 19)),
-         *((3,), (0, 1, 2, 20)))
+LIMBS = ((4, 5, 6, 7, 21, 22), (8, 9, 10, 11, 23, 24), (12, 13, 14, 15), (16, 17, 18, 19), (3,),
+         (0, 1, 2, 20))
 LEFT_JOINTS, RIGHT_JOINTS = LIMBS[0] + LIMBS[2], LIMBS[1] + LIMBS[3]
 # Hands and feet, the ends of the limbs, are tracked worse than the trunk.
 UNCERTAINTY = np.ones((JOINTS, 1))

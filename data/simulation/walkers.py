@@ -45,8 +45,8 @@ GAIT = {
 }
 # fmt: on
 # What differs between a person's recordings, by a share of the standard deviation between persons.
-POSTURE = (*("lean", "slouch", "head_tilt", "list", "shoulder_twist", "arm_swing", "arm_flexion"),
-           *("arm_spread", "elbow_flexion", "elbow_swing", "hip_swing", "toe_out"))
+POSTURE = ("lean", "slouch", "head_tilt", "list", "shoulder_twist", "arm_swing", "arm_flexion",
+           "arm_spread", "elbow_flexion", "elbow_swing", "hip_swing", "toe_out")
 POSTURE_CHANGE = 0.2
 
 
