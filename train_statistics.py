@@ -20,7 +20,6 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,15 +27,13 @@ from torch.nn import functional
 from skeleton_reid.common import processes
 from skeleton_reid.common.numbers import counted
 from skeleton_reid.engine import retrieval
-from skeleton_reid.engine.loop import Epochs, divide
-from skeleton_reid.engine.methods.statistics import StatisticsSettings
+from skeleton_reid.engine.loop import Epochs, cluster_tracklets, divide
 from skeleton_reid.engine.options import ClusterOptions
 from skeleton_reid.engine.run import Run
 from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.simmc import mean_of_clusters
 from skeleton_reid.models.statistics import (Statistics, class_contrast, first_features,
                                              join_nearest, link_windows)
-from skeleton_reid.reid.jaccard import cluster
 
 
 def main() -> None:
@@ -94,7 +91,8 @@ def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
                 elif known is None:
                     v = first_features(x, tracklets, model.statistics.reference)
                 if known is None:
-                    labels = cluster_tracklets(v, tracklets, s, options.search)  # -1: noise
+                    labels = cluster_tracklets(v, tracklets, s.eps, min_samples=s.min_samples,
+                                               search=options.search)  # -1: noise
                 y = torch.from_numpy(labels).to(device)  # (N,)
                 # Clusters of later rounds hold together what the second has joined and learned.
                 second = epoch.number == s.round_epochs
@@ -111,18 +109,6 @@ def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
                 continue
         with epoch.stage("learn"):
             learn(epoch, current, windows, options)
-
-
-def cluster_tracklets(v: Tensor, tracklets: Tensor | None, s: StatisticsSettings,
-                      search: str) -> np.ndarray:
-    """Labels (N,) of windows, -1 for noise, by features (N, D): those of the mean features of their
-    tracklets (N,), or without any their own.
-    """
-    if tracklets is None:
-        return cluster(v, s.eps, s.min_samples, search=search)
-    means = functional.normalize(mean_of_clusters(v, tracklets))
-    # Half of the usual neighbours: a tracklet stands for several windows.
-    return cluster(means, s.eps, s.min_samples, k1=10, search=search)[tracklets.cpu()]
 
 
 def learn(epoch: Epochs, current: Round, windows: Tensor, options: ClusterOptions) -> None:

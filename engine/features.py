@@ -22,6 +22,7 @@ from skeleton_reid.engine.encoding import encode_frames, load_model
 from skeleton_reid.engine.methods import METHODS, settings_of
 from skeleton_reid.engine.options import PhaseOptions, TrainingOptions
 from skeleton_reid.models.embedding import EmbeddingModel
+from skeleton_reid.models.statistics import frame_descriptor, frame_size
 
 PARTS = ("train", "probe", "gallery")
 # Methods with a phase for an encoder, which --source can name.
@@ -120,13 +121,23 @@ def find_source(name: str | None, options: TrainingOptions, device: torch.device
     """
     if name is None:
         return None
+    if name == "statistics":  # no encoder
+        joints = len(options.dataset.skeleton)
+        return Source(name, Path(name), "descriptor of frames, no encoder", name,
+                      frame_size(joints), True, describe)
     path = encoder_path(name, options) if name in SOURCES else Path(name)
     if path.suffix == ".npz":
         return _source_of_files(path, options)
     if path.suffix == ".pt":
         return _source_of_encoder(path, options, device, size)
     known = ", ".join(SOURCES)
-    raise InputError(f"--source: expected {known}, FILE.pt or FILE.npz, found {name!r}")
+    raise InputError(f"--source: expected {known}, statistics, FILE.pt or FILE.npz, found {name!r}")
+
+
+def describe(part: str, sequences: Sequences) -> Features:
+    """The descriptor of window statistics of every frame, and its mean over a window's frames."""
+    frames = frame_descriptor(torch.from_numpy(sequences.skeletons)).numpy()  # (N, f, d)
+    return Features(frames.mean(axis=1), sequences.labels, frames)
 
 
 def encoder_path(method: str, options: TrainingOptions) -> Path:

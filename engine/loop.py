@@ -7,11 +7,13 @@ It never calls the script. docs/08-architecture.md shows a whole script.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
@@ -24,6 +26,8 @@ from skeleton_reid.engine.epochs import EarlyStopping, Timer, collapse
 from skeleton_reid.engine.history import History
 from skeleton_reid.engine.retrieval import known_classes, score_encoder
 from skeleton_reid.engine.run import Run
+from skeleton_reid.models.simmc import mean_of_clusters
+from skeleton_reid.models.statistics import link_windows
 from skeleton_reid.reid import cluster_quality
 from skeleton_reid.reid.jaccard import cluster
 
@@ -204,7 +208,9 @@ class Epochs:
                 arguments |= {"search": self.run.options.search}
                 if self.run.options.search_eps:
                     search_eps(views[0], **arguments)
-                labels = [cluster(v, settings.eps, **arguments) for v in views]
+                labels = [
+                    cluster_tracklets(v, self.tracklets, settings.eps, **arguments) for v in views
+                ]
             self.describe_clusters(labels, whole, tight)
         noise, least = self.row["outliers"], 1
         if self.run.options.protocol == "released":
@@ -213,6 +219,12 @@ class Epochs:
             self.end(f"no clusters, or less than a batch: {noise} of {len(whole)} are noise")
             return None
         return torch.from_numpy(np.stack(labels).astype(np.int64)).to(whole.device)
+
+    @cached_property
+    def tracklets(self) -> Tensor | None:
+        """With --link the numbers (N,) of the tracklets that the windows tell by themselves."""
+        x = torch.from_numpy(self.sets.train.skeletons).to(next(self.model.parameters()).device)
+        return link_windows(x) if self.run.settings.link else None
 
     def describe_clusters(self, labels: Sequence[np.ndarray], whole: Tensor,
                           tight: bool = False) -> None:
@@ -260,6 +272,18 @@ class Epochs:
             return {}
         stacked = torch.stack([torch.stack(list(losses.values())) for losses in self.steps])
         return dict(zip(self.steps[0], stacked.mean(dim=0), strict=True))
+
+
+def cluster_tracklets(v: Tensor, tracklets: Tensor | None, eps: float,
+                      **arguments: Any) -> np.ndarray:
+    """Labels (N,) of windows, -1 for noise, by features (N, D): those of the mean features of their
+    tracklets (N,), or without any their own. arguments: of reid.jaccard.cluster.
+    """
+    if tracklets is None:
+        return cluster(v, eps, **arguments)
+    means = functional.normalize(mean_of_clusters(v, tracklets))
+    # Half of the usual neighbours: a tracklet stands for several windows.
+    return cluster(means, eps, **arguments | {"k1": 10})[tracklets.cpu()]
 
 
 def search_eps(features: Tensor, **arguments: Any) -> NoReturn:

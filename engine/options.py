@@ -83,9 +83,9 @@ class SourceOptions(TrainingOptions):
     """Frame features."""
 
     source: str | None = option(
-        None, "train on features of the encoder of train_age.py or train_smsge.py --task retrieval,"
-        " of a checkpoint FILE.pt, or of FILE.npz (FILE.train.npz, FILE.probe.npz ...)",
-        metavar="AGE|SM-SGE|FILE")
+        None, "train on features of an encoder of --task retrieval, of statistics (distances of"
+        " joints), of a checkpoint FILE.pt or of FILE.npz (FILE.train.npz, FILE.probe.npz ...)",
+        metavar="AGE|SM-SGE|statistics|FILE")
     source_features: str = option("nodes", "of SM-SGE: node features or states of the LSTMs",
                                   choices=("nodes", "states"))
 

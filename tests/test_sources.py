@@ -108,6 +108,19 @@ def test_untrained_figures_are_those_of_the_encoder_on_the_features(encoder, tra
     assert result["untrained"]["top1"] == pytest.approx((nearest == parts[0].labels).mean())
 
 
+def test_the_descriptor_of_window_statistics_needs_no_encoder(train, evaluate, tmp_path):
+    result = train("statistics")
+    folder = tmp_path / "out" / "statistics+SimMC" / "IAS" / "A"
+    assert result["method"] == "statistics + SimMC"
+    assert pick(evaluate(folder / "best.pt"), RETRIEVAL) == pick(result["best"], RETRIEVAL)
+    sets = data.load("IAS", "A", 6, tmp_path / "data", balance=False, shuffle=False)
+    frames = features.describe("probe", sets.probe).frames
+    x = sets.probe.skeletons[3, 2]
+    np.testing.assert_allclose(frames[3, 2, :2], [np.linalg.norm(x[0] - x[j]) for j in (1, 2)],
+                               rtol=1e-5)
+    assert checkpoint.load(folder / "best.pt")["arguments"]["inputs"] == frames.shape[2] == 250
+
+
 def test_the_same_rows_are_resampled(encoder, train, tmp_path, monkeypatch):
     """Features whose first two numbers are the label and the window are drawn as the skeletons
     are.

@@ -12,8 +12,10 @@ from training import RETRIEVAL, history, pick, same, without_time
 import train_statistics
 from skeleton_reid import data
 from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.loop import cluster_tracklets
 from skeleton_reid.models import statistics as paper
 from skeleton_reid.models.statistics import Statistics, WindowLDA, WindowStatistics
+from skeleton_reid.reid.jaccard import cluster
 from tests.reference import jaccard as reference
 from train_statistics import learning_rate
 
@@ -314,6 +316,18 @@ def test_links_against_a_plain_version(seed):
     windows[1:20, 0] = windows[:19, -1] + 0.3 * windows[1:20, 0]
     windows[40:50], windows[50:55] = windows[:10], windows[1]
     assert partition(paper.link_windows(torch.from_numpy(windows))) == plain_links(windows)
+
+
+def test_the_windows_of_a_tracklet_share_its_cluster():
+    torch.manual_seed(0)
+    tracklets = torch.arange(240) % 80
+    v = torch.randn(8, 4)[tracklets % 8] + 0.1 * torch.randn(240, 4)  # of eight persons
+    labels = cluster_tracklets(v, tracklets, 0.5, min_samples=2)
+    means = torch.stack([v[tracklets == k].mean(dim=0) for k in range(80)])
+    means = means / means.norm(dim=1, keepdim=True)
+    expected = cluster(means, 0.5, min_samples=2, k1=10)
+    np.testing.assert_array_equal(labels, expected[tracklets])
+    assert len(set(expected)) > 3
 
 
 def test_linked_windows_are_recordings():

@@ -68,6 +68,12 @@ class ContrastSettings(ClusterSettings, LearningSettings):
 
     eps: float = option(0.8, "DBSCAN: Jaccard distance of neighbours", type=below_one)
     min_samples: int = option(2, "DBSCAN: neighbours of a core sequence", type=positive_int)
+    link: bool = option(False, "chain consecutive windows into tracklets before clustering",
+                        action="store_true")
+
+    @property
+    def variant(self) -> str:
+        return super().variant + ("-link" if self.link else "")
 
 
 @dataclass(frozen=True)
