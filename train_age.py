@@ -12,11 +12,10 @@ Data come from preprocess.py; a run's files lie in <out>/AGE/<dataset>/<attentio
 (docs/02-training.md). --task retrieval trains on the training split alone.
 """
 
-from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "AGE"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("AGE", __doc__)
 
 import copy
 from collections.abc import Mapping
@@ -36,13 +35,6 @@ from skeleton_reid.models.age import AGE, AXES, CLIP, mean_alignment, near_targe
 
 VALIDATE_EVERY = 50  # batches of an epoch
 TEST_EVERY = 50  # steps of the recognition network
-
-
-def main() -> None:
-    options = parse_training(__doc__, "AGE")
-    if options.settings.balance and options.protocol == "released":
-        raise InputError("the released AGE does not resample: leave out --balance")
-    runs.run_phases("AGE", options, options.settings.recogniser, train)
 
 
 def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
@@ -70,7 +62,8 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
         content["attention"] = {"near_target": near.tolist(), "alignment": mean.tolist()}
     if options.task == "recognition":
         rule = recognition.SelectionRule(settings.lr, test_every=TEST_EVERY, ties=True)
-        metrics = recognition.train_on_rows(run, model, sets, order, rng, generator, rule)
+        metrics = recognition.train_on_features(run, model, sets, order, rule, generator, "mean",
+                                                rng)
     runs.report(run, model, epoch, metrics, untrained, content, sets)
 
 
@@ -132,7 +125,3 @@ class Validation:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.losses, self.running = state["losses"], set(AXES).difference(state["stopped"])
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -10,11 +10,10 @@ The encoders are those of --task retrieval; a run's files lie in <out>/<source>+
 (docs/02-training.md).
 """
 
-from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "DF"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("DF", __doc__)
 
 import numpy as np
 import torch
@@ -25,15 +24,7 @@ from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import SourceOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.recognition import DF
-
-
-def main() -> None:
-    options = parse_training(__doc__, "DF")
-    if options.source is None:
-        raise InputError("expected --source with AGE, SM-SGE, FILE.pt or FILE.npz, found none")
-    run_retrieval("DF", options, train)
 
 
 def train(run: Run, options: SourceOptions, device: torch.device) -> None:
@@ -53,7 +44,3 @@ def train(run: Run, options: SourceOptions, device: torch.device) -> None:
             for batch in epoch.batches(y, s.batch_size):
                 loss = cross_entropy(model(x[batch.own]), y[batch.own])
                 epoch.step(optimizer, {"loss": loss}, batch)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -9,11 +9,10 @@ Data come from preprocess.py; a run's files lie in <out>/Hi-MPC/<dataset>/<probe
 (docs/02-training.md).
 """
 
-from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "Hi-MPC"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("Hi-MPC", __doc__)
 
 from collections.abc import Callable
 
@@ -27,14 +26,9 @@ from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.optimizer import TFAdam, one_thread
 from skeleton_reid.engine.options import EpsOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.himpc import HiMPC
 from skeleton_reid.models.simmc import mean_of_clusters
-
-
-def main() -> None:
-    run_retrieval("Hi-MPC", parse_training(__doc__, "Hi-MPC"), train)
 
 
 def train(run: Run, options: EpsOptions, device: torch.device) -> None:
@@ -73,7 +67,3 @@ def learn(run: Run, model: EmbeddingModel, sets: Retrieval, rng: np.random.Rando
             for batch in epoch.batches(y, s.batch_size):  # of windows that are noise at no level
                 of_batch = losses(x[batch.own], y[:, batch.own], prototypes, y[:, batch.all])
                 epoch.step(optimizer, of_batch, batch)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -7,11 +7,10 @@
 Data: preprocess.py. A run's files: <out>/MG-SCR/<dataset>/<frames>/ (docs/02-training.md).
 """
 
-from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "MG-SCR"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("MG-SCR", __doc__)
 
 import copy
 
@@ -30,11 +29,6 @@ from skeleton_reid.engine.run import Run
 from skeleton_reid.models.mgscr import L2_WEIGHT, MGSCR, tiled
 from skeleton_reid.models.prefix_lstm import prefix_tree
 from skeleton_reid.models.recognition import Recogniser
-
-
-def main() -> None:
-    options = parse_training(__doc__, "MG-SCR")
-    runs.run_phases("MG-SCR", options, None if options.task == "retrieval" else "recogniser", train)
 
 
 def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
@@ -122,7 +116,3 @@ def learn_to_retrieve(run: Run, whole: EndToEnd, x: Tensor, y: Tensor, batches: 
         with epoch.stage("learn"):
             for batch in (divide(numbers, whole.tied) for numbers in batches):
                 epoch.step(optimizer, whole.losses(x[batch.own], y[batch.own]), batch)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -8,19 +8,11 @@ Its epochs are TranSG's (train_transg.py), its masks and losses its own (models/
 files lie in <out>/MoCos/<dataset>/<probe>/ (docs/02-training.md).
 """
 
-from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "MoCos"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("MoCos", __doc__)
 
-from skeleton_reid.engine.runs import run_retrieval
-from train_transg import train
+import train_transg
 
-
-def main() -> None:
-    run_retrieval("MoCos", parse_training(__doc__, "MoCos"), train)
-
-
-if __name__ == "__main__":
-    run_command(main)
+train = train_transg.train

@@ -7,11 +7,10 @@
 Its figures are not PoseGait's own.
 """
 
-from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "PoseGait-own-reading"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("PoseGait-own-reading", __doc__)
 
 import numpy as np
 import torch
@@ -21,13 +20,7 @@ from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.posegait import PoseGait
-
-
-def main() -> None:
-    method = "PoseGait-own-reading"
-    run_retrieval(method, parse_training(__doc__, method), train)
 
 
 def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
@@ -58,7 +51,3 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
                 own = order[batch.own]
                 losses = model.losses(x[own], y[own], s.centre_weight)
                 epoch.step(optimizer, losses, batch)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -11,11 +11,10 @@ Data come from preprocess.py; a run's files lie in <out>/SGELA/<dataset>/<model>
 (docs/02-training.md).
 """
 
-from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "SGELA"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("SGELA", __doc__)
 
 import copy
 
@@ -31,11 +30,6 @@ from skeleton_reid.engine.options import PhaseOptions
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.age import CLIP
 from skeleton_reid.models.sgela import CAGE, pretext
-
-
-def main() -> None:
-    options = parse_training(__doc__, "SGELA")
-    runs.run_phases("SGELA", options, options.settings.recogniser, train)
 
 
 def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
@@ -61,7 +55,8 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     if options.task == "recognition":
         rule = recognition.SelectionRule(s.recognition_lr, ties=True,
                                          batch_size=s.recognition_batch)
-        metrics = recognition.train_on_rows(run, model, sets, np.arange(N), rng, generator, rule)
+        metrics = recognition.train_on_features(run, model, sets, np.arange(N), rule, generator,
+                                                "mean", rng)
     runs.report(run, model, epoch, metrics, untrained, sets=sets)
 
 
@@ -104,7 +99,3 @@ def train_encoders(run: Run, model: CAGE, x: Tensor, follows: Tensor,
                 losses["total"] = sum(losses[f"{task}_total"] for task in model.encoders)
                 epoch.step(optimizer, losses, divide(own, tied=True), clip=CLIP)
     return epochs.number
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -9,11 +9,10 @@
 Data come from preprocess.py; a run's files lie in <out>/<dataset>/<probe>/ (docs/02-training.md).
 """
 
-from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "SimMC"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("SimMC", __doc__)
 
 import numpy as np
 import torch
@@ -25,12 +24,7 @@ from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.methods.simmc import SimMCOptions
 from skeleton_reid.engine.optimizer import TFAdam, one_thread
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.simmc import SimMC, draw_masks, masked_mean, mean_of_clusters
-
-
-def main() -> None:
-    run_retrieval("SimMC", parse_training(__doc__, "SimMC"), train)
 
 
 def train(run: Run, options: SimMCOptions, device: torch.device) -> None:
@@ -73,7 +67,3 @@ def encode_masked(model: SimMC, x: Tensor, masks: Tensor, size: int) -> list[Ten
         return frames.mean(dim=1), *(masked_mean(frames, mask) for mask in pair)
 
     return processes.divided(encode, x.split(size), masks)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -12,38 +12,27 @@ Data come from preprocess.py; a run's files lie in <out>/SM-SGE/<dataset>/<scale
 (docs/02-training.md). --split names the setting, and the test that the results begin with.
 """
 
-from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "SM-SGE"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("SM-SGE", __doc__)
 
 import copy
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from skeleton_reid.common import processes
-from skeleton_reid.data import Recognition
 from skeleton_reid.data.sampling import draw_subsets, training_order
 from skeleton_reid.engine import recognition, runs
-from skeleton_reid.engine.encoding import encode_rows
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.methods.smsge import SMSGEOptions
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.prefix_lstm import prefix_tree
-from skeleton_reid.models.recognition import Recogniser
 from skeleton_reid.models.smsge import SMSGE, Graphs, Subsets
-
-
-def main() -> None:
-    options = parse_training(__doc__, "SM-SGE")
-    phase = f"recogniser_{options.probe}"  # splits can have settings of their own
-    runs.run_phases("SM-SGE", options, phase, train)
 
 
 def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
@@ -67,7 +56,10 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
         epoch = train_encoder(phase, model, skeletons, batches, rng)
     metrics = {}
     if options.task == "recognition":
-        metrics = train_recogniser(run, model, sets, order, generator)
+        rule = recognition.SelectionRule(settings.recognition_lr, best_from=settings.best_from,
+                                         save=bool(options.save_flag))
+        combine = "last" if settings.last_pre else "sum"
+        metrics = recognition.train_on_features(run, model, sets, order, rule, generator, combine)
     runs.report(run, model, epoch, metrics, untrained, sets=sets)
 
 
@@ -151,22 +143,3 @@ class JointStep:
             for number, scale in enumerate(reaching):
                 gradients[scale] += [each[number] for each in found]
         return {scale: loss.detach() for scale, loss in losses.items()}, gradients
-
-
-def train_recogniser(run: Run, model: SMSGE, sets: Recognition, order: np.ndarray,
-                     generator: torch.Generator) -> dict[str, dict[str, Any]]:
-    """Train the recognition network on the states of `order`. Returns best and last by test."""
-    settings, options = run.settings, run.options
-    rows = encode_rows(model, sets.train.skeletons, settings)  # (N, prefixes, 4 D_h), once
-    tests = recognition.rows_of_tests(model, sets.tests, settings, options.protocol)
-    width, combine = rows.shape[2], "last" if settings.last_pre else "sum"
-    recogniser = Recogniser(width, len(sets.persons), width, combine, generator)
-    training = recognition.RecognitionSet(rows, torch.from_numpy(sets.train.labels).to(rows.device))
-    rule = recognition.SelectionRule(settings.recognition_lr, best_from=settings.best_from,
-                                     save=bool(options.save_flag))
-    phase = run.phase(f"recogniser_{options.probe}")
-    return recognition.train(phase, model, recogniser, sets.persons, training, order, tests, rule)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -10,11 +10,10 @@ Data come from preprocess.py; a run's files lie in <out>/SPC-MGR/<dataset>/<prob
 (docs/02-training.md).
 """
 
-from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "SPC-MGR"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("SPC-MGR", __doc__)
 
 from dataclasses import replace
 
@@ -24,13 +23,8 @@ import torch
 from skeleton_reid.engine import checkpoint, retrieval
 from skeleton_reid.engine.methods.spcmgr import SPCMGROptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.spcmgr import SPCMGR
 from train_himpc import learn
-
-
-def main() -> None:
-    run_retrieval("SPC-MGR", parse_training(__doc__, "SPC-MGR"), train)
 
 
 def train(run: Run, options: SPCMGROptions, device: torch.device) -> None:
@@ -49,7 +43,3 @@ def train(run: Run, options: SPCMGROptions, device: torch.device) -> None:
     learn(
         run, model, sets, rng, list, lambda x, y, prototypes, of_batch: model.losses(
             x, y[0], prototypes[0], s.t, counts=of_batch.any()))
-
-
-if __name__ == "__main__":
-    run_command(main)

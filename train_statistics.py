@@ -11,11 +11,10 @@ recordings or persons in their place. Files: <out>/statistics/<dataset>/<probe>/
 (docs/02-training.md).
 """
 
-from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "statistics"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("statistics", __doc__)
 
 import math
 from typing import Any
@@ -30,14 +29,9 @@ from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs, cluster_tracklets, divide
 from skeleton_reid.engine.options import ClusterOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.simmc import mean_of_clusters
 from skeleton_reid.models.statistics import (Statistics, class_contrast, first_features,
                                              join_nearest, link_windows)
-
-
-def main() -> None:
-    run_retrieval("statistics", parse_training(__doc__, "statistics"), train)
 
 
 class Round:
@@ -67,9 +61,6 @@ def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
     s = options.settings
     sets = retrieval.load(options, s, train=True)
     known = retrieval.known_classes(sets, s.supervision)  # (N,), or None: clusters are the classes
-    if min(len(sets.train), s.batch_size) < 2:
-        raise InputError("batch normalisation needs two windows to train with, and in a batch: "
-                         f"found {len(sets.train)} and {s.batch_size}")
     run.open()
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     torch.manual_seed(options.seed)
@@ -133,7 +124,3 @@ def learn(epoch: Epochs, current: Round, windows: Tensor, options: ClusterOption
 def learning_rate(step: int, steps: int, lr: float) -> float:
     """The rate of a step of a round: linear warm-up over a tenth of it times a cosine to 0."""
     return lr * min(1.0, (step + 1) / (0.1 * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -8,11 +8,10 @@ Data come from preprocess.py (KGBD's as published with --joint_order later); a r
 <out>/TranSG/<dataset>/<probe>/ (docs/02-training.md).
 """
 
-from skeleton_reid.common.errors import run_command
-from skeleton_reid.engine.parsing import parse_training
+from skeleton_reid.engine.parsing import run_training
 
-if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
-    run_command(lambda: parse_training(__doc__, "TranSG"))
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("TranSG", __doc__)
 
 import numpy as np
 import torch
@@ -24,12 +23,7 @@ from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.simmc import mean_of_clusters
-
-
-def main() -> None:
-    run_retrieval("TranSG", parse_training(__doc__, "TranSG"), train)
 
 
 def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
@@ -67,7 +61,3 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
                 losses = model.losses(x[batch.own], y[batch.own], prototypes, *inputs,
                                       **s.of(model.losses))
                 epoch.step(optimizer, losses, batch)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -283,7 +283,7 @@ def cluster_tracklets(v: Tensor, tracklets: Tensor | None, eps: float,
         return cluster(v, eps, **arguments)
     means = functional.normalize(mean_of_clusters(v, tracklets))
     # Half of the usual neighbours: a tracklet stands for several windows.
-    return cluster(means, eps, **arguments | {"k1": 10})[tracklets.cpu()]
+    return cluster(means, eps, **arguments | {"k1": 10})[tracklets.cpu().numpy()]
 
 
 def search_eps(features: Tensor, **arguments: Any) -> NoReturn:

@@ -2,15 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from skeleton_reid.common.command_line import add_options, script_parser
-from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.errors import InputError, run_command
 from skeleton_reid.data import datasets
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.methods.base import Method
 from skeleton_reid.engine.options import DataOptions, PhaseOptions
+
+
+def run_training(name: str, doc: str) -> None:
+    """Run the script of a method, whose docstring is `doc`: parse the command line, then import the
+    script and with it PyTorch, and do what is asked for by its function `train`.
+    """
+    def main() -> None:
+        options = parse_training(doc, name)
+        train = import_module(METHODS[name].script.removesuffix(".py")).train
+        from skeleton_reid.engine import runs
+
+        if isinstance(options, PhaseOptions):
+            runs.run_phases(name, options, train)
+        else:
+            runs.run_retrieval(name, options, train)
+
+    run_command(main)
 
 
 def parse_training(doc: str, name: str) -> Any:
@@ -61,7 +79,8 @@ def resolve(method: Method, words: Mapping[str, Any]) -> Any:
     epochs = dict.fromkeys(("pre_epochs", "recognition_epochs"), words.get("epochs"))
     protocol = words.get("protocol", "full")
     settings = method.choose(protocol, row.name, probe, epochs | dict(words))
-    settings.check(length)
     resolved = {**words, "probe": probe, "length": length, "task": task, "settings": settings}
     known = {each.name for each in fields(method.options)}
-    return method.options(**{n: x for n, x in resolved.items() if n in known}, overrides=words)
+    options = method.options(**{n: x for n, x in resolved.items() if n in known}, overrides=words)
+    settings.check(options)
+    return options

@@ -228,22 +228,28 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     return metrics
 
 
-def train_on_rows(run: Run, encoder: nn.Module, sets: Recognition, order: np.ndarray,
-                  rng: np.random.RandomState, generator: torch.Generator,
-                  rule: SelectionRule) -> dict[str, Metrics]:
-    """`train` on every row of the windows `order`, permuted once: AGE's and SGELA's recogniser."""
+def train_on_features(run: Run, encoder: nn.Module, sets: Recognition, order: np.ndarray,
+                      rule: SelectionRule, generator: torch.Generator, combine: str,
+                      rng: np.random.RandomState | None = None) -> dict[str, Metrics]:
+    """`train` a new network on what an encoder gives of the windows `order`. combine: the logits of
+    a window's rows. rng: each row is learned by itself, permuted once; as released of whole batches
+    a person.
+    """
     settings, protocol = run.settings, run.options.protocol
-    rows = encode_rows(encoder, sets.train.skeletons, settings)  # (N, f or 1, d)
-    R = rows.shape[1]
-    if protocol == "released":
-        order = padded_batches(sets.train.labels, settings.batch_size)
-    numbers = rng.permutation((order[:, None] * R + np.arange(R)).ravel())
-    labels = torch.from_numpy(sets.train.labels).to(rows.device).repeat_interleave(R)
-    training = RecognitionSet(rows.flatten(0, 1)[:, None], labels)  # (N R, 1, d)
+    rows = encode_rows(encoder, sets.train.skeletons, settings)  # (N, R, d), once
+    labels = torch.from_numpy(sets.train.labels).to(rows.device)
     tests = rows_of_tests(encoder, sets.tests, settings, protocol)
-    network = Recogniser(rows.shape[2], len(sets.persons), settings.hidden, "mean", generator)
-    phase = run.phase(settings.recogniser)
-    return train(phase, encoder, network, sets.persons, training, numbers, tests, rule)
+    R, width = rows.shape[1:]
+    hidden = getattr(settings, "hidden", width)
+    network = Recogniser(width, len(sets.persons), hidden, combine, generator)
+    if rng is not None:
+        if protocol == "released":
+            order = padded_batches(sets.train.labels, settings.batch_size)
+        order = rng.permutation((order[:, None] * R + np.arange(R)).ravel())
+        rows, labels = rows.flatten(0, 1)[:, None], labels.repeat_interleave(R)  # (N R, 1, d)
+    phase = run.phase(settings.recogniser(run.options.probe))
+    training = RecognitionSet(rows, labels)
+    return train(phase, encoder, network, sets.persons, training, order, tests, rule)
 
 
 def with_encoder(run: Run, encoder: nn.Module) -> Run:

@@ -4,7 +4,6 @@ encoder and, unless the task is retrieval, a recogniser on it. --mode Eval, feat
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +60,17 @@ def write_features(run: Run, options: TrainingOptions, device: torch.device) -> 
     features.write_features(options.save_features, model, parts)
 
 
-def run_phases(method: str, options: PhaseOptions, phase: str | None,
-               train: Callable[[Run, PhaseOptions, torch.device], None]) -> None:
-    """The same of a run in phases. phase: the recogniser's; None: scored as a whole."""
+def run_phases(method: str, options: PhaseOptions, train: Callable[..., None]) -> None:
+    """The same of a run in phases."""
     view = "" if options.view is None else f"view_{options.view}_"
     transfer = "_transfer" if options.encoder else ""
     task = "" if options.task in ("recognition", "pre") else f"_{options.task}"
     name = f"{view}{options.settings.variant}{transfer}{task}"
     run = Run(method, options, options.out / method / options.dataset.name / name)
-    if phase is None:
+    if options.task == "retrieval" and options.settings.supervision:  # with labels, as a whole
         execute(run, train, evaluate, write_features)
     else:
-        execute(run, train, partial(evaluate_phases, phase=phase), write_encoder_features)
+        execute(run, train, evaluate_phases, write_encoder_features)
 
 
 def load_task(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
@@ -123,13 +121,14 @@ def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int
     return content["epoch"]
 
 
-def evaluate_phases(run: Run, options: PhaseOptions, device: torch.device, phase: str) -> None:
+def evaluate_phases(run: Run, options: PhaseOptions, device: torch.device) -> None:
     """Score the saved best models, by recognition and by retrieval (--mode Eval)."""
     row, path, metrics = options.dataset, run.phase("encoder").path("best.pt"), {}
     if options.task == "retrieval":
         run = run.with_settings_of(path)
     else:
-        names, folder = row.recognition or ("test",), run.phase(phase)
+        names = row.recognition or ("test",)
+        folder = run.phase(options.settings.recogniser(options.probe))
         first = options.probe if options.probe in names else names[0]
         run = run.with_settings_of(folder.path(f"best_{first}.pt"))
         sets = load_task(run.options, run.settings)

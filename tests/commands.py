@@ -3,20 +3,31 @@
 import importlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from skeleton_reid.common.errors import run_command
+from skeleton_reid.engine.methods import METHODS
+from skeleton_reid.engine.parsing import run_training
+
+
+def main(script: str) -> None:
+    """What a script does as a command, given sys.argv."""
+    methods = {own.script.removesuffix(".py"): name for name, own in METHODS.items()}
+    module = importlib.import_module(script)
+    if script in methods:
+        run_training(methods[script], module.__doc__)
+    else:
+        module.main()
 
 
 def run(script: str, *arguments: object) -> int:
-    """Call `main` of a script, e.g. run("train_simmc", "--dataset", "KS20"). Returns the exit
-    code.
-    """
+    """Run a script, e.g. run("train_simmc", "--dataset", "KS20"). Returns the exit code."""
     previous = sys.argv
     sys.argv = [f"{script}.py", *map(str, arguments)]
     try:
-        run_command(importlib.import_module(script).main)
+        run_command(partial(main, script))
     except SystemExit as end:
         return end.code
     finally:

@@ -17,7 +17,7 @@ from skeleton_reid.engine.parsing import parse_training
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_command_line_wins_over_the_published_settings(method, monkeypatch):
-    words = ("--dataset", "KS20")
+    words = ("--dataset", "KS20", *(("--source", "AGE") if method == "DF" else ()))
     monkeypatch.setattr(sys, "argv", [method, *words])
     published = parse_training("", method).settings
     assert published == METHODS[method].choose("full", "KS20", "probe", {})
@@ -35,7 +35,9 @@ def test_every_published_setting_is_a_field_and_every_key_a_data_set_and_probe(
         method, protocol, name):
     probes = (*DATASETS[name].gallery_of, "test")
     for probe in probes:
-        method.choose(protocol, name, probe, {}).check(DATASETS[name].default_length)
+        options = method.options(length=DATASETS[name].default_length, protocol=protocol,
+                                 **{"source": "AGE"} if method.name == "DF" else {})
+        method.choose(protocol, name, probe, {}).check(options)
     for table in (method.published, method.released):
         for key, values in table.items():
             assert set(values) <= method.settings.__dataclass_fields__.keys()

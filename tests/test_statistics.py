@@ -259,13 +259,17 @@ def test_wrong_use(train, capsys, arguments, message):
 
 @pytest.mark.parametrize(("persons", "windows", "extra", "message"),
                          [(1, 9, ("--labels",), "expected two persons or more to tell apart in"),
-                          (1, 1, (), "batch normalisation needs two windows"),
-                          (3, 9, ("--batch_size", 1), "batch normalisation needs two windows")])
+                          (3, 9, ("--batch_size", 1), "expected a whole number of at least 2")])
 def test_what_cannot_be_learned_from(train, write_dataset, capsys, persons, windows, extra,
                                      message):
     write_dataset(train.data, "KS20", 6, persons, windows, np.random.RandomState(0))
     assert message in train.error(capsys, *extra)
     assert not train.out.exists()
+
+
+def test_one_window_is_refused(train, write_dataset, capsys):
+    write_dataset(train.data, "KS20", 6, 1, 1, np.random.RandomState(0))
+    assert "nothing was trained: 0 clusters" in train.error(capsys)
 
 
 def test_no_batch_is_of_one_window(train):

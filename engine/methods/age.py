@@ -23,14 +23,12 @@ class AxesSettings(Settings):
     recognition_epochs: int = option(300, "epochs of the recogniser", type=positive_int)
     patience: int | None = option(None, "end after epochs without better test", type=positive_int)
 
-    @property
-    def recogniser(self) -> str:
-        """The folder of the recogniser."""
+    def recogniser(self, probe: str) -> str:
         return self.manner
 
-    def check(self, length: int) -> None:
-        if length < 2:
-            raise InputError(f"expected windows of at least 2 frames, found {length}")
+    def check(self, options: PhaseOptions) -> None:
+        if options.length < 2:
+            raise InputError(f"expected windows of at least 2 frames, found {options.length}")
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,13 @@ class AGESettings(AxesSettings):
     def variant(self) -> str:
         return self.attention + ("_same" if self.target == "same" else "")
 
-    @property
-    def recogniser(self) -> str:
-        return super().recogniser + ("" if self.feature == "encodings" else f"_{self.feature}")
+    def check(self, options: PhaseOptions) -> None:
+        super().check(options)
+        if self.balance and options.protocol == "released":
+            raise InputError("the released AGE does not resample: leave out --balance")
+
+    def recogniser(self, probe: str) -> str:
+        return self.manner + ("" if self.feature == "encodings" else f"_{self.feature}")
 
 
 METHOD = Method(name="AGE", model="age.AGE", script="train_age.py", settings=AGESettings,

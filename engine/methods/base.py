@@ -24,8 +24,12 @@ class Settings:
     variant = ""  # part of the run folder's name, for runs with other settings
     at_first = "untrained encoder"  # what is scored before the first epoch
 
-    def check(self, length: int) -> None:
-        """InputError if windows of so many frames cannot be trained on."""
+    def check(self, options: Any) -> None:
+        """InputError for other options, such as `length`, that do not go with these settings."""
+
+    def recogniser(self, probe: str) -> str:
+        """The folder of the recogniser, of a run in phases."""
+        return "recogniser"
 
     def of(self, function: Callable, **more: Any) -> dict[str, Any]:
         """The settings, and what else is named, that a function has parameters of the names of."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from skeleton_reid.common.command_line import option
+from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.numbers import positive_int
 from skeleton_reid.engine.methods.base import LearningSettings, Method
 from skeleton_reid.engine.options import SourceOptions
@@ -15,6 +16,10 @@ class DFSettings(LearningSettings):
     supervision = "identities"
 
     H: int = option(640, "units of the hidden layer", type=positive_int)
+
+    def check(self, options: SourceOptions) -> None:
+        if options.source is None:
+            raise InputError("expected --source with AGE, SM-SGE, FILE.pt or FILE.npz, found none")
 
 
 METHOD = Method(name="DF", model="recognition.DF", script="train_df.py", settings=DFSettings,

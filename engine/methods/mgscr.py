@@ -31,8 +31,8 @@ class MGSCRSettings(LearningSettings):
     def variant(self) -> str:
         return self.frames
 
-    def check(self, length: int) -> None:
-        subset_sizes(length, "all", bi=False, pred_margin=1)
+    def check(self, options: PhaseOptions) -> None:
+        subset_sizes(options.length, "all", bi=False, pred_margin=1)
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ class SimMCSettings(ContrastSettings):
         if self.mask_x_2 is None:
             object.__setattr__(self, "mask_x_2", self.mask_x)
 
-    def check(self, length: int) -> None:
+    def check(self, options: SourceOptions) -> None:
+        f = options.length
         for x in (self.mask_x, self.mask_x_2):
-            if not 0 <= x < length:
-                raise InputError(f"--mask_x: a mask leaves out 0 to {length - 1} of {length} "
-                                 f"frames, found {x}")
+            if not 0 <= x < f:
+                raise InputError(f"--mask_x: a mask leaves out 0 to {f - 1} of {f} frames, "
+                                 f"found {x}")
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,11 @@ class SMSGESettings(LearningSettings):
     def variant(self) -> str:
         return self.scales
 
-    def check(self, length: int) -> None:
-        subset_sizes(length, self.s_range, bool(self.bi), self.pred_margin)
+    def recogniser(self, probe: str) -> str:
+        return f"recogniser_{probe}"  # splits can have settings of their own
+
+    def check(self, options: PhaseOptions) -> None:
+        subset_sizes(options.length, self.s_range, bool(self.bi), self.pred_margin)
 
 
 @dataclass(frozen=True)

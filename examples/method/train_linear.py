@@ -3,20 +3,18 @@
     python train_linear.py --dataset KS20 --epochs 20
 """
 
+from skeleton_reid.engine.parsing import run_training
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    run_training("Linear", __doc__)
+
 import numpy as np
 import torch
 
-from skeleton_reid.common.errors import run_command
 from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs
-from skeleton_reid.engine.parsing import parse_training
-from skeleton_reid.engine.runs import run_retrieval
 from skeleton_reid.models.linear import Linear
 from skeleton_reid.models.simmc import mean_of_clusters
-
-
-def main() -> None:
-    run_retrieval("Linear", parse_training(__doc__, "Linear"), train)
 
 
 def train(run, options, device) -> None:
@@ -40,7 +38,3 @@ def train(run, options, device) -> None:
             for batch in epoch.batches(y, s.batch_size):
                 losses = model.losses(x[batch.own], y[0, batch.own], prototypes)
                 epoch.step(optimizer, losses, batch)
-
-
-if __name__ == "__main__":
-    run_command(main)
