@@ -62,6 +62,8 @@ def test_released_sizes():
     for (joints, persons), expected in sizes.items():
         recogniser = RecognitionNetwork(4 * 256, persons, 4 * 256)
         assert count_parameters(SMSGE(joints, 256)) + count_parameters(recogniser) == expected
+    # With SimMC on the 712 numbers of a frame (KS20) the published 5.89 M, which are 5.58 + 0.31.
+    assert round(5.58 + round(count_parameters(SimMC(712)) / 1e6, 2), 2) == 5.89
 
 
 @pytest.mark.parametrize("script", ["train_smsge", "train_age"])

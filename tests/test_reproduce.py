@@ -45,7 +45,8 @@ def test_every_command_is_accepted_by_its_script(tmp_path, capsys):
         words = runs.command(job)[1:]
         error = error_of(capsys, Path(words[0]).stem, *words[1:])
         data = f"no {job.column.dataset} data of length {job.column.length}"
-        assert ("best.pt" if "--source" in job.row.options else data) in error, (words, error)
+        assert ("best.pt" if "--source {source}" in job.row.options else data) in error, (words,
+                                                                                          error)
 
 
 # Running
