@@ -30,8 +30,8 @@ from skeleton_reid.engine.loop import Epochs, cluster_tracklets, divide
 from skeleton_reid.engine.options import ClusterOptions
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.simmc import mean_of_clusters
-from skeleton_reid.models.statistics import (Statistics, class_contrast, first_features,
-                                             join_nearest, link_windows)
+from skeleton_reid.models.statistics import (Statistics, class_contrast, join_nearest, link_windows,
+                                             recording_lda, window_lda)
 
 
 class Round:
@@ -79,8 +79,10 @@ def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
                 if not first:
                     model.eval()
                     v, = processes.divided(lambda part: (model(part),), windows.split(4096))
+                elif tracklets is not None:
+                    v = recording_lda(x, tracklets, s.align)(x)
                 elif known is None:
-                    v = first_features(x, tracklets, model.statistics.reference)
+                    v = window_lda(x, model.statistics.reference)(x)
                 if known is None:
                     labels = cluster_tracklets(v, tracklets, s.eps, min_samples=s.min_samples,
                                                search=options.search)  # -1: noise

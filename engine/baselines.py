@@ -35,13 +35,9 @@ from skeleton_reid.engine.options import BASELINES, CLASSIFIERS, TrainingOptions
 from skeleton_reid.engine.released import cut
 from skeleton_reid.engine.results import write_text
 from skeleton_reid.engine.retrieval import known_classes, load_in_order, score
-from skeleton_reid.models.statistics import RecordingLDA, WindowLDA, WindowStatistics
+from skeleton_reid.models.statistics import WindowStatistics, recording_lda, window_lda
 from skeleton_reid.reid.recognition import evaluate
 
-FITTED = {
-    "statistics": partial(WindowStatistics, parts=1), "window-LDA": WindowLDA,
-    "recording-LDA": RecordingLDA
-}  # on the training set # fmt: skip
 Metrics = dict[str, dict[str, Any]]  # "best" and "last"
 
 
@@ -102,15 +98,18 @@ def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any
         probe, gallery = (descriptor(name, part.skeletons, sets.skeleton)
                           for part in (sets.probe, sets.gallery))
         return score(sets, probe, gallery, protocol)
-    model, training = FITTED[name](len(sets.skeleton)), torch.from_numpy(sets.train.skeletons)
-    supervision = "none"
+    training, supervision = torch.from_numpy(sets.train.skeletons), "none"
     if name == "recording-LDA":
         supervision = "tracklets"
-        model.fit(training, torch.from_numpy(known_classes(sets, supervision)))
+        encode = recording_lda(training, torch.from_numpy(known_classes(sets, supervision)))
+    elif name == "window-LDA":
+        encode = window_lda(training)
     else:
-        model.fit(training)
-    probe, gallery = (model(torch.from_numpy(part.skeletons))
+        encode = WindowStatistics(len(sets.skeleton)).fit(training)
+    probe, gallery = (encode(torch.from_numpy(part.skeletons))
                       for part in (sets.probe, sets.gallery))
+    if name == "statistics":  # the means alone
+        probe, gallery = (own.chunk(2, dim=1)[0] for own in (probe, gallery))
     return score(sets, probe, gallery, protocol) | {"supervision": supervision}
 
 

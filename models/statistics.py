@@ -8,6 +8,8 @@ need no learning, then of its own, those nearest to each other joined.
 B windows, f frames, J joints, d = J (J - 1) / 2 + 3 J numbers a frame, K classes, t temperature.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy.sparse import coo_array
@@ -24,6 +26,8 @@ PAIRS = 1 << 25  # skeletons compared at a time
 LARGEST = 10.0  # standard deviations; beyond them lies a lost joint, not a person
 RIDGE = 0.01  # of linear discriminants: bounds the weight of what hardly varies within a class
 SMALLEST = 1e-6  # deviation of a number that does not vary, in the unit of the skeletons
+
+Encoder = Callable[[Tensor], Tensor]  # of windows (B, f, J, 3)
 
 
 def frame_size(joints: int) -> int:
@@ -62,46 +66,42 @@ def frame_descriptor(skeletons: Tensor, reference: Tensor | None = None) -> Tens
     return torch.cat([torch.cat(squares, dim=-1).sqrt(), joints.flatten(-2)], dim=-1)
 
 
-def describe_windows(skeletons: Tensor, reference: Tensor | None = None) -> tuple[Tensor, ...]:
-    """Mean and standard deviation of the descriptor over the frames, (B, f, J, 3) -> two (B, d)."""
+def describe_windows(skeletons: Tensor, reference: Tensor | None = None) -> Tensor:
+    """Mean and standard deviation of the descriptor over the frames, (B, f, J, 3) -> (B, 2 d)."""
     size = max(1, BATCH // skeletons.shape[1])
     if len(skeletons) > size:
-        batches = (describe_windows(batch, reference) for batch in skeletons.split(size))
-        return tuple(map(torch.cat, zip(*batches, strict=True)))
+        return torch.cat([describe_windows(part, reference) for part in skeletons.split(size)])
     frames = frame_descriptor(skeletons, reference)  # (B, f, d)
     means = frames.mean(dim=1)
     # Ten times as fast as Tensor.std over a middle dimension.
-    return means, (frames - means[:, None]).square().mean(dim=1).sqrt()
+    return torch.cat([means, (frames - means[:, None]).square().mean(dim=1).sqrt()], dim=1)
 
 
 class WindowStatistics(nn.Module):
     """What describes a window, each number standardised with the training set and clipped.
 
     To standardise the frames before would change nothing: all is linear in a number's scale.
-    parts: 2, or 1 for the means alone. align: rotate skeletons onto the training set's mean pose.
+    align: rotate skeletons onto the training set's mean pose.
     """
-    def __init__(self, joints: int, parts: int = 2, align: bool = False):
+    def __init__(self, joints: int, align: bool = False):
         super().__init__()
-        self.parts = parts
         self.register_buffer("reference", torch.zeros(joints, 3) if align else None)
-        self.register_buffer("mean", torch.zeros(parts * frame_size(joints)))
-        self.register_buffer("deviation", torch.ones(parts * frame_size(joints)))
+        self.register_buffer("mean", torch.zeros(2 * frame_size(joints)))
+        self.register_buffer("deviation", torch.ones(2 * frame_size(joints)))
 
     def fit(self, skeletons: Tensor) -> "WindowStatistics":
         """Take mean and deviation of every number from training windows (N, f, J, 3)."""
         if self.reference is not None:
             self.reference.copy_(mean_pose(skeletons))
-        windows = self.describe(skeletons).double()
+        windows = describe_windows(skeletons, self.reference).double()
         self.mean.copy_(windows.mean(dim=0))
         self.deviation.copy_(windows.std(dim=0, correction=0).clamp(min=SMALLEST))
         return self
 
     def forward(self, skeletons: Tensor) -> Tensor:
-        """(B, f, J, 3) -> (B, parts d), at most 10 in size."""
-        return ((self.describe(skeletons) - self.mean) / self.deviation).clamp(-LARGEST, LARGEST)
-
-    def describe(self, skeletons: Tensor) -> Tensor:
-        return torch.cat(describe_windows(skeletons, self.reference)[:self.parts], dim=1)
+        """(B, f, J, 3) -> (B, 2 d), at most 10 in size."""
+        windows = describe_windows(skeletons, self.reference)
+        return ((windows - self.mean) / self.deviation).clamp(-LARGEST, LARGEST)
 
 
 def _nearest_of_others(queries: Tensor, points: Tensor) -> Tensor:
@@ -147,65 +147,41 @@ def discriminants(within: Tensor, between: Tensor, count: int) -> Tensor:
     return (inverse.T @ vectors[:, -count:].flip(1)) / scale[:, None]
 
 
-class WindowLDA(nn.Module):
-    """Linear discriminants with every window a class: what changes within it is not the person."""
-    def __init__(self, joints: int, directions: int = 80, reference: Tensor | None = None):
-        super().__init__()
-        d, self.reference = frame_size(joints), reference
-        self.register_buffer("mean", torch.zeros(d))
-        self.register_buffer("directions", torch.zeros(d, min(directions, d)))
+def window_lda(skeletons: Tensor, reference: Tensor | None = None, count: int = 80) -> Encoder:
+    """Linear discriminants with every window a class: what changes within it is not the person.
 
-    def fit(self, skeletons: Tensor) -> "WindowLDA":
-        """Find the directions from training windows (N, f, J, 3)."""
-        means = describe_windows(skeletons, self.reference)[0].double()  # (N, d)
-        self.mean.copy_(means.mean(dim=0))
-        between = torch.cov(means.T, correction=0)
-        within = torch.zeros_like(between)
-        for batch in skeletons.split(max(1, BATCH // skeletons.shape[1])):
-            frames = frame_descriptor(batch, self.reference)  # (b, f, d)
-            spread = (frames - frames.mean(dim=1, keepdim=True)).flatten(0, 1)
-            within += (spread.T @ spread).double()
-        within /= skeletons.shape[0] * skeletons.shape[1]
-        self.directions.copy_(discriminants(within, between, self.directions.shape[1]))
-        return self
-
-    def forward(self, skeletons: Tensor) -> Tensor:
-        """(B, f, J, 3) -> (B, 80) of unit length."""
-        means = describe_windows(skeletons, self.reference)[0]
-        return functional.normalize((means - self.mean) @ self.directions)
-
-
-class RecordingLDA(nn.Module):
-    """The same with every recording a class and the statistics of its windows the samples."""
-    def __init__(self, joints: int, directions: int = 40, align: bool = False):
-        super().__init__()
-        self.statistics, d = WindowStatistics(joints, align=align), 2 * frame_size(joints)
-        self.register_buffer("directions", torch.zeros(d, min(directions, d)))
-
-    def fit(self, skeletons: Tensor, recordings: Tensor) -> "RecordingLDA":
-        """Find the directions from training windows (N, f, J, 3) of recordings (N,), 0 to R - 1."""
-        windows = self.statistics.fit(skeletons)(skeletons)  # (N, 2 d)
-        means = mean_of_clusters(windows, recordings)[recordings]  # (N, 2 d)
-        spread = (windows - means).double()
-        between = torch.cov(means.double().T, correction=0)
-        within = spread.T @ spread / len(windows)
-        self.directions.copy_(discriminants(within, between, self.directions.shape[1]))
-        return self
-
-    def forward(self, skeletons: Tensor) -> Tensor:
-        """(B, f, J, 3) -> (B, 40) of unit length."""
-        return functional.normalize(self.statistics(skeletons) @ self.directions)
-
-
-def first_features(skeletons: Tensor, tracklets: Tensor | None, reference: Tensor | None) -> Tensor:
-    """What is clustered before anything was learned: features of linear discriminants (N, 40),
-    tracklets (N,) the classes, or without any (N, 80), windows (N, f, J, 3) the classes.
+    skeletons: training windows (N, f, J, 3). Returns what gives features (B, 80) of unit length.
     """
-    joints, device = skeletons.shape[2], skeletons.device
-    if tracklets is None:
-        return WindowLDA(joints, reference=reference).to(device).fit(skeletons)(skeletons)
-    lda = RecordingLDA(joints, align=reference is not None).to(device)
-    return lda.fit(skeletons, tracklets)(skeletons)
+    means, within = [], 0
+    for batch in skeletons.split(max(1, BATCH // skeletons.shape[1])):
+        frames = frame_descriptor(batch, reference)  # (b, f, d)
+        means.append(frames.mean(dim=1))
+        spread = (frames - means[-1][:, None]).flatten(0, 1)
+        within = within + (spread.T @ spread).double()
+    means = torch.cat(means).double()  # (N, d)
+    within /= skeletons.shape[0] * skeletons.shape[1]
+    directions = discriminants(within, torch.cov(means.T, correction=0), count).float()
+    mean = means.mean(dim=0).float()
+
+    def encode(windows: Tensor) -> Tensor:
+        own = describe_windows(windows, reference)[:, :len(mean)]
+        return functional.normalize((own - mean) @ directions)
+
+    return encode
+
+
+def recording_lda(skeletons: Tensor, recordings: Tensor, align: bool = False,
+                  count: int = 40) -> Encoder:
+    """The same with every recording (N,), 0 to R - 1, a class, whose windows' statistics are the
+    samples: features (B, 40).
+    """
+    statistics = WindowStatistics(skeletons.shape[2], align).to(skeletons.device).fit(skeletons)
+    windows = statistics(skeletons)  # (N, 2 d)
+    means = mean_of_clusters(windows, recordings)[recordings]  # (N, 2 d)
+    spread = (windows - means).double()
+    between = torch.cov(means.double().T, correction=0)
+    directions = discriminants(spread.T @ spread / len(windows), between, count).float()
+    return lambda windows: functional.normalize(statistics(windows) @ directions)
 
 
 class Statistics(EmbeddingModel):

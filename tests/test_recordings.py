@@ -14,7 +14,7 @@ from skeleton_reid.engine.baselines import score_descriptor
 from skeleton_reid.engine.methods.simmc import SimMCSettings
 from skeleton_reid.engine.methods.statistics import StatisticsSettings
 from skeleton_reid.engine.retrieval import known_classes, mean_of_recordings, score
-from skeleton_reid.models.statistics import RecordingLDA
+from skeleton_reid.models.statistics import WindowStatistics, recording_lda
 from skeleton_reid.reid import ranking
 
 
@@ -74,10 +74,9 @@ def test_known_classes():
 
 def test_recording_lda_against_the_dense_eigenproblem():
     train = walks(200, 7)
-    model = RecordingLDA(14, directions=6).fit(
-        *map(torch.from_numpy, (train.skeletons,
-                                np.unique(train.recordings, return_inverse=True)[1])))
-    windows = model.statistics(torch.from_numpy(train.skeletons)).double().numpy()
+    x = torch.from_numpy(train.skeletons)
+    classes = torch.from_numpy(np.unique(train.recordings, return_inverse=True)[1])
+    windows = WindowStatistics(14).fit(x)(x).double().numpy()
     windows = (windows - windows.mean(axis=0)) / windows.std(axis=0)
     means = np.array([windows[train.recordings == r].mean(axis=0) for r in train.recordings])
     within = (windows - means).T @ (windows - means) / len(windows)
@@ -85,7 +84,7 @@ def test_recording_lda_against_the_dense_eigenproblem():
     _, vectors = eigh(between, within + 0.01 * np.eye(len(within)))
     expected = windows @ vectors[:, :-7:-1]
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    features = model(torch.from_numpy(train.skeletons)).numpy()
+    features = recording_lda(x, classes, count=6)(x).numpy()
     np.testing.assert_allclose(features @ features.T, expected @ expected.T, atol=0.02)
     row = score_descriptor(sets_of(train), "recording-LDA", "full")
     assert row["supervision"] == "tracklets"

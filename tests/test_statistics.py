@@ -14,7 +14,7 @@ from skeleton_reid import data
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.loop import cluster_tracklets
 from skeleton_reid.models import statistics as paper
-from skeleton_reid.models.statistics import Statistics, WindowLDA, WindowStatistics
+from skeleton_reid.models.statistics import Statistics, WindowStatistics
 from skeleton_reid.reid.jaccard import cluster
 from tests.reference import jaccard as reference
 from train_statistics import learning_rate
@@ -68,19 +68,25 @@ def test_window_lda_against_the_dense_eigenproblem(joints):
     _, vectors = eigh(means.T @ means / len(means), noise)
     expected = means @ vectors[:, ::-1][:, :20]  # as far as 60 windows tell directions apart
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    found = WindowLDA(joints, directions=20).fit(skeletons)(skeletons)
+    found = paper.window_lda(skeletons, count=20)(skeletons)
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-3)
-    assert WindowLDA(joints)(skeletons).shape == (60, min(80, paper.frame_size(joints)))
+    assert paper.window_lda(skeletons)(skeletons).shape == (60, min(80, paper.frame_size(joints)))
 
 
 def test_window_lda_finds_what_lasts():
     """A joint that trembles tells less than one that stands still, whatever their scale."""
     rng = np.random.RandomState(0)
-    skeletons = rng.normal(size=(200, 1, 4, 3)) * np.array([1, 1, 1, 9])[:, None]
+    scale = np.array([1, 1, 1, 9])[:, None]
+    skeletons = rng.normal(size=(200, 1, 4, 3)) * scale
     tremble = rng.normal(size=(200, 6, 4, 3)) * np.array([0.01, 0.01, 0.01, 9])[:, None]
-    lda = WindowLDA(4, directions=3).fit(torch.from_numpy(skeletons + tremble).float())
-    use = (lda.directions.abs().sum(dim=1) * 1.0)[:6]  # of distances 01, 02, 03, 12, 13, 23
-    assert use[[0, 1, 3]].min() > 10 * use[[2, 4, 5]].max()
+    skeletons = torch.from_numpy(skeletons + tremble).float()
+    lda = paper.window_lda(skeletons, count=3)
+    change = []
+    for joint in range(4):
+        moved = skeletons.clone()
+        moved[:, :, joint] += 0.01 * scale[joint, 0]
+        change.append(float((lda(moved) - lda(skeletons)).norm(dim=1).median()))
+    assert min(change[:3]) > 10 * change[3]
 
 
 @pytest.mark.parametrize("joints", JOINTS)
@@ -221,8 +227,8 @@ def test_clusters_of_the_first_round(training):
         sets = data.load("KS20", "probe", 6, train.data, balance=False, shuffle=False)
         x = torch.from_numpy(sets.train.skeletons)
         links = paper.link_windows(x) if k1 == 10 else None
-        pose = Statistics(25).statistics.fit(x).reference
-        features = paper.first_features(x, links, pose)
+        lda = paper.window_lda(x) if links is None else paper.recording_lda(x, links)
+        features = lda(x)
         if links is not None:
             assert 40 < len(links.unique()) < 128
             features = torch.stack(
@@ -278,7 +284,7 @@ def test_no_batch_is_of_one_window(train):
 
 def test_noise_alone_in_a_later_round_ends_the_run_with_a_report(train, monkeypatch):
     labels = [np.arange(128) % 3, np.full(128, -1)]
-    monkeypatch.setattr(train_statistics, "cluster", lambda *_, **__: labels.pop(0))
+    monkeypatch.setattr(train_statistics, "cluster_tracklets", lambda *_, **__: labels.pop(0))
     assert train("--no-link")["stopped"] == "0 clusters at epoch 2"
 
 
