@@ -24,14 +24,14 @@ from skeleton_reid.data import Retrieval
 from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs
 from skeleton_reid.engine.optimizer import TFAdam, one_thread
-from skeleton_reid.engine.options import EpsOptions
+from skeleton_reid.engine.options import ClusterOptions
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.himpc import HiMPC
 from skeleton_reid.models.simmc import mean_of_clusters
 
 
-def train(run: Run, options: EpsOptions, device: torch.device) -> None:
+def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
     """The levels J, P, B, whose losses are one."""
     s, rng = options.settings, np.random.RandomState(options.seed)
     sets = retrieval.load(options, s, None, rng)

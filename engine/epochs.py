@@ -109,4 +109,5 @@ def collapse(rows: Sequence[Mapping[str, float]], persons: np.ndarray) -> str | 
         problem = f"top-1 is {scored[-1]:.1%}, that of the untrained model {rows[0]['top1']:.1%}"
     else:
         return None
-    return f"learning has collapsed: {problem}; try a smaller --eps, a smaller --lr or more data"
+    return (f"learning has collapsed: {problem}; try another --eps (--search_eps), a smaller --lr "
+            "or more data")

@@ -33,8 +33,8 @@ from skeleton_reid.reid.jaccard import cluster
 
 Losses = dict[str, Tensor]
 ALL_DONE = "all epochs done"  # why most trainings end
-SEARCHED = (0.5, 0.6, 0.7, 0.8, 0.9)  # by search_eps
-LARGEST = 0.1  # share of the windows in one cluster
+SEARCHED = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # by search_eps
+LARGEST = 0.2  # share of the windows in one cluster
 
 
 class Batch(NamedTuple):
@@ -109,7 +109,8 @@ class Epochs:
                 yield self
                 self._end_epoch()
         if self.scored and not self.best.metrics:
-            raise InputError(f"nothing was trained: {self.reason}; try another --eps")
+            raise InputError(
+                f"nothing was trained: {self.reason}; try another --eps (--search_eps)")
         if self.scored:
             self._warn()
             self._report()
@@ -207,7 +208,7 @@ class Epochs:
                 arguments |= {"min_samples": settings.min_samples}
                 arguments |= {"search": self.run.options.search}
                 if self.run.options.search_eps:
-                    search_eps(views[0], **arguments)
+                    search_eps(views[0], self.tracklets, **arguments)
                 labels = [
                     cluster_tracklets(v, self.tracklets, settings.eps, **arguments) for v in views
                 ]
@@ -286,14 +287,14 @@ def cluster_tracklets(v: Tensor, tracklets: Tensor | None, eps: float,
     return cluster(means, eps, **arguments | {"k1": 10})[tracklets.cpu().numpy()]
 
 
-def search_eps(features: Tensor, **arguments: Any) -> NoReturn:
-    """Print the clusters of features (N, d) of the untrained model by eps, and end. The best one,
-    known without labels, is the largest whose largest cluster stays small: beyond it clusters run
-    together (docs/02-training.md has what that chooses on known data sets).
+def search_eps(features: Tensor, tracklets: Tensor | None, **arguments: Any) -> NoReturn:
+    """Print the clusters by eps of features (N, d), which no training has touched, and end. The
+    best eps, known without labels, is the largest whose largest cluster stays small: beyond it
+    clusters run together (docs/02-training.md has what that chooses on known data sets).
     """
-    rows, best = [], min(SEARCHED)
+    rows, best = [], None
     for eps in SEARCHED:
-        labels = cluster(features, eps, **arguments)
+        labels = cluster_tracklets(features, tracklets, eps, **arguments)
         sizes = np.bincount(labels[labels >= 0], minlength=1)
         largest, noise = sizes.max() / len(labels), np.mean(labels < 0)
         best = eps if largest <= LARGEST else best
@@ -302,5 +303,9 @@ def search_eps(features: Tensor, **arguments: Any) -> NoReturn:
             "largest cluster": f"{largest:.1%}"
         })  # fmt: skip
     print(results.text_table(rows))
-    print(f"try --eps {best}: the largest with no cluster above {LARGEST:.0%} of the windows")
+    print(
+        f"try --eps {best}: the largest with no cluster above {LARGEST:.0%} of the windows"
+        if best else
+        f"each has a cluster above {LARGEST:.0%} of the windows: try a smaller --eps, or more recordings"
+    )
     raise SystemExit(0)

@@ -68,13 +68,7 @@ class ClusterOptions(TrainingOptions):
     """Clusters."""
 
     search: str = option("torch", "library of the exact neighbour search", choices=SEARCHES)
-
-
-@dataclass(frozen=True)
-class EpsOptions(ClusterOptions):
-    """Clusters by eps."""
-
-    search_eps: bool = option(False, "print the clusters that five --eps give, and end",
+    search_eps: bool = option(False, "print the clusters that seven --eps give, and end",
                               action="store_true")
 
 

@@ -79,6 +79,8 @@ def resolve(method: Method, words: Mapping[str, Any]) -> Any:
     epochs = dict.fromkeys(("pre_epochs", "recognition_epochs"), words.get("epochs"))
     protocol = words.get("protocol", "full")
     settings = method.choose(protocol, row.name, probe, epochs | dict(words))
+    if "search_eps" in words and settings.supervision != "none":
+        raise InputError("--search_eps looks for clusters: leave out --tracklets and --labels")
     resolved = {**words, "probe": probe, "length": length, "task": task, "settings": settings}
     known = {each.name for each in fields(method.options)}
     options = method.options(**{n: x for n, x in resolved.items() if n in known}, overrides=words)

@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -212,6 +213,7 @@ def of_seed(run: Run, seed: int) -> Run:
         files = {name: getattr(options, name) for name in ("json", "save_features")}
         files = {n: file.with_stem(f"{file.stem}-seed-{seed}") for n, file in files.items() if file}
         options = replace(options, **files)
-    if options.search_eps:  # no run is displaced
-        run = replace(run, folder=run.folder / "search_eps")
-    return replace(run, options=options, started=time.time(), at_the_end=ExitStack())
+    at_the_end = ExitStack()
+    if options.search_eps:  # no run is displaced, and nothing is left
+        run = replace(run, folder=Path(at_the_end.enter_context(TemporaryDirectory())))
+    return replace(run, options=options, started=time.time(), at_the_end=at_the_end)

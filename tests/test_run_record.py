@@ -186,7 +186,7 @@ def test_clusters_of_any_integer_type_and_a_collapse(training, capsys, monkeypat
                         lambda features, *_, **__: np.zeros(len(features), np.int32))
     warning = train("--epochs", 6)["warning"]
     assert warning.startswith(
-        "learning has collapsed: 1 cluster for 8 persons; try a smaller --eps")
+        "learning has collapsed: 1 cluster for 8 persons; try another --eps (--search_eps)")
     assert warning in capsys.readouterr().out.replace("\n  ", " ")
 
 
@@ -225,8 +225,9 @@ def test_search_eps_names_the_largest_eps_with_no_large_cluster(training, capsys
     assert run(train.script.name, *train.words("--search_eps", "--min_samples", 3)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["eps", "clusters", "noise", "largest", "cluster"]
-    assert [line.split()[0] for line in lines[1:6]] == ["0.5", "0.6", "0.7", "0.8", "0.9"]
+    assert [line.split()[0]
+            for line in lines[1:8]] == ["0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"]
     assert lines[-1].startswith("try --eps 0.7: ")
-    assert asked == [(eps, 3) for eps in (0.5, 0.6, 0.7, 0.8, 0.9)]
+    assert asked == [(eps, 3) for eps in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)]
     assert train.path("results.json").read_bytes() == before
     assert not list(train.out.rglob("*.earlier"))

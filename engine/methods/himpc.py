@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from skeleton_reid.common.command_line import option
 from skeleton_reid.common.numbers import positive_int
 from skeleton_reid.engine.methods.base import ContrastSettings, Method
-from skeleton_reid.engine.options import EpsOptions
+from skeleton_reid.engine.options import ClusterOptions
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class HiMPCSettings(ContrastSettings):
 
 
 METHOD = Method(name="Hi-MPC", model="himpc.HiMPC", script="train_himpc.py", settings=HiMPCSettings,
-                options=EpsOptions, small={"H": 8, "M": 2, "batch_size": 32}, published={
+                options=ClusterOptions, small={"H": 8, "M": 2, "batch_size": 32}, published={
                     (): {"patience": 50}, ("KGBD",): {"eps": 0.6, "min_samples": 4},
                     ("BIWI", "Still"): {"eps": 0.6}, ("CASIA_B",): {"eps": 0.75},
                 })  # fmt: skip

@@ -6,7 +6,7 @@ from skeleton_reid.common.command_line import option
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.numbers import positive, positive_int, share
 from skeleton_reid.engine.methods.base import ContrastSettings, Method
-from skeleton_reid.engine.options import EpsOptions, SourceOptions
+from skeleton_reid.engine.options import ClusterOptions, SourceOptions
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SimMCSettings(ContrastSettings):
 
 
 @dataclass(frozen=True)
-class SimMCOptions(EpsOptions, SourceOptions):
+class SimMCOptions(ClusterOptions, SourceOptions):
     """Files."""
 
     save_model: int = option(1, "1: keep the best model", type=int, choices=(0, 1))

@@ -6,7 +6,7 @@ from pathlib import Path
 from skeleton_reid.common.command_line import SWITCH, option
 from skeleton_reid.common.numbers import not_negative, positive, positive_int
 from skeleton_reid.engine.methods.base import ContrastSettings, Method
-from skeleton_reid.engine.options import EpsOptions
+from skeleton_reid.engine.options import ClusterOptions
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class SPCMGRSettings(ContrastSettings):
 
 
 @dataclass(frozen=True)
-class SPCMGROptions(EpsOptions):
+class SPCMGROptions(ClusterOptions):
     """Start."""
 
     start: Path | None = option(
