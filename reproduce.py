@@ -2,6 +2,7 @@
 
     python reproduce.py                                        every table, all data, one seed
     python reproduce.py --tables retrieval --datasets KGBD --seeds 3
+    python reproduce.py --datasets my_data.yaml --methods mean-pose,SimMC    your own data
     python reproduce.py --list --tables recognition            what would run, and what is missing
     python reproduce.py --jobs 4                               four runs at once; see also --slurm
     python reproduce.py --quick                                a small version on simulated data
@@ -59,16 +60,21 @@ def main() -> None:
         write_sizes(out)
     write_all(out, cells, outcomes)
     make_all(work, runs, outcomes, after_each=lambda: write_all(out, cells, outcomes))
-    print("wrote " + ", ".join(str(out / f"{table}.md") for table in args.tables))
+    written = [table for table in args.tables if (out / f"{table}.md").is_file()]
+    print("wrote " + ", ".join(str(out / f"{table}.md") for table in written))
     if failed := [reason for reason in map(str, outcomes.values()) if reason.startswith(FAILED)]:
         first = failed[0].removeprefix(FAILED)
         raise InputError(f"{len(failed)} of {len(work)} runs failed, the first with: {first}")
 
 
 def names(known: list[str], text: str) -> list[str]:
-    """Those of the known names that stand, separated by commas and in any case, in a text."""
-    words = {word.strip() for word in text.lower().split(",")}
+    """Those of the known names that stand, separated by commas and in any case, in a text, and
+    files of one's own data.
+    """
+    words = {word.strip().lower(): word.strip() for word in text.split(",")}
     wanted = [name for name in known if name.lower() in words]
+    if known == KNOWN["datasets"]:
+        wanted += [word for word in words.values() if Path(word).suffix in (".yaml", ".yml")]
     if len(wanted) < len(words):
         raise argparse.ArgumentTypeError(f"expected {', '.join(known)}, found {text!r}")
     return wanted
@@ -92,8 +98,8 @@ def parse_arguments() -> argparse.Namespace:
     option("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     option("--quiet", action="store_true", help="no output of the runs")
     args = parser.parse_args()
-    if args.quick and args.data:
-        raise InputError("--quick makes its own simulated data: leave out --data")
+    if args.quick and (args.data or not {*args.datasets} <= {*DATASETS}):
+        raise InputError("--quick makes its own simulated data: leave out --data and FILE.yaml")
     if args.data and not args.data.is_dir():  # else tables would be replaced by empty ones
         raise InputError(f"--data: expected a folder of preprocess.py, found no {args.data}")
     return args

@@ -178,7 +178,7 @@ def averaging(scale: str, joints: int | Skeleton) -> np.ndarray:
     groups = getattr(skeleton, GROUPS[scale]).values()
     if not groups:
         raise InputError(f"the skeleton {skeleton.name} has no {GROUPS[scale]}, of which scale "
-                         f"{scale} is made; leave out this scale")
+                         f"{scale} is made: add them to its file, or leave out this scale")
     return np.stack([weights[skeleton.numbers(group)].mean(axis=0) for group in groups])
 
 

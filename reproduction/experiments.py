@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from skeleton_reid.data import datasets
 from skeleton_reid.engine.methods import METHODS
 
 SMALL = {method.script: method.small for method in METHODS.values()}  # tiny networks
@@ -47,6 +48,7 @@ class Table(msgspec.Struct):
 
 _FOLDER = Path(__file__).parent
 TABLES = msgspec.yaml.decode((_FOLDER / "experiments.yaml").read_bytes(), type=dict[str, Table])
+OF_OWN_DATA = ("retrieval", "recognition")
 METHOD_NAMES = list(dict.fromkeys(row.method for own in TABLES.values() for row in own.rows))
 # In percent: table -> title, source, metrics, rows -> column -> a figure for each metric.
 PUBLISHED = json.loads((_FOLDER / "published_results.json").read_text())
@@ -66,7 +68,7 @@ class Job(msgspec.Struct, frozen=True):
     def folder(self) -> Path:
         """Where it lies, below the folder of all runs; cells of one folder share a run."""
         of_dataset = self.row.of_dataset and self.column.view is None
-        data = self.column.dataset if of_dataset else self.column.name
+        data = Path(self.column.dataset).stem if of_dataset else self.column.name
         return Path(self.table, self.row.name.replace(" ", ""), data, f"seed{self.seed}")
 
     @property
@@ -91,7 +93,7 @@ class Job(msgspec.Struct, frozen=True):
             column = row.source_data or column
             row = next(row for row in table.rows if row.name == self.row.source)
         if row.again and column.view is None:  # the first of the data set trains the encoder
-            column = next(each for each in table.columns if each.dataset == column.dataset)
+            column = next((own for own in table.columns if own.dataset == column.dataset), column)
         job = msgspec.structs.replace(self, row=row, column=column)
         return [job] if job != self else []
 
@@ -101,13 +103,17 @@ Cells = dict[tuple[str, Row, Column], list[Job]]  # the runs of a figure, one a 
 
 def plan(tables: Collection[str], names: Collection[str], methods: Collection[str], seeds: int,
          epochs: int | None = None, thin: bool = False) -> Cells:
-    """The cells of the tables, by table, row and column, for these data sets and methods.
+    """The cells of the tables, by table, row and column, for these data sets and methods. Data of
+    one's own, FILE.yaml, are a column of the tables OF_OWN_DATA, without published figures.
 
     epochs: at most. thin: small runs, of a table's first column, of each method the first row.
     """
     cells: Cells = {}
     for table in tables:
         columns = [column for column in TABLES[table].columns if column.dataset in names]
+        if table in OF_OWN_DATA:
+            own = [name for name in names if name not in datasets.DATASETS]
+            columns += [Column(datasets.get(name).name, name, "probe") for name in own]
         rows = [row for row in TABLES[table].rows if row.method in methods]
         if thin:
             columns = columns[:1]

@@ -150,8 +150,10 @@ def overview(tables: Collection[str], work: Collection[Job], outcomes: Outcomes)
     """Runs counted by table; the runs of one table alone; what is missing."""
     states, lines = {job: state(outcomes[job.folder]) for job in work}, []
     for table in tables:
-        counts = Counter(own for job, own in states.items() if job.table == table) or {"to run": 1}
-        lines.append(f"{table:20}" + ", ".join(f"{n} {own}" for own, n in counts.items()))
+        counts = Counter(own for job, own in states.items() if job.table == table)
+        counts |= {"to run": 1} if table == "sizes" else {}  # which needs no runs
+        if counts:
+            lines.append(f"{table:20}" + ", ".join(f"{n} {own}" for own, n in counts.items()))
     if len(tables) == 1:
         lines += [f"{states[job]:8} {job.folder}  {job.row.options}"[:100] for job in work]
     return [*lines, *dict.fromkeys(text for text in outcomes.values() if isinstance(text, str))]

@@ -391,4 +391,4 @@ def test_a_skeleton_without_parts_trains_in_the_other_scales(own, tmp_path, caps
     words = ("--dataset", own(), "--data", tmp_path / "out", "--out", tmp_path / "runs", "--quiet")
     run(6, "--dataset", own(), "--out", tmp_path / "out")
     said = error_of(capsys, "train_smsge", *words, "--epochs", 1)
-    assert "the skeleton stick has no parts, of which scale P is made; leave out this scale" in said
+    assert "the skeleton stick has no parts, of which scale P is made: add them to its file" in said

@@ -134,6 +134,20 @@ def test_the_second_split_takes_the_encoder_of_the_first(runs, in_process):
     assert "result" in runs.record(first) and "result" in runs.record(second)
 
 
+def test_data_of_ones_own_are_a_column(described, write_dataset, in_process, tmp_path, capsys):
+    own, data, out = described("coco", "csv", ".csv"), tmp_path / "Datasets", tmp_path / "out"
+    write_dataset(data, own, 6, persons=4, windows=8, rng=np.random.RandomState(0))
+    words = ("reproduce", "--datasets", f"{own},KS20", "--data", data, "--out", out, "--quiet")
+    assert run(*words, "--methods", "mean-pose,LSTM", "--epochs", 1) == 0
+    assert len(in_process) == 2
+    for table in ("retrieval", "recognition"):
+        found = json.loads((out / f"{table}.json").read_text())["entries"]
+        ours, (entry,) = [each["column"] for each in found], [e for e in found if e["best"]]
+        assert ours == ["KS20", "own"] and entry["column"] == "own" and not entry["published"]
+    assert not list(out.rglob("*.yaml")) and "matching" not in capsys.readouterr().out
+    assert "nowhere.yaml: expected" in error_of(capsys, "reproduce", "--datasets", "nowhere.yaml")
+
+
 def test_missing_data_are_named_with_where_they_can_be_had(runs):
     words = "no KS20 data of length 6 (docs/01-data.md)"
     assert runs.record(job_of("retrieval", "D-13", "KS20")) == words
