@@ -303,9 +303,7 @@ def search_eps(features: Tensor, tracklets: Tensor | None, **arguments: Any) -> 
             "largest cluster": f"{largest:.1%}"
         })  # fmt: skip
     print(results.text_table(rows))
-    print(
-        f"try --eps {best}: the largest with no cluster above {LARGEST:.0%} of the windows"
-        if best else
-        f"each has a cluster above {LARGEST:.0%} of the windows: try a smaller --eps, or more recordings"
-    )
+    small = f"no cluster above {LARGEST:.0%} of the windows"
+    print(f"try --eps {best}: the largest with {small}"
+          if best else f"none has {small}: try a smaller --eps, or more recordings")
     raise SystemExit(0)
