@@ -9,6 +9,7 @@ from commands import score_files
 from scipy.linalg import eigh
 from training import RETRIEVAL, history, pick, same, without_time
 
+import train_statistics
 from skeleton_reid import data
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.loop import cluster_tracklets
