@@ -31,14 +31,12 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     rows = posegait(sets.train.skeletons, skeleton=sets.skeleton)  # (N, R, f)
     if options.protocol == "released":  # poses alone (docs/05-fidelity.md, pose-alone)
         rows[:, 3 * len(sets.skeleton):] = 0
-    x, generator = torch.from_numpy(rows).to(device), torch.Generator().manual_seed(options.seed)
-    persons = len(np.unique(sets.train.labels))
+    x, persons = torch.from_numpy(rows).to(device), len(np.unique(sets.train.labels))
+    torch.manual_seed(options.seed)
     model = PoseGait(x.shape[1], x.shape[2], persons, padding=1, centres=s.centre_weight > 0,
-                     skeleton=sets.skeleton, generator=generator).to(device)
-    centres = [p for name, p in model.named_parameters() if name == "centres"]
-    others = [p for name, p in model.named_parameters() if name != "centres"]
-    groups = [{"params": others}, *({"params": [p], "lr": 5 * s.lr} for p in centres)]
-    optimizer = torch.optim.Adam(groups, s.lr)
+                     skeleton=sets.skeleton).to(device)
+    optimizer = torch.optim.Adam([{"params": p, "lr": 5 * s.lr if name == "centres" else s.lr}
+                                  for name, p in model.named_parameters()])
     for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):
         if not epoch.score():
             continue

@@ -39,12 +39,11 @@ class PoseGait(EmbeddingModel):
 
     padding: 0 as released, 1 keeps the size before a pool. centres: hold one for each person, for
     the centre loss. skeleton: its record or plain values, of `encode`; by default that of published
-    data with so many joints. generator: of the initial values, seed 0 by default.
+    data with so many joints.
     """
     def __init__(self, rows: int = 126, columns: int = 17, persons: int = 5, padding: int = 0,
                  centres: bool = False, joints: int = 14,
-                 skeleton: Skeleton | Mapping[str, Any] | None = None,
-                 generator: torch.Generator | None = None):
+                 skeleton: Skeleton | Mapping[str, Any] | None = None):
         super().__init__()
         held = isinstance(skeleton, Mapping)
         self.skeleton = restore(skeleton) if held else get(skeleton or joints)
@@ -64,19 +63,7 @@ class PoseGait(EmbeddingModel):
         self.dropout = nn.Dropout(0.5)
         self.fc = nn.Linear(128 * left[0] * left[1], FEATURE)
         self.fc_cls = nn.Linear(FEATURE, persons)
-        self.centres = nn.Parameter(torch.empty(persons, FEATURE)) if centres else None
-        self.initialise(generator or torch.Generator().manual_seed(0))
-
-    @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> None:
-        """PyTorch's initial values, uniform in 1 / sqrt(inputs of a unit); centres N(0, 1)."""
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                limit = layer.weight[0].numel()**-0.5
-                for parameter in layer.parameters():
-                    parameter.uniform_(-limit, limit, generator=generator)
-        if self.centres is not None:
-            self.centres.normal_(generator=generator)
+        self.centres = nn.Parameter(torch.randn(persons, FEATURE)) if centres else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Feature rows (B, R, T) -> features (B, 512) and logits (B, C)."""
