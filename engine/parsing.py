@@ -1,9 +1,11 @@
 """The command line of a training script: options, and the method's settings."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from skeleton_reid.common.command_line import add_options, script_parser
@@ -15,12 +17,12 @@ from skeleton_reid.engine.options import DataOptions, PhaseOptions
 
 
 def run_training(name: str, doc: str) -> None:
-    """Run the script of a method, whose docstring is `doc`: parse the command line, then import the
-    script and with it PyTorch, and do what is asked for by its function `train`.
+    """Run the script of a method, or a changed copy of it, whose docstring is `doc`: parse the
+    command line, then import that script and with it PyTorch, and run its function `train`.
     """
     def main() -> None:
         options = parse_training(doc, name)
-        train = import_module(METHODS[name].script.removesuffix(".py")).train
+        train = import_module(Path(sys.argv[0]).stem).train
         from skeleton_reid.engine import runs
 
         if isinstance(options, PhaseOptions):

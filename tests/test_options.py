@@ -16,6 +16,7 @@ from commands import error_of, run
 from skeleton_reid.common.errors import InputError, run_command
 from skeleton_reid.common.files import write_whole
 from skeleton_reid.engine import checkpoint
+from skeleton_reid.engine.parsing import run_training
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = [
@@ -90,6 +91,16 @@ def test_a_place_where_no_file_can_be_is_refused_before_training(data, capsys, o
     for place in (data, data / "file" / "x.json"):
         assert "expected a file in a folder" in error_of(capsys, *command(data), option, place)
     assert not (data.parent / "out").exists()
+
+
+def test_a_changed_copy_of_a_script_runs_its_own_train(tmp_path, monkeypatch):
+    (tmp_path / "train_mine.py").write_text("def train(run, options, device):\n"
+                                            "    raise SystemExit(f'mine on {options.probe}')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv",
+                        ["train_mine.py", "--dataset", "IAS", "--probe", "B", f"--out={tmp_path}"])
+    with pytest.raises(SystemExit, match="mine on B"):
+        run_training("SimMC", "")
 
 
 @pytest.mark.parametrize("script", ["reproduce", "benchmarks.__main__"])
