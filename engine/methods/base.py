@@ -21,6 +21,7 @@ class Settings:
     supervision = None  # of the classes that are learned, if any: none, tracklets, identities
     centred = True  # whether the model takes skeletons with the hip centre as the origin
     patience = None  # epochs without a better top-1 that end training; None: never
+    link = False  # whether consecutive windows are chained into tracklets before clustering
     variant = ""  # part of the run folder's name, for runs with other settings
     at_first = "untrained encoder"  # what is scored before the first epoch
 
