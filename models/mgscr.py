@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.skeleton import Skeleton, bias, get
 from skeleton_reid.models.embedding import EmbeddingModel
 from skeleton_reid.models.graph_attention import GraphAttention
@@ -83,10 +82,7 @@ class MGSCR(EmbeddingModel):
             nn.init.normal_(matrix, generator=generator)
 
     def graphs(self, skeletons: Tensor) -> dict[str, Tensor]:
-        """The graphs of hip-centred skeletons (S, f, J, 3); InputError for other shapes."""
-        J, shape = len(self.skeleton), tuple(skeletons.shape)
-        if len(shape) != 4 or shape[2:] != (J, 3):
-            raise InputError(f"MG-SCR expects skeletons of shape (S, f, {J}, 3), found {shape}")
+        """The graphs of hip-centred skeletons (S, f, J, 3)."""
         return self.scales(skeletons)
 
     def structural(self, graphs: Graphs) -> dict[str, Tensor]:

@@ -50,13 +50,12 @@ class MoCos(PrototypeEncoder):
         if n_heads < 6:
             raise InputError(f"--n_heads: motifs guide heads 1 to 5 of at least 6, found {n_heads}")
         self.motif = motif
-        self.hide = motif == "mask"
         super().__init__(joints, H, n_heads, layers, k, batch_norm, generator)
         self.arguments |= {"motif": motif, "batch_norm": batch_norm}
 
     def take(self, joints: int | Skeleton, basis: str = "canonical") -> None:
         super().take(joints, basis)
-        own = Motifs(joints, self.arguments["n_heads"], self.hide)
+        own = Motifs(joints, self.arguments["n_heads"], self.motif == "mask")
         self.transformer.guide = own.to(self.F_1.device)
 
     def draw_masks(self, rng: np.random.RandomState, f: int, released: bool, prob_t: float,

@@ -22,14 +22,15 @@ class MoCosSettings(GraphTransformerSettings):
                         choices=("factor", "mask"))
 
 
-METHOD = Method(
-    name="MoCos", model="mocos.MoCos", script="train_mocos.py", settings=MoCosSettings,
-    options=TrainingOptions, small={"H": 12, "n_heads": 6, "batch_size": 32}, published={
-        (): {"patience": 150}, ("KS20",): {"prob_s": 0.25, "prob_t": 0.25, "fusion_lambda": 0.9},
-        ("KGBD",): {"prob_t": 0.25, "fusion_lambda": 0.9, "rand_flip": 0},
-        ("IAS",): {"prob_s": 0.25, "prob_t": 0.25, "fusion_lambda": 0.75, "rand_flip": 0},
-        ("IAS", "A"): {"prob_s": 0.5, "prob_t": 0.1},
-        ("BIWI",): {"prob_s": 0.25, "prob_t": 0.25,
-                    "fusion_lambda": 0.9}, ("BIWI", "Still"): {"fusion_lambda": 0.25},
-        ("CASIA_B",): {"fusion_lambda": 1.0, "rand_flip": 0, "patience": 100},
-    }, released={(): {"basis": "lapack"}})  # fmt: skip
+PUBLISHED = {
+    (): {"patience": 150}, ("KS20",): {"prob_s": 0.25, "prob_t": 0.25, "fusion_lambda": 0.9},
+    ("KGBD",): {"prob_t": 0.25, "fusion_lambda": 0.9, "rand_flip": 0},
+    ("IAS",): {"prob_s": 0.25, "prob_t": 0.25,
+               "fusion_lambda": 0.75, "rand_flip": 0}, ("IAS", "A"): {"prob_s": 0.5, "prob_t": 0.1},
+    ("BIWI",): {"prob_s": 0.25,
+                "prob_t": 0.25, "fusion_lambda": 0.9}, ("BIWI", "Still"): {"fusion_lambda": 0.25},
+    ("CASIA_B",): {"fusion_lambda": 1.0, "rand_flip": 0, "patience": 100},
+}
+METHOD = Method(name="MoCos", model="mocos.MoCos", script="train_mocos.py", settings=MoCosSettings,
+                options=TrainingOptions, small={"H": 12, "n_heads": 6, "batch_size": 32},
+                published=PUBLISHED, released={(): {"basis": "lapack"}})

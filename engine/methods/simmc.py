@@ -44,10 +44,11 @@ class SimMCOptions(ClusterOptions, SourceOptions):
             raise InputError("--save_features takes the best model: it needs --save_model 1")
 
 
+PUBLISHED = {
+    ("KGBD",): {"t": 0.06, "eps": 0.6, "min_samples": 4}, ("IAS", "A"): {"mask_lambda": 0.75},
+    ("BIWI",): {"t": 0.07, "mask_lambda": 0.25}, ("BIWI", "Still"): {"eps": 0.6},
+    ("CASIA_B",): {"t": 0.075, "eps": 0.75, "mask_lambda": 0.25, "mask_x": 10},
+}
 METHOD = Method(name="SimMC", model="simmc.SimMC", script="train_simmc.py", settings=SimMCSettings,
-                options=SimMCOptions, small={"H": 16, "batch_size": 32}, published={
-                    ("KGBD",): {"t": 0.06,
-                                "eps": 0.6, "min_samples": 4}, ("IAS", "A"): {"mask_lambda": 0.75},
-                    ("BIWI",): {"t": 0.07, "mask_lambda": 0.25}, ("BIWI", "Still"): {"eps": 0.6},
-                    ("CASIA_B",): {"t": 0.075, "eps": 0.75, "mask_lambda": 0.25, "mask_x": 10},
-                }, published_folder=True)  # fmt: skip
+                options=SimMCOptions, small={"H": 16, "batch_size": 32}, published=PUBLISHED,
+                published_folder=True)
