@@ -92,15 +92,16 @@ class JointStep:
     Each loss has an Adam of its own over every variable that it reaches, and all gradients are
     taken at the weights before the step. The losses meet only in the structural relations of the
     coarser scales (the loss of J reaches those of J, P and B). So, if each loss gets its own copy
-    of the structural features, one backward pass down to them gives every other gradient and what
-    each loss asks of them; and one optimiser does for the rest what four would.
+    of their weights, one backward pass gives every gradient; and one optimiser does for the rest
+    what four would.
     """
     def __init__(self, model: SMSGE, lr: float):
         self.model = model
         # The structural parameters that each scale's loss reaches.
         self.structure = {
-            scale: [p for read in model.reads(scale) for p in model.structure[read].parameters()]
-            for scale in model.scales
+            scale: [
+                p for s, r in model.read if s == scale for p in model.structure[r].parameters()
+            ] for scale in model.scales
         }
         # Of a weight that stacks the scales, each loss reaches its own slice: one Adam serves all.
         self.rest = [p for name, p in model.named_parameters() if "structure." not in name]
@@ -127,19 +128,11 @@ class JointStep:
         """The losses, and of each the gradients of `structure`; all others are left in .grad."""
         model = self.model
         model.zero_grad()
-        H = model.structural(graphs)
-        copies = {
-            scale: {read: H[read].detach().requires_grad_() for read in model.reads(scale)}
-            for scale in model.scales
-        }
+        weights = model.structure_weights(model.read)
+        copies = [weight.detach().requires_grad_() for weight in weights]
         losses = model.losses(graphs, subsets, copies)
         sum(losses.values()).backward()
         gradients: dict[str, list[Tensor]] = {scale: [] for scale in model.scales}
-        for read in model.scales:  # in one pass for all losses that reach it
-            reaching = [scale for scale, copy in copies.items() if read in copy]
-            asked = torch.stack([copies[scale][read].grad for scale in reaching])
-            found = torch.autograd.grad(H[read], list(model.structure[read].parameters()), asked,
-                                        is_grads_batched=True)
-            for number, scale in enumerate(reaching):
-                gradients[scale] += [each[number] for each in found]
+        for number, (scale, _) in enumerate(model.read):
+            gradients[scale] += [each.grad[number] for each in copies]
         return {scale: loss.detach() for scale, loss in losses.items()}, gradients

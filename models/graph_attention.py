@@ -1,4 +1,4 @@
-"""Structural relations of one scale of SM-SGE: graph attention over neighbours, all heads at once.
+"""Structural relations of SM-SGE: graph attention over neighbours, all heads at once.
 
 For a node i at position x_i and its neighbours j, itself among them (Section 3.2 of the paper), a
 head computes
@@ -7,13 +7,16 @@ head computes
     alpha_i = softmax_j(e_ij)    out_i = elu(sum_j alpha_ij g_j + b)
 
 and the layer is the mean over the heads. `GraphAttention.dense` is this definition, with -1e9 added
-to e_ij where two nodes are no neighbours: exp() of that is 0. `GraphAttention.forward` gives
-the same from as many nodes around each as the most connected has neighbours, in a hyper-joint graph
-of 49 nodes 245 of 2,401 pairs.
+to e_ij where two nodes are no neighbours: exp() of that is 0. `attend` gives the same from as many
+nodes around each as the most connected has neighbours, in a hyper-joint graph of 49 nodes 245 of
+2,401 pairs, and for several layers, each on its own graph, as if these were one.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.linalg import block_diag
 from torch import Tensor, nn
 from torch.nn.functional import elu, leaky_relu
 
@@ -27,11 +30,8 @@ class GraphAttention(nn.Module):
     """
     def __init__(self, bias: np.ndarray, heads: int, hidden: int):
         super().__init__()
-        bias = torch.from_numpy(bias)
-        K = int((bias == 0).sum(dim=1).max())  # neighbours of a node, at most
-        nearness, around = bias.T.topk(K, dim=0)  # (K, n): the neighbours first, then others
-        for name, array in {"bias": bias, "around": around, "nearness": nearness}.items():
-            self.register_buffer(name, array, persistent=False)
+        self.register_buffer("bias", torch.from_numpy(bias), persistent=False)
+        self.neighbours = Neighbours([bias])
         self.W_in = nn.Parameter(torch.zeros(3, hidden))
         self.b_in = nn.Parameter(torch.zeros(hidden))
         self.W = nn.Parameter(torch.zeros(heads, hidden, hidden))
@@ -57,23 +57,55 @@ class GraphAttention(nn.Module):
         return elu(alpha @ g + self.b[:, None]).mean(dim=2), alpha
 
     def forward(self, x: Tensor) -> Tensor:
-        """What `dense` computes, from the neighbours alone.
+        """What `dense` computes, from the neighbours alone."""
+        return attend([x], self.neighbours, [p[None] for p in self.parameters()])[0]
 
-        Features are linear in positions and the weights alpha_i add up to 1. So a head averages
-        positions, which have three coordinates, and maps them afterwards. Neighbours stand relative
-        to the node: what they share cancels in the softmax's gradient and would only round it.
-        """
-        g = torch.cat([self.W_in, self.b_in[None]]) @ self.W  # of (x, y, z, 1): (heads, 4, hidden)
-        score = (g @ self.a[..., None]).squeeze(-1)  # (2, heads, 4)
-        own, other = score.sum(dim=0), score[1, :, :3]  # of the node itself, of what is away
-        positions = x.flatten(0, 1).permute(2, 1, 0).contiguous()  # (3, n, M), M = B f
-        away = positions[:, self.around] - positions[:, None]  # (3, K, n, M)
-        constant = own[:, 3:] + self.b_a.sum(dim=0)[:, None]  # (heads, 1)
-        shared = torch.tensordot(own[:, :3], positions, 1) + constant[..., None]  # (heads, n, M)
-        e = torch.tensordot(other, away, 1) + shared[:, None]  # (heads, K, n, M)
-        alpha = (leaky_relu(e, SLOPE) + self.nearness[:, :, None]).softmax(dim=1)
-        mixed = (alpha[:, None] * away).sum(dim=2) + positions  # (heads, 3, n, M)
-        constant = g[:, 3, :, None] + self.b[..., None]  # (heads, hidden, 1)
-        features = torch.baddbmm(constant, g[:, :3].transpose(-2, -1), mixed.flatten(2))
-        out = elu(features).mean(dim=0).unflatten(1, positions.shape[1:])  # (hidden, n, M)
-        return out.permute(2, 1, 0).unflatten(0, x.shape[:2])
+
+class Neighbours(nn.Module):
+    """The nodes of G graphs side by side, n in all, and of each the K that are or may stand for
+    neighbours. biases: of the graphs.
+    """
+    def __init__(self, biases: Sequence[np.ndarray]):
+        super().__init__()
+        near = block_diag(*(bias == 0 for bias in biases))
+        bias = torch.where(torch.from_numpy(near), 0.0, -1e9)
+        nearness, around = bias.topk(int(near.sum(axis=1).max()))  # (n, K), the neighbours first
+        graph = torch.tensor([number for number, bias in enumerate(biases) for _ in bias])
+        for name, array in {"graph": graph, "around": around, "nearness": nearness}.items():
+            self.register_buffer(name, array, persistent=False)
+
+    def of_nodes(self, *weights: Tensor) -> list[Tensor]:
+        """Weights of the graphs, (G, ...) each -> those of the graph of each node, (n, ...)."""
+        rows = torch.cat([weight.flatten(1) for weight in weights], dim=1)
+        parts = rows.index_select(0, self.graph).split([w[0].numel() for w in weights], dim=1)
+        return [part.unflatten(1, w.shape[1:]) for part, w in zip(parts, weights, strict=True)]
+
+
+def attend(graphs: Sequence[Tensor], neighbours: Neighbours,
+           weights: Sequence[Tensor]) -> list[Tensor]:
+    """Structural features (B, f, nodes, hidden) of each graph of node positions (B, f, nodes, 3).
+    weights: the parameters of the graphs' layers, (G, ...) each.
+
+    Features are linear in positions and the weights alpha_i add up to 1. So a head averages
+    positions, which have three coordinates, and maps them afterwards. Neighbours stand relative to
+    the node: what they share cancels in the softmax's gradient and would only round it.
+    """
+    W_in, b_in, W, a, b_a, b = weights  # M = B f
+    g = torch.cat([W_in, b_in[:, None]], dim=1)[:, None] @ W  # of (x, y, z, 1)
+    own, other = (g[:, None] @ a[..., None]).squeeze(-1).unbind(1)  # (G, heads, 4)
+    # Scores of the node itself and of what is away.
+    g, b, own, other, b_a = neighbours.of_nodes(g, b, own + other, other, b_a.sum(dim=1))
+    x = torch.cat([*graphs], dim=2).permute(3, 2, 0, 1).flatten(2).contiguous()  # (3, n, M)
+    away = (x[:, neighbours.around] - x[:, :, None]).transpose(0, 1)  # (n, 3, K, M)
+    x = x.transpose(0, 1)
+    slope, constant = own.split([3, 1], dim=2)
+    shared = torch.baddbmm(constant + b_a[:, :, None], slope, x)  # (n, heads, M)
+    e = torch.bmm(other[:, :, :3], away.flatten(2)).unflatten(2, away.shape[2:])
+    e = e + shared[:, :, None] + neighbours.nearness[:, None, :, None]  # (n, heads, K, M)
+    alpha = leaky_relu(e, SLOPE, inplace=True).softmax(dim=2)
+    mixed = (alpha[:, :, None] * away[:, None]).sum(dim=3) + x[:, None]  # (n, heads, 3, M)
+    slope, constant = g.transpose(2, 3).flatten(0, 1).split([3, 1], dim=2)  # (n heads, hidden, .)
+    features = torch.baddbmm(constant + b.flatten(0, 1)[:, :, None], slope, mixed.flatten(0, 1))
+    out = elu(features, inplace=True).unflatten(0, b.shape[:2]).mean(dim=1)  # (n, hidden, M)
+    out = out.permute(2, 0, 1).unflatten(0, graphs[0].shape[:2])
+    return [*out.split([x.shape[2] for x in graphs], dim=2)]

@@ -28,7 +28,7 @@ def lstm_cell(gates: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor]:
     """
     i, j, f, o = gates.chunk(4, dim=-1)
     new = torch.sigmoid(i) * torch.tanh(j)
-    c = new if c is None else torch.addcmul(new, torch.sigmoid(f + FORGET_BIAS), c)
+    c = new if c is None else torch.sigmoid(f + FORGET_BIAS) * c + new
     return torch.sigmoid(o) * torch.tanh(c), c
 
 

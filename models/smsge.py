@@ -31,7 +31,7 @@ from skeleton_reid.data.skeleton import bias as attention_bias
 from skeleton_reid.data.skeleton import get, restore
 from skeleton_reid.data.skeleton import scales as node_positions
 from skeleton_reid.models.embedding import EmbeddingModel
-from skeleton_reid.models.graph_attention import GraphAttention
+from skeleton_reid.models.graph_attention import GraphAttention, Neighbours, attend
 from skeleton_reid.models.prefix_lstm import PrefixLSTM, PrefixTree, prefix_tree
 from skeleton_reid.tensorflow_v1 import published
 
@@ -39,6 +39,7 @@ SCALES = "IJPB"
 LOSSES = ("l1", "l2", "MSE")
 
 Graphs = Mapping[str, Tensor]  # by scale
+Weights = Sequence[Tensor]  # of the structural features of several scales, (scales, ...) each
 Subsets = Sequence[Sequence[int]] | PrefixTree  # frame numbers in reading order, or their tree
 
 
@@ -120,6 +121,12 @@ class SMSGE(EmbeddingModel):
             self.structure[scale] = nn.Linear(3, hidden) if embedding_only else attention
         self.relation = nn.ParameterDict(
             {pair: torch.zeros(hidden, hidden) for pair in self.pairs if not struct_only})
+        # The structural features that a scale's nodes, and its loss, depend on.
+        self.read = [s + r for s in self.scales for r in (s if struct_only else self.coarser(s))]
+        self.neighbours = nn.ModuleDict({
+            "".join(names): Neighbours([biases[name[-1]] for name in names])
+            for names in (self.scales, self.read)
+        })
         self.dynamics = PrefixLSTM([n * hidden for n in self.nodes_of.values()], D_h)
         rebuilt = [pair for pair in self.pairs if pair[0] == pair[1] or not same_scale]
         self.head = nn.ModuleDict(
@@ -150,39 +157,58 @@ class SMSGE(EmbeddingModel):
         """The scale itself and those coarser than it."""
         return self.scales[self.scales.index(scale):]
 
-    def reads(self, scale: str) -> list[str]:
-        """The scales whose structural features the nodes, and the loss, of a scale depend on."""
-        return [scale] if self.struct_only else self.coarser(scale)
-
     def graphs(self, skeletons: Tensor) -> dict[str, Tensor]:
         """The graphs of skeletons (B, f, J, 3) in the scales in use."""
         turned = skeletons.flip(1) if self.reverse else skeletons
         return node_positions(turned, self.scales, self.skeleton)
 
-    def structural(self, graphs: Graphs) -> dict[str, Tensor]:
-        """Structural features H by scale, (B, f, n, hidden). InputError for other shapes."""
+    def structural(
+        self, graphs: Graphs, names: Sequence[str] = (),
+        weights: Weights = ()) -> dict[str, Tensor]:
+        """Structural features H by scale, (B, f, n, hidden), or by names that end in a scale.
+        weights: by default the model's (`structure_weights`). InputError for other shapes.
+        """
         for scale, n in self.nodes_of.items():
             shape = tuple(graphs[scale].shape) if scale in graphs else None
             if shape is None or len(shape) != 4 or shape[2:] != (n, 3) or shape[1] < 1:
                 raise InputError(f"SM-SGE expects scale {scale} as (B, f, {n}, 3), found {shape}")
-        return {scale: self.structure[scale](graphs[scale]) for scale in self.scales}
+        names = names or self.scales
+        weights = weights or self.structure_weights(names)
+        x, neighbours = [graphs[name[-1]] for name in names], self.neighbours["".join(names)]
+        H = map(linear, x, *weights) if self.embedding_only else attend(x, neighbours, weights)
+        return dict(zip(names, H, strict=True))
 
-    def collaborate(self, scale: str, H: Graphs) -> Tensor:
-        """Fused features of a scale, F_s = H_s + lambda sum_r A_sr H_r W_sr, (B, f, n, hidden)."""
+    def structure_weights(self, names: Sequence[str]) -> list[Tensor]:
+        """The parameters that make these structural features, (names, ...) each."""
+        parameters = (self.structure[name[-1]].parameters() for name in names)
+        return [torch.stack(each) for each in zip(*parameters, strict=True)]
+
+    def collaborate(self, H: Graphs) -> dict[str, Tensor]:
+        """Fused features by scale, F_s = H_s + lambda sum_r A_sr H_r W_sr, (B, f, n, hidden), of
+        structural features by the pairs of `read`.
+        """
         if self.struct_only:
-            return H[scale]
-        coarser = self.coarser(scale)
-        own = H[scale].transpose(-2, -1)
-        scores = torch.cat([H[r] for r in coarser], dim=-2) @ own  # (B, f, all n_r, n)
-        A = [x.softmax(dim=-2) for x in scores.split([self.nodes_of[r] for r in coarser], dim=-2)]
-        HW = torch.cat([H[r] @ self.relation[scale + r] for r in coarser], dim=-2)
-        A = torch.cat(A, dim=-2).transpose(-2, -1)
-        return torch.add(H[scale], A @ HW, alpha=self.fusion_lambda)
+            return {scale: H[scale + scale] for scale in self.scales}
+        # All H_r that are read, side by side; M = B f.
+        x = torch.cat([H[pair] for pair in self.read], dim=2).flatten(0, 1)  # (M, all, hidden)
+        neighbours = self.neighbours["".join(self.read)]
+        (W,) = neighbours.of_nodes(torch.stack([self.relation[pair] for pair in self.read]))
+        xW = (x.transpose(0, 1) @ W).transpose(0, 1)
+        read = {s: [self.nodes_of[r] for r in self.coarser(s)] for s in self.scales}
+        parts = (each.split([sum(n_r) for n_r in read.values()], dim=1) for each in (x, xW))
+        fused = {}
+        for (scale, n_r), H_r, HW in zip(read.items(), *parts, strict=True):
+            H_s = H_r[:, :n_r[0]]  # (M, n, hidden), of H_r (M, sum of n_r, hidden)
+            scores = (H_r @ H_s.transpose(1, 2)).split(n_r, dim=1)  # (M, n_r, n) of each r
+            A = torch.cat([each.softmax(dim=1) for each in scores], dim=1).transpose(1, 2)
+            F = torch.add(H_s, A @ HW, alpha=self.fusion_lambda)
+            fused[scale] = F.unflatten(0, H[scale + scale].shape[:2])
+        return fused
 
     def nodes(self, graphs: Graphs) -> dict[str, Tensor]:
         """Fused node features of every scale, (B, f, n, hidden) each."""
         H = self.structural(graphs)
-        return {scale: self.collaborate(scale, H) for scale in self.scales}
+        return self.collaborate({pair: H[pair[1]] for pair in self.read})
 
     def encode(self, nodes: Graphs, tree: PrefixTree) -> Tensor:
         """LSTM outputs (scales, N, B, D_h) at the nodes of a prefix tree, of fused features."""
@@ -234,19 +260,17 @@ class SMSGE(EmbeddingModel):
         pairs = () if self.struct_only else self.pairs
         return attention, {pair: relation(H[pair[0]], H[pair[1]]) for pair in pairs}
 
-    def losses(self, graphs: Graphs, subsets: Subsets,
-               H: Mapping[str, Graphs] | None = None) -> dict[str, Tensor]:
+    def losses(self, graphs: Graphs, subsets: Subsets, weights: Weights = ()) -> dict[str, Tensor]:
         """The loss of each source scale, summed over the rebuilt scales, averaged over the subsets.
 
-        H: structural features for each source scale (train_smsge.JointStep). InputError for frames,
-        pred_margin added, that sequences do not have.
+        weights: of the structural features that each loss reads (train_smsge.JointStep).
+        InputError for frames, pred_margin added, that sequences do not have.
         """
-        H = H or dict.fromkeys(self.scales, self.structural(graphs))
-        terms = self.loss_terms(graphs, subsets, H)
+        terms = self.loss_terms(graphs, subsets, weights)
         return {scale: sum(each.values()).mean() for scale, each in terms.items()}
 
     def loss_terms(self, graphs: Graphs, subsets: Subsets,
-                   H: Mapping[str, Graphs]) -> dict[str, dict[str, Tensor]]:
+                   weights: Weights = ()) -> dict[str, dict[str, Tensor]]:
         """The loss on each subset, (M,), by source and target scale; arguments as of `losses`."""
         length, device = graphs[self.scales[0]].shape[1], graphs[self.scales[0]].device
         tree = subsets if isinstance(subsets, PrefixTree) else prefix_tree(subsets, device)
@@ -254,7 +278,7 @@ class SMSGE(EmbeddingModel):
             raise InputError(
                 f"frame subsets reach to {tree.last} (+ {self.pred_margin} ahead), but "
                 f"the sequences have frames 0 to {length - 1}")
-        h = self.encode({scale: self.collaborate(scale, H[scale]) for scale in self.scales}, tree)
+        h = self.encode(self.collaborate(self.structural(graphs, self.read, weights)), tree)
         frames = tree.frames + self.pred_margin  # to rebuild at the nodes: (N, B, n * 3) by scale
         skeletons = {s: graphs[s].flatten(2).transpose(0, 1)[frames] for s in self.scales}
         weights = tree.passes.to(h)  # (M, N), of each node in each subset's loss
