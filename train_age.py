@@ -17,7 +17,6 @@ from skeleton_reid.engine.parsing import run_training
 if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
     run_training("AGE", __doc__)
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,8 +49,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(options.seed)
     model = AGE(len(options.dataset.skeleton), count_copies=released, generator=generator,
                 **settings.of(AGE)).to(device)
-    untrained = copy.deepcopy(model)
-    phase, epoch = runs.begin(run, model, order, sets)
+    phase, epoch, untrained = runs.begin(run, model, order, sets)
     if epoch is None:
         epoch = train_encoders(phase, model, skeletons, batches)
     test = next(iter(runs.tests_of(options.probe, sets).values()))

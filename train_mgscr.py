@@ -46,7 +46,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(options.seed)
     model = MGSCR(options.dataset.skeleton, s.D_h, len(persons), s.c_lambda, s.frames, s.prefixes,
                   s.feature, s.decay_all, generator).to(device)
-    phase, reloaded = runs.begin(run, model, order, sets)
+    phase, reloaded, _ = runs.begin(run, model, order, sets)
     epochs = pretrain(phase, model, x, batches, rng) if reloaded is None else 0
     whole = EndToEnd(model, s.decay_all, size)
     if options.task == "retrieval":

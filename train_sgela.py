@@ -16,8 +16,6 @@ from skeleton_reid.engine.parsing import run_training
 if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
     run_training("SGELA", __doc__)
 
-import copy
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -47,8 +45,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     model = CAGE(len(options.dataset.skeleton), encoders, repeat, not s.norm, generator).to(device)
     if not s.norm:
         model.ranges[0], model.ranges[1] = x.amin(dim=0), x.amax(dim=0) - x.amin(dim=0)
-    untrained = copy.deepcopy(model)
-    phase, epoch = runs.begin(run, model, np.arange(N), sets)
+    phase, epoch, untrained = runs.begin(run, model, np.arange(N), sets)
     if epoch is None:
         epoch = train_encoders(phase, model, model.scale(x), follows, rng)
     metrics = {}

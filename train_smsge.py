@@ -17,7 +17,6 @@ from skeleton_reid.engine.parsing import run_training
 if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
     run_training("SM-SGE", __doc__)
 
-import copy
 from functools import partial
 
 import numpy as np
@@ -50,8 +49,7 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     skeleton = options.dataset.skeleton
     model = SMSGE(len(skeleton), heads=settings.P, skeleton=skeleton.values(), generator=generator,
                   **settings.of(SMSGE)).to(device)
-    untrained = copy.deepcopy(model)
-    phase, epoch = runs.begin(run, model, order, sets, reload=not options.pre_train)
+    phase, epoch, untrained = runs.begin(run, model, order, sets, reload=not options.pre_train)
     if epoch is None:
         epoch = train_encoder(phase, model, skeletons, batches, rng)
     metrics = {}

@@ -29,9 +29,9 @@ from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs, cluster_tracklets, divide, search_eps
 from skeleton_reid.engine.options import ClusterOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.models.simmc import mean_of_clusters
-from skeleton_reid.models.statistics import (Statistics, class_contrast, join_nearest, link_windows,
-                                             recording_lda, window_lda)
+from skeleton_reid.models.simmc import mean_of_clusters, prototype_contrast
+from skeleton_reid.models.statistics import (Statistics, join_nearest, link_windows, recording_lda,
+                                             window_lda)
 
 
 class Round:
@@ -78,7 +78,8 @@ def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
                 first, labels = epoch.number == 0, known
                 if not first:
                     model.eval()
-                    v, = processes.divided(lambda part: (model(part),), windows.split(4096))
+                    parts = windows.split(4096)
+                    v = processes.divided(lambda x: (functional.normalize(model(x)),), parts)[0]
                 elif tracklets is not None:
                     v = recording_lda(x, tracklets, s.align)(x)
                 elif known is None:
@@ -121,7 +122,7 @@ def learn(epoch: Epochs, current: Round, windows: Tensor, options: ClusterOption
             group["lr"] = learning_rate(step, s.round_epochs * len(batches), s.lr)
         x = windows[batch.all]
         x = (x + s.noise * torch.randn_like(x))[batch.part]
-        loss = class_contrast(model(x, len(batch.all)), labels[batch.own], current.vectors, s.t)
+        loss = prototype_contrast(model(x, len(batch.all)), labels[batch.own], current.vectors, s.t)
         epoch.step(current.optimizer, {"loss": loss}, batch)
 
 

@@ -2,6 +2,7 @@
 encoder and, unless the task is retrieval, a recogniser on it. --mode Eval, features.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -93,16 +94,17 @@ def tests_of(probe: str, sets: Recognition | Retrieval) -> dict[str, Sequences]:
 
 
 def begin(run: Run, model: nn.Module, order: np.ndarray, sets: Recognition | Retrieval,
-          reload: bool = False) -> tuple[Run, int | None]:
+          reload: bool = False) -> tuple[Run, int | None, nn.Module]:
     """Open the run, and the phase of its encoder: with the epoch of the weights, if it is reloaded
-    (from --encoder, or if `reload` from the phase's folder). order: of the training windows.
+    (from --encoder, or if `reload` from the phase's folder), and a copy of the model as it was.
+    order: of the training windows.
     """
-    options, phase = run.options, run.phase("encoder")
+    options, phase, untrained = run.options, run.phase("encoder"), copy.deepcopy(model)
     epoch = reload_encoder(phase, model, options.encoder) if options.encoder or reload else None
     run.open()
     sizes = {name: len(test) for name, test in tests_of(options.probe, sets).items()}
     log_sizes(options, model, {"train": len(order), **sizes}, sets.train.skeletons)
-    return phase, epoch
+    return phase, epoch, untrained
 
 
 def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int:

@@ -144,21 +144,17 @@ class AGE(EmbeddingModel):
         self.encoder = LSTM(joints, hidden)
         self.decoder = Decoder(joints, hidden, attends=attention != "none")
         self.copies = nn.ParameterDict()
-        self.reset(generator or torch.Generator().manual_seed(0))
-        for name, source in COPIES.items() if count_copies else ():
-            self.copies[name] = self.get_parameter(source).detach().clone()
-
-    @torch.no_grad()
-    def reset(self, generator: torch.Generator) -> None:
-        """Draw the initial weights as the released code does; biases 0."""
+        generator = generator or torch.Generator().manual_seed(0)
         for name, weight in self.named_parameters():
             if name.endswith("bias"):
-                weight.zero_()
-            elif name == "decoder.output.weight":  # normal, truncated at two deviations
+                nn.init.zeros_(weight)
+            elif name == "decoder.output.weight":  # as released: normal, cut at two deviations
                 nn.init.trunc_normal_(weight, std=0.1, a=-0.2, b=0.2, generator=generator)
             else:  # uniform; memory and attention layer as Glorot
                 limit = 0.1 if ".cells." in name else (6 / sum(weight.shape[1:]))**0.5
-                weight.uniform_(-limit, limit, generator=generator)
+                nn.init.uniform_(weight, -limit, limit, generator=generator)
+        for name, source in COPIES.items() if count_copies else ():
+            self.copies[name] = self.get_parameter(source).detach().clone()
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "AGE":

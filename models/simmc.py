@@ -70,14 +70,11 @@ class SimMC(EmbeddingModel):
         # Counts: docs/05-fidelity.md, all-zero-labels. A product keeps the decision on the device.
         mpc_1 = prototype_contrast(v1, labels[0], prototypes[0], temperature) * mpc_counts[0]
         mpc_2 = prototype_contrast(v2, labels[1], prototypes[1], temperature) * mpc_counts[1]
-        mic = self.intra_sequence_contrast(v1, v2)
+        # MIC = -(mean cos(u1, sg(v2)) + mean cos(u2, sg(v1))) / 2, u = predictor(v)
+        u1, u2 = self.predictor(v1), self.predictor(v2)  # (B, H)
+        mic = -(_cosine(u1, v2.detach()) + _cosine(u2, v1.detach())) / 2
         total = mask_lambda * mic + (1 - mask_lambda) * (mpc_1 + mpc_2)
         return {"MPC_1": mpc_1, "MPC_2": mpc_2, "MPC": mpc_1 + mpc_2, "MIC": mic, "total": total}
-
-    def intra_sequence_contrast(self, v1: Tensor, v2: Tensor) -> Tensor:
-        """MIC = -(mean cos(u1, sg(v2)) + mean cos(u2, sg(v1))) / 2, u = predictor(v); v: (B, H)."""
-        u1, u2 = self.predictor(v1), self.predictor(v2)
-        return -(_cosine(u1, v2.detach()) + _cosine(u2, v1.detach())) / 2
 
 
 def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
@@ -88,9 +85,9 @@ def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
 def prototype_contrast(v: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
     """MPC: cross entropy of softmax(cos(v, c) / t) with the cluster labels.
 
-    v: (B, H). labels: (B,). prototypes c: (K, H), constants.
+    v: (B, H). labels: (B,). prototypes c: (K, H), mean features or vectors that are learned.
     """
-    logits = _normalise(v) @ _normalise(prototypes.detach()).T / temperature  # (B, K)
+    logits = _normalise(v) @ _normalise(prototypes).T / temperature  # (B, K)
     return functional.cross_entropy(logits, labels.long())  # of any integer type
 
 

@@ -205,27 +205,19 @@ class Statistics(EmbeddingModel):
         self.linear = nn.Linear(2 * self.d, D_out, bias=False)
 
     def forward(self, windows: Tensor, batch: int | None = None) -> Tensor:
-        """Learned features of unit length (B, D_out) of standardised windows (B, 2 d).
+        """Learned features (B, D_out), whose length is not used, of standardised windows (B, 2 d).
         batch: windows of the training batch in all, if these are this process's part of it.
         """
         h = windows
         for linear, *tied in (self.hidden[:4], self.hidden[4:8]):
             h = processes.on_whole_batch(nn.Sequential(*tied), linear(h), batch)  # (B, H)
-        return functional.normalize(self.hidden[8](h) + self.linear(windows))
+        return self.hidden[8](h) + self.linear(windows)
 
     def encode(self, skeletons: Tensor) -> Tensor:
         """(B, f, J, 3) -> (B, 1, D_out + d): a window has one feature."""
         windows = self.statistics(skeletons)
-        means = functional.normalize(windows[:, :self.d])
-        return torch.cat([self(windows), self.raw_weight * means], dim=1)[:, None]
-
-
-def class_contrast(features: Tensor, labels: Tensor, vectors: Tensor, t: float) -> Tensor:
-    """Cross entropy of softmax(cos(v, c) / t) with the classes.
-
-    v: features of unit length (B, D_out). labels: (B,). c: class vectors (K, D_out), learned.
-    """
-    return functional.cross_entropy(features @ functional.normalize(vectors).T / t, labels)
+        learned, means = map(functional.normalize, (self(windows), windows[:, :self.d]))
+        return torch.cat([learned, self.raw_weight * means], dim=1)[:, None]
 
 
 def join_nearest(features: Tensor, labels: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ buckets, and only what is in the bucket of a match is sorted. Nothing is P x G.
 import math
 import warnings
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -53,17 +52,15 @@ def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
         raise InputError("the features hold NaN or infinite values")
     if isinstance(offset := far_offset(gallery, 1e8), Tensor):
         probe, gallery = probe - offset, gallery - offset
+    # Copies are one column, as a product's rounding depends on the place: they are equally near.
+    gallery, column = gallery.unique(dim=0, return_inverse=True)
     squares = gallery.square().sum(dim=1)
-    norms, far = probe.square().sum(dim=1).sqrt(), squares.max().sqrt()
-    # |g|^2 - 2 <p, g>, a sum in any order, is off by at most (d + 8) eps / 2 (|g|^2 + 2 |p| |g|).
-    margins = (probe.shape[1] + 8) * torch.finfo(torch.float64).eps * far * (norms + far)
-    p, g, s, margins = (x.cpu().numpy() for x in (probe, gallery, squares, margins))
 
-    def exact(i: int, columns: np.ndarray) -> np.ndarray:  # the same for copies in the gallery
-        return s[columns] - 2 * np.einsum("cd,d->c", g[columns], p[i])
+    def distances(rows: Tensor) -> Tensor:  # |g|^2 - 2 <p, g>
+        return torch.addmm(squares, probe[rows], gallery.T, alpha=-2)[:, column]
 
-    return _ranks(lambda rows: torch.addmm(squares, probe[rows], gallery.T, alpha=-2), exact,
-                  margins, len(gallery), probe_ids, gallery_ids, exclude_self, released)
+    sizes = len(probe), len(column)
+    return _ranks(distances, sizes, probe_ids, gallery_ids, exclude_self, released)
 
 
 def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = False,
@@ -73,20 +70,17 @@ def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = F
     if matrix.ndim != 2 or torch.isnan(matrix).any():
         raise InputError(f"expected distances (P, G) without NaN, found {tuple(matrix.shape)}")
     matrix = matrix.double().cpu()
-    ranked = _ranks(lambda rows: matrix[rows], lambda i, columns: matrix[i].numpy()[columns],
-                    np.zeros(len(matrix)), matrix.shape[1], probe_ids, gallery_ids, exclude_self,
+    sizes = tuple(matrix.shape)
+    ranked = _ranks(lambda rows: matrix[rows], sizes, probe_ids, gallery_ids, exclude_self,
                     released)
     return _metrics(*ranked, matrix.shape[1], released)
 
 
-def _ranks(near: Callable[[Tensor], Tensor], exact: Callable[[int, np.ndarray], np.ndarray],
-           margins: np.ndarray, gallery: int, probe_ids, gallery_ids, exclude_self: bool,
-           released: bool) -> tuple[np.ndarray, np.ndarray]:
-    """`ranks` by what grows with the distance: near(R probes) (R, G), off by at most margins (P,),
-    and exact(i, C columns) (C,). gallery: G.
-    """
+def _ranks(distances: Callable[[Tensor], Tensor], sizes: tuple[int, int], probe_ids, gallery_ids,
+           exclude_self: bool, released: bool) -> tuple[np.ndarray, np.ndarray]:
+    """`ranks` by what grows with the distance, of the numbers of R probes (R, G). sizes: P, G."""
     probe_ids, gallery_ids = (torch.as_tensor(x).cpu().numpy() for x in (probe_ids, gallery_ids))
-    sizes, found = (len(margins), gallery), (len(probe_ids), len(gallery_ids))
+    found = len(probe_ids), len(gallery_ids)
     if found != sizes:
         raise InputError(f"expected {sizes} probe and gallery labels, found {found}")
     if 0 in sizes:
@@ -95,48 +89,40 @@ def _ranks(near: Callable[[Tensor], Tensor], exact: Callable[[int, np.ndarray], 
         raise InputError("self matches can be left out only if probe and gallery are the same set")
 
     def block(rows: np.ndarray) -> tuple[Tensor]:
-        distances, ranked = near(torch.from_numpy(rows)).cpu().numpy(), []
-        for i, row in zip(rows, distances, strict=True):
+        ranked = []
+        for i, row in zip(rows, distances(torch.from_numpy(rows)).cpu().numpy(), strict=True):
             if exclude_self:
                 row[i] = np.inf
-            match = (gallery_ids == probe_ids[i]) & (row < np.inf)
-            ranked.append(_rank(row, match, margins[i], partial(exact, i)))
+            ranked.append(_rank(row, (gallery_ids == probe_ids[i]) & (row < np.inf)))
         return (torch.tensor(ranked, dtype=torch.float64),)
 
-    blocks = np.array_split(np.arange(len(margins)), -(-len(margins) * gallery // BLOCK_CELLS))
+    blocks = np.array_split(np.arange(sizes[0]), -(-sizes[0] * sizes[1] // BLOCK_CELLS))
     nearest, second, precision = processes.divided(block, blocks, threads=True)[0].numpy().T
     if released:  # the rank passes over what ranks first
         return np.where(nearest == 1, second, nearest) - 1, precision
     return nearest, precision
 
 
-def _rank(near: np.ndarray, match: np.ndarray, margin: float,
-          exact: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float, float]:
+def _rank(d: np.ndarray, match: np.ndarray) -> tuple[float, float, float]:
     """Of one probe the ranks of its nearest match and the second, and the average precision, the
     mean over matches m of |{matches: d <= d_m}| / |{all: d <= d_m}|; inf and NaN where none is.
 
-    near: distances d (G,), off by at most margin. match: (G,) bool.
+    d: distances (G,). match: (G,) bool.
     """
-    own = near[match]
+    own = d[match]
     if not len(own):
         return math.inf, math.inf, math.nan
-    low, width = own.min() - 2 * margin, max(np.ptp(own) / (BUCKETS - 4), 2 * margin, 1e-200)
+    low, width = own.min(), max(np.ptp(own) / (BUCKETS - 4), 1e-200)
 
     def bucket(distances: np.ndarray) -> np.ndarray:
         return ((distances - low) / width + 1).clip(0, BUCKETS - 1).astype(np.int64)
 
-    place, holds_match = bucket(near), np.zeros(BUCKETS, dtype=bool)
-    holds_match[bucket(np.append(own, [own - 2 * margin, own + 2 * margin]))] = True
+    place, holds_match = bucket(d), np.zeros(BUCKETS, dtype=bool)
+    holds_match[bucket(own)] = True
     counts = np.where(holds_match, 0, np.bincount(place, minlength=BUCKETS)).cumsum()
     columns = np.flatnonzero(holds_match[place])
-    columns = columns[near[columns].argsort(kind="stable")]
-    d = near[columns]
-    close = np.flatnonzero(np.diff(d) <= 2 * margin)
-    if len(close):  # rounding may have changed their order
-        close = np.union1d(close, close + 1)
-        d[close] = exact(columns[close])
-        order = np.lexsort((columns, d))
-        columns, d = columns[order], d[order]
+    columns = columns[d[columns].argsort(kind="stable")]
+    d = d[columns]
     mine = np.flatnonzero(match[columns])
     nearer = counts[place[columns[mine]]]  # in the buckets without a match
     rank = [*(nearer + mine + 1), math.inf]

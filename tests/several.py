@@ -41,7 +41,8 @@ def start(count: int, *words: object, **pipes) -> list[subprocess.Popen]:
 def gradients() -> dict[str, np.ndarray]:
     """Window statistics' loss, gradients and running statistics of batches, in double precision."""
     from skeleton_reid.common import processes
-    from skeleton_reid.models.statistics import Statistics, class_contrast
+    from skeleton_reid.models.simmc import prototype_contrast
+    from skeleton_reid.models.statistics import Statistics
 
     found = {}
     for size in (2, 7, 64):
@@ -49,7 +50,7 @@ def gradients() -> dict[str, np.ndarray]:
         model, vectors = Statistics(5, 8, 4).double(), torch.randn(3, 4).double().requires_grad_()
         windows, labels = torch.randn(size, 2 * model.d).double(), torch.randint(3, (size,))
         own, weight = processes.part(size)
-        loss = weight * class_contrast(model(windows[own], size), labels[own], vectors, 0.1)
+        loss = weight * prototype_contrast(model(windows[own], size), labels[own], vectors, 0.1)
         loss.backward()
         parameters = dict(model.named_parameters()) | {"vectors": vectors}
         losses = processes.average_gradients({"loss": loss}, parameters.values(), weight=1)

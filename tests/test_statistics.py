@@ -135,17 +135,6 @@ def test_turn_is_the_nearest_rotation():
         assert (other >= distance - 1e-3).all()
 
 
-def test_class_contrast():
-    rng = np.random.RandomState(0)
-    v, c = rng.normal(size=(5, 3)), rng.normal(size=(4, 3))
-    v /= np.linalg.norm(v, axis=1, keepdims=True)
-    labels = np.array([0, 3, 1, 2, 2])
-    cosines = [[x @ y / np.linalg.norm(y) / 0.1 for y in c] for x in v]
-    terms = [np.log(np.exp(row).sum()) - row[k] for row, k in zip(cosines, labels, strict=True)]
-    found = paper.class_contrast(*(torch.from_numpy(x) for x in (v, labels, c)), 0.1)
-    assert found.item() == pytest.approx(np.mean(terms))
-
-
 def test_learning_rate_of_a_round():
     rates = [learning_rate(step, 100, 1e-3) for step in range(100)]
     assert rates[0] == pytest.approx(1e-4)
