@@ -122,8 +122,8 @@ def plan(tables: Collection[str], names: Collection[str], methods: Collection[st
             runs = range(seeds if row.random else 1) if row.script else ()
             cap = epochs if row.script in SMALL or "LSTM" in row.method else None
             for column in columns:
-                cells[table, row,
-                      column] = [Job(table, row, column, seed, cap, thin) for seed in runs]
+                own = [Job(table, row, column, seed, cap, thin) for seed in runs]
+                cells[table, row, column] = own
     return cells
 
 

@@ -19,7 +19,7 @@ class DFSettings(LearningSettings):
 
     def check(self, options: SourceOptions) -> None:
         if options.source is None:
-            raise InputError("expected --source with AGE, SM-SGE, FILE.pt or FILE.npz, found none")
+            raise InputError("expected --source with a method, FILE.pt or FILE.npz, found none")
 
 
 METHOD = Method(name="DF", model="recognition.DF", script="train_df.py", settings=DFSettings,
