@@ -8,8 +8,7 @@
     python train_age.py --dataset CASIA_B --view 3 --length 20       cross-view recognition
     python train_age.py --dataset IAS --encoder FILE                 encoders of another data set
 
-Data come from preprocess.py; a run's files lie in <out>/AGE/<dataset>/<attention>/
-(docs/02-training.md). --task retrieval trains on the training split alone.
+--task retrieval trains on the training split alone.
 """
 
 from skeleton_reid.engine.parsing import run_training

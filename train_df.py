@@ -6,8 +6,7 @@
     python train_df.py --source SM-SGE --dataset KS20 --resume       after an interruption
     python train_df.py --source SM-SGE --dataset KS20 --mode Eval    score the saved best network
 
-The encoders are those of --task retrieval; a run's files lie in <out>/<source>+DF/
-(docs/02-training.md).
+The encoders are those of --task retrieval.
 """
 
 from skeleton_reid.engine.parsing import run_training

@@ -4,9 +4,6 @@
     python train_himpc.py --dataset KS20 --probe probe --resume        after an interruption
     python train_himpc.py --dataset IAS --probe A --focus 0            without hard skeleton mining
     python train_himpc.py --dataset KGBD --tracklets                   recordings are the clusters
-
-Data come from preprocess.py; a run's files lie in <out>/Hi-MPC/<dataset>/<probe>/
-(docs/02-training.md).
 """
 
 from skeleton_reid.engine.parsing import run_training

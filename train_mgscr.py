@@ -3,8 +3,6 @@
     python train_mgscr.py --dataset IAS --split A                 both phases; metrics of A and B
     python train_mgscr.py --dataset KS20 --frames tiled           the frames read as released
     python train_mgscr.py --dataset KS20 --task retrieval         on the training split alone
-
-Data: preprocess.py. A run's files: <out>/MG-SCR/<dataset>/<frames>/ (docs/02-training.md).
 """
 
 from skeleton_reid.engine.parsing import run_training

@@ -4,8 +4,7 @@
     python train_mocos.py --dataset KS20 --probe probe --resume        after an interruption
     python train_mocos.py --dataset KS20 --probe probe --mode Eval     score the saved best model
 
-Its epochs are TranSG's (train_transg.py), its masks and losses its own (models/mocos.py). A run's
-files lie in <out>/MoCos/<dataset>/<probe>/ (docs/02-training.md).
+Its epochs are TranSG's (train_transg.py), its masks and losses its own (models/mocos.py).
 """
 
 from skeleton_reid.engine.parsing import run_training

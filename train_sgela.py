@@ -6,9 +6,6 @@
     python train_sgela.py --dataset KS20 --task retrieval           encoders alone; --source SGELA
     python train_sgela.py --dataset CASIA_B --task retrieval --probe cl.nm --length 50
     python train_sgela.py --dataset IAS --encoder FILE              encoders of another data set
-
-Data come from preprocess.py; a run's files lie in <out>/SGELA/<dataset>/<model>/
-(docs/02-training.md).
 """
 
 from skeleton_reid.engine.parsing import run_training

@@ -5,8 +5,6 @@
     python train_simmc.py --dataset IAS --probe A --eps 0.7 --seed 1   change one thing
     python train_simmc.py --dataset IAS --probe A --source AGE         on features of a trained AGE
     python train_simmc.py --dataset KGBD --tracklets                   recordings are the clusters
-
-Data come from preprocess.py; a run's files lie in <out>/<dataset>/<probe>/ (docs/02-training.md).
 """
 
 from skeleton_reid.engine.parsing import run_training

@@ -8,8 +8,7 @@
     python train_smsge.py --dataset CASIA_B --view 0              cross-view recognition, 20 frames
     python train_smsge.py --dataset KS20 --task retrieval         encoder from the training split
 
-Data come from preprocess.py; a run's files lie in <out>/SM-SGE/<dataset>/<scales>/
-(docs/02-training.md). --split names the setting, and the test that the results begin with.
+--split names the setting, and the test that the results begin with.
 """
 
 from skeleton_reid.engine.parsing import run_training
@@ -108,29 +107,20 @@ class JointStep:
 
     def __call__(self, graphs: Graphs, subsets: Subsets) -> dict[str, Tensor]:
         """Train on one batch, as of SMSGE.losses; returns the losses before the step, detached."""
-        own, weight = processes.part(len(next(iter(graphs.values()))))
-        if self.model.loss == "l2":  # a sum over the sequences
+        model, (own, weight) = self.model, processes.part(len(next(iter(graphs.values()))))
+        if model.loss == "l2":  # a sum over the sequences
             weight = float(weight > 0)
-        losses, gradients = self.gradients({scale: x[own] for scale, x in graphs.items()}, subsets)
+        model.zero_grad()
+        copies = [each.detach().requires_grad_() for each in model.structure_weights(model.read)]
+        losses = model.losses({scale: x[own] for scale, x in graphs.items()}, subsets, copies)
+        sum(losses.values()).backward()
         losses = processes.average_gradients(losses, self.rest, weight)
         self.optimisers["rest"].step()
         for scale, parameters in self.structure.items():
-            for parameter, gradient in zip(parameters, gradients[scale], strict=True):
+            of_scale = [number for number, (s, _) in enumerate(model.read) if s == scale]
+            gradients = [copy.grad[number] for number in of_scale for copy in copies]
+            for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             processes.average_gradients({}, parameters, weight)
             self.optimisers[scale].step()
         return losses
-
-    def gradients(self, graphs: Graphs,
-                  subsets: Subsets) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
-        """The losses, and of each the gradients of `structure`; all others are left in .grad."""
-        model = self.model
-        model.zero_grad()
-        weights = model.structure_weights(model.read)
-        copies = [weight.detach().requires_grad_() for weight in weights]
-        losses = model.losses(graphs, subsets, copies)
-        sum(losses.values()).backward()
-        gradients: dict[str, list[Tensor]] = {scale: [] for scale in model.scales}
-        for number, (scale, _) in enumerate(model.read):
-            gradients[scale] += [each.grad[number] for each in copies]
-        return {scale: loss.detach() for scale, loss in losses.items()}, gradients

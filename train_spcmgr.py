@@ -5,9 +5,6 @@
     python train_spcmgr.py --dataset IAS --probe A --struct_only 1      no collaborative relations
     python train_spcmgr.py --dataset KGBD --tracklets                   recordings are the clusters
     python train_spcmgr.py --dataset IAS --start KS20/best.pt           from a model of other data
-
-Data come from preprocess.py; a run's files lie in <out>/SPC-MGR/<dataset>/<probe>/
-(docs/02-training.md).
 """
 
 from skeleton_reid.engine.parsing import run_training

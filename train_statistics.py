@@ -7,8 +7,7 @@
 
 The schedule is fixed: --rounds rounds of --round_epochs epochs. A round begins with an evaluation
 and with clusters of the training windows (models/statistics.py); --tracklets or --labels put
-recordings or persons in their place. Files: <out>/statistics/<dataset>/<probe>/
-(docs/02-training.md).
+recordings or persons in their place.
 """
 
 from skeleton_reid.engine.parsing import run_training
@@ -25,13 +24,13 @@ from torch.nn import functional
 
 from skeleton_reid.common import processes
 from skeleton_reid.common.numbers import counted
+from skeleton_reid.data.tracklets import link_windows
 from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs, cluster_tracklets, divide, search_eps
 from skeleton_reid.engine.options import ClusterOptions
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.simmc import mean_of_clusters, prototype_contrast
-from skeleton_reid.models.statistics import (Statistics, join_nearest, link_windows, recording_lda,
-                                             window_lda)
+from skeleton_reid.models.statistics import Statistics, join_nearest, recording_lda, window_lda
 
 
 class Round:

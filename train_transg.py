@@ -4,8 +4,7 @@
     python train_transg.py --dataset KS20 --probe probe --resume        after an interruption
     python train_transg.py --dataset KS20 --probe probe --mode Eval     score the saved best model
 
-Data come from preprocess.py (KGBD's as published with --joint_order later); a run's files lie in
-<out>/TranSG/<dataset>/<probe>/ (docs/02-training.md).
+KGBD is as published with --joint_order later of preprocess.py.
 """
 
 from skeleton_reid.engine.parsing import run_training

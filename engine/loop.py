@@ -20,6 +20,7 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import fit, log
 from skeleton_reid.common.numbers import counted
 from skeleton_reid.data import Retrieval
+from skeleton_reid.data.tracklets import link_windows
 from skeleton_reid.engine import baselines, results
 from skeleton_reid.engine.encoding import log_sizes
 from skeleton_reid.engine.epochs import EarlyStopping, Timer, collapse
@@ -27,7 +28,6 @@ from skeleton_reid.engine.history import History
 from skeleton_reid.engine.retrieval import known_classes, score_encoder
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.simmc import mean_of_clusters
-from skeleton_reid.models.statistics import link_windows
 from skeleton_reid.reid import cluster_quality
 from skeleton_reid.reid.jaccard import cluster
 

@@ -15,6 +15,8 @@ from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.methods.base import Method
 from skeleton_reid.engine.options import DataOptions, PhaseOptions
 
+FILES = "Data come from preprocess.py. docs/02-training.md says where a run's files lie."
+
 
 def run_training(name: str, doc: str) -> None:
     """Run the script of a method, or a changed copy of it, whose docstring is `doc`: parse the
@@ -44,7 +46,7 @@ def parse_training(doc: str, name: str) -> Any:
     dataset = named.dataset and named.dataset.name
     published = method.choose(named.protocol, dataset, named.probe, {})
     of = f" of {dataset}" if dataset else "; name a --dataset for its own"
-    parser = script_parser(doc)
+    parser = script_parser(f"{doc}\n\n{FILES}")
     first = ("dataset", "probe", "seed", "epochs", "resume", "mode")
     add_options(parser, method.options, first=first)
     add_options(parser, method.settings, f"{name} (published settings{of})", published)

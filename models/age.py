@@ -139,8 +139,7 @@ class AGE(EmbeddingModel):
                 raise InputError(f"AGE: found option {value!r}; choose {' or '.join(choices)}")
         self.arguments = {"joints": joints, "hidden": hidden, "decoder_input": decoder_input}
         self.arguments |= {"target": target, "count_copies": count_copies, "attention": attention}
-        self.joints, self.decoder_input = joints, decoder_input
-        self.target, self.attention = target, attention
+        self.decoder_input, self.target, self.attention = decoder_input, target, attention
         self.encoder = LSTM(joints, hidden)
         self.decoder = Decoder(joints, hidden, attends=attention != "none")
         self.copies = nn.ParameterDict()
@@ -184,17 +183,15 @@ class AGE(EmbeddingModel):
         Returns encodings (B, f, 3H), the AGEs, x|y|z, by decoder step (attention none: the
         encoder_states); reconstruction (3, B, f, J); encoder_outputs, decoder_outputs (3, B, f, H);
         with attention also alignment (3, B, f, f), by step and frame, and contexts,
-        attention_vectors (3, B, f, H). Raises InputError for skeletons of another shape.
+        attention_vectors (3, B, f, H).
         """
-        J, shape = self.joints, tuple(skeletons.shape)
-        if len(shape) != 4 or not shape[1] or shape[2:] != (J, 3):
-            raise InputError(f"AGE expects skeletons of shape (B, f, {J}, 3), found {shape}")
         inputs = torch.zeros_like(skeletons)
         if self.decoder_input == "previous":
             inputs[:, 1:] = self.targets(skeletons)[:, :-1]
         mask = None
         if self.attention == "MBA":
-            mask = locality_mask(shape[1], self.target, skeletons.device).to(skeletons.dtype)
+            f = skeletons.shape[1]
+            mask = locality_mask(f, self.target, skeletons.device).to(skeletons.dtype)
         x, inputs = (each.permute(3, 0, 1, 2) for each in (skeletons, inputs))  # (3, B, f, J)
         h, states = self.encoder(x)  # encoded gait states h_1 ... h_f, (3, B, f, H)
         out = {"encoder_outputs": h} | self.decoder.rebuild(inputs, h, states, mask)

@@ -166,12 +166,8 @@ class SMSGE(EmbeddingModel):
         self, graphs: Graphs, names: Sequence[str] = (),
         weights: Weights = ()) -> dict[str, Tensor]:
         """Structural features H by scale, (B, f, n, hidden), or by names that end in a scale.
-        weights: by default the model's (`structure_weights`). InputError for other shapes.
+        weights: by default the model's (`structure_weights`).
         """
-        for scale, n in self.nodes_of.items():
-            shape = tuple(graphs[scale].shape) if scale in graphs else None
-            if shape is None or len(shape) != 4 or shape[2:] != (n, 3) or shape[1] < 1:
-                raise InputError(f"SM-SGE expects scale {scale} as (B, f, {n}, 3), found {shape}")
         names = names or self.scales
         weights = weights or self.structure_weights(names)
         x, neighbours = [graphs[name[-1]] for name in names], self.neighbours["".join(names)]
@@ -244,21 +240,10 @@ class SMSGE(EmbeddingModel):
         nodes = self.nodes(graphs)
         f = nodes[self.scales[0]].shape[1]
         prefixes = f if prefixes is None else prefixes
-        if prefixes not in (f, f + 1):
-            raise InputError(f"expected {f} or {f + 1} prefixes of {f} frames, found {prefixes}")
         if prefixes > f:
             nodes = {scale: pad(x, (0, 0, 0, 0, 0, 1)) for scale, x in nodes.items()}
         tree = prefix_tree([range(prefixes)], nodes[self.scales[0]].device)
         return self.encode(nodes, tree).permute(2, 1, 0, 3).flatten(2)
-
-    def relations(self, graphs: Graphs) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The structural relations of each scale, (B, f, heads, n, n), none with embedding_only,
-        and the collaborative ones A_sr of each pair, (B, f, n_s, n_r); for pictures.
-        """
-        H, layers = self.structural(graphs), {} if self.embedding_only else self.structure
-        attention = {scale: layer.dense(graphs[scale])[1] for scale, layer in layers.items()}
-        pairs = () if self.struct_only else self.pairs
-        return attention, {pair: relation(H[pair[0]], H[pair[1]]) for pair in pairs}
 
     def losses(self, graphs: Graphs, subsets: Subsets, weights: Weights = ()) -> dict[str, Tensor]:
         """The loss of each source scale, summed over the rebuilt scales, averaged over the subsets.

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from skeleton_reid.models.himpc import LEVELS
 from skeleton_reid.models.mocos import MoCos
 from skeleton_reid.models.simmc import mean_of_clusters
+from skeleton_reid.models.smsge import relation
 from skeleton_reid.pictures.comparison import Group
 
 RIGHT, WRONG, PROBE, FAINT = "#1a8a3c", "#d0342c", "#222222", "#c8c8c8"
@@ -98,8 +99,13 @@ def relations(groups: Sequence[Group]) -> Figure:
     model, sets = run.encoded.model, run.encoded.sets
     probes = sets.probe.skeletons[::-(-len(sets.probe) // RELATED)]
     graphs = model.graphs(torch.from_numpy(probes).to(next(model.parameters()).device))
+    layers = {} if model.embedding_only else model.structure
     with torch.no_grad():
-        structural, collaborative = model.relations(graphs)
+        H = model.structural(graphs)
+        structural = {scale: layer.dense(graphs[scale])[1] for scale, layer in layers.items()}
+        collaborative = {
+            pair: relation(H[pair[0]], H[pair[1]]) for pair in model.pairs if not model.struct_only
+        }
     middle, count = sets.length // 2, len(model.scales)
     nodes = {scale: x[0, middle, :, :2].cpu().numpy() for scale, x in graphs.items()}
     skeleton = probes[0, middle, sets.skeleton.bone_numbers(), :2]

@@ -25,7 +25,19 @@ def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[s
 
     Raises InputError where arrays do not fit, scores are not finite or labels none of the classes.
     """
-    scores, labels = _checked(scores, labels)
+    scores, labels = (torch.as_tensor(a).detach().cpu().numpy() for a in (scores, labels))
+    if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
+        raise InputError(f"expected 1 x 2 scores or more (sequence, person), found {scores.shape}")
+    if labels.shape != scores.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        found = f"{labels.dtype} {labels.shape}"
+        raise InputError(f"expected {len(scores)} whole-number labels, found {found}")
+    unknown = np.setdiff1d(labels, np.arange(scores.shape[1]))
+    if unknown.size:
+        persons = f"the {scores.shape[1]} persons that the scores are for"
+        raise InputError(f"labels {unknown[:5].tolist()} are not among {persons}")
+    scores, labels = scores.astype(np.float64), labels.astype(np.int64)
+    if not np.isfinite(scores).all():
+        raise InputError("the scores hold NaN or infinite values")
     N, C = scores.shape
     own = scores[np.arange(N), labels, None]  # (N, 1)
     before = np.arange(C) < labels[:, None]
@@ -41,21 +53,3 @@ def evaluate(scores: np.ndarray | Tensor, labels: np.ndarray | Tensor) -> dict[s
         "rank1": float(cmc[0]), "nAUC_roc": float(area / (N * N * (C - 1))),
         "nAUC_cmc": float(cmc.mean()), "loss": float(loss.mean()), "confusion": confusion.tolist()
     }
-
-
-def _checked(scores, labels) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as float64 and labels as integers in main memory, or InputError."""
-    scores, labels = (torch.as_tensor(a).detach().cpu().numpy() for a in (scores, labels))
-    if scores.ndim != 2 or scores.shape[0] < 1 or scores.shape[1] < 2:
-        raise InputError(f"expected 1 x 2 scores or more (sequence, person), found {scores.shape}")
-    if labels.shape != scores.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        found = f"{labels.dtype} {labels.shape}"
-        raise InputError(f"expected {len(scores)} whole-number labels, found {found}")
-    unknown = np.setdiff1d(labels, np.arange(scores.shape[1]))
-    if unknown.size:
-        persons = f"the {scores.shape[1]} persons that the scores are for"
-        raise InputError(f"labels {unknown[:5].tolist()} are not among {persons}")
-    scores = scores.astype(np.float64)
-    if not np.isfinite(scores).all():
-        raise InputError("the scores hold NaN or infinite values")
-    return scores, labels.astype(np.int64)

@@ -19,7 +19,7 @@ from skeleton_reid.data.skeleton import scales
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.models.prefix_lstm import prefix_tree
 from skeleton_reid.models.recognition import RecognitionNetwork
-from skeleton_reid.models.smsge import SMSGE
+from skeleton_reid.models.smsge import SMSGE, relation
 from skeleton_reid.reid.recognition import evaluate
 from skeleton_reid.tensorflow_v1 import published
 from tests.reference import smsge as plain
@@ -104,14 +104,13 @@ def close(ours: torch.Tensor, theirs: np.ndarray, atol: float = FORWARD) -> None
 def test_features_and_relations(reference):
     model = reference.model()
     H, nodes = model.structural(reference.graphs), model.nodes(reference.graphs)
-    _, relations = model.relations(reference.graphs)
     frames = reference["crl_frames"]
     for i, fine in enumerate(SCALES):
         close(H[fine], reference[f"srl_{fine}"])
         close(nodes[fine], reference[f"fused_{fine}"])
         for j, coarse in list(enumerate(SCALES))[i:]:
             name = f"crl_self_{i}" if i == j else f"crl_{i}{j}"
-            A = relations[fine + coarse].flatten(0, 1)
+            A = relation(H[fine], H[coarse]).flatten(0, 1)
             close(A[frames], reference[f"{name}_att"])
             close((A @ H[coarse].flatten(0, 1))[frames], reference[f"{name}_c"])
             close(A.flatten(1).norm(dim=1), reference[f"{name}_attnorm"])

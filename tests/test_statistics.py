@@ -11,6 +11,7 @@ from training import RETRIEVAL, history, pick, same, without_time
 
 import train_statistics
 from skeleton_reid import data
+from skeleton_reid.data.tracklets import link_windows
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.loop import cluster_tracklets
 from skeleton_reid.models import statistics as paper
@@ -215,7 +216,7 @@ def test_clusters_of_the_first_round(training):
         state = checkpoint.load(folder / "last.pt")["state"]["round"]
         sets = data.load("KS20", "probe", 6, train.data, balance=False, shuffle=False)
         x = torch.from_numpy(sets.train.skeletons)
-        links = paper.link_windows(x) if k1 == 10 else None
+        links = link_windows(x) if k1 == 10 else None
         lda = paper.window_lda(x) if links is None else paper.recording_lda(x, links)
         features = lda(x)
         if links is not None:
@@ -314,7 +315,7 @@ def test_links_against_a_plain_version(seed):
     windows = np.random.RandomState(seed).normal(size=(60, 4, 3, 3))
     windows[1:20, 0] = windows[:19, -1] + 0.3 * windows[1:20, 0]
     windows[40:50], windows[50:55] = windows[:10], windows[1]
-    assert partition(paper.link_windows(torch.from_numpy(windows))) == plain_links(windows)
+    assert partition(link_windows(torch.from_numpy(windows))) == plain_links(windows)
 
 
 def test_the_windows_of_a_tracklet_share_its_cluster():
@@ -336,9 +337,9 @@ def test_linked_windows_are_recordings():
     frames = starts + 0.02 * np.arange(24)[:, None, None] * speeds  # (5, 24, 6, 3)
     windows = torch.from_numpy(frames.reshape(20, 6, 6, 3))
     order = torch.from_numpy(rng.permutation(20))
-    assert partition(paper.link_windows(windows[order])) == partition(order // 4)
+    assert partition(link_windows(windows[order])) == partition(order // 4)
     lonely = 50 * torch.from_numpy(rng.normal(size=(7, 6, 6, 3)))
-    tracklets = paper.link_windows(torch.cat([windows, lonely, windows, lonely[:2]]))
+    tracklets = link_windows(torch.cat([windows, lonely, windows, lonely[:2]]))
     expected = torch.cat([torch.arange(20) // 4, torch.arange(5, 12)])
     expected = torch.cat([expected, expected[:20], expected[20:22]])  # copies
     assert partition(tracklets) == partition(expected)
