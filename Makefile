@@ -38,6 +38,7 @@ weights: $(SETUP)
 	cp $(WEIGHTS)/ReID_Models/statistics/KGBD/probe/best.pt weights/kgbd-statistics.pt
 	$(VENV) train_simmc.py --dataset KGBD --data $(WEIGHTS)/Datasets --out $(WEIGHTS)/ReID_Models --epochs 80
 	cp $(WEIGHTS)/ReID_Models/KGBD/probe/best.pt weights/kgbd-simmc.pt
+	$(VENV) compare.py $(WEIGHTS)/ReID_Models/statistics/KGBD/probe $(WEIGHTS)/ReID_Models/KGBD/probe --all --markdown > weights/figures.md
 
 # Every table once, from raw files on, with tiny simulated data and networks, one epoch each: does everything run?
 quick: $(SETUP)

@@ -81,7 +81,8 @@ def score(groups: Sequence[Group], sections: Collection[str] = SECTIONS) -> list
             }
             for name, result in parts[0].get("baselines", {}).items():  # the same in every run
                 if name in BASELINES and "top1" in result:  # else the joints do not allow it
-                    results["baselines", name] = [result]
+                    title = f"{name}, descriptor" if name in METHODS else name
+                    results["baselines", title] = [result]
             if any(results.values()):
                 paper = f"{own['method']}, published"
                 results["published", paper] = _published(own, kind, probe)

@@ -37,7 +37,6 @@ from skeleton_reid.engine.options import PublishedOptions
 from skeleton_reid.engine.published import open_checkpoint
 
 __all__ = ["Encoder", "InputError", "load", "read"]
-WEIGHTS = Path(__file__).parents[1] / "weights"  # what `make weights` writes
 
 
 def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
@@ -48,11 +47,6 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
     set, and dataset unless the path has its name (docs/06-formats.md). InputError for a file
     without an encoder, and for one that reads another model's features.
     """
-    if re.fullmatch("kgbd-[a-z]+", str(path)):
-        path = WEIGHTS / f"{path}.pt"
-        if not path.is_file():
-            raise InputError(f"no weights at {path}: make weights RAW=DIR trains them from KGBD, "
-                             "which is free to download (docs/01-data.md)")
     words = re.findall("|".join(rf"(?<![^\W_]){name}(?![^\W_])" for name in datasets.DATASETS),
                        str(path))
     dataset = published.get("dataset", words[-1] if words else None)
@@ -63,7 +57,7 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
     file, content = open_checkpoint(Path(path), options)
     skeleton, length = datasets.restore(content).skeleton, content["length"]
     model, _ = load_model(file, skeleton, length, pick_device(device), content=content)
-    return Encoder(model, content, {"path": str(Path(path).absolute()), **published})
+    return Encoder(model, content, {"path": str(file.absolute()), **published})
 
 
 def read(path: str | Path, description: str | Path | datasets.Dataset | None = None,

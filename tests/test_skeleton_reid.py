@@ -192,7 +192,7 @@ def python(*words: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def test_weights_by_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(api, "WEIGHTS", tmp_path)
+    monkeypatch.setattr("skeleton_reid.engine.published.WEIGHTS", tmp_path)
     with pytest.raises(InputError, match=r"no weights at .*\.pt: make weights RAW="):
         skeleton_reid.load("kgbd-statistics")
     write(tmp_path / "kgbd-statistics.pt", "statistics")
