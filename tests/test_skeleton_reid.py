@@ -14,7 +14,7 @@ import torch
 from checkpoints import MODELS, write
 
 import skeleton_reid
-from skeleton_reid import Gallery, InputError, api, data, open_set
+from skeleton_reid import Gallery, InputError, data, open_set
 from skeleton_reid.data import DataWarning
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_set, load_model
