@@ -7,7 +7,7 @@
     python -m benchmarks --quick                       tiny sizes: does everything run?
 
     jaccard        clustering after the neighbour search, against a plain dense version
-    jaccard_large  clustering of 30,000 features: memory, seconds, their floor (--full: 200,000)
+    jaccard_large  clustering of 30,000 features; its search against plain (--full: 200,000)
     ranking        top-k and mAP against a loop over the probes (--full: 100,000 x 100,000)
     age_step       a training step of AGE against three models with loops of LSTM cells
     smsge_step     a pre-training step of SM-SGE against a plain one
@@ -17,7 +17,7 @@
     window_statistics   features of 78,000 windows; with --data three rounds on KGBD
     gallery        identification among 10,000 persons
     processes      two processes of torchrun against one: clustering, ranking, training
-    million        memory of clustering 100,000 features (--full: 1,000,000); faiss against torch
+    million        search and clustering of 100,000 features, from end to end (--full: 1,000,000)
     growth         seconds and memory up to 30,000 features (--full: 200,000), and a picture
 
 Times are shown as wall and CPU seconds and compared as ratios within one run. The numbers are also
