@@ -29,7 +29,7 @@ from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import PhaseOptions
 from skeleton_reid.engine.run import Run
-from skeleton_reid.models.age import AGE, AXES, CLIP, mean_alignment, near_target, stops
+from skeleton_reid.models.age import AGE, AXES, CLIP, attention, stops
 
 VALIDATE_EVERY = 50  # batches of an epoch
 TEST_EVERY = 50  # steps of the recognition network
@@ -54,8 +54,7 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     test = next(iter(runs.tests_of(options.probe, sets).values()))
     content, metrics = {}, {}
     if settings.attention != "none":
-        mean = mean_alignment(model, torch.from_numpy(test.skeletons)).cpu()  # (3, f, f)
-        near = near_target(mean, model.target)
+        mean, near = attention(model, torch.from_numpy(test.skeletons))  # (3, f, f), (3,)
         content["attention"] = {"near_target": near.tolist(), "alignment": mean.tolist()}
     if options.task == "recognition":
         rule = recognition.SelectionRule(settings.lr, test_every=TEST_EVERY, ties=True)
@@ -84,8 +83,7 @@ def train_encoders(run: Run, model: AGE, skeletons: Tensor, batches: list[Tensor
                     break
         means = epoch.mean_losses()  # (3,) each
         if model.attention != "none":
-            alignment = mean_alignment(model, skeletons[batches[0]])
-            means["near"] = near_target(alignment, model.target)
+            means["near"] = attention(model, skeletons[batches[0]])[1]
             epoch.line = "near " + " ".join(f"{share:.3f}" for share in means["near"])
         epoch.row = {
             f"{name}_{axis}": x for name, mean in means.items()

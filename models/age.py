@@ -115,10 +115,9 @@ class Decoder(LSTM):
             context = (alignment[:, :, None] @ h).squeeze(2)  # c_t = sum_i A[t, i] h_i
             a = self.attention(torch.cat([s, context], dim=2))
             steps.append((s, alignment, context, a))
-        names = ("decoder_outputs", "alignment", "contexts", "attention_vectors")
-        parts = (torch.stack(part, dim=2) for part in zip(*steps, strict=True))
-        out = dict(zip(names, parts, strict=True))
-        return out | {"reconstruction": self.output(out["attention_vectors"])}
+        s, A, c, a = (torch.stack(part, dim=2) for part in zip(*steps, strict=True))
+        out = {"decoder_outputs": s, "alignment": A, "contexts": c, "attention_vectors": a}
+        return out | {"reconstruction": self.output(a)}
 
 
 class AGE(EmbeddingModel):
@@ -159,8 +158,8 @@ class AGE(EmbeddingModel):
     def from_published(cls, variables: Mapping[str, np.ndarray], **options) -> "AGE":
         """The model with published weights, sizes taken from the arrays, or InputError.
 
-        variables: arrays by name, `x/`, `y/` or `z/` and the checkpoint's name without ":0"; the
-        unused copies may be missing. With count_copies the losses are those of the released code.
+        variables: arrays by `x/`, `y/` or `z/` and the checkpoint's names without ":0", but for the
+        unused copies. With count_copies the losses are those of the released code.
         """
         return published.age(cls, variables, **options)
 
@@ -238,20 +237,17 @@ def locality_mask(f: int, target: str = "reverse", device: torch.device | None =
     return torch.exp(-((steps - centre[:, None])**2) / (2 * (f / 2)**2))
 
 
-def near_target(alignment: Tensor, target: str) -> Tensor:
-    """Share of the attention within one frame of the one rebuilt: (3, f, f) -> (3,)."""
-    f = alignment.shape[2]
-    rebuilt = locality_mask(f, target).argmax(dim=1)
-    near = (torch.arange(f) - rebuilt[:, None]).abs() <= 1
-    return (alignment * near.to(alignment)).sum(dim=2).mean(dim=1)
-
-
 @torch.no_grad()
-def mean_alignment(model: AGE, skeletons: Tensor) -> Tensor:
-    """Alignment of each axis averaged over skeletons (N, f, J, 3): (3, f, f)."""
+def attention(model: AGE, skeletons: Tensor) -> tuple[Tensor, Tensor]:
+    """Alignment of each axis averaged over skeletons (N, f, J, 3), (3, f, f), and its share within
+    one frame of the one rebuilt, (3,).
+    """
     device = next(model.parameters()).device
     sums = [model.encode(x.to(device))["alignment"].sum(dim=1) for x in skeletons.split(BATCH)]
-    return torch.stack(sums).sum(dim=0) / len(skeletons)
+    mean = torch.stack(sums).sum(dim=0).cpu() / len(skeletons)
+    rebuilt = locality_mask(mean.shape[2], model.target).argmax(dim=1)
+    near = (torch.arange(len(rebuilt)) - rebuilt[:, None]).abs() <= 1
+    return mean, (mean * near).sum(dim=2).mean(dim=1)
 
 
 def encoder_states(out: Mapping[str, Tensor], target: str) -> Tensor:

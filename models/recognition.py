@@ -19,20 +19,19 @@ class RecognitionNetwork(nn.Module):
 
     hidden: units (AGE 256, SM-SGE 4 D_h). generator: draws the weights; seed 0 by default.
     """
+
+    draw = staticmethod(nn.init.normal_)  # weights N(0, 1); biases 0
+
     def __init__(self, inputs: int, persons: int, hidden: int,
                  generator: torch.Generator | None = None):
         super().__init__()
         self.arguments = {"inputs": inputs, "persons": persons, "hidden": hidden}
         self.hidden = nn.Linear(inputs, hidden)
         self.output = nn.Linear(hidden, persons)
-        self.reset(generator or torch.Generator().manual_seed(0))
-
-    @torch.no_grad()
-    def reset(self, generator: torch.Generator) -> None:
-        """Draw new weights N(0, 1); biases 0."""
+        generator = generator or torch.Generator().manual_seed(0)
         for layer in (self.hidden, self.output):
-            layer.weight.normal_(generator=generator)
-            layer.bias.zero_()
+            self.draw(layer.weight, generator=generator)
+            nn.init.zeros_(layer.bias)
 
     @classmethod
     def from_published(cls, variables: Mapping[str, np.ndarray]) -> "RecognitionNetwork":
@@ -77,12 +76,8 @@ class DF(RecognitionNetwork, EmbeddingModel):
     frame, the logits averaged; the mean of the hidden layer is a sequence's feature. Its 640 units
     follow from the sizes published for KS20: 6.25 M - 5.58 M is 1,025 x 640 + 641 x 20.
     """
-    @torch.no_grad()
-    def reset(self, generator: torch.Generator) -> None:
-        """Glorot-uniform weights: N(0, 1) would bury what the hidden layer learns. Biases 0."""
-        for layer in (self.hidden, self.output):
-            nn.init.xavier_uniform_(layer.weight, generator=generator)
-            nn.init.zeros_(layer.bias)
+
+    draw = staticmethod(nn.init.xavier_uniform_)  # N(0, 1) would bury what the hidden layer learns
 
     def encode(self, frames: Tensor) -> Tensor:
         """The hidden layer of every frame. (B, f, inputs) -> (B, f, hidden)."""

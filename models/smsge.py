@@ -142,11 +142,9 @@ class SMSGE(EmbeddingModel):
                 layer.bias.zero_()
             else:
                 layer.initialise(generator)
-        for matrix in self.relation.values():
+        of_heads = (matrix for head in self.head.values() for matrix in (head.W_1, head.W_2))
+        for matrix in (*self.relation.values(), *of_heads):
             matrix.normal_(generator=generator)
-        for head in self.head.values():
-            head.W_1.normal_(generator=generator)
-            head.W_2.normal_(generator=generator)
 
     @property
     def arguments(self) -> dict:

@@ -133,11 +133,9 @@ def dbscan(size: int, i: np.ndarray, j: np.ndarray, min_samples: int) -> np.ndar
     core = degree >= min_samples
     both = core[i] & core[j]
     graph = csr_array((np.ones(both.sum(), dtype=bool), (i[both], j[both])), shape=(size, size))
-    component = connected_components(graph, directed=False)[1]
-    cores = np.flatnonzero(core)
-    _, first, inverse = np.unique(component[cores], return_index=True, return_inverse=True)
+    component = connected_components(graph, directed=False)[1]  # numbered by their first point
     labels = np.full(size, size, dtype=np.int64)
-    labels[cores] = np.argsort(np.argsort(first))[inverse]
+    labels[core] = np.unique(component[core], return_inverse=True)[1]
     for border, other in ((i, j), (j, i)):
         reached = ~core[border] & core[other]
         np.minimum.at(labels, border[reached], labels[other[reached]])

@@ -70,9 +70,8 @@ def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = F
     if matrix.ndim != 2 or torch.isnan(matrix).any():
         raise InputError(f"expected distances (P, G) without NaN, found {tuple(matrix.shape)}")
     matrix = matrix.double().cpu()
-    sizes = tuple(matrix.shape)
-    ranked = _ranks(lambda rows: matrix[rows], sizes, probe_ids, gallery_ids, exclude_self,
-                    released)
+    ranked = _ranks(lambda rows: matrix[rows], tuple(matrix.shape), probe_ids, gallery_ids,
+                    exclude_self, released)
     return _metrics(*ranked, matrix.shape[1], released)
 
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from skeleton_reid.models import age as paper
-from skeleton_reid.models.age import (AGE, AXES, encoder_states, locality_mask, mean_alignment,
-                                      near_target)
+from skeleton_reid.models.age import AGE, AXES, encoder_states, locality_mask
 from skeleton_reid.tensorflow_v1 import published
 from tests.reference import age as plain_age
 from tests.reference.age import published_gradients, weights_of
@@ -186,14 +185,17 @@ def test_mean_alignment(monkeypatch):
     skeletons = torch.randn(7, 3, 5, 3, generator=torch.Generator().manual_seed(0))
     slow = sum(model.encode(one[None])["alignment"][:, 0].detach() for one in skeletons) / 7
     monkeypatch.setattr(paper, "BATCH", 3)
-    torch.testing.assert_close(mean_alignment(model, skeletons), slow)
+    torch.testing.assert_close(paper.attention(model, skeletons)[0], slow)
 
 
-def test_attention_near_its_target():
+def test_attention_near_its_target(monkeypatch):
     uniform = torch.full((3, 6, 6), 1 / 6)
-    for target in ("reverse", "same"):
-        # Two frames for the first and the last step, three for the four others.
-        np.testing.assert_allclose(near_target(uniform, target), 16 / 36, rtol=1e-6)
     perfect = torch.eye(6).flip(1).expand(3, 6, 6)
-    assert near_target(perfect, "reverse").tolist() == [1, 1, 1]
+    # Two frames for the first and the last step, three for the four others.
+    for target, alignment, share in (("reverse", uniform, 16 / 36), ("same", uniform, 16 / 36),
+                                     ("reverse", perfect, 1)):
+        model = AGE(5, 4, target=target)
+        monkeypatch.setattr(model, "encode", lambda _, own=alignment: {"alignment": own[:, None]})
+        np.testing.assert_allclose(
+            paper.attention(model, torch.zeros(1, 6, 5, 3))[1], share, rtol=1e-6)
     assert locality_mask(6).argmax(dim=1).tolist() == [5, 4, 3, 2, 1, 0]
