@@ -78,6 +78,7 @@ import torch
 from skeleton_reid.common.command_line import pick_device
 from skeleton_reid.common.log import start_log
 from skeleton_reid.data import datasets
+from skeleton_reid.data.descriptors import DESCRIPTORS
 from skeleton_reid.data.files import provenance
 from skeleton_reid.data.loader import LOST, DataWarning, warn_of_lost
 from skeleton_reid.engine import (baselines, checkpoint, features, published, recognition, results,
@@ -207,7 +208,8 @@ def score_encoder(options: EvaluationOptions, saved: dict[str, Any]) -> Result:
 def score_baseline(options: EvaluationOptions) -> Result:
     """A descriptor, or a discriminant of the training set."""
     options, name, protocol = resolved(options, {}), options.features, options.protocol
-    sets = retrieval.load_in_order(options, name != "session", train=name in baselines.FITTED)
+    fitted = name not in (*DESCRIPTORS, "session")
+    sets = retrieval.load_in_order(options, name != "session", train=fitted)
     sets = cut(sets, options.batch_size or SimMCSettings.batch_size, protocol)
     return options, name, baselines.score_descriptor(sets, name, protocol)
 
