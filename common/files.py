@@ -53,7 +53,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: PyTorch's writer, of a full disk
         kept = "the old file is kept" if path.exists() else "nothing was written"
-        raise InputError(f"could not write {path}: {error}; {kept}") from error
+        reason = error.__context__ or error  # PyTorch's says less than what has caused it
+        raise InputError(f"could not write {path}: {reason}; {kept}") from error
     finally:
         with suppress(OSError):  # where nothing can be written there is nothing to remove
             temporary.unlink(missing_ok=True)

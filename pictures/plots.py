@@ -18,7 +18,6 @@ Plot = dict[str, Any]
 COLORS = [to_hex(color) for color in matplotlib.colormaps["tab10"].colors]  # of groups of runs
 OF_PERSONS = [to_hex(color)
               for color in matplotlib.colormaps["tab20"].colors]  # 20, so many at most
-STYLES = ("solid", "dash", "dot", "dashdot")
 COUNTS = ("epoch", "probes", "gallery")  # columns of a history that are no curves
 TITLES = {**RETRIEVAL, "recording": "whole recordings", "s": "time"}
 SHARES = ("top1", "top5", "top10", "mAP", "recording", "purity", "rank1")
@@ -35,20 +34,19 @@ def plot(title: str, x: str, y: str, traces: Sequence[Mapping], **axis: Any) -> 
     return {"data": list(traces), "layout": {"title": {"text": title}, **axes}}
 
 
-def curve(name: str, x: np.ndarray, rows: Sequence[np.ndarray], group: int, color: int,
-          style: int = 0) -> list[dict[str, Any]]:
+def curve(name: str, x: np.ndarray, rows: Sequence[np.ndarray], group: int,
+          color: int) -> list[dict[str, Any]]:
     """The mean over runs (rows of y) with a band of one standard deviation, up to the end of the
-    shortest. color, style: numbers of them.
+    shortest. color: its number.
     """
     length = min(map(len, rows))
     y = np.stack([row[:length] for row in rows])
     known = ~np.isnan(y).any(axis=0)
     x, y, color = x[:length][known], y[:, known], COLORS[color % len(COLORS)]
     own = {"meta": group, "name": name, "legendgroup": name}
-    line = {"color": color, "dash": STYLES[style % len(STYLES)]}
     traces = [{
-        **own, "x": x.tolist(), "y": y.mean(axis=0).tolist(), "line": line, "mode": "lines+markers",
-        "marker": {"size": 4}
+        **own, "x": x.tolist(), "y": y.mean(axis=0).tolist(), "line": {"color": color},
+        "mode": "lines+markers", "marker": {"size": 4}
     }]  # fmt: skip
     if len(y) > 1:
         low, high = y.mean(axis=0) + np.outer((-1, 1), y.std(axis=0, ddof=1))
@@ -62,8 +60,7 @@ def curve(name: str, x: np.ndarray, rows: Sequence[np.ndarray], group: int, colo
 
 def training(groups: Sequence[Group]) -> list[Plot]:
     """Every metric by epoch; of several seeds the mean and a band of one standard deviation. Those
-    of one name (axes, clusterings, tests) share a plot; of several methods, a sum stands without
-    its parts.
+    of one name (axes, clusterings, tests) share a plot; of several methods each has one curve.
     """
     columns: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for run in (run for _, runs in groups for run in runs):
@@ -75,21 +72,26 @@ def training(groups: Sequence[Group]) -> list[Plot]:
         raise InputError("no history.csv")
     several, plots = len(groups) > 1, []
     for (phase, kind), names in columns.items():
+        if several and kind == "s":
+            continue
+        if several:  # a sum without its parts, or the first
+            names = [kind] if kind in names else [*names][:1]
         traces = []
-        for c, name in enumerate([kind] if several and kind in names else names):
+        for c, name in enumerate(names):
             for g, (label, runs) in enumerate(groups):
                 tables = [run.histories.get(phase) for run in runs]
                 if all(table is not None and name in table.dtype.names for table in tables):
                     rows = [table[name] * (100 if kind in SHARES else 1) for table in tables]
-                    words = f"{label}, {name}" if several else name
-                    color, style = (g, c) if several else (c, 0)
-                    traces += curve(words, tables[0]["epoch"], rows, g, color, style)
+                    words, color = (label, g) if several else (name, c)
+                    traces += curve(words, tables[0]["epoch"], rows, g, color)
         values = np.concatenate([trace["y"] for trace in traces])
         log = bool(0 < 100 * values.min() < values.max())  # else the first losses hide the others
         unit = "%" if kind in SHARES else UNITS.get(kind, "loss")
         title = f"{phase} {TITLES.get(kind, kind)}".strip()
+        if several and names != [kind]:
+            title += names[0].replace(f"{kind}_", ", ")
         plots.append(plot(title, "epoch", unit, traces, type="log" if log else "linear"))
-        plots[-1]["layout"]["showlegend"] = len(names) > 1 and not several
+        plots[-1]["layout"]["showlegend"] = len(names) > 1
     return plots
 
 
@@ -176,5 +178,6 @@ def walk(groups: Sequence[Group]) -> list[Plot]:
     lines = np.where(np.isnan(lines), None, lines.round(3)).reshape(len(frames), -1, 3)
     poses = [dict(zip("xzy", pose.T.tolist(), strict=True)) for pose in lines]  # z is up
     look = {"type": "scatter3d", "mode": "lines", "line": {"width": 8}, "hoverinfo": "skip"}
-    own = plot(f"{run.person(probe.labels[0])}: {run.data_title()}", "", "", [look | poses[0]])
+    simulated = ", simulated" if run.content["data"]["simulated"] else ""
+    own = plot(f"{run.person(probe.labels[0])}{simulated}", "", "", [look | poses[0]])
     return [own | {"poses": poses, "milliseconds": 1000 / RATE}]

@@ -24,7 +24,10 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
 
     def full(content, file):
         file.write(b"half of it")
-        raise OSError(28, "No space left on device")
+        try:
+            raise OSError(28, "No space left on device")
+        finally:
+            raise RuntimeError("unexpected pos")  # as PyTorch's writer does on its way out
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(InputError, match=r"No space left.*the old file is kept"):
