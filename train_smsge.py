@@ -113,7 +113,7 @@ class JointStep:
         model.zero_grad()
         copies = [each.detach().requires_grad_() for each in model.structure_weights(model.read)]
         losses = model.losses({scale: x[own] for scale, x in graphs.items()}, subsets, copies)
-        sum(losses.values()).backward()
+        torch.stack([*losses.values()]).sum().backward()
         losses = processes.average_gradients(losses, self.rest, weight)
         self.optimisers["rest"].step()
         for scale, parameters in self.structure.items():

@@ -250,7 +250,7 @@ class SMSGE(EmbeddingModel):
         InputError for frames, pred_margin added, that sequences do not have.
         """
         terms = self.loss_terms(graphs, subsets, weights)
-        return {scale: sum(each.values()).mean() for scale, each in terms.items()}
+        return {s: torch.stack([*each.values()]).sum(dim=0).mean() for s, each in terms.items()}
 
     def loss_terms(self, graphs: Graphs, subsets: Subsets,
                    weights: Weights = ()) -> dict[str, dict[str, Tensor]]:
