@@ -254,7 +254,7 @@ def test_importance_of_the_frames_is_that_of_hard_skeleton_mining(once):
     prototypes.
     """
     training, _ = once("Hi-MPC", "--epochs", 2)
-    saved = SavedRun(training.path(), training.data)
+    saved = SavedRun(training.path(), training.data, "cpu")
     texts = [
         text.get_text() for text in figures.importance([Group("Hi-MPC", (saved,))]).axes[0].texts
     ]
@@ -275,7 +275,7 @@ def test_importance_of_the_frames_is_that_of_hard_skeleton_mining(once):
 def test_attention_of_joints(once, method):
     """Every head has the lines from each joint to the three that it attends to most."""
     training, _ = once(method, "--epochs", 2)
-    saved = SavedRun(training.path(), training.data)
+    saved = SavedRun(training.path(), training.data, "cpu")
     places = figures.joint_attention([Group(method, (saved,))]).axes
     model, sets = saved.encoded.model, saved.encoded.sets
     with torch.no_grad():
