@@ -292,7 +292,8 @@ def pretended(count: int = 1) -> Iterator[Gpus]:
         patches.setattr(torch.cuda.graphs, "_cuda_isCurrentStreamCapturing", lambda: False)
         patches.setattr(torch.backends.cudnn, "is_acceptable", lambda tensor: False)
         # A build of PyTorch for CUDA would ask the driver whether a graph is being captured.
-        patches.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
+        patches.setattr(torch.accelerator, "current_accelerator",
+                        lambda check_available=False: None)
         patches.setattr(torch, "save", save_content)
         patches.setattr(torch, "Generator", Generator)
         patches.setattr(distributed, "is_nccl_available", lambda: True)
