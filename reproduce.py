@@ -43,8 +43,9 @@ def main() -> None:
         raise InputError("no table has a row and a column for these methods and data sets")
     limits = f"--time=1-0,partition={args.slurm}".replace(",", ",--").split(",")
     elsewhere = args.list or args.slurm  # else a device that is not there is refused at once
+    known = [args.device] if elsewhere else devices(args.device)
     runs = Runs(data, out / "runs", at_once=args.jobs, quiet=args.quiet or args.quick
-                or args.jobs > 1, devices=[args.device] if elsewhere else devices(args.device),
+                or args.jobs > 1, devices=(known * args.jobs)[:args.jobs],
                 srun=["srun", "--quit-on-interrupt", *limits] if args.slurm else [])
     work = jobs(cells)
     for name in sorted({job.column.dataset for job in work}) if args.quick else ():

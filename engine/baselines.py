@@ -76,7 +76,9 @@ def kept_baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
     file = next(iter(sets.paths.values())).parent / f".baselines-{digest.hexdigest()}.json"
     if processes.count() == 1:  # several would have to find the same
         with suppress(OSError, ValueError):
-            return json.loads(file.read_text())
+            kept = json.loads(file.read_text())
+            if isinstance(kept, dict) and {*DESCRIPTORS} <= kept.keys():  # else it is damaged
+                return kept
     rows: dict[str, dict[str, Any]] = {}
     for name in BASELINES:
         try:

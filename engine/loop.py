@@ -240,7 +240,7 @@ class Epochs:
         """Batches, in order, of the windows that are noise (-1) in none of the labels, (views, N)
         or (N,). --protocol released takes whole batches alone. tied: as of `divide`.
         """
-        kept = (torch.atleast_2d(labels) >= 0).all(dim=0).nonzero().squeeze(1)
+        kept = (torch.atleast_2d(labels.long()) >= 0).all(dim=0).nonzero().squeeze(1)
         if self.run.options.protocol == "released":
             kept = kept[:len(kept) // size * size]
         return (divide(batch, tied) for batch in kept.split(size))

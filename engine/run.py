@@ -2,6 +2,7 @@
 
 import glob
 import json
+import os
 import platform
 import random
 import shlex
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,6 +33,7 @@ from skeleton_reid.data.files import provenance
 from skeleton_reid.engine import checkpoint, results
 from skeleton_reid.engine.methods import settings_of
 
+ROOT = Path(__file__).parent.parent
 TITLES = {
     "none": ", unsupervised", "tracklets": ", supervised by tracklets",
     "identities": ", supervised", None: ""
@@ -124,22 +127,29 @@ class Run:
             unfinished.unlink()
         results_file = (self.parent or self).path("results.json")
         files = [*self.folder.glob(f"{own}.pt"), self.path("history.csv"), results_file]
+        if results_file.is_file():
+            files.append((self.parent or self).path("run.json"))
         files = [file for file in files if file.is_file()]
+        names = ("earlier" if n == 1 else f"earlier-{n}" for n in count(1))
+        kept = next(n for n in names if not any(Path(f"{file}.{n}").exists() for file in files))
         for file in files:
-            file.replace(file.with_name(f"{file.name}.earlier"))
+            file.replace(f"{file}.{kept}")
         shutil.rmtree(self.path("tensorboard"), ignore_errors=True)  # history.csv has it all
         if files:
-            log.warning(f"{self.folder}: the files of an earlier run are now named *.earlier")
+            log.warning(f"{self.folder}: the files of an earlier run are now named *.{kept}")
 
     def write_record(self) -> None:
         """Write run.json: how this run is made, to make it again."""
-        o, run, root, code = self.options, self.parent or self, Path(__file__).parent.parent, {}
-        if (root / ".git").exists() and shutil.which("git"):
-            git = partial(subprocess.check_output, cwd=root, stderr=subprocess.DEVNULL)
-            revision = git(["git", "describe", "--always", "--dirty", "--abbrev=40"]).decode()
-            changes = git(["git", "diff", "HEAD", "--", "*.py"])
-            code = {"revision": revision.strip()}
-            code |= {"changes": f"{zlib.crc32(changes):08x}"} if changes else {}
+        o, run, code = self.options, self.parent or self, code_version(ROOT)
+        if o.resume:
+            with suppress(OSError, ValueError):
+                before = json.loads(run.path("run.json").read_text())
+                begun = {key: before[key] for key in ("revision", "changes") if key in before}
+                if code and begun != code:
+                    log.warning("resumed with other code than before: run.json has both")
+                    code["begun_with"] = before.get("begun_with", begun)
+                elif "begun_with" in before:
+                    code["begun_with"] = before["begun_with"]
         content = {"command": shlex.join(sys.argv), "date": time.strftime("%Y-%m-%d %H:%M")}
         content |= {"name": o.name, "method": self.method, **run.identity, "epoch_limit": o.epochs}
         content |= {"device": str(pick_device(o.device)), "data": self.data, **code}
@@ -171,6 +181,21 @@ class Run:
             results.write_json(self.path("results.json"), content)
         if self.options.json is not None:
             results.write_json(self.options.json, content)
+
+
+def code_version(root: Path) -> dict[str, Any]:
+    """Git's revision of the project in `root`, and a digest of changes to its Python files and of
+    those that git does not know, such as a copied script; {} outside a checkout.
+    """
+    if not (root / ".git").exists() or not shutil.which("git"):
+        return {}
+    git = partial(subprocess.check_output, cwd=root, stderr=subprocess.DEVNULL)
+    revision = git(["git", "describe", "--always", "--dirty", "--abbrev=40"]).decode().strip()
+    changes = git(["git", "diff", "HEAD", "--", "*.py"])
+    unknown = git(["git", "ls-files", "-z", "--others", "--exclude-standard", "--", "*.py"])
+    for name in filter(None, unknown.split(b"\0")):
+        changes += name + (root / os.fsdecode(name)).read_bytes()
+    return {"revision": revision} | ({"changes": f"{zlib.crc32(changes):08x}"} if changes else {})
 
 
 def execute(run: Run, train: Callable[..., None], evaluate: Callable[..., None],

@@ -133,7 +133,7 @@ def contrast(v: Tensor, t: float, follows: Tensor | None = None, copies: bool = 
     s = z @ z.mT / t  # (3, B, B)
     in_pairs = pad(follows, (1, 0)) + pad(follows, (0, 1))  # 0, 1 or 2
     often = in_pairs.clamp(min=1) if copies else torch.ones_like(in_pairs)
-    n = often - torch.eye(B).to(v)  # n[a, j]
+    n = often - torch.eye(B, dtype=v.dtype, device=v.device)  # n[a, j]
     all_rows = (s + n.log()).logsumexp(dim=2)  # (3, B)
     pairs = all_rows[:, :-1] + all_rows[:, 1:] - 2 * s.diagonal(1, dim1=1, dim2=2)
     return (pairs * follows).sum(dim=1) / (2 * follows.sum()).clamp(min=1)

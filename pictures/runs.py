@@ -24,7 +24,8 @@ from skeleton_reid.reid import ranking
 HEADER = ("method", "dataset", "probe", "length", "protocol", "seed", "settings", "data")
 # Of run.json, what decides the metrics beside settings, data and seed.
 RECORDED = ("name", *HEADER[:5], "supervision", "source", "source_digest", "encoder", "task",
-            "view", "epoch_limit", "device", "revision", "changes", "python", "torch", "numpy")
+            "view", "epoch_limit", "device", "revision", "changes", "begun_with", "python", "torch",
+            "numpy")
 
 
 class Encoded(NamedTuple):

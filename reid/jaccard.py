@@ -53,13 +53,14 @@ def encode(features, k1: int, k2: int, rank: Tensor | None, search: str = "torch
     from skeleton_reid.reid import jaccard_loops
 
     features = torch.as_tensor(unmasked(features))
+    if features.ndim != 2 or not len(features):
+        raise InputError(f"expected features (N, d), found {tuple(features.shape)}")
     if features.dtype == torch.float64:  # digits that float32 lacks
         features = features - far_offset(features, 1e3)
-    features = features.to(torch.float32)
+    features = features.float()
     if bad := sum(int((~x.isfinite()).any(dim=1).sum()) for x in features.split(COLUMNS)):
         raise InputError(f"found NaN or infinite values in {bad} of {len(features)} features")
-    rank = nearest_neighbours(features, k1, search) if rank is None else rank
-    rank = rank.cpu().numpy()
+    rank = (nearest_neighbours(features, k1, search) if rank is None else rank).cpu().numpy()
     members = expanded_neighbours(rank)  # R*
     weights = jaccard_loops.softmax_weights(features.cpu().contiguous().numpy(), members.indptr,
                                             members.indices)

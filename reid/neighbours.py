@@ -64,7 +64,7 @@ class Subspace:
     |z - z'| <= |x - x'|. Features that lie together are searched for at a time: the nearest in the
     blocks around limit the distance of the k-th; z tells what else can be within the limit; only
     this is searched as in the plain form. All else is farther, whatever rounding does, and a
-    product of 5 rows or more has the same bits in any shape: the result is the same.
+    product of 5 rows or more has the same bits in any shape (MKL's usual kernels): the same result.
     """
     def __init__(self, features: Tensor, squares: Tensor, k: int) -> None:
         """squares: |x|^2 (N,), below 1e30; N >= NEAR * BLOCK >= k."""

@@ -35,7 +35,7 @@ class Runs(msgspec.Struct, frozen=True):
 
     data: Path
     folder: Path  # of all runs
-    devices: list[str]  # which have the runs in turn
+    devices: list[str]  # that are free: one, or a share of one, for each run at once
     quiet: bool = False
     at_once: int = 1
     srun: list[str] = []  # Slurm's command that makes a run a job
@@ -70,14 +70,19 @@ class Runs(msgspec.Struct, frozen=True):
                 return reason
         with FileLock(self.folder / f"{job.folder}.lock"):
             record = self.record(job)
-            return self._run(job, record) if state(record) == "to run" else record
+            if state(record) != "to run":
+                return record
+            device = self.devices.pop(0)
+            try:
+                return self._run(job, record, device)
+            finally:
+                self.devices.append(device)
 
-    def _run(self, job: Job, begun: Record) -> Record | str:
-        """The record of a job that is run, or why it failed."""
+    def _run(self, job: Job, begun: Record, device: str) -> Record | str:
+        """The record of a job that is run on a device, or why it failed."""
         import torch  # here, so that --list starts at once
 
-        folder, device = self.folder / job.folder, self.devices.pop(0)
-        self.devices.append(device)
+        folder = self.folder / job.folder
         if not begun:
             shutil.rmtree(folder, ignore_errors=True)  # of another command or other data
         gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()

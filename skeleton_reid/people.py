@@ -114,7 +114,8 @@ class Gallery:
         if not names:
             raise InputError("nobody is enrolled: add recordings to the gallery first")
         if self.search == "faiss" and self._index is None:
-            self._index = faiss_index(features)
+            device = next(self.encoder.model.parameters()).device
+            self._index = faiss_index(features, device.index)
         most = max(Counter(names).values())  # recordings of a person
         numbers, distances = nearest_rows(windows.mean(axis=0), features, count * most, self.search,
                                           self._index)

@@ -112,7 +112,8 @@ def test_a_script_on_a_gpu_has_the_figures_of_the_cpu(method, gpu, tmp_path, wri
         waits = defaultdict(list)  # between two steps, by the line of .backward()
         for place, _, seen in gpus.steps[1:]:
             waits[place].append(seen)
-        assert [min(each, key=len) for each in waits.values()] == [[]] * len(waits)
+        # But for the last step of an epoch, after which the losses are read.
+        assert all(2 * sum(map(bool, each)) <= len(each) for each in waits.values())
     else:
         for before, after in zip(histories, lines, strict=True):
             numbers = [[[float(x or 0) for x in row.values()] for row in rows]
@@ -214,15 +215,22 @@ def test_devices_of_a_name():
 def test_runs_of_reproduce_have_gpus_in_turn(tmp_path, monkeypatch, write_dataset):
     write_dataset(tmp_path, "KS20", 6, persons=2, windows=2, rng=np.random.RandomState(0))
     monkeypatch.setattr(jobs, "Popen", popen := Mock())
-    popen.return_value.communicate.return_value = ("", "")
-    work = experiments.jobs(experiments.plan(["retrieval"], ["KS20"], ["SimMC"], 3))
+    first, *others = experiments.jobs(experiments.plan(["retrieval"], ["KS20"], ["SimMC"], 4))
+
+    def communicate():
+        if popen.call_count == 1:  # while the first run is under way
+            for job in others[:2]:
+                runs.make(job)
+        return "", ""
+
+    popen.return_value.communicate = communicate
     with pretended(2):
-        runs = jobs.Runs(tmp_path, tmp_path / "runs", devices=devices("auto"), at_once=3)
-        for job in work:
+        runs = jobs.Runs(tmp_path, tmp_path / "runs", devices=devices("auto"), at_once=2)
+        for job in (first, others[2]):
             runs.make(job)
     words = [call.args[0] for call in popen.call_args_list]
     named = [each[each.index("--device") + 1] for each in words]
-    assert named == ["cuda:0", "cuda:1", "cuda:0"]
+    assert named == ["cuda:0", "cuda:1", "cuda:1", "cuda:1"]
 
 
 class FaissOnGpu:

@@ -5,6 +5,7 @@ that is refused tells nothing.
 import json
 import platform
 import random
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from training import SCRIPTS
 
 from skeleton_reid.engine import epochs
 from skeleton_reid.engine.options import TrainingOptions
-from skeleton_reid.engine.run import Run, execute
+from skeleton_reid.engine.run import Run, code_version, execute
 from skeleton_reid.pictures.runs import find
 
 RUNS = {
@@ -88,7 +89,6 @@ def test_run_json_says_how_to_make_the_run_again(training):
     assert (record["python"], record["torch"], record["numpy"]) == versions
     revision = record.get("revision")  # not there outside a checkout
     assert revision is None or len(revision.removesuffix("-dirty")) == 40
-    assert ("changes" in record) <= str(revision).endswith("-dirty")
     assert (record["epoch_limit"], record["name"]) == (1, None) and record["date"][:2] == "20"
 
 
@@ -165,6 +165,44 @@ def test_a_displaced_run_is_told_whether_or_not_quiet(training, capsys):
         train("--epochs", 1, *words)
     said = capsys.readouterr().out.replace("\n  ", " ")
     assert f"{train.path()}: the files of an earlier run are now named *.earlier" in said
+
+
+def test_a_run_that_is_displaced_twice_is_kept(training):
+    train = training("SimMC")
+    kept = []
+    for t in (0.1, 0.2, 0.3):
+        train("--epochs", 1, "--t", t)
+        kept.append({file: train.path(file).read_bytes() for file in ("run.json", "best.pt")})
+    for name, files in zip(("earlier", "earlier-2"), kept, strict=False):
+        for file, content in files.items():
+            assert train.path(f"{file}.{name}").read_bytes() == content, (file, name)
+
+
+def test_resuming_with_other_code_is_said(training, monkeypatch, capsys):
+    train = training("SimMC")
+    for number, version in enumerate(("a", "b", "b"), 1):
+        monkeypatch.setattr("skeleton_reid.engine.run.code_version",
+                            lambda root, version=version: {"revision": version})
+        capsys.readouterr()
+        train("--epochs", number, *["--resume"][:number - 1])
+        assert ("other code" in capsys.readouterr().out) == (number == 2)
+    record = json.loads(train.path("run.json").read_text())
+    assert (record["revision"], record["begun_with"]) == ("b", {"revision": "a"})
+
+
+def test_the_version_of_the_code_counts_files_that_git_does_not_know(tmp_path):
+    assert code_version(tmp_path) == {}
+    (tmp_path / "train.py").write_text("a = 1\n")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "x"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    clean = code_version(tmp_path)
+    assert set(clean) == {"revision"}
+    (tmp_path / "mine.py").write_text("a = 2\n")
+    first = code_version(tmp_path)
+    (tmp_path / "mine.py").write_text("a = 3\n")
+    assert first["revision"] == clean["revision"]
+    assert len({own.get("changes") for own in (clean, first, code_version(tmp_path))}) == 3
 
 
 def test_a_layer_that_a_user_adds_is_repeatable(tmp_path):

@@ -167,7 +167,10 @@ def test_intra_sequence_contrast_has_no_gradient_through_the_target():
 
 def test_mean_of_clusters_leaves_noise_out():
     features = torch.tensor([[1.0, 1.0], [3.0, 5.0], [7.0, 7.0], [100.0, 100.0]])
-    found = mean_of_clusters(features, torch.tensor([1, 1, 0, -1]))
+    for integer in (torch.int64, torch.int32, torch.int8):
+        found = mean_of_clusters(features, torch.tensor([1, 1, 0, -1], dtype=integer))
+        torch.testing.assert_close(found, torch.tensor([[7.0, 7.0], [2.0, 3.0]]))
+    found = mean_of_clusters(features[:3], torch.tensor([1, 1, 0], dtype=torch.uint64))
     torch.testing.assert_close(found, torch.tensor([[7.0, 7.0], [2.0, 3.0]]))
 
 
