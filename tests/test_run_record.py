@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 from training import SCRIPTS
 
+from skeleton_reid.common.command_line import pick_device
 from skeleton_reid.engine import epochs
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run, code_version, execute
@@ -83,7 +84,8 @@ def test_run_json_says_how_to_make_the_run_again(training):
     record = json.loads(train.path("run.json").read_text())
     assert record["command"].startswith("train_simmc.py --dataset KS20 ")
     assert "--epochs 1 --seed 3" in record["command"]
-    assert (record["method"], record["seed"], record["device"]) == ("SimMC", 3, "cpu")
+    device = str(pick_device("auto"))
+    assert (record["method"], record["seed"], record["device"]) == ("SimMC", 3, device)
     assert record["settings"]["H"] == 16 and record["settings"]["t"] == 0.08
     versions = platform.python_version(), torch.__version__, np.__version__
     assert (record["python"], record["torch"], record["numpy"]) == versions
