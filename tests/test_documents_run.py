@@ -95,6 +95,7 @@ def matching(word: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # hundreds of commands
 def test_commands_run(place, capfd):
     assert run("preprocess", "all", "--raw", "RAW") == 0
     refused = {}
