@@ -111,13 +111,13 @@ def discriminants(within: Tensor, between: Tensor, count: int) -> Tensor:
     noise = within + RIDGE * torch.eye(len(scale), dtype=within.dtype, device=within.device)
     inverse = torch.linalg.inv(torch.linalg.cholesky(noise))  # inverse noise inverse' = I
     _, vectors = torch.linalg.eigh(inverse @ between @ inverse.T)  # lambda ascending
-    return (inverse.T @ vectors[:, -count:].flip(1)) / scale[:, None]
+    return (inverse.T @ vectors.flip(1)[:, :count]) / scale[:, None]
 
 
 def window_lda(skeletons: Tensor, reference: Tensor | None = None, count: int = 80) -> Encoder:
     """Linear discriminants with every window a class: what changes within it is not the person.
 
-    skeletons: training windows (N, f, J, 3). Returns what gives features (B, 80) of unit length.
+    skeletons: training windows (N, f, J, 3). Returns what gives features (B, count) of unit length.
     """
     means, within = [], 0
     for batch in skeletons.split(max(1, BATCH // skeletons.shape[1])):
@@ -127,6 +127,7 @@ def window_lda(skeletons: Tensor, reference: Tensor | None = None, count: int = 
         within = within + (spread.T @ spread).double()
     means = torch.cat(means).double()  # (N, d)
     within /= skeletons.shape[0] * skeletons.shape[1]
+    count = min(count, len(means) - 1)  # the others would be any: the means do not differ in them
     directions = discriminants(within, torch.cov(means.T, correction=0), count).float()
     mean = means.mean(dim=0).float()
 
@@ -140,13 +141,14 @@ def window_lda(skeletons: Tensor, reference: Tensor | None = None, count: int = 
 def recording_lda(skeletons: Tensor, recordings: Tensor, align: bool = False,
                   count: int = 40) -> Encoder:
     """The same with every recording (N,), 0 to R - 1, a class, whose windows' statistics are the
-    samples: features (B, 40).
+    samples: features (B, count).
     """
     statistics = WindowStatistics(skeletons.shape[2], align).to(skeletons.device).fit(skeletons)
     windows = statistics(skeletons)  # (N, 2 d)
     means = mean_of_clusters(windows, recordings)[recordings]  # (N, 2 d)
     spread = (windows - means).double()
     between = torch.cov(means.double().T, correction=0)
+    count = min(count, int(recordings.max()))
     directions = discriminants(spread.T @ spread / len(windows), between, count).float()
     return lambda windows: functional.normalize(statistics(windows) @ directions)
 

@@ -71,7 +71,16 @@ def test_window_lda_against_the_dense_eigenproblem(joints):
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     found = paper.window_lda(skeletons, count=20)(skeletons)
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-3)
-    assert paper.window_lda(skeletons)(skeletons).shape == (60, min(80, paper.frame_size(joints)))
+    assert paper.window_lda(skeletons)(skeletons).shape == (60, min(59, paper.frame_size(joints)))
+
+
+@pytest.mark.parametrize("of", [paper.window_lda, lambda x: paper.recording_lda(x, torch.arange(9))])
+def test_few_classes_have_as_many_discriminants_as_their_means_span(of):
+    """Further ones would change with the last bit of the samples."""
+    x, other = walks(14, 20).split((9, 11))
+    features, nearly = (of(samples)(other) for samples in (x, x * (1 + 1e-6)))
+    assert features.shape == (11, 8)
+    np.testing.assert_allclose(features @ features.T, nearly @ nearly.T, atol=1e-3)
 
 
 def test_window_lda_finds_what_lasts():
