@@ -23,8 +23,6 @@ LARGEST = 10.0  # standard deviations; beyond them lies a lost joint, not a pers
 RIDGE = 0.01  # of linear discriminants: bounds the weight of what hardly varies within a class
 SMALLEST = 1e-6  # deviation of a number that does not vary, in the unit of the skeletons
 
-Encoder = Callable[[Tensor], Tensor]  # of windows (B, f, J, 3)
-
 
 def frame_size(joints: int) -> int:
     """Numbers d in the descriptor of a frame."""
@@ -114,10 +112,10 @@ def discriminants(within: Tensor, between: Tensor, count: int) -> Tensor:
     return (inverse.T @ vectors.flip(1)[:, :count]) / scale[:, None]
 
 
-def window_lda(skeletons: Tensor, reference: Tensor | None = None, count: int = 80) -> Encoder:
+def window_lda(skeletons: Tensor, reference: Tensor | None = None, count: int = 80) -> Callable:
     """Linear discriminants with every window a class: what changes within it is not the person.
 
-    skeletons: training windows (N, f, J, 3). Returns what gives features (B, count) of unit length.
+    skeletons: training set (N, f, J, 3). Returns windows (B, f, J, 3) -> unit features (B, count).
     """
     means, within = [], 0
     for batch in skeletons.split(max(1, BATCH // skeletons.shape[1])):
@@ -139,7 +137,7 @@ def window_lda(skeletons: Tensor, reference: Tensor | None = None, count: int = 
 
 
 def recording_lda(skeletons: Tensor, recordings: Tensor, align: bool = False,
-                  count: int = 40) -> Encoder:
+                  count: int = 40) -> Callable:
     """The same with every recording (N,), 0 to R - 1, a class, whose windows' statistics are the
     samples: features (B, count).
     """
