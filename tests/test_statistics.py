@@ -74,7 +74,10 @@ def test_window_lda_against_the_dense_eigenproblem(joints):
     assert paper.window_lda(skeletons)(skeletons).shape == (60, min(59, paper.frame_size(joints)))
 
 
-@pytest.mark.parametrize("of", [paper.window_lda, lambda x: paper.recording_lda(x, torch.arange(9))])
+@pytest.mark.parametrize("of", [
+    paper.window_lda,
+    lambda x: paper.recording_lda(x, torch.arange(9)),
+])
 def test_few_classes_have_as_many_discriminants_as_their_means_span(of):
     """Further ones would change with the last bit of the samples."""
     x, other = walks(14, 20).split((9, 11))
