@@ -38,7 +38,7 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     columns: str = "{joint}_{axis}"  # CSV: the names of the columns
     confidence: str = ""  # CSV: those of the confidences, such as {joint}_score
     header: tuple[str, ...] = ()  # CSV: the columns of files that do not name them
-    joint_names: dict[str, str] = {}  # CSV: joint of the skeleton -> its name in the columns
+    joint_names: dict[str, str] = {}  # joint of the skeleton -> its name in tables and JSON
     joint: str = ""  # CSV, a line a joint: the column that names the joint
     skip_lines: Count | None = None  # CSV: before the table; None: a header is looked for
     decimal: str = ""  # CSV: the sign before decimals; by default a point, or what must be one

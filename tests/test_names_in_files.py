@@ -28,6 +28,21 @@ def test_names_of_another_skeleton_are_refused(described, tmp_path):
     assert "17 joints by names, among them J0, J1, J2, J3, which is no joint of coco" in said
 
 
+def test_joint_names_are_those_of_the_files(described, tmp_path):
+    frames, short = walk(17), {joint: joint.replace("left_", "L") for joint in COCO}
+    put(tmp_path / "anna" / "1.json",
+        [{"joints": dict(zip(short.values(), pose, strict=True))} for pose in frames.tolist()])
+    (recording,) = read(described("coco", "json", ".json", joint_names=short))
+    np.testing.assert_allclose(recording.frames, frames)
+
+
+def test_keys_of_another_skeleton_are_refused_though_one_is_known(described, tmp_path):
+    points = {name.replace("_", " of "): (0, 1, 2) for name in COCO}
+    put(tmp_path / "anna" / "1.json", [{"joints": points}])
+    said = refused_reading(described("coco", "json", ".json"))
+    assert "17 joints by names, among them left of eye" in said and "give `joint_names`" in said
+
+
 def test_names_before_the_frames(described, tmp_path):
     joints, frames = read_skeleton("azure_kinect").joints, walk(32)
     content = {
@@ -78,3 +93,9 @@ def test_more_numbered_joints_than_the_skeleton_has(described, tmp_path):
     put(tmp_path / "anna" / "1.csv", "\n".join([head, *rows]))
     said = refused_reading(described("coco", "csv", ".csv", columns="j{joint}_{axis}"))
     assert "expected 17 numbered joints (coco), found 33; name their `skeleton`" in said
+
+
+def test_lost_joints_are_no_picture(described, tmp_path, caplog):
+    put(tmp_path / "anna" / "1.json", [{"joints": {"nose": (0, 1, 2)}}] * 3)
+    assert "found none: lost joints" in refused_reading(described("coco", "json", ".json"))
+    assert "in a picture" not in caplog.text

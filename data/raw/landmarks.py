@@ -74,5 +74,7 @@ def points_of(points: Sequence[dict | list] | dict, skeleton: Skeleton) -> np.nd
         by_name = {letters(name): point for name, point in points.items()}
         if not by_name.keys() & set(joints):
             numbers(points)
+        if 2 * len(by_name.keys() & set(joints)) < len(by_name):
+            skeleton.places_in(list(points))  # names of another skeleton
         points = [by_name.get(joint, LOST) for joint in joints]
     return np.array(list(map(numbers, points)), dtype=float)

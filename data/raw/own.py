@@ -133,8 +133,6 @@ def _tell(dataset: Dataset, recordings: Sequence[OwnRecording]) -> None:
     if other:
         step = other[0].step
         warn(f"another frame rate ({step:g} from frame to frame, usually {usual:g})", other)
-    if not any(np.nan_to_num(own.frames[..., 2]).any() for own in recordings):
-        log.warning("%s: z is 0 everywhere: positions are those in a picture", name)
     seen, lost = (sum(getattr(own, what) for own in recordings) for what in ("seen", "lost_joints"))
     dropped = sum(own.lost.get("dropped", 0) for own in recordings)
     often = [i for i in np.argsort(-lost, kind="stable")[:NAMED_JOINTS] if 20 * lost[i] > seen]
@@ -148,6 +146,8 @@ def _tell(dataset: Dataset, recordings: Sequence[OwnRecording]) -> None:
         if not any(own.sequences() for own in recordings):
             raise InputError(f"{name}: expected frames with all joints, found none: {words}")
         log.warning("%s: %s", name, words)
+    if not any(np.nan_to_num(own.frames[..., 2]).any() for own in recordings):
+        log.warning("%s: z is 0 everywhere: positions are those in a picture", name)
 
 
 def entry_of(path: Path, dataset: Dataset, person: str | None = None) -> Entry:

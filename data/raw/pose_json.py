@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from skeleton_reid.data.datasets import NO_TIME, OwnData
 from skeleton_reid.data.files import broken
@@ -72,6 +72,8 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
     InputError, with file and frame, for what is no JSON or no frame of this format.
     """
     places, named, contents, joints = _frames(path)
+    in_files = tuple(source.joint_names.get(own, own) for own in skeleton.joints)
+    skeleton = Skeleton(name=skeleton.name, joints=in_files, root=(), bones=())
     people, refused = [], []
     order, in_file = list(range(len(skeleton))), skeleton
     if joints:  # as the file's head names them
@@ -80,7 +82,7 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
             raise broken(path, f"the joints of {skeleton.name}", f"`joint_names` of {len(joints)}",
                          "name their skeleton")
         joints = tuple(skeleton.joints[i] for i in np.argsort(order))
-        in_file = msgspec.structs.replace(skeleton, joints=joints)
+        in_file = replace(skeleton, joints=joints)
     for place, content in zip(places, contents, strict=True):
         try:
             every = _people(content, FORMS[source.format], source, in_file)
@@ -89,7 +91,7 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
             found = f"no {error}" if isinstance(error, KeyError) else error
             refused.append(
                 broken(place, f"a frame of the format {source.format}", found,
-                       "choose another format, or repair it"))
+                       "choose another format, give `joint_names`, or repair it"))
             people.append([])
             if not isinstance(error, NoPoseError):
                 raise refused[-1] from error
