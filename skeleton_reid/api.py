@@ -9,8 +9,8 @@
     gallery.identify(frames)                                # [Match(name, distance, votes), ...]
 
 A recording is an array, a tensor or lists of frames (T, J, 3), T >= f, with the joints in the order
-and unit of the training data, or the list of such pieces that `read` returns. All that can be wrong
-with it or with a file is an InputError.
+and unit of the training data, or the list of such pieces that `read` returns. A bad recording or a
+bad file raises InputError.
 """
 
 import re
@@ -40,12 +40,12 @@ __all__ = ["Encoder", "InputError", "load", "read"]
 
 
 def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
-    """The encoder of a checkpoint: best.pt of a run, a TensorFlow one of the authors, or, by name,
-    one of weights/, such as "kgbd-statistics".
+    """Load the encoder of a checkpoint: best.pt of a run, the authors' TensorFlow checkpoint, or
+    the name of a file in weights/, such as "kgbd-statistics".
 
-    published: what the authors' files do not tell, by the names of evaluate.py's options: length,
-    set, and dataset unless the path has its name (docs/06-formats.md). InputError for a file
-    without an encoder, and for one that reads another model's features.
+    published: options of evaluate.py that the authors' files lack: dataset (unless the path has its
+    name), length, set (docs/06-formats.md). InputError for a file without an encoder, and for a
+    model that needs the features of another model.
     """
     words = re.findall("|".join(rf"(?<![^\W_]){name}(?![^\W_])" for name in datasets.DATASETS),
                        str(path))
@@ -62,12 +62,12 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
 
 def read(path: str | Path, description: str | Path | datasets.Dataset | None = None,
          person: str | None = None) -> list:
-    """A recording as training has it: pieces (T, J, 3), cut where joints are lost, in metres with y
-    up. description: the YAML file of its format (docs/09-own-data.md), whose table says which track
-    is followed; None: an array FILE.npy as it is. person: which of several whom the table names in
-    the file. InputError for another file, for one without a whole frame, and where `person` is
-    needed; DataWarning of several people, of whom one is followed, and of what preprocess.py
-    would warn of: size, up, rest, speed.
+    """Read a recording as preprocess.py does: a list of pieces (T, J, 3) in metres, y up, cut where
+    joints are lost. description: the YAML file of its format (docs/09-own-data.md); None: the path
+    is an array FILE.npy, which is not changed. person: one of several whom the description's table
+    names in this file. InputError for an unreadable file, for a file without a whole frame, and if
+    `person` is needed. DataWarning if several people are seen, of whom one is followed, and
+    if the data look wrong: size, up, rest, speed.
     """
     if description is None:
         try:
@@ -95,7 +95,9 @@ def read(path: str | Path, description: str | Path | datasets.Dataset | None = N
 
 
 class Encoder:
-    """A trained model and what its checkpoint says. origin: the arguments of `load`."""
+    """A trained model. It has dataset, method, joints (their names), length (f), centred, simulated
+    and supervision of its training, and size (d). origin: the arguments of `load`.
+    """
     def __init__(self, model: nn.Module, content: dict[str, Any], origin: dict[str, Any]):
         self.model, self.origin = model, origin
         self.method, self.dataset = content["method"], content["dataset"]
@@ -113,12 +115,12 @@ class Encoder:
         return f"{self.method} on {self.dataset}{simulated}, f = {self.length}{supervision}"
 
     def __call__(self, frames: Any) -> np.ndarray:
-        """The feature (d,) of a recording: the mean over its half-overlapping windows."""
+        """The feature (d,) of a recording: the mean over its windows, one every f / 2 frames."""
         return self.windows(frames).mean(axis=0)
 
     def windows(self, frames: Any, step: int | None = None) -> np.ndarray:
-        """Features (N, d) float32 of the windows of f frames, one every `step` frames (f / 2), of a
-        recording. InputError for another shape, too few frames and lost joints (NaN).
+        """Features (N, d) float32 of a recording's windows of f frames. A window starts every
+        `step` frames (f / 2). InputError for a wrong shape, too few frames and lost joints (NaN).
         """
         step = max(1, self.length // 2) if step is None else step
         is_cut = isinstance(frames, list) and all(np.ndim(piece) == 3 for piece in frames)
@@ -138,15 +140,15 @@ class Encoder:
         return self.encode(np.stack(windows))
 
     def encode(self, windows: Any) -> np.ndarray:
-        """Features (N, d) float32 of windows (N, f, J, 3), such as those of preprocessed data."""
+        """Features (N, d) float32 of windows (N, f, J, 3), for example of preprocessed data."""
         windows = self.checked(windows, ("N", self.length, len(self.joints), 3))
         if self.centred:
             windows = windows - self.skeleton.mean(self.skeleton.root, windows)
         return encode_set(self.model, windows.astype(np.float32)).cpu().numpy()
 
     def checked(self, values: Any, shape: tuple[str | int, ...]) -> np.ndarray:
-        """The values in float64. InputError unless they are finite numbers of this shape, not none;
-        masked ones are not finite.
+        """The values as float64. InputError unless they are finite numbers of this shape, at least
+        one row of them; masked values are not finite.
         """
         expected = f"expected finite numbers ({', '.join(map(str, shape))}) for {self}, found"
         try:
