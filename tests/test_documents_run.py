@@ -13,6 +13,11 @@ from test_documents import DOCUMENTS, ROOT, commands
 SMALL = {
     "train_simmc.py": "--H 16 --epochs 1 --eps 0.9 --batch_size 32",
     "train_posegait.py": "--epochs 1", "train_df.py": "--epochs 1 --batch_size 32",
+    "train_himpc.py": "--H 8 --M 2 --epochs 1", "train_spcmgr.py": "--heads 2 --epochs 1",
+    "train_transg.py": "--H 8 --n_heads 2 --epochs 1",
+    "train_mocos.py": "--H 12 --n_heads 6 --epochs 1",
+    "train_mgscr.py": "--D_h 8 --pre_epochs 1 --recognition_epochs 1",
+    "train_sgela.py": "--hidden 8 --pre_epochs 1 --recognition_epochs 1",
     "train_statistics.py": "--H 16 --rounds 1 --round_epochs 1",
     "train_age.py": "--hidden 8 --pre_epochs 1 --recognition_epochs 1 --batch_size 32",
     "train_smsge.py": "--D_h 4 --P 2 --pre_epochs 1 --recognition_epochs 1 --batch_size 32",
