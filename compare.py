@@ -18,7 +18,7 @@ from skeleton_reid.common.errors import InputError, run_command
 def main() -> None:
     parser = script_parser(__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
-    parser.add_argument("--all", action="store_true", help="also baselines, untrained, last epoch")
+    parser.add_argument("--all", action="store_true", help="add baselines, untrained, last epoch")
     forms = parser.add_mutually_exclusive_group()
     for form in ("latex", "markdown", "csv"):
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form,

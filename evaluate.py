@@ -34,11 +34,11 @@ class EvaluationOptions(PublishedOptions):
     features: str | None = option(None, "a baseline", choices=(*BASELINES, "session", "untrained"))
     recognise: str | None = option(None, "a baseline of recognition", choices=CLASSIFIERS)
     gallery: Path | None = option(None, "features, with --probe FILE", type=Path, metavar="FILE")
-    retrieval: bool = option(False, "of a recogniser the encoder alone", action="store_true")
-    exclude_self: bool = option(False, "the two files are one set", action="store_true")
-    source: str | None = option(None, "AGE, SM-SGE, FILE.pt or FILE.npz, where it has moved")
-    out: Path = option(Path("ReID_Models"), "where --source is", type=Path, metavar="DIR")
-    epochs: int | None = option(None, "of the LSTMs, at most", type=positive_int, metavar="N")
+    retrieval: bool = option(False, "only the encoder of a recogniser", action="store_true")
+    exclude_self: bool = option(False, "probe and gallery are the same set", action="store_true")
+    source: str | None = option(None, "AGE, SM-SGE, FILE.pt or FILE.npz, if it has moved")
+    out: Path = option(Path("ReID_Models"), "folder of --source", type=Path, metavar="DIR")
+    epochs: int | None = option(None, "most epochs of the LSTMs", type=positive_int, metavar="N")
     neighbours: int | None = option(None, "of D-13+KNN (5)", type=positive_int, metavar="N")
 
 

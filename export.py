@@ -20,7 +20,7 @@ from skeleton_reid.common.errors import InputError, run_command
 def parse() -> Namespace:
     """The options of export.py: checkpoint and onnx, two paths, and device."""
     parser = script_parser(__doc__, "CHECKPOINT --onnx FILE")
-    parser.add_argument("checkpoint", type=Path, help="of an encoder")
+    parser.add_argument("checkpoint", type=Path, help="best.pt of an encoder")
     parser.add_argument("--onnx", type=output_file, required=True, help="the file to write")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (cpu)")
     return parser.parse_args()

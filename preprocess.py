@@ -67,17 +67,17 @@ def preprocess(dataset: Dataset, folder: Path, lengths: list[int] | None, out: P
 def main() -> None:
     parser = script_parser(__doc__, "F [F ...] [options]")
     option = parser.add_argument
-    option("lengths", nargs="+", metavar="F", help="window lengths in frames; `all` published ones")
+    option("lengths", nargs="+", metavar="F", help="window lengths in frames, or `all`")
     option("--dataset", default="all", metavar="NAME",
            help=f"{', '.join(DATASETS)}, all (default), or FILE.yaml (docs/09-own-data.md)")
-    option("--raw", type=Path, default=Path(), help="folder of the raw data (default: this one)")
-    option("--out", type=Path, default=Path("Datasets"))
-    option("--seed", type=seed_number, default=0, help="seed of the splits drawn for KGBD and KS20")
+    option("--raw", type=Path, default=Path(), help="folder of the raw data (this one)")
+    option("--out", type=Path, default=Path("Datasets"), help="folder of the windows (Datasets)")
+    option("--seed", type=seed_number, default=0, help="seed of splits that are drawn (0)")
     option("--joint_order", choices=JOINT_ORDERS, default="kinect", help="order of KGBD's joints")
     option("--split", choices=["recordings", "windows"], default="recordings",
-           help="windows: at random, which measures no recognition (default: whole recordings)")
+           help="what is drawn; windows: not a test of recognition (recordings)")
     option("--stride", type=positive_int, metavar="N",
-           help="frames from one window to the next, of all windows (default: as published)")
+           help="frames from one window to the next (as published)")
     option("--jobs", type=positive_int, default=1, metavar="N", help="processes that read (1)")
     args = parser.parse_args()
     logging.basicConfig(format="%(levelname)s: %(message)s")

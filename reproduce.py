@@ -92,7 +92,7 @@ def parse_arguments() -> argparse.Namespace:
     option("--list", "--dry_run", action="store_true", help="only say what would run")
     option("--data", type=Path, help="folder that preprocess.py wrote (Datasets)")
     option("--out", type=Path, help="folder of tables and runs (results)")
-    option("--epochs", type=positive_int, metavar="N", help="at most; the tables say so")
+    option("--epochs", type=positive_int, metavar="N", help="at most N epochs; the tables say so")
     option("--jobs", type=positive_int, default=1, metavar="N", help="runs at once (1)")
     option("--slurm", default="", metavar="PARTITION[,OPTION=VALUE,...]",
            help="each run is a job of Slurm; options of srun (docs/13-scale.md)")

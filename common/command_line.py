@@ -48,9 +48,10 @@ def add_options(parser, declared: type, title: str = "", defaults: Any = None,
     title: by default the first line of the class's docstring. defaults: an instance for --help.
     first: options before all groups. What the command line lacks is absent after parsing.
     """
-    added: set[str] = set()
+    added, titled = set[str](), title and parser.add_argument_group(title)
     for kind in reversed(declared.__mro__[:-1]):
-        group = parser.add_argument_group(title or kind.__doc__.partition("\n")[0].rstrip("."))
+        words = kind.__doc__.partition("\n")[0].rstrip(".")
+        group = titled or parser.add_argument_group(words)
         for name in get_annotations(kind):
             last = next(own for own in declared.__mro__ if name in get_annotations(own))
             own = last.__dataclass_fields__[name]  # a class can declare one again

@@ -30,7 +30,7 @@ class DataOptions:
     data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
     protocol: str = option("full", "released: as in the published code", choices=PROTOCOLS)
     view: int | None = None  # the test view of the cross-view protocol
-    seed: int = option(0, "the same seed on a CPU gives the same numbers", type=seed_number)
+    seed: int = option(0, "random seed; same seed, same numbers (CPU)", type=seed_number)
     device: str = option("auto", "auto, cpu, cuda or cuda:N, or N", "--gpu")
     json: Path | None = option(None, "write the results as JSON", type=output_file, metavar="FILE")
     quiet: bool = option(False, "print the results only", action="store_true")
@@ -42,7 +42,7 @@ class TrainingOptions(DataOptions):
 
     mode: str = option("Train", "Eval: score the saved best model", choices=("Train", "Eval"))
     seeds: tuple[int, ...] | None = option(
-        None, "3 (0 1 2) or a list, as 0,4,7: runs one after the other", type=seed_numbers,
+        None, "several runs: 3 for the seeds 0 1 2, or a list such as 0,4,7", type=seed_numbers,
         metavar="N|A,B")
     name: str | None = option(None, "of the run, in tables and pictures")
     out: Path = option(Path("ReID_Models"), "folder of checkpoints", type=Path, metavar="DIR")
@@ -68,7 +68,7 @@ class ClusterOptions(TrainingOptions):
     """Clusters."""
 
     search: str = option("torch", "library of the exact neighbour search", choices=SEARCHES)
-    search_eps: bool = option(False, "print the clusters that seven --eps give, and end",
+    search_eps: bool = option(False, "print the clusters for seven values of --eps, and end",
                               action="store_true")
 
 
@@ -77,10 +77,10 @@ class SourceOptions(TrainingOptions):
     """Frame features."""
 
     source: str | None = option(
-        None, "train on features of an encoder of --task retrieval, of statistics (distances of"
-        " joints), of a checkpoint FILE.pt or of FILE.npz (FILE.train.npz, FILE.probe.npz ...)",
+        None, "train on features: of an encoder of --task retrieval, statistics (distances of"
+        " joints), a checkpoint FILE.pt or FILE.npz (FILE.train.npz, FILE.probe.npz, ...)",
         metavar="AGE|SM-SGE|statistics|FILE")
-    source_features: str = option("nodes", "of SM-SGE: node features or states of the LSTMs",
+    source_features: str = option("nodes", "SM-SGE: node features or states of the LSTMs",
                                   choices=("nodes", "states"))
 
 
@@ -90,8 +90,8 @@ class PhaseOptions(TrainingOptions):
 
     task: str | None = option(None, "retrieval: the encoder alone, from the training split",
                               choices=("recognition", "retrieval"))
-    view: int | None = option(None, "test view, cross-view (CASIA_B)", type=int, metavar="V")
-    encoder: Path | None = option(None, "encoder of another data set, which is not trained",
+    view: int | None = option(None, "test view of cross-view (CASIA_B)", type=int, metavar="V")
+    encoder: Path | None = option(None, "use an encoder of another data set, without training it",
                                   type=Path, metavar="FILE")
 
 
@@ -99,13 +99,14 @@ class PhaseOptions(TrainingOptions):
 class PublishedOptions(DataOptions):
     """Published TensorFlow checkpoints (docs/06-formats.md)."""
 
-    view: int | None = option(None, "view (CASIA_B), also for --recognise", type=int, metavar="V")
+    view: int | None = option(None, "test view of cross-view (CASIA_B)", type=int, metavar="V")
     batch_size: int | None = option(None, "of --protocol released", type=positive_int, metavar="N")
-    encoder: Path | None = option(None, "of AGE's recogniser: its folder", type=Path, metavar="DIR")
-    set: list[str] | None = option(None, "settings that its variables do not determine", nargs="+",
+    encoder: Path | None = option(None, "folder of the encoders of AGE's recogniser", type=Path,
+                                  metavar="DIR")
+    set: list[str] | None = option(None, "settings that its variables do not show", nargs="+",
                                    metavar="NAME=VALUE")
-    positions: Path | None = option(None, "of TranSG and MoCos: .npy or .npz", type=Path,
-                                    metavar="FILE")
+    positions: Path | None = option(None, "positions of joints of TranSG and MoCos: .npy or .npz",
+                                    type=Path, metavar="FILE")
     export: Path | None = option(None, "write it as a checkpoint of this project", type=output_file,
                                  metavar="FILE")
 

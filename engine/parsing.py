@@ -45,7 +45,7 @@ def parse_training(doc: str, name: str) -> Any:
     named = DataOptions(**vars(early.parse_known_args()[0]))
     dataset = named.dataset and named.dataset.name
     published = method.choose(named.protocol, dataset, named.probe, {})
-    of = f" of {dataset}" if dataset else "; name a --dataset for its own"
+    of = f" of {dataset}" if dataset else "; --dataset NAME shows its own"
     parser = script_parser(f"{doc}\n\n{FILES}")
     first = ("dataset", "probe", "seed", "epochs", "resume", "mode")
     add_options(parser, method.options, first=first)

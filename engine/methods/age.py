@@ -13,7 +13,7 @@ from skeleton_reid.engine.options import PhaseOptions
 class AxesSettings(Settings):
     """Encoders of the three axes, and a recogniser of their rows: AGE's and SGELA's."""
 
-    manner: str = option("ap", "average the rows' predictions, or join them", choices=("ap", "sc"))
+    manner: str = option("ap", "ap: mean of predictions, sc: joined rows", choices=("ap", "sc"))
     centred: bool = option(False, "hip centre as the origin", **FLAG)
     two_thirds: bool = option(False, "encoders train on the first two thirds", **FLAG)
     hidden: int = option(256, "units of every layer", type=positive_int)
@@ -21,7 +21,7 @@ class AxesSettings(Settings):
     batch_size: int = option(128, "sequences in a batch", type=positive_int)
     pre_epochs: int = option(400, "epochs of the encoders", type=positive_int)
     recognition_epochs: int = option(300, "epochs of the recogniser", type=positive_int)
-    patience: int | None = option(None, "end after epochs without better test", type=positive_int)
+    patience: int | None = option(None, "stop after N epochs without better", type=positive_int)
 
     def recogniser(self, probe: str) -> str:
         return self.manner
@@ -36,10 +36,10 @@ class AGESettings(AxesSettings):
     """AGE (models/age.py)."""
 
     attention: str = option("LA", "locality-aware, basic, ...", choices=("LA", "BA", "MBA", "none"))
-    feature: str = option("encodings", "what is recognised", choices=("encodings", "states"))
-    decoder_input: str = option("zeros", "of a step", choices=("zeros", "previous"))
+    feature: str = option("encodings", "input of the recogniser", choices=("encodings", "states"))
+    decoder_input: str = option("zeros", "input of a step", choices=("zeros", "previous"))
     target: str = option("reverse", "order of the rebuilt frames", choices=("reverse", "same"))
-    balance: bool = option(False, "resample training to equal class shares (uses labels)", **FLAG)
+    balance: bool = option(False, "balance the persons in training (uses labels)", **FLAG)
 
     @property
     def variant(self) -> str:

@@ -63,16 +63,17 @@ class LearningSettings(Settings):
 
     lr: float = option(0.00035, "learning rate", type=positive)
     batch_size: int = option(256, "sequences in a batch", type=positive_int)
-    patience: int = option(100, "end after so many epochs without a better one", type=positive_int)
-    balance: bool = option(True, "resample training to equal class shares (uses labels)", **FLAG)
+    patience: int = option(100, "stop after N epochs without a better top-1", type=positive_int)
+    balance: bool = option(True, "balance the persons in training (uses labels)", **FLAG)
 
 
 @dataclass(frozen=True)
 class ContrastSettings(ClusterSettings, LearningSettings):
     """Of windows with the prototypes of their clusters."""
 
-    eps: float = option(0.8, "DBSCAN: Jaccard distance of neighbours", type=below_one)
-    min_samples: int = option(2, "DBSCAN: neighbours of a core sequence", type=positive_int)
+    eps: float = option(0.8, "DBSCAN: largest Jaccard distance of neighbours", type=below_one)
+    min_samples: int = option(2, "DBSCAN: neighbours of a core sequence, itself included",
+                              type=positive_int)
     link: bool = option(False, "chain consecutive windows into tracklets before clustering",
                         action="store_true")
 

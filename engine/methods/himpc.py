@@ -16,7 +16,7 @@ class HiMPCSettings(ContrastSettings):
     M: int = option(8, "meta-transformations of a level", type=positive_int)
     focus: int = option(1, "mine hard (1) or easy (-1) skeletons, or none (0)", type=int,
                         choices=(1, -1, 0))
-    cluster_on: str = option("levels", "features of the levels, or what is scored, MSMR",
+    cluster_on: str = option("levels", "features of the levels, or the scored ones (MSMR)",
                              choices=("levels", "MSMR"))
     k1: int = option(20, "Jaccard distance: neighbours", type=positive_int)
     k2: int = option(6, "Jaccard distance: neighbours of the query expansion", type=positive_int)

@@ -14,7 +14,7 @@ class PoseGaitSettings(LearningSettings):
 
     supervision = "identities"
 
-    centre_weight: float = option(0.0, "of the centre loss; centres learn at 5 lr",
+    centre_weight: float = option(0.0, "weight of the centre loss; centres learn at 5 lr",
                                   type=not_negative)
 
 

@@ -16,8 +16,9 @@ class SimMCSettings(ContrastSettings):
     H: int = option(256, "feature size", type=positive_int)
     D: int = option(1, "hidden layers of the encoder", type=positive_int)
     mask_x: int = option(2, "frames that the first mask leaves out", type=int)
-    mask_x_2: int | None = option(None, "by the second mask (as many as by the first)", type=int)
-    mask_lambda: float = option(0.5, "weight of MIC, MPC has the rest", "--lambda", type=share)
+    mask_x_2: int | None = option(None, "frames that the second mask leaves out (as --mask_x)",
+                                  type=int)
+    mask_lambda: float = option(0.5, "weight of MIC; MPC has the rest", "--lambda", type=share)
     t: float = option(0.08, "temperature", type=positive)
 
     def __post_init__(self):

@@ -24,7 +24,7 @@ class SMSGESettings(LearningSettings):
     embedding_only: int = option(0, "no structural relations", **SWITCH)
     same_scale: int = option(0, "no cross-scale inference: rebuild the own scale alone", **SWITCH)
     single_level: InitVar[int] = option(0, "collaborative relations of weight 0", **SWITCH)
-    loss: str = option("l1", "of the rebuilt skeletons", choices=("l1", "l2", "MSE"))
+    loss: str = option("l1", "error of the rebuilt skeletons", choices=("l1", "l2", "MSE"))
     pred_margin: int = option(0, "frames ahead that are predicted; 0: reconstruction", type=int)
     sample_num: int = option(1, "rounds of frame subsets", type=positive_int)
     s_range: str = option("all", "sizes of the subsets", choices=SUBSET_SIZES)

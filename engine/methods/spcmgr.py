@@ -13,7 +13,7 @@ from skeleton_reid.engine.options import ClusterOptions
 class SPCMGRSettings(ContrastSettings):
     """SPC-MGR (models/spcmgr.py)."""
 
-    heads: int = option(8, "of the graph attention", "--m", type=positive_int)
+    heads: int = option(8, "heads of the graph attention", "--m", type=positive_int)
     fusion_lambda: float = option(1.0, "weight of the collaborative relations", type=not_negative)
     struct_only: int = option(0, "no collaborative relations", **SWITCH)
     t: float = option(0.08, "temperature", type=positive)

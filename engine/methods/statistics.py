@@ -20,7 +20,7 @@ class StatisticsSettings(ClusterSettings):
     dropout: float | None = option(None, "share of units dropped (0.2, with --no-link 0.4)",
                                    type=below_one)
     raw_weight: float = option(
-        0.4, "weight of the standardised window means, which are appended to "
+        0.4, "weight of the standardised window means that are appended to "
         "the embedding", "--beside", type=not_negative)
     align: bool = option(False, "rotate each skeleton onto the mean pose (Kabsch): view-invariant",
                          "--turned", action="store_true")
@@ -28,13 +28,14 @@ class StatisticsSettings(ClusterSettings):
     t: float | None = option(None, "temperature (0.15, with --no-link 0.1)", type=positive)
     link: bool = option(True, "chain consecutive windows into tracklets before clustering",
                         "--linked", **FLAG)
-    eps: float = option(0.6, "DBSCAN: Jaccard distance of neighbours", type=below_one)
-    min_samples: int | None = option(None, "DBSCAN: neighbours of a core (2, with "
-                                     "--no-link 4)", type=positive_int)
-    rounds: int = option(3, "rounds, each with labels of its own", type=positive_int)
+    eps: float = option(0.6, "DBSCAN: largest Jaccard distance of neighbours", type=below_one)
+    min_samples: int | None = option(
+        None, "DBSCAN: neighbours of a core, itself included (2, with "
+        "--no-link 4)", type=positive_int)
+    rounds: int = option(3, "rounds; each clusters again", type=positive_int)
     round_epochs: int = option(10, "epochs of a round", type=positive_int)
     lr: float | None = option(None, "learning rate (0.003, with --no-link 0.001)", type=positive)
-    weight_decay: float = option(0.01, "of the encoder, by AdamW", type=not_negative)
+    weight_decay: float = option(0.01, "weight decay of the encoder (AdamW)", type=not_negative)
     batch_size: int = option(256, "sequences in a batch", type=above_one)
 
     def __post_init__(self):
