@@ -6,7 +6,7 @@
     python train_df.py --source SM-SGE --dataset KS20 --resume       after an interruption
     python train_df.py --source SM-SGE --dataset KS20 --mode Eval    score the saved best network
 
-The encoders are those of --task retrieval.
+Train the encoder with --task retrieval first.
 """
 
 from skeleton_reid.engine.parsing import run_training

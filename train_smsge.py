@@ -8,7 +8,7 @@
     python train_smsge.py --dataset CASIA_B --view 0              cross-view recognition, 20 frames
     python train_smsge.py --dataset KS20 --task retrieval         encoder from the training split
 
---split names the setting, and the test that the results begin with.
+--split selects the settings, and the test that is shown first.
 """
 
 from skeleton_reid.engine.parsing import run_training

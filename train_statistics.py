@@ -6,8 +6,8 @@
     python train_statistics.py --dataset KGBD --probe probe --tracklets      recordings are known
 
 The schedule is fixed: --rounds rounds of --round_epochs epochs. A round begins with an evaluation
-and with clusters of the training windows (models/statistics.py); --tracklets or --labels put
-recordings or persons in their place.
+and clusters the training windows (models/statistics.py); --tracklets or --labels use recordings
+or persons instead.
 """
 
 from skeleton_reid.engine.parsing import run_training

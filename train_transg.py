@@ -4,7 +4,7 @@
     python train_transg.py --dataset KS20 --probe probe --resume        after an interruption
     python train_transg.py --dataset KS20 --probe probe --mode Eval     score the saved best model
 
-KGBD is as published with --joint_order later of preprocess.py.
+The published setting of KGBD is preprocess.py --joint_order later.
 """
 
 from skeleton_reid.engine.parsing import run_training

@@ -2,9 +2,9 @@
 
     python -m benchmarks.error_rates --checkpoint kgbd-statistics --dataset KGBD
 
-Each person is enrolled by one recording of the gallery and looked for by one of the probes. Of 50
-random draws, N persons are enrolled and the others are strangers. The threshold is that of 5 % of
-false acceptance with 40 persons enrolled.
+In each of 50 random draws N persons are enrolled, by one recording of the gallery each; the others
+are unknown. One probe recording of everybody is identified. The threshold gives 5 % false
+acceptance with 40 persons enrolled.
 """
 
 from pathlib import Path

@@ -3,8 +3,8 @@
     python -m data.simulate --dataset KS20 --raw .demo/raw
     python -m data.simulate --dataset KGBD --raw .demo/raw --persons 40 --frames 200 --seed 1
 
-Nobody was recorded for these files: they stand in for data sets that cannot be passed on, and a
-figure made with them says so. Persons, recordings and sensor errors are drawn from the seed; the
+These walkers are made by a computer, in place of data sets that cannot be passed on. Every figure
+made with them says so. Persons, recordings and sensor errors are drawn from the seed; the
 same command writes the same bytes, and person k is the same for every number of persons (KS20: at
 most 20). A file SIMULATED.txt beside the recordings names the settings.
 
