@@ -23,7 +23,7 @@ SAID = 128  # blocks from one line of progress to the next
 
 
 def run(options: Options) -> Report:
-    size = 2000 if options.quick else 1_000_000 if options.full else 100_000
+    size = 9000 if options.quick else 1_000_000 if options.full else 100_000
     x, source = inputs.features(options.features, size)
     np.save(options.work / "features.npy", x)
     report = Report(f"Clustering {size:,} features in a memory-mapped file, one process")
@@ -37,14 +37,14 @@ def measure(file: Path) -> dict[str, Any]:
     """Cluster in this process, which has done nothing before. Returns a row of the table."""
     x = torch.from_numpy(np.load(file, mmap_mode="c"))
     cluster(x[:100], EPS, MIN_SAMPLES)  # compiles
-    begun, within_limit = count(1), Subspace.within_limit
+    begun, nearest = count(1), Subspace.nearest
 
-    def reported(search: Subspace, block: torch.Tensor) -> torch.Tensor:
+    def reported(search: Subspace, *block: Any) -> tuple[torch.Tensor, bool]:
         if (number := next(begun)) % SAID == 0:
             print(f"{number:,} of {len(search.blocks):,} blocks", flush=True)
-        return within_limit(search, block)
+        return nearest(search, *block)
 
-    with patch.object(Subspace, "within_limit", reported):
+    with patch.object(Subspace, "nearest", reported):
         rank, search = timed(partial(nearest_neighbours, x, 20))
     searched = peak_mib()
     labels, rest = timed(partial(cluster, x, EPS, MIN_SAMPLES, rank=rank))

@@ -50,7 +50,7 @@ def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6,
 
 def encode(features, k1: int, k2: int, rank: Tensor | None, search: str = "torch") -> csr_array:
     """V (N, N) float32, averaged over the k2 nearest; columns ascending, stored values above 0."""
-    from skeleton_reid.reid import jaccard_loops
+    from skeleton_reid.reid import loops
 
     features = torch.as_tensor(unmasked(features))
     if features.ndim != 2 or not len(features):
@@ -58,12 +58,12 @@ def encode(features, k1: int, k2: int, rank: Tensor | None, search: str = "torch
     if features.dtype == torch.float64:  # digits that float32 lacks
         features = features - far_offset(features, 1e3)
     features = features.float()
-    if bad := sum(int((~x.isfinite()).any(dim=1).sum()) for x in features.split(COLUMNS)):
-        raise InputError(f"found NaN or infinite values in {bad} of {len(features)} features")
+    if bad := sum(int((~(x.square().sum(dim=1) < 1e37)).sum()) for x in features.split(COLUMNS)):
+        raise InputError(f"found NaN, infinite or huge values in {bad} of {len(features)} features")
     rank = (nearest_neighbours(features, k1, search) if rank is None else rank).cpu().numpy()
     members = expanded_neighbours(rank)  # R*
-    weights = jaccard_loops.softmax_weights(features.cpu().contiguous().numpy(), members.indptr,
-                                            members.indices)
+    weights = loops.softmax_weights(features.cpu().contiguous().numpy(), members.indptr,
+                                    members.indices)
     v = csr_array((weights, members.indices, members.indptr), shape=members.shape)
     if k2 > 1:
         v = neighbour_graph(rank[:, :k2]) @ v  # query expansion; sums the nearest first
@@ -99,7 +99,7 @@ def close_pairs(v: csr_array, max_distance: float | None = None) -> csr_array:
     """Jaccard distances, below 1 or at most max_distance, of pairs i <= j of v (encode), on all
     cores of all processes.
     """
-    from skeleton_reid.reid import jaccard_loops
+    from skeleton_reid.reid import loops
 
     # Both sides of `d <= limit` are float32: what rounds to eps is within eps, as released.
     below_one = np.nextafter(np.float32(1), np.float32(0))
@@ -115,7 +115,7 @@ def close_pairs(v: csr_array, max_distance: float | None = None) -> csr_array:
         count = np.empty(stop - start, dtype=np.int64)
         column = np.empty(met[stop] - met[start], dtype=np.int64)
         value = np.empty(len(column), dtype=np.float32)
-        end = jaccard_loops.close_pairs(start, stop, limit, rows, columns, count, column, value)
+        end = loops.close_pairs(start, stop, limit, rows, columns, count, column, value)
         return tuple(map(torch.from_numpy, (count, column[:end].copy(), value[:end].copy())))
 
     # The loop runs outside the interpreter's lock.

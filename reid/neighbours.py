@@ -20,10 +20,9 @@ INDEX_BITS = (1 << 32) - 1
 EXTRA = 12  # rows that faiss is asked for beyond the k nearest
 ROUNDING = 1e-5  # of a squared distance in float32, relative to the squares that it is made of
 SMALLEST = 1 << 13  # features for which a subspace can pay
-DIRECTIONS = 29  # of the subspace: with the rest's norm and two limits, products of 32 numbers
+DIRECTIONS = 29  # of the subspace: with the rest's norm and two terms, products of 32 numbers
 BLOCK = 128  # features that lie together, at most, whose neighbours are looked for at a time
-NEAR = 20  # blocks around them that give a limit
-TILE = 2048  # columns of which a block's products stay in the cache of a core
+TILE = 1024  # columns of which a block's products stay in the cache of a core
 
 
 def nearest_neighbours(features: Tensor, k: int, search: str = "torch") -> Tensor:
@@ -40,8 +39,8 @@ def nearest_neighbours(features: Tensor, k: int, search: str = "torch") -> Tenso
         find = partial(_nearest_by_faiss, index, find)
     elif subspace := Subspace.of(features, squares, k):
         return subspace.neighbours()
-    rows = max(1, BLOCK_BYTES // (4 * min(len(features), COLUMNS)))
-    blocks = features.split(rows), squares.split(rows)
+    count = 1 + 4 * len(features) * COLUMNS // BLOCK_BYTES
+    blocks = features.tensor_split(count), squares.tensor_split(count)
     return processes.divided(lambda *block: (find(*block) & INDEX_BITS,), *blocks)[0]
 
 
@@ -50,87 +49,103 @@ def _nearest(features: Tensor, squares: Tensor, k: int, query: Tensor, square: T
     best = torch.empty(len(query), 0, dtype=torch.int64, device=query.device)
     for first in range(0, len(features), COLUMNS):
         others = slice(first, first + COLUMNS)
-        distances = torch.addmm(squares[None, others], query, features[others].T, alpha=-2.0)
-        distances += square[:, None]  # (R, C)
-        keys = torch.cat([best, k_smallest(distances.clamp_(min=0), k) + first], dim=1)
+        distances = _distances(features[others], squares[others], query, square)
+        keys = torch.cat([best, k_smallest(distances, k) + first], dim=1)
         best = keys.topk(min(k, keys.shape[1]), dim=1, largest=False).values if first else keys
     return best
+
+
+def _distances(features: Tensor, squares: Tensor, query: Tensor, square: Tensor) -> Tensor:
+    """Squared distances (R, C) of queries (R, d) to features (C, d), of their squared norms."""
+    distances = torch.addmm(squares, query, features.T, alpha=-2.0)
+    distances += square[:, None]
+    return distances.clamp_(min=0)
 
 
 class Subspace:
     """Search for the k nearest neighbours of features (N, d) float32 by way of a subspace.
 
     z (N, m) are coordinates along m - 1 principal directions and the norm of the rest, so that
-    |z - z'| <= |x - x'|. Features that lie together are searched for at a time: the nearest in the
-    blocks around limit the distance of the k-th; z tells what else can be within the limit; only
-    this is searched as in the plain form. All else is farther, whatever rounding does, and a
-    product of 5 rows or more has the same bits in any shape (MKL's usual kernels): the same result.
+    |z - z'| <= |x - x'|: a distance is computed only where that of z is within the k-th so far.
+    What may be among the k nearest of the plain form, whatever rounding does, enters its product.
     """
     def __init__(self, features: Tensor, squares: Tensor, k: int) -> None:
-        """squares: |x|^2 (N,), below 1e30; N >= NEAR * BLOCK >= k."""
-        self.features, self.squares, self.k = features, squares, k
+        """squares: |x|^2 (N,), below 1e30; N >= k + EXTRA."""
+        self.plain = partial(_nearest, features.contiguous(), squares, k)
         size, d = features.shape
         sample = features[::-(-size // (16 * d))].double()
         directions = torch.linalg.eigh(sample.T @ sample).eigenvectors[:, -DIRECTIONS:]
         z = torch.cat([_coordinates(x, directions) for x in features.split(COLUMNS)])
-
-        def cut(_: int) -> tuple[Tensor, Tensor]:
-            blocks = _blocks(z, torch.arange(size))
-            return torch.cat(blocks), torch.tensor([*map(len, blocks)])
-
-        # One process cuts, because all must have the same blocks.
-        self.order, sizes = processes.divided(cut, range(1))
-        self.blocks = self.order.split(sizes.tolist())
-        self.centres = torch.stack([z[block].mean(dim=0) for block in self.blocks])
-        # With u = 2^-24, a squared distance |x|^2 + |y|^2 - 2 <x, y> of the plain form, sums in
-        # any order, is off by at most (3 d + 5) u (|x|^2 + |y|^2); by z it is for coordinates
-        # rounded from float64 (20 + sqrt(d)) u, for a product of m + 2 numbers (2 m + 6) u.
-        self.error = (4 * d + 256) * 2.0**-24
-        self.z, self.z_squares = z, z.double().square().sum(dim=1)
-        least = (self.z_squares - self.error * squares).float()
-        right = torch.cat([z, least[:, None], torch.ones(size, 1)], dim=1)  # (N, m + 2)
-        self.tiles = [right[columns].T.contiguous() for columns in self.order.split(TILE)]
+        # One process sorts, because all must have the same blocks.
+        order = processes.divided(lambda _: (_sorted(z, torch.arange(size)),), range(1))[0]
+        self.blocks = order.tensor_split(-(-size // BLOCK))
+        # With u = 2^-24 and s = |x|^2 + |y|^2, sums in any order, a squared distance is off by at
+        # most (3 d + 5) u s in the plain form, by (2 d + 6) u s as the sum of (x - y)^2; by z it is
+        # for coordinates rounded from float64 (20 + sqrt(d)) u s, for their product (2 m + 6) u s.
+        self.error = (6 * d + 256) * 2.0**-24
+        least = (z.double().square().sum(dim=1) - self.error * squares).float()[:, None]
+        self.left = torch.cat([-2 * z, torch.ones(size, 1), least], dim=1)  # (N, m + 2)
+        right = torch.cat([z, least, torch.ones(size, 1)], dim=1)
+        self.tiles = [(right[own].T.contiguous(), own.numpy()) for own in order.split(TILE)]
 
     @classmethod
     def of(cls, features: Tensor, squares: Tensor, k: int) -> "Subspace | None":
-        """The search, if it is faster than the plain form: few columns are left in some blocks."""
-        size, d = features.shape
-        small = size < SMALLEST or d < 2 * DIRECTIONS or k > BLOCK
+        """The search, if it is faster than the plain form and finds the same, as some rows show."""
+        small = len(features) < SMALLEST or features.shape[1] < 2 * DIRECTIONS or k > BLOCK
         if small or features.device.type != "cpu" or not squares.max() < 1e30:
             return None
         search = cls(features, squares, k)
-        some = search.blocks[::-(-len(search.blocks) // 4)]
-        left = sum(len(search.within_limit(block)) for block in some) / len(some)
-        return search if 2 * DIRECTIONS + 1.5 * d * left / size < 0.8 * d else None
+        return search if processes.divided(search.pays, range(1))[0] else None  # for all processes
+
+    def pays(self, _: int) -> tuple[Tensor]:
+        """(1,): are few columns within the limits of some rows, and the neighbours among them?"""
+        size, d = self.plain.args[0].shape
+        rows = torch.stack([block[0] for block in self.blocks])[::-(-size // BLOCK**2)]
+        expected = self.plain(*(x[rows] for x in self.plain.args[:2]))
+        limits = (expected[:, -1:] >> 32).int().view(torch.float32)
+        left = sum((self.left[rows] @ tile <= limits).sum() for tile, _ in self.tiles) / len(rows)
+        pays = bool(2 * DIRECTIONS + 16 * d * left / size < 0.8 * d)
+        if pays:  # to the bit, which a product of another shape need not have
+            keys, sure = self.nearest(rows)
+            pays = sure and torch.equal(keys, expected)
+        return (torch.tensor([pays]),)
 
     def neighbours(self) -> Tensor:
         """Indices (N, k), nearest first."""
-        def work(block: Tensor) -> tuple[Tensor]:
-            columns = self.within_limit(block)
-            return (columns[self.nearest(columns, block) & INDEX_BITS],)
+        def work(rows: Tensor, number: int) -> tuple[Tensor]:
+            tile = number * len(self.tiles) // len(self.blocks)
+            return (self.nearest(rows, tile)[0] & INDEX_BITS,)
 
-        found = torch.empty(len(self.order), self.k, dtype=torch.int64)
-        found[self.order] = processes.divided(work, self.blocks, threads=True)[0]
-        return found
+        numbers = range(len(self.blocks))
+        found = processes.divided(work, self.blocks, numbers, threads=True)[0]
+        return found[torch.cat(self.blocks).argsort()]
 
-    def nearest(self, columns: Tensor, block: Tensor) -> Tensor:
-        """Keys (R, k) of the nearest of some columns (C,) to the rows of a block (R,)."""
-        x, squares = self.features, self.squares
-        return _nearest(x[columns], squares[columns], self.k, x[block], squares[block])
+    def nearest(self, rows: Tensor, first: int = 0) -> tuple[Tensor, bool]:
+        """Keys (R, k) of the nearest to rows (R,), and whether none had to be searched plainly.
 
-    def within_limit(self, block: Tensor) -> Tensor:
-        """Columns (C,), ascending, that may be among the k nearest of any row of a block (R,)."""
-        z, squares = self.z[block], self.squares[block]
-        away = (self.centres - z.mean(dim=0)).square().sum(dim=1)
-        around = away.topk(min(NEAR, len(away)), largest=False).indices.tolist()
-        last = self.nearest(torch.cat([self.blocks[n] for n in around]), block)[:, -1]
-        limit = (last >> 32).int().view(torch.float32).double()  # squared distances (R,)
-        limit += self.error * (limit + squares) + 1e-30  # against underflow
-        limit = (limit - self.z_squares[block]).float()
-        # |z'|^2 - 2 <z, z'> + |z|^2 - limit, errors allowed for: over 0, what is beyond the limit.
-        left = torch.cat([-2 * z, torch.ones(len(z), 1), -limit[:, None]], dim=1)
-        over = torch.cat([(left @ tile).amin(dim=0) for tile in self.tiles])  # (N,)
-        return self.order[over <= 0].sort().values
+        first: tile that is looked at first, best that in which the rows lie.
+        """
+        from skeleton_reid.reid import loops
+
+        features, squares, k = self.plain.args
+        query, square = features[rows], squares[rows]
+        near = torch.full((len(rows), k + EXTRA), torch.inf)  # squared distances, ascending
+        columns = torch.zeros(near.shape, dtype=torch.int64)
+        # Of s above, |y|^2 <= 2 |x|^2 + 2 |x - y|^2; 1e-30 is against underflow.
+        factor, margin = 1 + 6 * self.error, 6 * self.error * square.double() + 1e-30
+        arrays = [x.numpy() for x in (features, rows, margin, near, columns)]
+        for tile, numbers in self.tiles[first:] + self.tiles[:first]:
+            loops.keep_nearest((self.left[rows] @ tile).numpy(), numbers, k, factor, *arrays)
+        limits = factor * near[:, k - 1].double() + margin
+        columns = columns[:, :(near <= limits[:, None]).sum(dim=1).max()]
+        some, place = columns.unique(return_inverse=True)
+        distances = _distances(features[some], squares[some], query, square).gather(1, place)
+        keys = _keys(distances, columns).topk(k, dim=1, largest=False).values
+        unsure = near[:, -1] <= limits  # there may be more columns than there was room for
+        if unsure.any():
+            unsure[:8] = True  # a product of few rows has other bits
+            keys[unsure] = self.plain(query[unsure], square[unsure])
+        return keys, not unsure.any()
 
 
 def _coordinates(x: Tensor, directions: Tensor) -> Tensor:
@@ -141,15 +156,14 @@ def _coordinates(x: Tensor, directions: Tensor) -> Tensor:
     return torch.cat([along, rest.clamp(min=0).sqrt()[:, None]], dim=1).float()
 
 
-def _blocks(z: Tensor, rows: Tensor) -> list[Tensor]:
-    """Rows (N,) of z in blocks of at most BLOCK that lie together: cut in two, again and again,
-    along the coordinate that varies most.
+def _sorted(z: Tensor, rows: Tensor) -> Tensor:
+    """Rows (N,) of z in an order in which those that lie together follow each other: cut in two,
+    again and again, along the coordinate that varies most.
     """
     if len(rows) <= BLOCK:
-        return [rows]
-    own = z[rows]
-    halves = own[:, own.var(dim=0).argmax()].argsort(stable=True).tensor_split(2)
-    return [block for half in halves for block in _blocks(z, rows[half])]
+        return rows
+    halves = z[rows, z[rows].var(dim=0).argmax()].argsort(stable=True).tensor_split(2)
+    return torch.cat([_sorted(z, rows[half]) for half in halves])
 
 
 def k_smallest(distances: Tensor, k: int) -> Tensor:

@@ -81,7 +81,7 @@ def work(folder: Path) -> None:
         found["rank"], found["precision"] = ranking.ranks(**arrays)
         few = torch.from_numpy(mapped[:25])  # a block for one of the processes
         found["few"] = neighbours.nearest_neighbours(few, 20).numpy()
-    with (mock.patch.object(neighbours, "BLOCK", 24), mock.patch.object(neighbours, "NEAR", 2),
+    with (mock.patch.object(neighbours, "BLOCK", 24), mock.patch.object(neighbours, "TILE", 100),
           mock.patch.object(neighbours, "DIRECTIONS", 4)):
         x = torch.from_numpy(mapped)
         search = neighbours.Subspace(x, x.square().sum(dim=1), 20)

@@ -11,7 +11,7 @@ from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_mutual_info_score
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.reid import jaccard_loops
+from skeleton_reid.reid import loops
 from skeleton_reid.reid.jaccard import cluster, dbscan, jaccard_distance
 from skeleton_reid.reid.neighbours import nearest_neighbours
 from tests.reference import jaccard as reference
@@ -105,7 +105,7 @@ def test_labels_of_the_plain_way(eps, min_samples):
 
 
 def test_compiling_is_said_once(caplog, monkeypatch):
-    monkeypatch.setattr(jaccard_loops.NOTICE, "said", False)
+    monkeypatch.setattr(loops.NOTICE, "said", False)
     with caplog.at_level("INFO", logger="reid"):
         for number in (1, 1.0):  # two types, each compiled
             numba.njit(lambda x: x + 1)(number)
@@ -189,9 +189,10 @@ def test_cluster_given_neighbours_is_cluster():
     np.testing.assert_array_equal(cluster(features, 0.6, 4, rank=rank), cluster(features, 0.6, 4))
 
 
-def test_features_that_are_not_finite_are_refused():
-    features = np.zeros((30, 4), dtype=np.float32)
-    features[3, 1] = np.nan
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e20, 1e160])
+def test_features_without_distances_are_refused(value):
+    features = np.zeros((30, 4))
+    features[3, 1] = value
     with pytest.raises(InputError, match=r"NaN.*1 of 30"):
         cluster(features, 0.6, 4)
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from skeleton_reid.reid import neighbours
+from skeleton_reid.reid import loops, neighbours
 from skeleton_reid.reid.neighbours import INDEX_BITS, Subspace, nearest_neighbours
 from tests.reference import jaccard as reference
+from tests.reference import neighbours as plain
 
 SIZE, D, K = 900, 128, 20
 
@@ -45,11 +46,13 @@ KINDS = {
     (1 + 1e-7 * torch.randn(SIZE, 1, generator=g))
 }
 
+SURE = {"low rank", "trained-like", "full rank", "whole numbers", "huge"}
+
 
 @pytest.fixture
 def small(monkeypatch):
     """Sizes for which few features make many blocks."""
-    for name, value in {"BLOCK": 24, "NEAR": 2, "DIRECTIONS": 8, "TILE": 300}.items():
+    for name, value in {"BLOCK": 24, "DIRECTIONS": 8, "TILE": 100}.items():
         monkeypatch.setattr(neighbours, name, value)
     monkeypatch.setattr(neighbours, "SMALLEST", SIZE)
 
@@ -57,13 +60,33 @@ def small(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_subspace_finds_what_the_plain_search_finds(kind, small):
     x = KINDS[kind](torch.Generator().manual_seed(len(kind)))
-    squares = x.square().sum(dim=1)
-    expected = neighbours._nearest(x, squares, K, x, squares) & INDEX_BITS
-    search = Subspace(x, squares, K)
-    assert torch.equal(search.neighbours(), expected)
-    if kind == "clustered":
-        left = sum(len(search.within_limit(block)) for block in search.blocks)
-        assert left < 0.2 * SIZE * len(search.blocks)  # the bound leaves most out
+    search = Subspace(x, x.square().sum(dim=1), K)
+    assert torch.equal(search.neighbours(), plain.nearest_neighbours(x, K))
+    sure = all(search.nearest(block)[1] for block in search.blocks)
+    assert sure == (kind in SURE)  # else some rows are searched plainly
+
+
+@pytest.mark.parametrize("k", [1, 2, 100])
+def test_any_number_of_neighbours(k, small):
+    x = KINDS["trained-like"](torch.Generator().manual_seed(k))
+    found = Subspace(x, x.square().sum(dim=1), k).neighbours()
+    assert torch.equal(found, plain.nearest_neighbours(x, k))
+
+
+def test_few_distances_are_computed(small, monkeypatch):
+    """The others are left out by their bounds."""
+    x, counts = KINDS["clustered"](torch.Generator().manual_seed(0)), []
+    search = Subspace(x, x.square().sum(dim=1), K)
+    keep_nearest = loops.keep_nearest
+
+    def counted(bounds, *others):
+        near = others[-2]
+        counts.append((bounds <= near[:, -1:]).mean())
+        keep_nearest(bounds, *others)
+
+    monkeypatch.setattr(loops, "keep_nearest", counted)
+    search.neighbours()
+    assert np.mean(counts) < 0.2
 
 
 def test_what_faiss_is_not_sure_of_is_searched_plainly():
@@ -73,8 +96,8 @@ def test_what_faiss_is_not_sure_of_is_searched_plainly():
     x = torch.from_numpy(np.random.RandomState(0).randint(0, 2, size=(200, 2)).astype(np.float32))
     squares = x.square().sum(dim=1)
     index = Mock(search=lambda rows, k: last_of_equal(x.numpy(), rows, k))
-    plain = partial(neighbours._nearest, x, squares, 20)
-    found = neighbours._nearest_by_faiss(index, plain, x, squares) & INDEX_BITS
+    search = partial(neighbours._nearest, x, squares, 20)
+    found = neighbours._nearest_by_faiss(index, search, x, squares) & INDEX_BITS
     assert not neighbours.candidates(index, x.numpy(), 20)[1].any()
     assert torch.equal(found, nearest_neighbours(x, 20))
 
@@ -94,18 +117,24 @@ def test_of_equal_distances_the_lower_index_is_first(kind, small):
     np.testing.assert_array_equal(Subspace(x, squares, K).neighbours().numpy(), expected)
 
 
-def test_rounding_is_allowed_for(small):
-    """Without its error term the bound would leave out neighbours that rounding brings near."""
+def test_rounding_is_allowed_for(small, monkeypatch):
+    """Without its error terms the search would leave out neighbours that rounding brings near."""
     x = KINDS["far from zero"](torch.Generator().manual_seed(0))
-    squares = x.square().sum(dim=1)
-    search = Subspace(x, squares, K)
-    search.error = 0.0
-    search.tiles = [
-        torch.cat([tile[:-2], tile[:-2].square().sum(dim=0)[None], tile[-1:]])
-        for tile in search.tiles
-    ]
-    expected = neighbours._nearest(x, squares, K, x, squares) & INDEX_BITS
-    assert not torch.equal(search.neighbours(), expected)
+    search = Subspace(x, x.square().sum(dim=1), K)
+    monkeypatch.setattr(search, "error", 0.0)
+    assert not torch.equal(search.neighbours(), plain.nearest_neighbours(x, K))
+
+
+def test_products_whose_bits_hang_on_their_shape_are_left_to_the_plain_search(small, monkeypatch):
+    x = low_rank(torch.Generator().manual_seed(0), 2)
+    distances = neighbours._distances
+
+    def other(features, *others):
+        return distances(features, *others) * (1 if len(features) == SIZE else 1 + 2**-23)
+
+    monkeypatch.setattr(neighbours, "_distances", other)
+    assert Subspace.of(x, x.square().sum(dim=1), K) is None
+    assert torch.equal(nearest_neighbours(x, K), plain.nearest_neighbours(x, K))
 
 
 def test_subspace_only_where_it_pays(small):

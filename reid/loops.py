@@ -1,4 +1,5 @@
-"""The loops of the Jaccard distance, compiled by Numba; slow to import, hence on their first use.
+"""Loops of the Jaccard distance and the neighbour search, compiled by Numba; slow to import, hence
+on their first use.
 
 Sums are float32 in the order of the released code; scalar products and exponentials are rounded
 from float64. Sparse matrices are CSR: row n has the entries from first[n] to first[n + 1] - 1.
@@ -91,3 +92,27 @@ def close_pairs(start, stop, limit, v, by_column, count, column, value):
                 end += 1
         count[row - start] = end - begin
     return end
+
+
+@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def keep_nearest(bounds, numbers, k, factor, features, rows, margin, near, columns):
+    """Put features among the nearest of rows (R,) if within a limit: factor * the k-th + margin.
+
+    bounds (R, C): of squared distances, from below, to the features with these numbers (C,);
+    margin (R,). near, columns (R, W > k): squared distances, ascending, and the features' numbers.
+    """
+    for r, row in enumerate(rows):
+        limit = min(np.float32(factor * near[r, k - 1] + margin[r]), near[r, -1])
+        for n in np.flatnonzero(bounds[r] <= limit):
+            if bounds[r, n] > limit:
+                continue
+            distance, column = np.float32(0), numbers[n]
+            for i in range(features.shape[1]):
+                distance += (features[row, i] - features[column, i])**2
+            if distance < near[r, -1]:
+                place = near.shape[1] - 1
+                while place and near[r, place - 1] > distance:
+                    near[r, place], columns[r, place] = near[r, place - 1], columns[r, place - 1]
+                    place -= 1
+                near[r, place], columns[r, place] = distance, column
+                limit = min(np.float32(factor * near[r, k - 1] + margin[r]), near[r, -1])
