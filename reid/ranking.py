@@ -48,8 +48,8 @@ def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
     shapes = tuple(probe.shape), tuple(gallery.shape)
     if not len(shapes[0]) == len(shapes[1]) == 2 or shapes[0][1] != shapes[1][1]:
         raise InputError(f"expected probe and gallery features (N, d), found {shapes}")
-    if not (torch.isfinite(probe).all() and torch.isfinite(gallery).all()):
-        raise InputError("the features hold NaN or infinite values")
+    if not all((x.abs() < 1e150).all() for x in (probe, gallery)):
+        raise InputError("the features hold NaN, infinite values or ones over 1e150")
     if isinstance(offset := far_offset(gallery, 1e8), Tensor):
         probe, gallery = probe - offset, gallery - offset
     # Copies are one column, as a product's rounding depends on the place: they are equally near.
@@ -66,10 +66,11 @@ def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
 def evaluate_distances(distances, probe_ids, gallery_ids, exclude_self: bool = False,
                        released: bool = False) -> dict:
     """Retrieval metrics of a (P, G) array of distances; everything else as in `evaluate`."""
-    matrix = torch.as_tensor(unmasked(distances))
-    if matrix.ndim != 2 or torch.isnan(matrix).any():
-        raise InputError(f"expected distances (P, G) without NaN, found {tuple(matrix.shape)}")
-    matrix = matrix.double().cpu()
+    matrix = torch.as_tensor(unmasked(distances)).double().cpu()
+    bad = ~((matrix.abs() < 1e300) | (matrix == math.inf))  # what cannot be subtracted
+    if matrix.ndim != 2 or bad.any():
+        raise InputError("expected distances (P, G) below 1e300 or inf, found "
+                         f"{tuple(matrix.shape)}, {int(bad.sum())} of them NaN or beyond")
     ranked = _ranks(lambda rows: matrix[rows], tuple(matrix.shape), probe_ids, gallery_ids,
                     exclude_self, released)
     return _metrics(*ranked, matrix.shape[1], released)

@@ -133,6 +133,7 @@ def test_features_far_from_the_origin(offset):
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"probe": np.full((3, 2), np.nan)}, "features hold NaN"),
+     ({"gallery": np.full((4, 2), 1e160)}, "features hold .* over 1e150"),
      ({"probe": np.ma.array(np.ones((3, 2)), mask=np.eye(3, 2))}, "features hold NaN"),
      ({"gallery": np.ma.array(np.ones((4, 2), int), mask=np.eye(4, 2))}, "features hold NaN"),
      ({"gallery": np.zeros((4, 5))}, r"\(N, d\), found \(\(3, 2\), \(4, 5\)\)"),
@@ -146,3 +147,13 @@ def test_bad_input(change, message):
     }
     with pytest.raises(InputError, match=message):
         ranking.evaluate(**(good | change))
+
+
+@pytest.mark.parametrize(("row", "bad"), [([np.nan], 1), ([-np.inf, 0], 1), ([1e308, -1e308], 2)])
+def test_distances_that_cannot_be_ranked_are_refused(row, bad):
+    distances = np.ones((3, 4))
+    distances[0, :len(row)] = row
+    with pytest.raises(InputError, match=rf"below 1e300 or inf, found \(3, 4\), {bad} of them"):
+        ranking.evaluate_distances(distances, np.zeros(3), np.zeros(4))
+    distances[0] = 1, 2, 1e299, np.inf
+    assert ranking.evaluate_distances(distances, np.zeros(3), np.zeros(4))["mAP"] == 1
