@@ -67,18 +67,21 @@ def score_all(options: TrainingOptions, stored: Retrieval | None = None,
 
 
 def kept_baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
-    """Metrics of BASELINES. They stay beside the windows, for the next run on the same windows."""
+    """Metrics of BASELINES. They stay beside the windows, for the next run on the same windows; a
+    file for each protocol and test split, which those of other windows replace.
+    """
     digest = blake2b(digest_size=8)
     digest.update(f"{VERSION} {protocol} {sets.skeleton.values()}".encode())
     for part in (sets.train, sets.probe, sets.gallery):
         for array in (part.skeletons, part.labels, part.recordings):
             digest.update(b"" if array is None else np.ascontiguousarray(array).data)
-    file = next(iter(sets.paths.values())).parent / f".baselines-{digest.hexdigest()}.json"
+    name = "-".join((sets.name, str(sets.length), *sets.paths, protocol))
+    file = next(iter(sets.paths.values())).parent / f".baselines-{name}.json"
     if processes.count() == 1:  # several would have to find the same
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # or damaged
             kept = json.loads(file.read_text())
-            if isinstance(kept, dict) and {*DESCRIPTORS} <= kept.keys():  # else it is damaged
-                return kept
+            if kept["windows"] == digest.hexdigest() and {*DESCRIPTORS} <= kept["rows"].keys():
+                return kept["rows"]
     rows: dict[str, dict[str, Any]] = {}
     for name in BASELINES:
         try:
@@ -88,7 +91,7 @@ def kept_baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
                 rows[name] = {"missing": str(error)}
     with suppress(OSError):  # a folder that others own
         if processes.number() == 0:
-            write_text(file, json.dumps(rows))
+            write_text(file, json.dumps({"windows": digest.hexdigest(), "rows": rows}))
     return rows
 
 

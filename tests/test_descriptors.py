@@ -1,5 +1,6 @@
 """Hand-made descriptors against the released code's arrays and against loops."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -197,9 +198,9 @@ def test_baselines_are_kept_beside_the_windows(write_dataset, tmp_path, monkeypa
         assert baselines.kept_baselines(sets, "full") == rows
     moved = replace(sets, probe=replace(sets.probe,
                                         skeletons=sets.probe.skeletons[..., ::-1].copy()))
-    baselines.kept_baselines(moved, "full")
-    files = list(tmp_path.rglob(".baselines-*.json"))
-    assert len(files) == 2
-    for file in files:
-        file.write_text("{")
+    assert baselines.kept_baselines(moved, "full") != rows
+    (file,) = tmp_path.rglob(".baselines-*")  # of the windows as they are now
     assert baselines.kept_baselines(sets, "full") == rows
+    for damaged in ("{", "[]", "{}", json.dumps(json.loads(file.read_text()) | {"rows": 1})):
+        file.write_text(damaged)
+        assert baselines.kept_baselines(sets, "full") == rows
