@@ -14,12 +14,15 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from checkpoints import write
 from commands import results_of, run
 from pretended_gpu import pretended
 from several import start
 from torch import distributed
 from training import RETRIEVAL, SCRIPTS, Training, history, pick, without_time
 
+import skeleton_reid
+from skeleton_reid import Gallery
 from skeleton_reid.common import processes
 from skeleton_reid.common.command_line import devices, pick_device
 from skeleton_reid.common.errors import InputError
@@ -265,6 +268,24 @@ def test_faiss_searches_on_the_gpu_of_the_features(monkeypatch):
         found = nearest_neighbours(x.to("cuda:1"), 20, "faiss")
         assert found.device == torch.device("cuda", 1)
         assert torch.equal(found.cpu(), expected)
+    assert shim.gpus == [1]
+
+
+@pytest.mark.skipif(faiss is None, reason="needs faiss-cpu or faiss-gpu")
+def test_a_gallery_has_its_faiss_index_on_the_gpu_of_its_encoder(monkeypatch, tmp_path):
+    shim, path = FaissOnGpu(monkeypatch, 2), write(tmp_path / "SimMC.pt", "SimMC")
+    people = np.random.RandomState(0).normal(size=(40, 12, 20, 3))
+    found = {}
+    with pretended(2):
+        for device, search in (("cpu", "torch"), ("cuda:1", "faiss"), ("cpu", "faiss")):
+            gallery = Gallery(skeleton_reid.load(path, device))
+            gallery.search = search
+            for number, frames in enumerate(people):
+                gallery.add(f"p{number}", frames)
+            found[device, search] = [gallery.identify(frames) for frames in people[::8]]
+    assert found["cuda:1", "faiss"] == found["cpu", "faiss"] == found["cpu", "torch"]
+    assert [matches[0].name
+            for matches in found["cpu", "torch"]] == ["p0", "p8", "p16", "p24", "p32"]
     assert shim.gpus == [1]
 
 
