@@ -13,7 +13,7 @@ import warnings
 from argparse import Namespace
 from pathlib import Path
 
-from skeleton_reid.common.command_line import output_file, script_parser
+from skeleton_reid.common.command_line import add_device, output_file, script_parser
 from skeleton_reid.common.errors import InputError, run_command
 
 
@@ -22,7 +22,7 @@ def parse() -> Namespace:
     parser = script_parser(__doc__, "CHECKPOINT --onnx FILE")
     parser.add_argument("checkpoint", type=Path, help="best.pt of an encoder")
     parser.add_argument("--onnx", type=output_file, required=True, help="the file to write")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N (cpu)")
+    add_device(parser, "cpu")
     return parser.parse_args()
 
 

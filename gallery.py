@@ -15,7 +15,7 @@ is nobody's (docs/10-python-and-gallery.md).
 
 import math
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from skeleton_reid.common.command_line import add_options, option, output_file, script_parser
 from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.common.numbers import positive_int, share
+from skeleton_reid.common.numbers import positive_int, share, visible
 from skeleton_reid.data import datasets
 from skeleton_reid.engine.options import SEARCHES
 
@@ -33,7 +33,7 @@ class GalleryOptions:
     """Gallery."""
 
     checkpoint: Path | None = option(None, "the encoder, of a new one", type=Path, metavar="FILE")
-    name: str | None = option(None, "person of the files, or to remove")
+    name: str | None = option(None, "person of the files, or to remove", type=visible)
     dataset: datasets.Dataset | None = option(None, "recordings of a data set, or FILE.yaml",
                                               type=datasets.get, metavar="NAME")
     probe: str | None = option(None, "its test split: probe, A, Walking, ... (the first)")
@@ -67,8 +67,9 @@ from matplotlib.figure import Figure
 
 from skeleton_reid import Encoder, Gallery, load, read
 from skeleton_reid.common.files import hold, write_whole
-from skeleton_reid.common.log import start_log
+from skeleton_reid.common.log import fit, start_log
 from skeleton_reid.data import loader
+from skeleton_reid.data.files import recording_names
 from skeleton_reid.data.plausible import doubts
 from skeleton_reid.data.raw.own import entry_of
 from skeleton_reid.open_set import SAME, error_rates
@@ -94,7 +95,8 @@ def main() -> None:
         match options.command:
             case "add":  # all of the recordings, or none if one is bad
                 for title, name, windows in recordings(people.encoder, options):
-                    people.add_features(name, windows, title)
+                    recording = Path(title).name if options.files else title
+                    people.add_features(name, windows, recording)
             case "remove":
                 people.remove(options.name or "")
             case "identify":
@@ -104,9 +106,13 @@ def main() -> None:
         if changes:
             people.save(file)
     if options.command != "identify":
-        print(f"{file}: {people}")
+        print(fit(f"{file}: {people}"))
     if options.command == "list":
-        print(*(f"{name}  {count}" for name, count in Counter(people.names).items()), sep="\n")
+        persons = defaultdict(list)
+        for name, recording in zip(people.names, people.recordings, strict=True):
+            persons[name].append(recording)
+        for name, own in persons.items():
+            print(fit("  ".join([name, str(len(own)), *filter(None, own)])))
 
 
 def recordings(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -156,6 +162,7 @@ def of_dataset(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str,
     if windows.recordings is None:
         raise InputError(f"expected recording_id files, which preprocess.py writes, in the {part} "
                          f"of {dataset.name} below {options.data}, found none")
+    titles = dict(enumerate(recording_names(dataset, encoder.length, options.data)))
     wanted = set(np.unique(windows.labels)[:options.persons].tolist())
     for number in np.unique(windows.recordings):
         own = windows.take(windows.recordings == number)
@@ -163,7 +170,8 @@ def of_dataset(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str,
         seen[label] += 1
         if label in wanted and seen[label] <= (options.recordings or len(windows)):
             features = encoder.encode(own.skeletons)
-            yield f"{dataset.name} recording {number}", sets.names.get(label, str(label)), features
+            title = titles.get(number, f"{dataset.name} recording {number}")
+            yield title, sets.names.get(label, str(label)), features
 
 
 def identify(people: Gallery, options: GalleryOptions) -> None:
@@ -174,7 +182,7 @@ def identify(people: Gallery, options: GalleryOptions) -> None:
     for title, person, windows in recordings(people.encoder, options):
         nearest = people.nearest(windows)
         answer = nearest[0].name if nearest[0].distance <= people.threshold else None
-        print(f"{title}: {answer or 'nobody'}; nearest {', '.join(map(repr, nearest))}")
+        print(fit("  ".join([f"{title}: {answer or 'nobody'}; nearest", *map(repr, nearest)])))
         named = "identified" if answer == person else "misnamed"
         tally = tallies["enrolled" if person in enrolled else "other"]
         tally[named if answer else "rejected"] += 1

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from skeleton_reid.common.command_line import script_parser
 from skeleton_reid.common.errors import InputError, collected, raise_collected, run_command
+from skeleton_reid.common.log import fit
 from skeleton_reid.common.numbers import positive_int, seed_number
 from skeleton_reid.data.datasets import DATASETS, Dataset, get
 from skeleton_reid.data.plausible import report
@@ -48,7 +49,7 @@ def preprocess(dataset: Dataset, folder: Path, lengths: list[int] | None, out: P
     for own in recordings:
         if own.lost:
             counts = ", ".join(f"{cause} {n}" for cause, n in own.lost.items() if n)
-            print(f"  {own.name}: {len(own.frames)} frames, {counts}")
+            print(fit(f"  {own.name}: {len(own.frames)} frames, {counts}"))
     report(dataset, *zip(*arrangements[0].pairs, strict=True))
     settings = {"simulated": simulated, "seed": seed, "joint_order": joint_order, "split": split}
     settings |= {"stride": stride} if stride else {}
@@ -60,7 +61,7 @@ def preprocess(dataset: Dataset, folder: Path, lengths: list[int] | None, out: P
                 with collected(errors):
                     target, counts = write(dataset, arrangement, length, out, settings)
                     windows = ", ".join(f"{split} {count}" for split, count in counts.items())
-                    print(f"{target}: windows {windows}", flush=True)
+                    print(fit(f"{target}: windows {windows}"), flush=True)
     raise_collected(errors)
 
 
@@ -93,7 +94,7 @@ def main() -> None:
         raise InputError(f"expected {' or '.join(DATASETS)} below {args.raw}, found none; give "
                          "--raw DIR, or python -m data.simulate --dataset KS20 --raw DIR")
     for error in missing:
-        print(f"skipped {error}")
+        print(fit(f"skipped {error}"))
     errors: list[InputError] = []
     for dataset, folder in folders:
         with collected(errors):

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from preprocess import preprocess
-from skeleton_reid.common.command_line import devices, script_parser
+from skeleton_reid.common.command_line import add_device, devices, script_parser
 from skeleton_reid.common.errors import InputError, run_command
 from skeleton_reid.common.numbers import positive_int
 from skeleton_reid.data.datasets import DATASETS
@@ -96,7 +96,7 @@ def parse_arguments() -> argparse.Namespace:
     option("--jobs", type=positive_int, default=1, metavar="N", help="runs at once (1)")
     option("--slurm", default="", metavar="PARTITION[,OPTION=VALUE,...]",
            help="each run is a job of Slurm; options of srun (docs/13-scale.md)")
-    option("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    add_device(parser)
     option("--quiet", action="store_true", help="no output of the runs")
     args = parser.parse_args()
     if args.quick and (args.data or not {*args.datasets} <= {*DATASETS}):

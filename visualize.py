@@ -11,7 +11,7 @@ lacks is left out, and the report says so.
 
 from pathlib import Path
 
-from skeleton_reid.common.command_line import script_parser
+from skeleton_reid.common.command_line import add_device, script_parser
 from skeleton_reid.common.errors import run_command
 from skeleton_reid.common.log import start_log
 
@@ -23,7 +23,7 @@ def main() -> None:
                         help="what preprocess.py wrote (Datasets)")
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="folder of report.html and pictures (report/ in the first RUN)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    add_device(parser)
     options = parser.parse_args()
     start_log(quiet=False)
     from skeleton_reid.pictures import report, runs  # slow to import, after --help

@@ -3,3 +3,5 @@
 Nothing here decides whether the code is right, and no test asserts a time: `python -m benchmarks
 --help`.
 """
+
+import skeleton_reid  # noqa: F401 - says which package this Python lacks

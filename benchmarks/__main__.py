@@ -31,7 +31,7 @@ from pathlib import Path
 
 from benchmarks import inputs
 from benchmarks.harness import ROOT, Options, SkippedError, conditions, save, show
-from skeleton_reid.common.command_line import pick_device, script_parser
+from skeleton_reid.common.command_line import add_device, pick_device, script_parser
 from skeleton_reid.common.errors import InputError, run_command
 from skeleton_reid.common.numbers import positive_int
 from skeleton_reid.data import datasets
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--features", type=Path, metavar="FILE", help="feature file to cluster")
     parser.add_argument("--data", type=Path, metavar="DIR", help="preprocessed data with KGBD")
     parser.add_argument("--raw", type=Path, metavar="DIR", help="raw data with KGBD")
-    parser.add_argument("--device", default="cpu", help="of the epoch (%(default)s)")
+    add_device(parser, "cpu")
     parsed = parser.parse_args()
     pick_device(parsed.device)
     check_paths(parsed)

@@ -67,6 +67,12 @@ def add_options(parser, declared: type, title: str = "", defaults: Any = None,
             place.add_argument(*names, help=text, default=argparse.SUPPRESS, **words)
 
 
+def add_device(parser, default: str = "auto") -> None:
+    """Add --device, also named --gpu."""
+    words = f"auto, cpu, cuda or cuda:N, or N ({default})"
+    parser.add_argument("--device", "--gpu", default=default, help=words)
+
+
 def output_file(text: str) -> Path:
     """argparse type: a file that can be written. Asked before the work whose results it is for."""
     path = Path(text)

@@ -19,6 +19,15 @@ class InputError(Exception):
     """Wrong use or bad input, in one line: what was expected, what was found, what to do."""
 
 
+def in_words(error: BaseException) -> str:
+    """What an error of Python's or a library's says, without the system's number and path."""
+    if "allow_pickle" in str(error):
+        return "objects of Python in the place of an array of numbers"
+    if re.search("requested and .* written|problem writing", str(error)):  # NumPy's words
+        return "the disk is full, or its quota is used up"
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
+
+
 @contextmanager
 def collected(errors: list[InputError]) -> Iterator[None]:
     """The block's InputError ends the block alone: it goes into the list, for `raise_collected`."""
@@ -60,7 +69,7 @@ def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or 
         os.dup2(nowhere, sys.stdout.fileno())  # for the flush at the end of Python
         sys.exit(READER_GONE)
     except OSError as error:
-        _refuse(f"could not read or write: {error}")
+        _refuse(f"could not read or write {error.filename or 'a file'}: {in_words(error)}")
     except (MemoryError, RuntimeError) as error:  # PyTorch's, of several wordings
         if not isinstance(error, MemoryError) and not re.search(LACKS_MEMORY, str(error)):
             raise

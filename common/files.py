@@ -14,7 +14,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from skeleton_reid.common import processes
-from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.errors import InputError, in_words
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: PyTorch's writer, of a full disk
         kept = "the old file is kept" if path.exists() else "nothing was written"
-        reason = error.__context__ or error  # PyTorch's says less than what has caused it
+        reason = in_words(error.__context__ or error)  # PyTorch's says less than its cause
         raise InputError(f"could not write {path}: {reason}; {kept}") from error
     finally:
         with suppress(OSError):  # where nothing can be written there is nothing to remove
@@ -112,7 +112,8 @@ def hold(path: Path) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(f"another process is at work in {path.parent}, it holds {path.name}: wait "
-                         "until it is done, or choose another --out") from None
+                         "until it is done, or choose another folder") from None
     except OSError as error:
-        raise InputError(f"could not write {path}: {error}") from error
+        raise InputError(f"could not write {path}: {in_words(error)}; make it possible there, or "
+                         "choose another folder") from error
     return lock

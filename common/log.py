@@ -25,10 +25,11 @@ def fit(text: str) -> str:
     """A text in lines as wide as the terminal. Where two blanks stand between its fields, it is
     broken there alone.
     """
-    if "  " in text:
+    indent = "  " + text[:len(text) - len(text.lstrip())]
+    if "  " in text.strip():
         text = re.sub(r"(?<! ) (?! )", "\xa0", text)
     lines = textwrap.wrap(text,
-                          shutil.get_terminal_size().columns, subsequent_indent="  ",
+                          shutil.get_terminal_size().columns, subsequent_indent=indent,
                           break_long_words=False, break_on_hyphens=False)
     return "\n".join(lines).replace("\xa0", " ")
 

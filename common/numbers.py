@@ -40,9 +40,22 @@ probability = number("a number of at least 0 and below 1", lambda x: 0 <= x < 1)
 
 def seed_numbers(text: str) -> tuple[int, ...]:
     """argparse type: how many seeds, from 0 on, or the seeds themselves, separated by commas."""
-    if "," in text:
-        return tuple(dict.fromkeys(map(seed_number, text.split(","))))
-    return tuple(range(positive_int(text)))
+    several = "," in text
+    try:
+        seeds = [*map(seed_number, text.split(","))] if several else range(positive_int(text))
+    except argparse.ArgumentTypeError:
+        seeds = ()
+    if not seeds or len({*seeds}) < len(seeds):
+        raise argparse.ArgumentTypeError("expected how many seeds, as 3, or different ones, as "
+                                         f"0,4,7, found {text!r}")
+    return tuple(seeds)
+
+
+def visible(text: str) -> str:
+    """argparse type: a name, of which something can be seen."""
+    if not text.isprintable() or not text.strip():
+        raise argparse.ArgumentTypeError(f"expected letters that can be seen, found {text!r}")
+    return text.strip()
 
 
 def unmasked(values: Any) -> Any:

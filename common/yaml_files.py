@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import msgspec
 import yaml
 
-from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.errors import InputError, in_words
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 # msgspec's names of types in a user's words.
@@ -47,7 +47,8 @@ def read_yaml(path: Path, kind: type[Record]) -> Record:
             values = {name: own[name] for name in own.keys() & kind.__struct_fields__} | values
         return msgspec.convert(values, kind)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: expected a YAML file, found {error}") from error
+        raise InputError(f"{path}: expected a YAML file (docs/09-own-data.md), found "
+                         f"{in_words(error)}") from error
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {_in_words(str(error), values, kind)}") from error
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.errors import InputError, in_words
 from skeleton_reid.data.datasets import Dataset, get
 from skeleton_reid.data.layouts import AXES, Part, layouts
 from skeleton_reid.data.safe_pickle import read_pickled_npy
@@ -32,6 +32,7 @@ class Note(msgspec.Struct):
     description: dict[str, Any] = {}
     described_in: str = ""  # the YAML file, from the folder on
     persons: dict[int, str] = {}  # names by label
+    recordings: dict[str, Any] = {}  # by name, in the order of their numbers
 
 
 def broken(path: Path, expected: str, found: object, then: str = "repair or remove it",
@@ -102,7 +103,7 @@ def _check_sums(folder: Path) -> None:
         try:
             sums = msgspec.json.decode(file.read_bytes(), type=dict[str, int])
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise broken(file, "checksums of preprocess.py", f"{error!r}") from error
+            raise broken(file, "checksums of preprocess.py", in_words(error)) from error
         for path, known in ((folder / name, known) for name, known in sums.items()):
             if path.is_file() and checksum(path) != known:
                 raise broken(path, "the file as preprocess.py wrote it", "another",
@@ -139,7 +140,8 @@ def _read_npy(path: Path) -> np.ndarray | None:
     except (ValueError, OSError, MemoryError) as error:
         if "objects in dtype" in str(error):  # NumPy's words for a pickle
             return None
-        raise broken(path, "a whole .npy file", f"another or a damaged one ({error})") from error
+        found = f"another or a damaged one ({in_words(error)})"
+        raise broken(path, "a whole .npy file", found) from error
 
 
 def _read_axis(path: Path, joints: int) -> np.ndarray:
@@ -183,15 +185,9 @@ def provenance(dataset: str | Dataset, length: int, root: str | Path = "Datasets
     figures from simulated data must not pass for others.
     """
     row = get(dataset)
-    files = [layout.folder / SPLIT_FILE for layout in layouts(row, length, Path(root), view)]
-    file = next((file for file in files if file.is_file()), None)
+    file, values, note = _read_note(row, length, root, view)
     if file is None:
         return {"simulated": False}
-    try:
-        values = json.loads(file.read_text())
-        note = msgspec.convert(values, Note, strict=False)
-    except (OSError, ValueError, RecursionError, msgspec.ValidationError) as error:
-        raise broken(file, "what preprocess.py writes", f"{error!r}") from error
     refuse_namesake(row, file.parent, note)
     made, own = note.description, row.description()
     keys = own.keys() if row.source is None else made.keys() | own.keys()
@@ -203,6 +199,24 @@ def provenance(dataset: str | Dataset, length: int, root: str | Path = "Datasets
     digest = {"digest": f"{zlib.crc32(sums):08x}"} if sums else {}
     known = {key: values[key] for key in PROVENANCE if key in values}
     return {"simulated": note.simulated} | known | digest
+
+
+def _read_note(row: Dataset, length: int, root: str | Path, view: int | None = None) -> tuple:
+    """split.json of windows: the file, its values, and what decides something; None without one."""
+    files = [layout.folder / SPLIT_FILE for layout in layouts(row, length, Path(root), view)]
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        return None, {}, Note(simulated=False)
+    try:
+        values = json.loads(file.read_text())
+        return file, values, msgspec.convert(values, Note, strict=False)
+    except (OSError, ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise broken(file, "what preprocess.py writes", in_words(error)) from error
+
+
+def recording_names(row: Dataset, length: int, root: str | Path) -> list[str]:
+    """The recordings' names by number, as far as they are known."""
+    return [*_read_note(row, length, root)[2].recordings]
 
 
 def refuse_namesake(dataset: Dataset, folder: Path, note: Note) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.log import fit
 from skeleton_reid.data.datasets import Dataset
 from skeleton_reid.data.files import LARGEST_COORDINATE
 from skeleton_reid.data.raw.recordings import Recording
@@ -150,7 +151,7 @@ def _report_people(dataset: Dataset, recordings: Sequence[Recording]) -> None:
                                                              above, "m"), ("walking", speed, "m/s"),
                                    ("rate", rate, "frames a second")) if values
     ]
-    print(f"{dataset.name}: {', '.join(words)} (medians)")
+    print(fit(f"{dataset.name}: {', '.join(words)} (medians)"))
     if speed and np.median(speed) > FASTEST:
         log.warning("%s: %s", dataset.name, _too_fast(speed, np.median(rate)))
 
@@ -166,7 +167,8 @@ def _report_floor(name: str, recordings: Sequence[Recording]) -> None:
     if len(several) > 1:
         between = np.std([np.mean(own) for own in several], ddof=1)
         within = np.mean([np.var(own, ddof=1) for own in several])**0.5
-        print(f"{name}: height of the floor: {between:.3f} between persons, {within:.3f} within")
+        words = f"height of the floor: {between:.3f} between persons, {within:.3f} within"
+        print(fit(f"{name}: {words}"))
         if between > 3 * within:
             log.warning("%s: that alone tells persons; see evaluate.py --features session", name)
 

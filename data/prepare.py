@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.errors import InputError, in_words
 from skeleton_reid.common.files import hold, staging_folder
 from skeleton_reid.data.datasets import Dataset
 from skeleton_reid.data.files import (SPLIT_FILE, SUMS_FILE, Note, Sequences, broken, checksum,
@@ -104,9 +104,8 @@ def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,
                 _write_part(replace(layout, folder=staging).part(split), own, persons)
             (staging / SPLIT_FILE).write_text(json.dumps(note, indent=1))
     except OSError as error:
-        reason = error.strerror or error  # NumPy's error of a full disk has no strerror
-        raise InputError(
-            f"cannot write {layout.folder}: {reason}; choose another --out or make room") from error
+        raise InputError(f"cannot write {layout.folder}: {in_words(error)}; choose another --out "
+                         "or make room") from error
     return layout.folder, counts
 
 

@@ -87,10 +87,10 @@ class Epochs:
         self.reason: str | None = None  # why the training ends
         self.row: dict[str, float] = {}  # of history.csv
         self.line = ""  # of the log
-        self.warning: str | None = None  # of a collapse
         self.steps: list[Losses] = []  # losses of the epoch's batches
         self.clusters: Sequence[np.ndarray] = ()
         if self.scored:
+            self.warning = collapse(self.history.rows, sets.train.labels)  # told before a --resume
             self.known = known_classes(sets, run.settings.supervision)  # (N,); None: clustered
             if source := run.source:
                 log.info(f"{source.size} numbers a frame from {source.file} ({source.note})")
@@ -241,9 +241,11 @@ class Epochs:
         or (N,). --protocol released takes whole batches alone. tied: as of `divide`.
         """
         kept = (torch.atleast_2d(labels.long()) >= 0).all(dim=0).nonzero().squeeze(1)
+        if not len(kept):
+            self.end("no clusters: all windows are noise")
         if self.run.options.protocol == "released":
             kept = kept[:len(kept) // size * size]
-        return (divide(batch, tied) for batch in kept.split(size))
+        return (divide(batch, tied) for batch in kept.split(size) if len(batch))
 
     def step(self, optimizer: torch.optim.Optimizer, losses: Losses, batch: Batch,
              clip: float | None = None) -> None:
@@ -278,13 +280,16 @@ class Epochs:
 def cluster_tracklets(v: Tensor, tracklets: Tensor | None, eps: float,
                       **arguments: Any) -> np.ndarray:
     """Labels (N,) of windows, -1 for noise, by features (N, D): those of the mean features of their
-    tracklets (N,), or without any their own. arguments: of reid.jaccard.cluster.
+    tracklets (N,), or without any their own. arguments: of reid.jaccard.cluster, in whose place a
+    function of one's own may leave numbers out.
     """
     if tracklets is None:
-        return cluster(v, eps, **arguments)
-    means = functional.normalize(mean_of_clusters(v, tracklets))
-    # Half of the usual neighbours: a tracklet stands for several windows.
-    return cluster(means, eps, **arguments | {"k1": 10})[tracklets.cpu().numpy()]
+        labels = cluster(v, eps, **arguments)
+    else:  # half of the usual neighbours: a tracklet stands for several windows
+        means = functional.normalize(mean_of_clusters(v, tracklets))
+        labels = cluster(means, eps, **arguments | {"k1": 10})[tracklets.cpu().numpy()]
+    used = np.unique(labels[labels >= 0])
+    return np.where(labels < 0, -1, np.searchsorted(used, labels))
 
 
 def search_eps(features: Tensor, tracklets: Tensor | None, **arguments: Any) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Any
 
 from skeleton_reid.common.command_line import option, output_file
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.numbers import positive_int, seed_number, seed_numbers
+from skeleton_reid.common.numbers import positive_int, seed_number, seed_numbers, visible
 from skeleton_reid.data import datasets
 from skeleton_reid.data.descriptors import DESCRIPTORS
 
@@ -44,7 +44,7 @@ class TrainingOptions(DataOptions):
     seeds: tuple[int, ...] | None = option(
         None, "several runs: 3 for the seeds 0 1 2, or a list such as 0,4,7", type=seed_numbers,
         metavar="N|A,B")
-    name: str | None = option(None, "of the run, in tables and pictures")
+    name: str | None = option(None, "of the run, in tables and pictures", type=visible)
     out: Path = option(Path("ReID_Models"), "folder of checkpoints", type=Path, metavar="DIR")
     epochs: int | None = option(None, "stop after N epochs", type=positive_int, metavar="N")
     resume: bool = option(False, "continue from the last finished epoch", action="store_true")

@@ -112,8 +112,8 @@ def draw_masks(rng: np.random.RandomState, f: int, dropped: Sequence[int]) -> np
 
 
 def mean_of_clusters(features: Tensor, labels: Tensor) -> Tensor:
-    """Prototypes (K, H): means of the features (N, H) of each cluster in labels (N,); -1: noise."""
+    """Prototypes (K, H): means of features (N, H) by cluster, labels (N,); -1: noise."""
     labels = labels.long()  # of any integer type
-    counts = torch.bincount(labels[labels >= 0])
+    counts = torch.bincount(labels[labels >= 0]).clamp(min=1)  # of an empty cluster 0
     sums = features.new_zeros(len(counts), features.shape[1])
     return sums.index_add_(0, labels[labels >= 0], features[labels >= 0]) / counts[:, None]

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from skeleton_reid.common.command_line import pick_device
-from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.errors import InputError, in_words
 from skeleton_reid.data import Retrieval, datasets
 from skeleton_reid.data.files import broken
 from skeleton_reid.engine import checkpoint, features, retrieval
@@ -67,7 +67,7 @@ class SavedRun:
             if missing := [name for name in HEADER if name not in content]:
                 raise ValueError(f"no {missing[0]}")
         except (OSError, ValueError, TypeError) as error:
-            raise broken(file, "what a training run says of itself", error) from error
+            raise broken(file, "what a training run says of itself", in_words(error)) from error
         return content
 
     @property
@@ -132,12 +132,13 @@ class SavedRun:
 
 def find(folders: Sequence[Path], data: Path = Path(), device: str = "auto") -> list[SavedRun]:
     """The runs of folders, and of their other seeds; InputError if there is none."""
-    found = []
+    found: dict[Path, SavedRun] = {}  # each once, also where a seed's folder is named beside
     for folder in folders:
         seeds = sorted(folder.parent.glob(f"seed-*/{folder.name}_run.json"))
         places = [
             folder, *sorted(folder.glob("seed-*")), *(file.parent / folder.name for file in seeds)
         ]
         runs = [SavedRun(place, data, device) for place in places]
-        found += [run for run in runs if run.path("run.json").is_file()] or runs[:1]
-    return found
+        runs = [run for run in runs if run.path("run.json").is_file()] or runs[:1]
+        found |= {run.folder.resolve(): run for run in runs}
+    return list(found.values())

@@ -23,7 +23,7 @@ def metrics(clusterings: Sequence[np.ndarray], features: Tensor, persons: np.nda
 
     row = {"outliers": int((np.stack(clusterings) < 0).any(axis=0).sum())}
     for k, clusters in enumerate(clusterings, start=1):
-        row[f"clusters_{k}"] = int(clusters.max()) + 1
+        row[f"clusters_{k}"] = len(np.unique(clusters[clusters >= 0]))
         row[f"noise_{k}"] = int((clusters < 0).sum())
         row[f"MI_{k}"] = float(mutual_info_score(persons, clusters))
         row[f"AMI_{k}"] = float(adjusted_mutual_info_score(persons, clusters))

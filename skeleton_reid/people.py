@@ -27,9 +27,11 @@ class Match(NamedTuple):
     name: str
     distance: float  # of the recording's mean feature from the person's nearest enrolled one
     votes: float  # share of the recording's windows nearest to this one; equals share a window
+    recording: str = ""  # the enrolled one, where its name is known
 
     def __repr__(self) -> str:
-        return f"{self.name} {self.distance:.3f} ({self.votes:.0%})"
+        words = ", ".join(filter(None, [f"{self.votes:.0%}", self.recording]))
+        return f"{self.name} {self.distance:.3f} ({words})"
 
 
 class Header(msgspec.Struct):
@@ -40,6 +42,7 @@ class Header(msgspec.Struct):
     digest: str  # of its weights
     names: list[Annotated[str, msgspec.Meta(pattern=r"\S")]]
     threshold: Annotated[float, msgspec.Meta(ge=0)]
+    recordings: list[str] = []  # their names; older galleries have none
 
 
 class Gallery:
@@ -48,13 +51,19 @@ class Gallery:
         self.encoder = encoder
         self.threshold = threshold  # distance beyond which a recording is nobody's
         self.search = "torch"  # of the nearest; or "faiss", which gives the same answers
-        self._owners: dict[bytes, list[str]] = {}  # names by the bytes of a recording's feature
+        # By the bytes of a recording's feature: its persons, and what each has called it.
+        self._owners: dict[bytes, dict[str, str]] = {}
         self._index: Any = None  # faiss's, of the features
 
     @property
     def names(self) -> list[str]:
         """The person of each enrolled recording."""
         return [name for owners in self._owners.values() for name in owners]
+
+    @property
+    def recordings(self) -> list[str]:
+        """The name of each enrolled recording, empty where it is not known."""
+        return [recording for owners in self._owners.values() for recording in owners.values()]
 
     @property
     def features(self) -> np.ndarray:
@@ -68,34 +77,35 @@ class Gallery:
         open_to_all = " (everybody is named)" if self.threshold == math.inf else ""
         return f"{counts}, threshold {self.threshold:.4g}{open_to_all}, {self.encoder}"
 
-    def add(self, name: str, frames: Any) -> None:
-        """Enrol a recording of a person, who may have others."""
-        self.add_features(name, self.encoder.windows(frames))
+    def add(self, name: str, frames: Any, recording: str = "") -> None:
+        """Enrol a recording of a person, who may have others. recording: its own name."""
+        self.add_features(name, self.encoder.windows(frames), recording)
 
-    def add_features(self, name: str, windows: Any, title: str = "this recording") -> None:
-        """The same with the features (N, d) of the recording's windows. A DataWarning, which calls
-        it by its title, if it is enrolled; of the same person it is not enrolled again.
+    def add_features(self, name: str, windows: Any, recording: str = "") -> None:
+        """The same with the features (N, d) of the recording's windows. A DataWarning if it is
+        enrolled; of the same person it is not enrolled again.
         """
         if not isinstance(name, str) or not name.isprintable() or not name.strip():
             raise InputError(f"expected a name of letters that can be seen, found {name!r}")
         name, mean = composed(name).strip(), self._checked(windows).mean(axis=0)
-        owners = self._owners.setdefault(mean.tobytes(), [])
+        owners = self._owners.setdefault(mean.tobytes(), {})
         if owners:
             then = "it is not enrolled again" if name in owners else f"now it is {name}'s, too"
-            warnings.warn(f"{title} is enrolled as {owners[0]}'s: {then}", DataWarning,
-                          stacklevel=2)
+            warnings.warn(
+                f"{recording or 'this recording'} is enrolled as {next(iter(owners))}'s: "
+                f"{then}", DataWarning, stacklevel=2)
         if name not in owners:
-            owners.append(name)
-            self._index = None
+            owners[name], self._index = recording, None
 
     def remove(self, name: str) -> None:
         """Remove all recordings of a person. InputError if nobody has this name."""
         name, names = composed(name).strip(), self.names
         if name not in names:
             raise InputError(f"expected the name of an enrolled person, found {name!r}")
-        kept = ((row, [own for own in owners if own != name])
-                for row, owners in self._owners.items())
-        self._owners, self._index = {row: owners for row, owners in kept if owners}, None
+        for owners in self._owners.values():
+            owners.pop(name, None)
+        self._owners = {row: owners for row, owners in self._owners.items() if owners}
+        self._index = None
 
     def _checked(self, windows: Any) -> np.ndarray:
         """Features of windows, (N, d) float32; InputError for others."""
@@ -126,12 +136,13 @@ class Gallery:
         apart = cdist(windows, features[numbers[own]])  # (N, matches)
         nearest = apart <= apart.min(axis=1, keepdims=True) + SAME
         votes = (nearest / nearest.sum(axis=1, keepdims=True)).mean(axis=0)  # equals share them
-        return list(map(Match, places, distances[own].tolist(), votes.tolist()))
+        recordings = map(self.recordings.__getitem__, numbers[own])
+        return list(map(Match, places, distances[own].tolist(), votes.tolist(), recordings))
 
     def save(self, path: str | Path) -> None:
         """Write the gallery, whole or not at all: an .npz archive without pickles."""
         about = self.encoder.origin, self.encoder.digest, self.names, float(self.threshold)
-        header = json.dumps(msgspec.to_builtins(Header(FORMAT, *about)))
+        header = json.dumps(msgspec.to_builtins(Header(FORMAT, *about, self.recordings)))
         write_whole(Path(path), lambda x: np.savez(x, header=header, features=self.features))
 
     @classmethod
@@ -146,7 +157,9 @@ class Gallery:
             header = msgspec.convert(json.loads(str(arrays["header"])), Header)
             features, count = arrays["features"], len(header.names)
             origin = {**header.encoder, "path": str(header.encoder["path"])}
+            recordings = header.recordings or [""] * count
             is_whole = features.dtype.kind == "f" and features.shape[:1] == (count,)
+            is_whole &= len(recordings) == count
             if not is_whole or not np.isfinite(features).all():
                 raise ValueError(f"{count} names and features {features.dtype} {features.shape}, "
                                  "or not all finite")
@@ -157,6 +170,7 @@ class Gallery:
             raise InputError(f"{path} needs the encoder {origin['path']} of {features.shape[1:]} "
                              f"numbers, found other weights, of {encoder.size}")
         gallery = cls(encoder, header.threshold)
-        for name, row in zip(header.names, features.astype(np.float32), strict=True):
-            gallery._owners.setdefault(row.tobytes(), []).append(composed(name))
+        rows = map(np.ndarray.tobytes, features.astype(np.float32))
+        for row, name, recording in zip(rows, header.names, recordings, strict=True):
+            gallery._owners.setdefault(row, {})[composed(name)] = recording
         return gallery

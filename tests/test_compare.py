@@ -122,6 +122,17 @@ def test_the_command(once, capsys, form, line):
     assert f"{100 * result['best']['top1']:.1f}" in "".join(lines) or form == ("--csv",)
 
 
+def test_a_seed_that_is_named_beside_its_run_counts_once(training, capsys):
+    train = training("SimMC")
+    assert run(train.script.name, *train.words("--epochs", 1, "--seeds", 2)) == 0
+    capsys.readouterr()
+    printed = []
+    for more in ((), (train.path("seed-1"), train.path("..", "probe"))):
+        assert run("compare", train.path(), *more) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] and " ± " in printed[0]
+
+
 def test_the_command_without_a_run_that_is_done(once, tmp_path, capsys):
     training, _ = once("SimMC", "--epochs", 2)
     shutil.copy(training.path("run.json"), tmp_path)

@@ -97,4 +97,4 @@ def test_a_table_with_paths_of_windows_and_a_missing_file(described, tmp_path):
     assert len(recording.frames) == len(walk(17))
     put(tmp_path / "table.csv", "file,person\na/2.npy,anna\n")
     said = refused_reading(described("coco", "npy", **keys))
-    assert "a/2.npy: expected" in said and "found no such file" in said
+    assert "a/2.npy: expected" in said and "found No such file" in said

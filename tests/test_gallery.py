@@ -54,9 +54,12 @@ def test_add_list_remove(folder, people, capsys):
     assert run("gallery", "remove", people, "--name", "p1") == 0
     capsys.readouterr()
     assert run("gallery", "list", people) == 0
-    first, *lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    first, *lines = printed.replace("\n  ", " ").splitlines()
     assert "5 persons, 6 recordings, threshold inf (everybody is named), SimMC on IAS" in first
-    assert lines == ["p0  1", "p2  1", "p3  1", "p5  2", "Eva Ö  1"]
+    own = "p0  1  0.npy", "p2  1  0.npy", "p3  1  0.npy", "p5  2  0.npy  1.npy", "Eva Ö  1  0.npy"
+    assert lines == [*own]
     assert not list(folder.glob(".*")), "a lock is left"
 
 
@@ -65,16 +68,17 @@ def test_answers_are_those_of_python(folder, people, capsys):
     capsys.readouterr()
     assert run("gallery", "identify", people, *files) == 0
     gallery = Gallery.load(people)
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.replace("\n  ", "  ").splitlines()
     for file, line in zip(files, lines, strict=True):
         matches = gallery.identify(np.load(file))
-        near = (f"{name} {distance:.3f} ({votes:.0%})" for name, distance, votes in matches)
-        assert line == f"{file}: {matches[0].name}; nearest {', '.join(near)}"
+        near = (f"{match.name} {match.distance:.3f} ({match.votes:.0%}, 0.npy)"
+                for match in matches)
+        assert line == f"{file}: {matches[0].name}; nearest  {'  '.join(near)}"
     assert [line.split(": ")[1][:3] for line in lines[:4]] == ["p0;", "p1;", "p2;", "p3;"]
     gallery.threshold = 0.0
     gallery.save(people)
     assert run("gallery", "identify", people, files[0]) == 0
-    assert f"{files[0]}: nobody; nearest p0 " in capsys.readouterr().out
+    assert f"{files[0]}: nobody; nearest" in capsys.readouterr().out
 
 
 def test_calibrate(folder, people, capsys):
@@ -136,7 +140,9 @@ def test_a_data_set(folder, write_dataset, capsys):
     assert run("gallery", "calibrate", path, *where, "--persons", 3, "--far", 0) == 0
     assert "3 genuine, 3 impostor distances" in capsys.readouterr().out
     assert run("gallery", "identify", path, *where) == 0
-    *lines, enrolled, other = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    *lines, enrolled, other = printed.replace("\n  ", " ").splitlines()
     assert len(lines) == 10
     answers = [line.split(": ")[1].split(";")[0] for line in lines]
     persons = [str(number // 2) for number in range(10)]
@@ -160,6 +166,7 @@ def test_a_data_set(folder, write_dataset, capsys):
      ("identify people.gallery bad.npy --dataset IAS", "expected recordings: files"),
      ("remove people.gallery", "expected the name"),
      ("remove people.gallery --name p9", "found 'p9'"),
+     ("add people.gallery p4/0.npy --name=", "expected letters that can be seen, found ''"),
      ("calibrate people.gallery p0/0.npy", "found 0 genuine and 0 impostor"),
      ("calibrate people.gallery p0/1.npy --picture p0", "expected a file"),
      ("add new.gallery p0/0.npy", "no gallery at new.gallery"),
@@ -232,7 +239,7 @@ def test_a_recording_twice(folder, people, capsys):
     words = "gallery", "add", people, folder / "p0" / "0.npy"
     assert run(*words) == 0
     captured = capsys.readouterr()
-    assert captured.err == f"warning: {words[-1]} is enrolled as p0's: it is not enrolled again\n"
+    assert captured.err == "warning: 0.npy is enrolled as p0's: it is not enrolled again\n"
     assert "4 persons, 4 recordings" in captured.out
     assert run(*words, "--name", "bert") == 0
     assert "is enrolled as p0's: now it is bert's, too" in capsys.readouterr().err
@@ -284,9 +291,30 @@ def test_names_are_those_of_the_description(folder, described, capsys):
     file = described()
     assert run("preprocess", 6, "--dataset", file, "--out", folder / "data") == 0
     assert run("gallery", "add", path, *words, "--data", folder / "data") == 0
-    assert Gallery.load(path).names == expected
+    gallery = Gallery.load(path)
+    capsys.readouterr()
+    assert gallery.names == expected
+    assert {own[:-6] for own in gallery.recordings} == {*expected}  # person 0-1.npy
     assert run("gallery", "identify", path, "--dataset", file, "--data", folder / "data") == 0
-    assert "enrolled persons, 4 recordings: identified" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "enrolled persons, 4 recordings: identified" in printed
+    for name in expected:
+        own = gallery.recordings[gallery.names.index(name)]
+        assert re.search(rf"^{name}-\d\.npy: .* {name} \d\.\d* \(\d*%, {own}\)",
+                         printed.replace("\n  ", "  "), re.MULTILINE)
+
+
+def test_a_gallery_without_names_of_recordings(folder, people, capsys):
+    """As older ones are."""
+    with np.load(people) as file:
+        header, features = json.loads(str(file["header"])), file["features"]
+    assert header.pop("recordings") == ["0.npy"] * 4
+    np.savez(people.open("wb"), header=json.dumps(header), features=features)
+    match, *_ = Gallery.load(people).identify(np.load(folder / "p0" / "0.npy"))
+    assert repr(match) == "p0 0.000 (100%)"
+    np.savez(people.open("wb"), header=json.dumps(header | {"recordings": ["a"]}),
+             features=features)
+    assert "expected a gallery" in error_of(capsys, "gallery", "list", people)
 
 
 def test_read_gives_frames_as_training_has_them(folder, people, described, capsys):
@@ -305,8 +333,8 @@ def test_read_gives_frames_as_training_has_them(folder, people, described, capsy
     np.testing.assert_array_equal(gallery.encoder.windows(frames), np.concatenate(windows))
     assert run("gallery", "add", people, path, "--dataset", description) == 0
     match, *_ = Gallery.load(people).identify(skeleton_reid.read(str(path), str(description)))
-    assert match == ("person 4", 0.0, 1.0)
-    assert repr(match) == "person 4 0.000 (100%)"
+    assert match == ("person 4", 0.0, 1.0, "person 4-0.npy")
+    assert repr(match) == "person 4 0.000 (100%, person 4-0.npy)"
     assert repr(gallery) == str(gallery)
     for wrong in ((path, "KS20"), (path, "none.yaml"), (folder / "none.npy", description),
                   (folder / "mine.yaml", description), (folder / "mine.yaml",)):
@@ -375,7 +403,7 @@ def test_the_table_says_who_of_a_file_is_read(folder, described, capsys):
     words = "gallery", "identify", path, file, "--dataset", description
     assert "carl (track 1), found none" in error_of(capsys, *words)
     assert run(*words, "--name", "carl") == 0
-    assert "both.csv: carl; nearest carl 0.000" in capsys.readouterr().out
+    assert "both.csv: carl; nearest\n  carl 0.000 (1" in capsys.readouterr().out
 
 
 def test_millimetres_for_metres(folder, people, capsys):

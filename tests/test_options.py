@@ -14,7 +14,7 @@ import torch
 from commands import error_of, run
 
 from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.common.files import write_whole
+from skeleton_reid.common.files import hold, write_whole
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.parsing import run_training
 
@@ -209,6 +209,38 @@ def test_any_bytes_are_refused_as_a_checkpoint(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match="not a readable checkpoint"):
             checkpoint.load(path)
+
+
+def test_what_the_system_says_has_no_number(tmp_path, capsys):
+    said = error_of(capsys, "preprocess", 6, "--dataset", tmp_path / "nope.yaml")
+    assert said == (f"error: {tmp_path}/nope.yaml: expected a YAML file (docs/09-own-data.md), "
+                    "found No such file or directory\n")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError) as error:
+        hold(tmp_path / "file" / "run.lock")
+    assert "Errno" not in str(error.value) and "choose another folder" in str(error.value)
+
+    def main():
+        raise OSError(28, "No space left on device", "x.npy")
+
+    with pytest.raises(SystemExit):
+        run_command(main)
+    expected = "error: could not read or write x.npy: No space left on device\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_places_where_data_are_looked_for_are_named_once(tmp_path, capsys):
+    said = error_of(capsys, *command(tmp_path))
+    places = said.partition("looked in ")[2].partition(";")[0].split(", ")
+    assert len(places) == len({*places}) > 2
+
+
+@pytest.mark.parametrize("script", [
+    "evaluate", "export", "gallery", "reproduce", "train_simmc", "visualize", "benchmarks.__main__"
+])  # fmt: skip
+def test_every_script_takes_a_gpu_by_its_number(capsys, script):
+    assert run(script, "--help") == 0
+    assert "--gpu" in capsys.readouterr().out
 
 
 def test_files_that_may_not_be_read_are_named(tmp_path, capsys, monkeypatch):

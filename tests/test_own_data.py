@@ -275,7 +275,7 @@ def test_a_wrong_table(own, tmp_path, capsys, lines, message):
       }, "header: expected {joint}_{axis} alone in braces, found '{joint}'"),
     ({"recordings": "{person}/*.csv", "name": "KGBD"}, "a name of its own, found 'KGBD'"),
     ({"least_confidence": 0.5}, "expected the columns of confidence"),
-    ({"columns": "{joint}.{axis}.value"}, "line 1: column unknown 'hip.x.value'"),
+    ({"columns": "{joint}.{axis}.value"}, "line 1: expected the columns hip.x.value"),
     (TABLE, "table.csv: expected the table of recordings")
 ])
 def test_a_wrong_description(own, tmp_path, capsys, changes, message):
@@ -348,8 +348,9 @@ def test_two_recordings_of_one_name(own, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
-    [("head_y", "heed_y", "line 1: column unknown 'head_y'; did you mean 'heed_y'?"),
-     ("head_x,head_y", "heed_x,heed_y", ", nor is there head_y; `joint_names` says what joints"),
+    [("head_y", "heed_y", "line 1: expected the columns head_y, found heed_y; `joint_names` says"),
+     ("head_x,head_y", "heed_x,heed_y", "the columns head_x, head_y, found heed_x, heed_y; `joint"),
+     ("head_x,head_y,", "", "the columns head_x, head_y, found no others; `joint_names`"),
      ("\n0.", "\nzero.", "column hip_x: expected numbers, found 'zero."),
      (None, "1,2,3\n", "line 17: expected 12 cells, as the header has, found '3 cells'")])
 def test_wrong_files(own, tmp_path, capsys, old, new, message):

@@ -263,14 +263,16 @@ def test_what_cannot_be_made_does_not_stop_the_rest(tmp_path, capsys):
     assert not list(out.glob("*/30")) and not (out / "IAS").exists()
 
 
-def test_a_full_disk_is_named_as_the_reason(kgbd, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "words", ["11520 requested and 7 written", "problem writing element 5 to file"])  # fmt: skip
+def test_a_full_disk_is_named_as_the_reason(kgbd, tmp_path, capsys, monkeypatch, words):
     """NumPy's error has a message and no number."""
     def save(*_):
-        raise OSError("11520 requested and 7 written")
+        raise OSError(words)
 
     monkeypatch.setattr(np, "save", save)
     said = refused(capsys, 6, "--raw", tmp_path, "--out", tmp_path / "out")
-    assert "11520 requested and 7 written; choose another --out or make room" in said
+    assert "the disk is full, or its quota is used up; choose another --out or make room" in said
     assert not (tmp_path / "out").exists()
     (tmp_path / "out" / "KGBD").mkdir(parents=True)
     refused(capsys, 6, "--raw", tmp_path, "--out", tmp_path / "out")

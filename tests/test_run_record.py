@@ -132,7 +132,11 @@ def test_seeds_run_one_after_the_other(training, capsys):
         assert json.loads((train.out / f"own-seed-{seed}.json").read_text()) == result
     assert result["best"] == train("--epochs", 1, "--seed", 2, "--out", train.out / "alone")["best"]
     assert "found both" in train.error(capsys, "--seeds", 3, "--seed", 1)
-    assert "expected a whole number" in train.error(capsys, "--seeds", "0,x")
+    assert "as 0,4,7, found '0,x'" in train.error(capsys, "--seeds", "0,x")
+    for wrong in ("x", "0", "1,1", "1,", ""):
+        said = f"expected how many seeds, as 3, or different ones, as 0,4,7, found '{wrong}'"
+        assert said in train.error(capsys, f"--seeds={wrong}")
+    assert "expected letters that can be seen, found ' '" in train.error(capsys, "--name", " ")
 
 
 def test_a_loop_over_seeds_keeps_all_runs(training, capsys):
@@ -228,6 +232,45 @@ def test_clusters_of_any_integer_type_and_a_collapse(training, capsys, monkeypat
     assert warning.startswith(
         "learning has collapsed: 1 cluster for 8 persons; try another --eps (--search_eps)")
     assert warning in capsys.readouterr().out.replace("\n  ", " ")
+
+
+def test_clusters_may_leave_numbers_out(training, monkeypatch):
+    """The same metrics as without gaps; -2 is noise, too."""
+    def clusters(step: int, noise: int):
+        def cluster(features, *_, **__) -> np.ndarray:
+            labels = np.arange(len(features)) % 9
+            return np.where(labels == 8, noise, step * labels + step - 1)
+
+        return cluster
+
+    train, results = training("SimMC"), []
+    for step, noise in ((1, -1), (5, -2)):
+        monkeypatch.setattr("skeleton_reid.engine.loop.cluster", clusters(step, noise))
+        results.append(train("--epochs", 2)["best"])
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("labels", [-1, 7])
+def test_labels_that_a_script_makes_by_itself(training, capsys, monkeypatch, labels):
+    """All noise is said; of numbers that nothing has the loss is finite."""
+    monkeypatch.setattr("skeleton_reid.engine.loop.Epochs.cluster",
+                        lambda self, views, *_, **__: torch.full((2, len(views[0])), labels))
+    train = training("SimMC")
+    if labels < 0:
+        said = train.error(capsys, "--epochs", 2)
+        assert "nothing was trained: no clusters: all windows are noise; try another --eps" in said
+    else:
+        assert train("--epochs", 2)["epochs"] == 2
+
+
+def test_a_collapse_is_told_once_in_a_run_that_is_resumed(training, capsys, monkeypatch):
+    train = training("SimMC")
+    monkeypatch.setattr("skeleton_reid.engine.loop.cluster",
+                        lambda features, *_, **__: np.zeros(len(features), int))
+    for limit in (6, 7, 8):
+        warning = train("--epochs", limit, *["--resume"][:limit - 6])["warning"]
+        assert warning.startswith("learning has collapsed")
+    assert capsys.readouterr().out.count("learning has collapsed") == 1
 
 
 ROW = {"top1": 0.5, "clusters_1": 9, "largest_1": 9, "purity_1": 0.9}

@@ -178,10 +178,12 @@ def test_what_an_import_does_before_pytorch_is_loaded():
     code = "import os, skeleton_reid; print(os.environ['OMP_WAIT_POLICY'])"
     for given, expected in ({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"):
         assert python("-c", code, **given).stdout == f"{expected}\n"
-    found = python("-S", "train_simmc.py", "--dataset", "KS20")
-    assert (found.returncode, found.stdout) == (2, "")
     expected = "lacks torch: make setup, then . .venv/bin/activate"
-    assert found.stderr == f"error: {sys.executable} {expected}\n"
+    for words in (("train_simmc.py", "--dataset", "KS20"), ("-m", "benchmarks"),
+                  ("-m", "examples.own_data.simulate_walkers"), ("-m", "data.simulate")):
+        found = python("-S", *words)
+        assert (found.returncode, found.stdout) == (2, "")
+        assert found.stderr == f"error: {sys.executable} {expected}\n"
 
 
 def python(*words: str, **environment: str) -> subprocess.CompletedProcess:
@@ -286,7 +288,7 @@ def test_of_equals_the_first_enrolled_is_named(encoders):
         with pytest.warns(DataWarning, match="is enrolled as zoe's: it is not enrolled again"):
             gallery.add(name, FRAMES)
     assert gallery.names == ["zoe", "adam"]
-    assert gallery.identify(FRAMES) == [("zoe", 0.0, 0.5), ("adam", 0.0, 0.5)]
+    assert gallery.identify(FRAMES) == [("zoe", 0.0, 0.5, ""), ("adam", 0.0, 0.5, "")]
     gallery.add_features("eva", gallery.features[:1] * np.float32(1 + 2e-7))  # but for rounding
     gallery.add("ben", FRAMES + np.random.RandomState(1).normal(size=FRAMES.shape))
     matches = {match.name: match for match in gallery.identify(FRAMES)}

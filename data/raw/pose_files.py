@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from skeleton_reid.common.errors import in_words
 from skeleton_reid.data.datasets import OwnData
 from skeleton_reid.data.files import broken
 from skeleton_reid.data.raw.people import Frame, Person, Poses, follow
@@ -33,7 +34,7 @@ def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "")
         frames = list(READERS[source.format](path, source, whole))
     except (ValueError, TypeError, LookupError, AttributeError, OSError, EOFError,
             csv.Error) as error:
-        raise broken(path, expected, _words(error)) from error
+        raise broken(path, expected, in_words(error)) from error
     except RecursionError:
         raise broken(path, expected, "lists within lists, thousands deep") from None
     if not frames:
@@ -55,15 +56,6 @@ def read_poses(path: Path, source: OwnData, skeleton: Skeleton, track: str = "")
         return follow(frames, len(skeleton), source.longest_gap, track)
     except KeyError as error:
         raise broken(path, *error.args[0].split("; found "), "name another one") from None
-
-
-def _words(error: Exception) -> str:
-    """What was found, of an error of Python's or a library's."""
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if "allow_pickle" in str(error):
-        return "objects of Python in the place of an array of numbers"
-    return str(getattr(error, "strerror", None) or error) or type(error).__name__
 
 
 def _read_array(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]:

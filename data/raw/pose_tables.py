@@ -4,6 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ UNIT = re.compile("(milli|m|centi|c)?(m|met(?:er|re)s?)", re.IGNORECASE)
 FOREIGN = ("inch", "inches", "in", "ft")
 OTHERS = "*"  # at the end of a `header`: any further columns
 LINES_BEFORE = 50  # among which a header is looked for
+MOST_NAMED = 5  # columns that a joint's may be
 BELOW = 5  # lines from that of the joints to that of the axes, at most
 
 
@@ -216,11 +218,14 @@ def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
             if joints is wanted[0]:
                 nearest = min(nearest, (len(missing), i, missing, header))
     count, i, missing, names = nearest
-    none = count == sum(map(len, wanted[0]))
-    others = f", nor is there {', '.join(missing[1:])}" if missing[1:] else ""
-    raise InputError(f"{path}, line {i}: column {expected_one(missing[0], names)}{others}; "
-                     "`joint_names` says what joints are called in your files"
-                     + ("; where no line names the columns, give `header`" if none else ""))
+    used = {letters(name) for own in wanted[0] for name in own}
+    others = [name for name in dict.fromkeys(names) if name and letters(name) not in used]
+    found = ", ".join(get_close_matches(missing[0], others, MOST_NAMED, 0.0)) or "no others"
+    then = "`joint_names` says what joints are called in your files"
+    if count == sum(map(len, wanted[0])):
+        then += "; where no line names the columns, give `header`"
+    raise InputError(f"{path}, line {i}: expected the columns {', '.join(missing)}, found {found}; "
+                     + then)
 
 
 def _headers(rows: Sequence[list[str]], source: OwnData,
