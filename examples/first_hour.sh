@@ -39,4 +39,4 @@ checkpoint=ReID_Models/statistics/coco_walkers/probe/best.pt
 "$PYTHON" gallery.py identify eight.gallery --dataset $own | tail -2
 
 step "the notebook"
-"$PYTHON" tests/test_tutorial.py
+"$PYTHON" tests/test_tutorial.py .demo/tutorial.ipynb

@@ -100,7 +100,7 @@ def test_eight_are_recognised_and_four_are_nobody(walkers, capsys):
     dataset = ("--dataset", walkers / "coco_walkers.yaml")
     files = [walkers / "coco" / f"person{number:02d}" / "walk1.csv" for number in (0, 11)]
     assert run("gallery", "identify", people, *files, *dataset) == 0
-    first, last = capsys.readouterr().out.splitlines()
+    first, last = capsys.readouterr().out.replace("\n  ", " ").splitlines()
     assert "; nearest person00 " in first and ": nobody; " in last
     files[0].write_text(files[0].read_text().split("\n", 4)[0])
     assert "expected" in error_of(capsys, "gallery", "identify", people, files[0], *dataset)

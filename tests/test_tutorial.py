@@ -1,6 +1,6 @@
 """The tutorial notebook runs as it stands and opens with its pictures; a new user's first hour.
 
-    python tests/test_tutorial.py       runs it and keeps what it shows
+    python tests/test_tutorial.py FILE.ipynb       runs it and keeps in FILE what it shows
 """
 
 import os
@@ -53,8 +53,10 @@ def test_the_first_hour(tmp_path):
     table = (tmp_path / "clone/table.tex").read_text()
     assert "SimMC" in table and r"\pm" in table and table.count(
         r"\toprule") == 2  # windows, recordings
+    changed = "git", "status", "--porcelain", "--untracked-files=no"
+    assert not subprocess.check_output(changed, cwd=tmp_path / "clone")
     assert "walk1.csv: " in done.stdout and "enrolled persons, " in done.stdout
 
 
 if __name__ == "__main__":
-    nbformat.write(executed(), NOTEBOOK)
+    nbformat.write(executed(), sys.argv[1])
