@@ -64,3 +64,18 @@ def log_to(file: Path) -> None:
     handler = _File(file, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
+
+
+def tell_compilation() -> None:
+    """Log a line when Numba begins to compile; with the loops in its cache it does not."""
+    from numba.core import event
+
+    class Notice(event.Listener):
+        def on_start(self, _) -> None:
+            log.info("compiling loops, once: a few seconds")
+            event.unregister("numba:compile", self)
+
+        def on_end(self, _) -> None:
+            """Required of a listener."""
+
+    event.register("numba:compile", Notice())

@@ -7,27 +7,10 @@ from float64. Sparse matrices are CSR: row n has the entries from first[n] to fi
 
 import numba
 import numpy as np
-from numba.core import event
 
-from skeleton_reid.common.log import log
+from skeleton_reid.common.log import tell_compilation
 
-
-class CompileNotice(event.Listener):
-    """One line in the log when Numba begins to compile; with the loops in its cache it does not."""
-
-    said = False
-
-    def on_start(self, event) -> None:
-        if not self.said:
-            log.info("compiling loops, once: a few seconds")
-        self.said = True
-
-    def on_end(self, event) -> None:
-        """Required of a listener."""
-
-
-NOTICE = CompileNotice()
-event.register("numba:compile", NOTICE)
+tell_compilation()
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
