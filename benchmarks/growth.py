@@ -14,13 +14,12 @@ from benchmarks import inputs
 from benchmarks.harness import RESULTS, Options, Report, in_new_process, peak_mib, timed
 from benchmarks.jaccard import EPS, MIN_SAMPLES
 from skeleton_reid.reid import ranking
-from skeleton_reid.reid.jaccard import close_pairs, cluster, encode
+from skeleton_reid.reid.jaccard import cluster
 from skeleton_reid.reid.neighbours import nearest_neighbours
 
 SIZES = (2_000, 5_000, 12_000, 30_000, 80_000, 200_000)
-PEERS = ("search by faiss", "rest with scikit-learn", "ranking by pytorch-metric-learning",
-         "ranking by torchmetrics")
-PEERS_TO = (30_000, 30_000, 5_000, 5_000)  # features up to which they are timed
+PEERS = ("search by faiss", "ranking by pytorch-metric-learning", "ranking by torchmetrics")
+PEERS_TO = (30_000, 5_000, 5_000)  # features up to which they are timed
 LINES = ("search", "rest of clustering", "ranking", *PEERS)
 RANKED_TO = 80_000
 
@@ -59,7 +58,7 @@ def measure(file, size: int) -> dict[str, Any]:
     cluster(x[:100], EPS, MIN_SAMPLES)  # compiles
     features = torch.from_numpy(x)
     rank, search = timed(partial(nearest_neighbours, features, 20))
-    labels, rest = timed(partial(cluster, features, EPS, MIN_SAMPLES, rank=rank))
+    rest = timed(partial(cluster, features, EPS, MIN_SAMPLES, rank=rank))[1]
     row = {"features": size, "search": search.cpu, "rest of clustering": rest.cpu}
     row |= dict.fromkeys(("ranking", *PEERS))
     row["peak MiB"] = peak_mib()
@@ -69,16 +68,12 @@ def measure(file, size: int) -> dict[str, Any]:
         same = (found == rank.numpy()).mean()
         if same < 0.99:
             raise AssertionError(f"only {100 * same:.1f} % of the neighbours are faiss's")
-    if PEERS[1] in timed_peers:
-        theirs, row[PEERS[1]] = by_scikit_learn(features, rank)
-        if (theirs != labels).any():
-            raise AssertionError("scikit-learn's labels differ")
     if size <= RANKED_TO:
         half = size // 2
         sets = x[:half], ids[:half], x[half:], ids[half:]
         (_, precision), seconds = timed(partial(ranking.ranks, *sets))
         row["ranking"] = seconds.cpu
-        for name, peer in ((PEERS[2], by_metric_learning), (PEERS[3], by_torchmetrics)):
+        for name, peer in ((PEERS[1], by_metric_learning), (PEERS[2], by_torchmetrics)):
             if name in timed_peers and (result := peer(*map(torch.from_numpy, sets))):
                 mean, row[name] = result
                 if abs(mean - np.nanmean(precision)) > 1e-3:
@@ -95,20 +90,6 @@ def by_faiss(x: np.ndarray) -> tuple[np.ndarray, float]:
     index.add(x)
     found, seconds = timed(partial(index.search, x, 20))
     return found[1], seconds.cpu
-
-
-def by_scikit_learn(features: torch.Tensor, rank: torch.Tensor) -> tuple[np.ndarray, float]:
-    """Labels by scikit-learn's DBSCAN on the graph of this project's distances, and CPU seconds."""
-    from sklearn.cluster import DBSCAN
-
-    def work() -> np.ndarray:
-        half = close_pairs(encode(features, 20, 6, rank), EPS)
-        half.data = np.maximum(half.data, 1e-12)  # at 0 a pair would count as absent
-        graph = half.maximum(half.T).tocsr()
-        return DBSCAN(eps=1, min_samples=MIN_SAMPLES, metric="precomputed").fit_predict(graph)
-
-    labels, seconds = timed(work)
-    return labels, seconds.cpu
 
 
 def by_metric_learning(probe, probe_ids, gallery, gallery_ids) -> tuple[float, float] | None:

@@ -9,7 +9,6 @@ radius often is a distance that many pairs have (docs/05-fidelity.md, eps-on-a-l
 import numpy as np
 import torch
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from skeleton_reid.common import processes
@@ -21,14 +20,15 @@ BLOCK_ENTRIES = 1 << 20  # entries of a sparse matrix for which there is room in
 
 
 def jaccard_distance(features, k1: int = 20, k2: int = 6, max_distance: float | None = None,
-                     rank: Tensor | None = None) -> csr_array:
+                     rank: Tensor | None = None, search: str = "torch") -> csr_array:
     """k-reciprocal Jaccard distances of all pairs below 1 (or at most max_distance).
 
     features: (N, d) array or tensor, not normalised here. k1: neighbours that make the encoding;
-    k2: those over which it is averaged. rank: the k1 (N, k1), nearest first, if known. Returns a
-    (N, N) float32 csr_array of these pairs, also at 0, sorted. InputError: features not finite.
+    k2: those over which it is averaged. rank: the k1 (N, k1), nearest first, if known; else `search`
+    finds them, torch or faiss. Returns a (N, N) float32 csr_array of these pairs, sorted, also at 0.
+    InputError: features not finite, or too large.
     """
-    half = close_pairs(encode(features, k1, k2, rank), max_distance).tocoo()
+    half = close_pairs(encode(features, k1, k2, rank, search), max_distance).tocoo()
     off = half.row != half.col
     row, column = np.append(half.row, half.col[off]), np.append(half.col, half.row[off])
     matrix = csr_array((np.append(half.data, half.data[off]), (row, column)), shape=half.shape)
@@ -41,11 +41,14 @@ def cluster(features, eps: float, min_samples: int, k1: int = 20, k2: int = 6,
     """DBSCAN on the k-reciprocal Jaccard distance: scikit-learn's labels (N,) int64, -1 = noise.
 
     eps: radius, a pair at exactly eps is inside. min_samples: neighbours, itself included, that a
-    core point has. search: of the neighbours, torch or faiss. The other arguments, and errors, are
-    those of jaccard_distance. Features can lie in a file: np.load(FILE, mmap_mode="c").
+    core point has. The other arguments, and errors, are those of jaccard_distance. Features can lie
+    in a file: np.load(FILE, mmap_mode="c").
     """
-    pairs = close_pairs(encode(features, k1, k2, rank, search), eps).tocoo()
-    return dbscan(len(features), pairs.row, pairs.col, min_samples)
+    from sklearn.cluster import DBSCAN
+
+    graph = jaccard_distance(features, k1, k2, eps, rank, search)
+    graph.data[:] = 1  # all are within eps, also those whose float32 number is above it
+    return DBSCAN(eps=1, min_samples=min_samples, metric="precomputed").fit_predict(graph)
 
 
 def encode(features, k1: int, k2: int, rank: Tensor | None, search: str = "torch") -> csr_array:
@@ -122,23 +125,3 @@ def close_pairs(v: csr_array, max_distance: float | None = None) -> csr_array:
     parts = processes.divided(block, starts[:-1], starts[1:], threads=True)
     count, column, value = (part.numpy() for part in parts)
     return csr_array((value, column, np.append(0, np.cumsum(count))), shape=v.shape)
-
-
-def dbscan(size: int, i: np.ndarray, j: np.ndarray, min_samples: int) -> np.ndarray:
-    """DBSCAN labels from the pairs i <= j within eps of each other (a point may be its own pair).
-
-    Clusters are the connected components of core points, numbered by their first one; a border
-    point goes to the lowest-numbered cluster that reaches it, as in scikit-learn.
-    """
-    degree = np.bincount(i, minlength=size) + np.bincount(j[i != j], minlength=size)
-    core = degree >= min_samples
-    both = core[i] & core[j]
-    graph = csr_array((np.ones(both.sum(), dtype=bool), (i[both], j[both])), shape=(size, size))
-    component = connected_components(graph, directed=False)[1]  # numbered by their first point
-    labels = np.full(size, size, dtype=np.int64)
-    labels[core] = np.unique(component[core], return_inverse=True)[1]
-    for border, other in ((i, j), (j, i)):
-        reached = ~core[border] & core[other]
-        np.minimum.at(labels, border[reached], labels[other[reached]])
-    labels[labels == size] = -1
-    return labels

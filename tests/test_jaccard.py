@@ -6,13 +6,12 @@ import numba
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.distance import cdist
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_mutual_info_score
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import tell_compilation
-from skeleton_reid.reid.jaccard import cluster, dbscan, jaccard_distance
+from skeleton_reid.reid.jaccard import cluster, jaccard_distance
 from skeleton_reid.reid.neighbours import nearest_neighbours
 from tests.reference import jaccard as reference
 
@@ -143,20 +142,6 @@ def test_eps_is_inside_its_radius():
     np.testing.assert_array_equal(
         labels,
         DBSCAN(eps=0.8, min_samples=2, metric="precomputed").fit_predict(full))
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_dbscan_against_scikit_learn(seed):
-    rng = np.random.RandomState(seed)
-    size = 120
-    points = rng.uniform(size=(size, 2))
-    distances = cdist(points, points)
-    eps, min_samples = rng.uniform(0.05, 0.08), rng.randint(3, 6)
-    i, j = np.nonzero(np.triu(distances <= eps))
-    expected = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit_predict(distances)
-    assert expected.max() > 0
-    assert expected.min() == -1
-    np.testing.assert_array_equal(dbscan(size, i, j, min_samples), expected)
 
 
 @pytest.mark.parametrize("size", [5, 21, 40, 700, 1500])
