@@ -15,7 +15,7 @@ from benchmarks.harness import RESULTS, Options, Report, in_new_process, peak_mi
 from benchmarks.jaccard import EPS, MIN_SAMPLES
 from skeleton_reid.reid import ranking
 from skeleton_reid.reid.jaccard import cluster
-from skeleton_reid.reid.neighbours import nearest_neighbours
+from skeleton_reid.reid.neighbours import SMALLEST, nearest_neighbours
 
 SIZES = (2_000, 5_000, 12_000, 30_000, 80_000, 200_000)
 PEERS = ("search by faiss", "ranking by pytorch-metric-learning", "ranking by torchmetrics")
@@ -55,7 +55,7 @@ def measure(file, size: int) -> dict[str, Any]:
     rng = np.random.RandomState(0)
     x, _ = inputs.features(file, size)
     ids = rng.randint(0, max(2, size // 200), size)
-    cluster(x[:100], EPS, MIN_SAMPLES)  # compiles
+    cluster(inputs.clustered(SMALLEST), EPS, MIN_SAMPLES)  # compiles
     features = torch.from_numpy(x)
     rank, search = timed(partial(nearest_neighbours, features, 20))
     rest = timed(partial(cluster, features, EPS, MIN_SAMPLES, rank=rank))[1]

@@ -24,8 +24,8 @@ def jaccard_distance(features, k1: int = 20, k2: int = 6, max_distance: float | 
     """k-reciprocal Jaccard distances of all pairs below 1 (or at most max_distance).
 
     features: (N, d) array or tensor, not normalised here. k1: neighbours that make the encoding;
-    k2: those over which it is averaged. rank: the k1 (N, k1), nearest first, if known; else `search`
-    finds them, torch or faiss. Returns a (N, N) float32 csr_array of these pairs, sorted, also at 0.
+    k2: those over which it is averaged. rank: the k1 (N, k1), nearest first, if known; else found
+    by `search`, torch or faiss. Returns these pairs, also at 0, as a (N, N) csr_array, sorted.
     InputError: features not finite, or too large.
     """
     half = close_pairs(encode(features, k1, k2, rank, search), max_distance).tocoo()

@@ -116,8 +116,7 @@ class Subspace:
             tile = number * len(self.tiles) // len(self.blocks)
             return (self.nearest(rows, tile)[0] & INDEX_BITS,)
 
-        numbers = range(len(self.blocks))
-        found = processes.divided(work, self.blocks, numbers, threads=True)[0]
+        found = processes.divided(work, self.blocks, range(len(self.blocks)), threads=True)[0]
         return found[torch.cat(self.blocks).argsort()]
 
     def nearest(self, rows: Tensor, first: int = 0) -> tuple[Tensor, bool]:

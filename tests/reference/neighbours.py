@@ -4,13 +4,14 @@ import torch
 from torch import Tensor
 
 
-def nearest_neighbours(x: Tensor, k: int) -> Tensor:
-    """(N, k) nearest neighbours of x (N, d) float32 by |x|^2 + |y|^2 - 2 <x, y>, negative ones 0;
-    of equal distances the lower index first.
+def nearest_neighbours(x: Tensor, k: int, step: int = 1) -> Tensor:
+    """(R, k) nearest neighbours of every step-th row of x (N, d) float32 by |x|^2 + |y|^2 -
+    2 <x, y>, negative ones 0; of equal distances the lower index first.
     """
     squares, found = x.square().sum(dim=1), []
-    count = 1 + len(x)**2 // 2**25  # blocks of rows, of 128 MiB of distances
-    for query, square in zip(x.tensor_split(count), squares.tensor_split(count), strict=True):
+    count = 1 + len(x)**2 // (step * 2**25)  # blocks of rows, of 128 MiB of distances
+    blocks = (rows[::step].tensor_split(count) for rows in (x, squares))
+    for query, square in zip(*blocks, strict=True):
         distances = torch.addmm(squares, query, x.T, alpha=-2) + square[:, None]  # (R, N)
         distances.clamp_(min=0)
         last = distances.topk(k, dim=1, largest=False).values.amax(dim=1)
