@@ -85,7 +85,7 @@ class Timer(ExitStack):
 
 
 def collapse(rows: Sequence[Mapping[str, float]], persons: np.ndarray) -> str | None:
-    """A line if learning has collapsed, in all of the last RECENT epochs, and what to try; or None.
+    """A line if the last RECENT epochs look like a collapse, and what to try; else None.
 
     rows: of history.csv, from the untrained model on. persons: (N,) of the training windows.
     """
@@ -106,8 +106,8 @@ def collapse(rows: Sequence[Mapping[str, float]], persons: np.ndarray) -> str | 
     elif clustered and max(found["purity_1"]) < 1.5 * counts.max() / len(persons):
         problem = "the purity of the clusters is at chance"
     elif scored and max(scored) < rows[0]["top1"]:
-        problem = f"top-1 is {scored[-1]:.1%}, that of the untrained model {rows[0]['top1']:.1%}"
+        problem = f"top-1 is {scored[-1]:.1%}, below the untrained model's {rows[0]['top1']:.1%}"
     else:
         return None
-    return (f"learning has collapsed: {problem}; try another --eps (--search_eps), a smaller --lr "
-            "or more data")
+    return (f"learning may have collapsed: {problem}; try another --eps (--search_eps), a smaller "
+            "--lr or more data")
