@@ -114,7 +114,7 @@ class Run:
 
     def announce(self) -> None:
         """Log what is run."""
-        log.info(self.title)
+        log.info(f"{self.title}, in {self.folder}")
         log.info("  ".join(f"{name} {value}" for name, value in asdict(self.settings).items()))
 
     def archive_previous(self) -> None:

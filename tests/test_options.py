@@ -337,7 +337,8 @@ def test_letters_that_the_terminal_does_not_know(data):
     assert done.returncode == 0, done.stderr
     assert b"kmale.train.npz" in done.stdout and done.stdout.isascii()
     assert (out / "KS20" / "probe" / "results.json").is_file()
-    assert "SimMC, KS20/probe" in (out / "KS20" / "probe" / "log.txt").read_text(encoding="utf-8")
+    log = (out / "KS20" / "probe" / "log.txt").read_text(encoding="utf-8")
+    assert "SimMC, KS20/probe" in log and f", in {data.parent}" in log  # where its files lie
     assert features.with_name("mérkmale.train.npz").is_file()
 
 
