@@ -1,4 +1,4 @@
-"""A gallery of people on disk: enrol recordings, and find out whose a new one is, or nobody's.
+"""A gallery of people on disk: enrol recordings, and identify the person of a new recording.
 
     python gallery.py add people.gallery anna/*.npy --checkpoint ReID_Models/KS20/probe/best.pt
     python gallery.py calibrate people.gallery labelled/*/*.npy --far 0.05 --picture rates.png
@@ -6,11 +6,10 @@
     python gallery.py list people.gallery
     python gallery.py remove people.gallery --name anna
 
-A recording is FILE.npy (T, J, 3) of the person --name, or else named like its folder; files of your
-own format need the --dataset my_data.yaml that describes them and says who it is. Without files,
-recordings are those of a preprocessed --dataset, of the persons' names or labels: its gallery to
-add and to calibrate, its probes to identify. calibrate sets the threshold beyond which a recording
-is nobody's (docs/10-python-and-gallery.md).
+A recording is FILE.npy (T, J, 3). Files of your own format need --dataset my_data.yaml. The person
+is --name, else as my_data.yaml says, else the name of the file's folder. Without files, recordings
+are those of a preprocessed --dataset: add and calibrate take its gallery, identify its probes.
+calibrate sets the threshold: a recording farther away is of nobody (docs/10-python-and-gallery.md).
 """
 
 import math
@@ -32,16 +31,16 @@ from skeleton_reid.engine.options import SEARCHES
 class GalleryOptions:
     """Gallery."""
 
-    checkpoint: Path | None = option(None, "the encoder, of a new one", type=Path, metavar="FILE")
-    name: str | None = option(None, "person of the files, or to remove", type=visible)
+    checkpoint: Path | None = option(None, "encoder of a new gallery", type=Path, metavar="FILE")
+    name: str | None = option(None, "person of the files, or person to remove", type=visible)
     dataset: datasets.Dataset | None = option(None, "recordings of a data set, or FILE.yaml",
                                               type=datasets.get, metavar="NAME")
-    probe: str | None = option(None, "its test split: probe, A, Walking, ... (the first)")
+    probe: str | None = option(None, "test split of --dataset: probe, A, ... (the first)")
     data: Path = option(Path("Datasets"), "what preprocess.py wrote", type=Path, metavar="DIR")
-    persons: int | None = option(None, "the first N of the data set", type=positive_int)
-    recordings: int | None = option(None, "the first N of each person", type=positive_int)
+    persons: int | None = option(None, "only the first N of the data set", type=positive_int)
+    recordings: int | None = option(None, "only the first N of each", type=positive_int)
     far: float = option(0.01, "largest false acceptance rate", type=share)
-    search: str = option("torch", "of the nearest, exact", choices=SEARCHES)
+    search: str = option("torch", "library of the exact search", choices=SEARCHES)
     picture: Path | None = option(None, "of the error rates", type=output_file, metavar="FILE.png")
     device: str = option("auto", "auto, cpu, cuda or cuda:N, or N", "--gpu")
     command: str = ""
@@ -53,7 +52,7 @@ def parse() -> GalleryOptions:
     """The options of gallery.py."""
     parser = script_parser(__doc__, "COMMAND GALLERY [FILE.npy ...] [options]")
     parser.add_argument("command", choices=("add", "remove", "list", "identify", "calibrate"))
-    parser.add_argument("gallery", type=Path, help="its file")
+    parser.add_argument("gallery", type=Path, help="file of the gallery")
     parser.add_argument("files", nargs="*", type=Path, help="recordings (T, J, 3), FILE.npy")
     add_options(parser, GalleryOptions, first=("checkpoint", "name", "dataset", "far", "picture"))
     return GalleryOptions(**vars(parser.parse_args()))

@@ -22,7 +22,7 @@ FORMAT = "skeleton-reid gallery 1"
 
 
 class Match(NamedTuple):
-    """A person who may be the one of a recording."""
+    """A candidate for the person of a recording."""
 
     name: str
     distance: float  # of the recording's mean feature from the person's nearest enrolled one
@@ -46,7 +46,7 @@ class Header(msgspec.Struct):
 
 
 class Gallery:
-    """People by the mean features of their recordings, one a recording."""
+    """Enrolled people: one mean feature for each of their recordings."""
     def __init__(self, encoder: Encoder, threshold: float = math.inf):
         self.encoder = encoder
         self.threshold = threshold  # distance beyond which a recording is nobody's
@@ -62,12 +62,12 @@ class Gallery:
 
     @property
     def recordings(self) -> list[str]:
-        """The name of each enrolled recording, empty where it is not known."""
+        """The name of each enrolled recording, empty if it is not known."""
         return [recording for owners in self._owners.values() for recording in owners.values()]
 
     @property
     def features(self) -> np.ndarray:
-        """Of the enrolled recordings, (recordings, d) float32."""
+        """The features of the enrolled recordings, (recordings, d) float32."""
         rows = b"".join(row * len(owners) for row, owners in self._owners.items())
         return np.frombuffer(rows, np.float32).reshape(-1, self.encoder.size)
 
@@ -82,8 +82,8 @@ class Gallery:
         self.add_features(name, self.encoder.windows(frames), recording)
 
     def add_features(self, name: str, windows: Any, recording: str = "") -> None:
-        """The same with the features (N, d) of the recording's windows. A DataWarning if it is
-        enrolled; of the same person it is not enrolled again.
+        """As `add`, with the features (N, d) of the recording's windows. DataWarning if it is already
+        enrolled; it is not enrolled twice for one person.
         """
         if not isinstance(name, str) or not name.isprintable() or not name.strip():
             raise InputError(f"expected a name of letters that can be seen, found {name!r}")
@@ -112,13 +112,13 @@ class Gallery:
         return self.encoder.checked(windows, ("N", self.encoder.size)).astype(np.float32)
 
     def identify(self, frames: Any) -> list[Match]:
-        """The persons, nearest first, at most 5, within the threshold of a recording."""
+        """At most 5 persons within the threshold of a recording, the nearest first."""
         matches = self.nearest(self.encoder.windows(frames))
         return [match for match in matches if match.distance <= self.threshold]
 
     def nearest(self, windows: np.ndarray, count: int = 5) -> list[Match]:
-        """The `count` nearest persons, whatever the threshold, to window features (N, d); of equals
-        the one enrolled first. InputError if nobody is enrolled.
+        """The `count` nearest persons to window features (N, d), without the threshold. Of equally
+        near ones the person enrolled first comes first. InputError if nobody is enrolled.
         """
         names, features, windows = self.names, self.features, self._checked(windows)
         if not names:
@@ -140,7 +140,7 @@ class Gallery:
         return list(map(Match, places, distances[own].tolist(), votes.tolist(), recordings))
 
     def save(self, path: str | Path) -> None:
-        """Write the gallery, whole or not at all: an .npz archive without pickles."""
+        """Write the gallery as an .npz archive without pickles, whole or not at all."""
         about = self.encoder.origin, self.encoder.digest, self.names, float(self.threshold)
         header = json.dumps(msgspec.to_builtins(Header(FORMAT, *about, self.recordings)))
         write_whole(Path(path), lambda x: np.savez(x, header=header, features=self.features))
@@ -148,8 +148,8 @@ class Gallery:
     @classmethod
     def load(cls, path: str | Path, encoder: Encoder | None = None,
              device: str = "auto") -> "Gallery":
-        """Read a gallery. encoder: its own (else InputError), where the checkpoint has moved.
-        device: of the encoder, if it is not given.
+        """Read a gallery. encoder: needed if its checkpoint has moved; InputError for another one.
+        device: for an encoder that is not given.
         """
         kind = "gallery", "gallery.py add FILE --checkpoint makes one"
         arrays = read_arrays(Path(path), ("header", "features"), *kind)
