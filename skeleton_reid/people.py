@@ -82,8 +82,8 @@ class Gallery:
         self.add_features(name, self.encoder.windows(frames), recording)
 
     def add_features(self, name: str, windows: Any, recording: str = "") -> None:
-        """As `add`, with the features (N, d) of the recording's windows. DataWarning if it is already
-        enrolled; it is not enrolled twice for one person.
+        """As `add`, with the features (N, d) of the recording's windows. DataWarning if it is
+        enrolled already; it is not enrolled twice for one person.
         """
         if not isinstance(name, str) or not name.isprintable() or not name.strip():
             raise InputError(f"expected a name of letters that can be seen, found {name!r}")
