@@ -13,6 +13,7 @@ calibrate sets the threshold: a recording farther away is of nobody (docs/10-pyt
 """
 
 import math
+import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -81,12 +82,15 @@ def main() -> None:
     options = parse()
     start_log(quiet=True)  # each warning is a line
     file, is_new = options.gallery, options.command == "add" and not options.gallery.exists()
+    if options.files and options.command in ("list", "remove"):
+        raise InputError(f"{options.command} takes no files, found {options.files[0]}")
     if is_new and not options.checkpoint:
         raise InputError(f"no gallery at {file}: a new one needs the --checkpoint of its encoder")
     with ExitStack() as stack:
         if changes := options.command not in ("list", "identify"):
             # of two processes one would lose what the other has added
-            stack.callback(hold(file.with_name(f".{file.name}.lock")).release)
+            place = Path(os.path.realpath(file))
+            stack.callback(hold(place.with_name(f".{place.name}.lock")).release)
         device = "cpu" if options.command in ("list", "remove") else options.device
         encoder = load(options.checkpoint, device) if options.checkpoint else None
         people = Gallery(encoder) if is_new else Gallery.load(file, encoder, device)

@@ -11,7 +11,7 @@ lacks is left out, and the report says so.
 
 from pathlib import Path
 
-from skeleton_reid.common.command_line import add_device, script_parser
+from skeleton_reid.common.command_line import add_device, devices, script_parser
 from skeleton_reid.common.errors import run_command
 from skeleton_reid.common.log import start_log
 
@@ -26,6 +26,7 @@ def main() -> None:
     add_device(parser)
     options = parser.parse_args()
     start_log(quiet=False)
+    devices(options.device)  # else all that needs one is left out
     from skeleton_reid.pictures import report, runs  # slow to import, after --help
 
     found = runs.find(options.runs, options.data, options.device)

@@ -77,7 +77,7 @@ def output_file(text: str) -> Path:
     """argparse type: a file that can be written. Asked before the work whose results it is for."""
     path = Path(text)
     folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if path.is_dir() or not folder.is_dir():
+    if (path.exists() and not path.is_file()) or not folder.is_dir():
         raise argparse.ArgumentTypeError(f"expected a file in a folder, found {text!r}")
     if not os.access(folder, os.W_OK):
         raise argparse.ArgumentTypeError(f"no permission to write in {folder}: name another file")

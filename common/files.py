@@ -43,14 +43,15 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """
     if processes.number() > 0:
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    place = Path(os.path.realpath(path))  # of a link the file to which it leads
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(place)
     except (OSError, RuntimeError) as error:  # RuntimeError: PyTorch's writer, of a full disk
         kept = "the old file is kept" if path.exists() else "nothing was written"
         reason = in_words(error.__context__ or error)  # PyTorch's says less than its cause

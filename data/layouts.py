@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.data.datasets import Dataset
+from skeleton_reid.data.datasets import DATASETS, Dataset
 
 AXES = "xyz"
 
@@ -91,7 +91,8 @@ def locate(dataset: Dataset, splits: list[str], length: int | None, root: str | 
             return there
         if len(there) > len(nearest):
             nearest, lacking = there, missing
-    name, own = dataset.name, dataset.source and dataset.source.file
+    name = dataset.name
+    own = dataset.source.file if dataset.source else None if name in DATASETS else f"{name}.yaml"
     command = f"python preprocess.py {length} --dataset {own or f'{name} --raw DIR'} --out {root}"
     if nearest:
         raise InputError(

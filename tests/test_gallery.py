@@ -170,6 +170,10 @@ def test_a_data_set(folder, write_dataset, capsys):
      ("calibrate people.gallery p0/0.npy", "found 0 genuine and 0 impostor"),
      ("calibrate people.gallery p0/1.npy --picture p0", "expected a file"),
      ("add new.gallery p0/0.npy", "no gallery at new.gallery"),
+     ("add . p0/0.npy", "no gallery at .; gallery.py add"),
+     ("list people.gallery p0/0.npy", "list takes no files, found p0/0.npy"),
+     ("remove people.gallery p0/0.npy --name p0", "remove takes no files"),
+     ("calibrate people.gallery p0/1.npy --picture /dev/null", "expected a file in a folder"),
      ("identify encoder.pt p0/0.npy", "expected a gallery"),
      ("identify text.npy p0/0.npy", "not a readable gallery")])
 def test_wrong_use_changes_nothing(folder, people, capsys, monkeypatch, words, message):
@@ -450,6 +454,12 @@ def test_one_process_at_a_time(folder, people, capsys):
     assert run("gallery", "list", people) == 0
     lock.release()
     assert run("gallery", "add", people, folder / "p4" / "0.npy") == 0
+
+
+def test_a_link_to_a_gallery_stays_one(folder, people):
+    (folder / "link").symlink_to(people)
+    assert run("gallery", "remove", folder / "link", "--name", "p0") == 0
+    assert (folder / "link").is_symlink() and Gallery.load(people).names == ["p1", "p2", "p3"]
 
 
 def test_an_encoder_that_has_moved(folder, people, capsys):

@@ -15,6 +15,8 @@ from commands import error_of, run
 
 from skeleton_reid.common.errors import InputError, run_command
 from skeleton_reid.common.files import hold, write_whole
+from skeleton_reid.data import datasets
+from skeleton_reid.data.layouts import locate
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.parsing import run_training
 
@@ -103,10 +105,11 @@ def test_a_changed_copy_of_a_script_runs_its_own_train(tmp_path, monkeypatch):
         run_training("SimMC", "")
 
 
-@pytest.mark.parametrize("script", ["reproduce", "benchmarks.__main__"])
-def test_an_unknown_device_is_refused_before_many_runs(tmp_path, capsys, monkeypatch, script):
+@pytest.mark.parametrize(("script", "word"), [("reproduce", "--quick"), ("visualize", "a run"),
+                                              ("benchmarks.__main__", "--quick")])  # fmt: skip
+def test_an_unknown_device_is_refused_before_many_runs(tmp_path, capsys, monkeypatch, script, word):
     monkeypatch.chdir(tmp_path)
-    assert "unknown device 'abacus'" in error_of(capsys, script, "--quick", "--device", "abacus")
+    assert "unknown device 'abacus'" in error_of(capsys, script, word, "--device", "abacus")
     assert not list(tmp_path.rglob("*.npy"))
 
 
@@ -233,6 +236,18 @@ def test_places_where_data_are_looked_for_are_named_once(tmp_path, capsys):
     said = error_of(capsys, *command(tmp_path))
     places = said.partition("looked in ")[2].partition(";")[0].split(", ")
     assert len(places) == len({*places}) > 2
+    skeleton = datasets.get("KS20").skeleton.values()
+    mine = datasets.restore({"dataset": "mine", "skeleton": skeleton})  # of a checkpoint
+    with pytest.raises(InputError) as error:
+        locate(mine, ["train"], 6, tmp_path)
+    assert "--dataset mine.yaml" in str(error.value) and "simulate" not in str(error.value)
+
+
+def test_an_interruption_while_pytorch_is_imported_is_one_line():
+    code = ("from skeleton_reid.common.errors import run_command; run_command(lambda: None); "
+            "raise KeyboardInterrupt")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and done.stderr == "interrupted: run again\n"
 
 
 @pytest.mark.parametrize("script", [
