@@ -115,6 +115,6 @@ def hold(path: Path) -> FileLock:
         raise InputError(f"another process is at work in {path.parent}, it holds {path.name}: wait "
                          "until it is done, or choose another folder") from None
     except OSError as error:
-        raise InputError(f"could not write {path}: {in_words(error)}; make it possible there, or "
+        raise InputError(f"could not write {path}: {in_words(error)}; allow writing there, or "
                          "choose another folder") from error
     return lock
