@@ -99,9 +99,7 @@ def expanded_neighbours(rank: np.ndarray) -> csr_array:
 
 
 def close_pairs(v: csr_array, max_distance: float | None = None) -> csr_array:
-    """Jaccard distances, below 1 or at most max_distance, of pairs i <= j of v (encode), on all
-    cores of all processes.
-    """
+    """Jaccard distances, below 1 or at most max_distance, of pairs i <= j of V, on all cores."""
     from skeleton_reid.reid import loops
 
     # Both sides of `d <= limit` are float32: what rounds to eps is within eps, as released.

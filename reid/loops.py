@@ -1,5 +1,4 @@
-"""Loops of the Jaccard distance and the neighbour search, compiled by Numba; slow to import, hence
-on their first use.
+"""Loops of the Jaccard distance and the neighbour search, compiled by Numba; slow to import.
 
 Sums are float32 in the order of the released code; scalar products and exponentials are rounded
 from float64. Sparse matrices are CSR: row n has the entries from first[n] to first[n + 1] - 1.

@@ -156,9 +156,7 @@ def _coordinates(x: Tensor, directions: Tensor) -> Tensor:
 
 
 def _sorted(z: Tensor, rows: Tensor) -> Tensor:
-    """Rows (N,) of z in an order in which those that lie together follow each other: cut in two,
-    again and again, along the coordinate that varies most.
-    """
+    """Rows (N,) of z, near ones together: halved and halved along what varies most."""
     if len(rows) <= BLOCK:
         return rows
     halves = z[rows, z[rows].var(dim=0).argmax()].argsort(stable=True).tensor_split(2)

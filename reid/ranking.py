@@ -80,8 +80,7 @@ def _ranks(distances: Callable[[Tensor], Tensor], sizes: tuple[int, int], probe_
            exclude_self: bool, released: bool) -> tuple[np.ndarray, np.ndarray]:
     """`ranks` by what grows with the distance, of the numbers of R probes (R, G). sizes: P, G."""
     probe_ids, gallery_ids = (torch.as_tensor(x).cpu().numpy() for x in (probe_ids, gallery_ids))
-    found = len(probe_ids), len(gallery_ids)
-    if found != sizes:
+    if (found := (len(probe_ids), len(gallery_ids))) != sizes:
         raise InputError(f"expected {sizes} probe and gallery labels, found {found}")
     if 0 in sizes:
         raise InputError(f"nothing to rank: {sizes[0]} probes, {sizes[1]} gallery sequences")
