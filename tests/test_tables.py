@@ -235,12 +235,12 @@ def test_a_clock_that_is_slower_than_the_recorder_tells_nothing(described, tmp_p
     (PLAIN.replace("\n", ",7\n").replace(
         ",7\n", "\n", 1), {}, "line 2: expected 51 cells, as the header has, found '52 cells'"),
     (PLAIN.strip()[:-100], {}, "the file breaks off: remove the line"),
-    (table(FRAMES), {}, "column unknown 'nose_x'; expected one of"),
+    (table(FRAMES), {}, "expected the columns nose_x, nose_y,"),
     (table(FRAMES, NAMES, **{"Nose x": range(T)}), {}, "expected one column nose_x, found several"),
     (table(FRAMES, NAMES, when=["1:03 PM", "noon", *["1:04 PM"] * (T - 2)]), {"time": "when"},
      "line 3, column when: expected a number or a time, found 'noon'; name another column or"),
     (PLAIN, {"track": "id"}, "1.csv: column unknown 'id'"),
-    (PLAIN, {"columns": "{axis}"}, "line 1: column unknown 'x'"),
+    (PLAIN, {"columns": "{axis}"}, "line 1: expected the columns x, y, z, found"),
     (PLAIN.replace("0.", "O.", 1), {}, "expected numbers, found 'O")
 ])
 def test_wrong_tables(described, tmp_path, capsys, text, keys, message):
