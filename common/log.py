@@ -6,6 +6,7 @@ import shutil
 import sys
 import textwrap
 import warnings
+from functools import cache
 from pathlib import Path
 
 from tqdm import tqdm
@@ -66,14 +67,18 @@ def log_to(file: Path) -> None:
     log.addHandler(handler)
 
 
+@cache
+def say_compiling() -> None:
+    log.info("compiling loops, once: a few seconds")
+
+
 def tell_compilation() -> None:
     """Log a line when Numba begins to compile; with the loops in its cache it does not."""
     from numba.core import event
 
     class Notice(event.Listener):
         def on_start(self, _) -> None:
-            log.info("compiling loops, once: a few seconds")
-            event.unregister("numba:compile", self)
+            say_compiling()
 
         def on_end(self, _) -> None:
             """Required of a listener."""

@@ -10,7 +10,7 @@ from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_mutual_info_score
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.log import tell_compilation
+from skeleton_reid.common.log import say_compiling, tell_compilation
 from skeleton_reid.reid.jaccard import cluster, jaccard_distance
 from skeleton_reid.reid.neighbours import nearest_neighbours
 from tests.reference import jaccard as reference
@@ -104,7 +104,7 @@ def test_labels_of_the_plain_way(eps, min_samples):
 
 
 def test_compiling_is_said_once(caplog):
-    numba.njit(lambda x: x + 2)(1)  # for a notice that has not been given yet
+    say_compiling.cache_clear()
     tell_compilation()
     with caplog.at_level("INFO", logger="reid"):
         for number in (1, 1.0):  # two types, each compiled

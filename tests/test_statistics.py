@@ -192,7 +192,7 @@ def test_same_seed_same_numbers_and_resume(train):
 
 
 def test_clusters_that_collapse_end_training(train):
-    result = train("--no-link", "--min_samples", 16, "--D_out", 16)
+    result = train("--no-link", "--eps", 0.6, "--min_samples", 16, "--D_out", 16)
     assert (result["stopped"], result["last"]["epoch"]) == ("1 cluster at epoch 2", 2)
 
 

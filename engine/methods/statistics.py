@@ -53,4 +53,4 @@ class StatisticsSettings(ClusterSettings):
 
 METHOD = Method(name="statistics", model="statistics.Statistics", script="train_statistics.py",
                 settings=StatisticsSettings, options=ClusterOptions,
-                small={"H": 16, "batch_size": 32, "rounds": 2, "round_epochs": 2})
+                small={"H": 16, "batch_size": 32, "rounds": 2, "round_epochs": 2, "eps": 0.4})
