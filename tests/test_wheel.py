@@ -63,6 +63,7 @@ def test_three_lines_of_python_in_a_project_with_folders_of_the_same_names(insta
 
 
 def test_console_commands(installed):
+    installed("-c", USE)  # makes the gallery
     done = installed("-m", "skeleton_reid", "gallery", "list", "people.gallery")
     assert done.returncode == 0 and "anna" in done.stdout, done.stderr
     for words, code, said in ((("evaluate", "--checkpoint", "none.pt"), 2,
