@@ -26,7 +26,8 @@ from skeleton_reid.common import processes
 from skeleton_reid.common.numbers import counted
 from skeleton_reid.data.tracklets import link_windows
 from skeleton_reid.engine import retrieval
-from skeleton_reid.engine.loop import Epochs, cluster_tracklets, divide, search_eps
+from skeleton_reid.engine.clusters import pseudo_labels
+from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.options import ClusterOptions
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.simmc import mean_of_clusters, prototype_contrast
@@ -84,10 +85,7 @@ def train(run: Run, options: ClusterOptions, device: torch.device) -> None:
                 elif known is None:
                     v = window_lda(x, model.statistics.reference)(x)
                 if known is None:
-                    arguments = {"min_samples": s.min_samples, "search": options.search}
-                    if options.search_eps:
-                        search_eps(v, tracklets, **arguments)
-                    labels = cluster_tracklets(v, tracklets, s.eps, **arguments)  # -1: noise
+                    labels = pseudo_labels(v, tracklets, options)  # -1: noise
                 y = torch.from_numpy(labels).to(device)  # (N,)
                 # Clusters of later rounds hold together what the second has joined and learned.
                 second = epoch.number == s.round_epochs

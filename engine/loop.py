@@ -8,12 +8,11 @@ It never calls the script. docs/08-architecture.md shows a whole script.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
@@ -22,19 +21,16 @@ from skeleton_reid.common.numbers import counted
 from skeleton_reid.data import Retrieval
 from skeleton_reid.data.tracklets import link_windows
 from skeleton_reid.engine import baselines, results
+from skeleton_reid.engine.clusters import pseudo_labels
 from skeleton_reid.engine.encoding import log_sizes
 from skeleton_reid.engine.epochs import EarlyStopping, Timer, collapse
 from skeleton_reid.engine.history import History
 from skeleton_reid.engine.retrieval import known_classes, score_encoder
 from skeleton_reid.engine.run import Run
-from skeleton_reid.models.simmc import mean_of_clusters
 from skeleton_reid.reid import cluster_quality
-from skeleton_reid.reid.jaccard import cluster
 
 Losses = dict[str, Tensor]
 ALL_DONE = "all epochs done"  # why most trainings end
-SEARCHED = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # by search_eps
-LARGEST = 0.2  # share of the windows in one cluster
 
 
 class Batch(NamedTuple):
@@ -202,20 +198,14 @@ class Epochs:
         the training ends, if noise leaves less than a batch. whole: features (N, d) of which
         `tight` asks for an analysis. arguments: of reid.jaccard.cluster, but eps and min_samples.
         """
-        settings, labels = self.run.settings, [self.known] * len(views)
+        options, labels = self.run.options, [self.known] * len(views)
         with self.stage("cluster"):
             if self.known is None:
-                arguments |= {"min_samples": settings.min_samples}
-                arguments |= {"search": self.run.options.search}
-                if self.run.options.search_eps:
-                    search_eps(views[0], self.tracklets, **arguments)
-                labels = [
-                    cluster_tracklets(v, self.tracklets, settings.eps, **arguments) for v in views
-                ]
+                labels = [pseudo_labels(v, self.tracklets, options, **arguments) for v in views]
             self.describe_clusters(labels, whole, tight)
         noise, least = self.row["outliers"], 1
-        if self.run.options.protocol == "released":
-            least = settings.batch_size
+        if options.protocol == "released":
+            least = options.settings.batch_size
         if len(whole) - noise < least:
             self.end(f"no clusters, or less than a batch: {noise} of {len(whole)} are noise")
             return None
@@ -275,40 +265,3 @@ class Epochs:
             return {}
         stacked = torch.stack([torch.stack(list(losses.values())) for losses in self.steps])
         return dict(zip(self.steps[0], stacked.mean(dim=0), strict=True))
-
-
-def cluster_tracklets(v: Tensor, tracklets: Tensor | None, eps: float,
-                      **arguments: Any) -> np.ndarray:
-    """Labels (N,) of windows, -1 for noise, by features (N, D): those of the mean features of their
-    tracklets (N,), or without any their own. arguments: of reid.jaccard.cluster, in whose place a
-    function of one's own may leave numbers out.
-    """
-    if tracklets is None:
-        labels = cluster(v, eps, **arguments)
-    else:  # half of the usual neighbours: a tracklet stands for several windows
-        means = functional.normalize(mean_of_clusters(v, tracklets))
-        labels = cluster(means, eps, **arguments | {"k1": 10})[tracklets.cpu().numpy()]
-    used = np.unique(labels[labels >= 0])
-    return np.where(labels < 0, -1, np.searchsorted(used, labels))
-
-
-def search_eps(features: Tensor, tracklets: Tensor | None, **arguments: Any) -> NoReturn:
-    """Print the clusters by eps of features (N, d), which no training has touched, and end. The
-    best eps, known without labels, is the largest whose largest cluster stays small: beyond it
-    clusters run together (docs/02-training.md has what that chooses on known data sets).
-    """
-    rows, best = [], None
-    for eps in SEARCHED:
-        labels = cluster_tracklets(features, tracklets, eps, **arguments)
-        sizes = np.bincount(labels[labels >= 0], minlength=1)
-        largest, noise = sizes.max() / len(labels), np.mean(labels < 0)
-        best = eps if largest <= LARGEST else best
-        rows.append({
-            "eps": str(eps), "clusters": str(np.count_nonzero(sizes)), "noise": f"{noise:.1%}",
-            "largest cluster": f"{largest:.1%}"
-        })  # fmt: skip
-    print(results.text_table(rows))
-    small = f"no cluster above {LARGEST:.0%} of the windows"
-    print(f"try --eps {best}: the largest with {small}"
-          if best else f"none has {small}: try a smaller --eps, or more recordings")
-    raise SystemExit(0)

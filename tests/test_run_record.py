@@ -226,7 +226,7 @@ def test_a_layer_that_a_user_adds_is_repeatable(tmp_path):
 
 def test_clusters_of_any_integer_type_and_a_collapse(training, capsys, monkeypatch):
     train = training("SimMC")
-    monkeypatch.setattr("skeleton_reid.engine.loop.cluster",
+    monkeypatch.setattr("skeleton_reid.engine.clusters.cluster",
                         lambda features, *_, **__: np.zeros(len(features), np.int32))
     warning = train("--epochs", 6)["warning"]
     assert warning.startswith(
@@ -245,7 +245,7 @@ def test_clusters_may_leave_numbers_out(training, monkeypatch):
 
     train, results = training("SimMC"), []
     for step, noise in ((1, -1), (5, -2)):
-        monkeypatch.setattr("skeleton_reid.engine.loop.cluster", clusters(step, noise))
+        monkeypatch.setattr("skeleton_reid.engine.clusters.cluster", clusters(step, noise))
         results.append(train("--epochs", 2)["best"])
     assert results[0] == results[1]
 
@@ -265,7 +265,7 @@ def test_labels_that_a_script_makes_by_itself(training, capsys, monkeypatch, lab
 
 def test_a_collapse_is_told_once_in_a_run_that_is_resumed(training, capsys, monkeypatch):
     train = training("SimMC")
-    monkeypatch.setattr("skeleton_reid.engine.loop.cluster",
+    monkeypatch.setattr("skeleton_reid.engine.clusters.cluster",
                         lambda features, *_, **__: np.zeros(len(features), int))
     for limit in (6, 7, 8):
         warning = train("--epochs", limit, *["--resume"][:limit - 6])["warning"]
@@ -303,7 +303,7 @@ def test_search_eps_names_the_largest_eps_with_no_large_cluster(training, capsys
         labels = np.arange(len(features)) // 2
         return np.where(labels < len(features) * (eps - 0.6), 0, labels) if eps > 0.75 else labels
 
-    monkeypatch.setattr("skeleton_reid.engine.loop.cluster", clusters)
+    monkeypatch.setattr("skeleton_reid.engine.clusters.cluster", clusters)
     capsys.readouterr()
     assert run(train.script.name, *train.words("--search_eps", "--min_samples", 3)) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -7,7 +7,7 @@ from commands import error_of, results_of, run, score_files
 from training import RETRIEVAL, pick, without_time
 
 from skeleton_reid import data
-from skeleton_reid.engine import checkpoint, features, loop, retrieval
+from skeleton_reid.engine import checkpoint, clusters, features, retrieval
 from skeleton_reid.engine.encoding import encode_set
 from skeleton_reid.models.simmc import SimMC
 from skeleton_reid.pictures.runs import SavedRun
@@ -136,7 +136,7 @@ def test_the_same_rows_are_resampled(encoder, train, tmp_path, monkeypatch):
     monkeypatch.setattr(retrieval, "load", lambda *args: seen.append(load(*args)) or seen[-1])
     for options in ((), ("--no-balance",), ("--protocol", "released")):
         seen.clear()
-        monkeypatch.setattr(loop, "cluster", lambda v, *_, **__: np.arange(len(v)) % 3)
+        monkeypatch.setattr(clusters, "cluster", lambda v, *_, **__: np.arange(len(v)) % 3)
         train(tmp_path / "n.npz", *options)
         expected = data.load("IAS", "A", 6, tmp_path / "data", seed=0, batch_size=20,
                              balance="--no-balance" not in options)

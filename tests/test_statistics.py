@@ -13,7 +13,7 @@ import train_statistics
 from skeleton_reid import data
 from skeleton_reid.data.tracklets import link_windows
 from skeleton_reid.engine import checkpoint
-from skeleton_reid.engine.loop import cluster_tracklets
+from skeleton_reid.engine.clusters import cluster_tracklets
 from skeleton_reid.models import statistics as paper
 from skeleton_reid.models.statistics import Statistics, WindowStatistics
 from skeleton_reid.reid.jaccard import cluster
@@ -285,7 +285,7 @@ def test_no_batch_is_of_one_window(train):
 
 def test_noise_alone_in_a_later_round_ends_the_run_with_a_report(train, monkeypatch):
     labels = [np.arange(128) % 3, np.full(128, -1)]
-    monkeypatch.setattr(train_statistics, "cluster_tracklets", lambda *_, **__: labels.pop(0))
+    monkeypatch.setattr(train_statistics, "pseudo_labels", lambda *_, **__: labels.pop(0))
     assert train("--no-link")["stopped"] == "0 clusters at epoch 2"
 
 

@@ -13,7 +13,7 @@ from commands import run, score_files
 from training import RETRIEVAL, pick, without_time
 
 from skeleton_reid import data
-from skeleton_reid.engine import checkpoint, features, loop
+from skeleton_reid.engine import checkpoint, clusters, features
 from skeleton_reid.engine.encoding import encode_set, load_model
 
 ROOT = Path(__file__).parent.parent
@@ -70,7 +70,7 @@ def test_no_clusters_later_stops_with_the_reason(train, monkeypatch):
         calls.append(len(v))
         return np.arange(len(v)) % 3 if len(calls) <= 4 else np.full(len(v), -1)
 
-    monkeypatch.setattr(loop, "cluster", clusters_for_two_epochs)
+    monkeypatch.setattr(clusters, "cluster", clusters_for_two_epochs)
     result = train("--epochs", 9)
     assert "no clusters" in result["stopped"]
     assert result["last"]["epoch"] == 2
@@ -190,7 +190,7 @@ def test_released_protocol_without_a_whole_batch_left(train, capsys, monkeypatch
     def nine_in_a_cluster(v, *_, **__):
         return np.where(np.arange(len(v)) < 9, 0, -1)
 
-    monkeypatch.setattr(loop, "cluster", nine_in_a_cluster)
+    monkeypatch.setattr(clusters, "cluster", nine_in_a_cluster)
     assert "less than a batch" in train.error(capsys, "--protocol", "released")
 
 
@@ -201,7 +201,7 @@ def test_released_protocol_keeps_what_came_before_less_than_a_batch(train, monke
         calls.append(len(v))
         return np.where(np.arange(len(v)) < 64 - 16 * (len(calls) // 2), 0, -1)
 
-    monkeypatch.setattr(loop, "cluster", fewer_each_time)
+    monkeypatch.setattr(clusters, "cluster", fewer_each_time)
     result = train("--protocol", "released")
     assert "less than a batch: " in result["stopped"] and result["best"]["epoch"] > 0
 
