@@ -77,9 +77,9 @@ class SourceOptions(TrainingOptions):
     """Frame features."""
 
     source: str | None = option(
-        None, "train on features: of an encoder of --task retrieval, statistics (distances of"
-        " joints), a checkpoint FILE.pt or FILE.npz (FILE.train.npz, FILE.probe.npz, ...)",
-        metavar="AGE|SM-SGE|statistics|FILE")
+        None, "train on features: of AGE, SGELA, SM-SGE or MG-SCR (trained by --task retrieval),"
+        " statistics (distances of joints), a checkpoint FILE.pt or FILE.npz (FILE.train.npz,"
+        " FILE.probe.npz, ...)", metavar="NAME|FILE")
     source_features: str = option("nodes", "SM-SGE: node features or states of the LSTMs",
                                   choices=("nodes", "states"))
 
