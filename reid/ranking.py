@@ -53,13 +53,15 @@ def ranks(probe, probe_ids, gallery, gallery_ids, exclude_self: bool = False,
     if isinstance(offset := far_offset(gallery, 1e8), Tensor):
         probe, gallery = probe - offset, gallery - offset
     # Copies are one column, as a product's rounding depends on the place: they are equally near.
-    gallery, column = gallery.unique(dim=0, return_inverse=True)
-    squares = gallery.square().sum(dim=1)
+    single, column = gallery.unique(dim=0, return_inverse=True)
+    if len(single) == len(gallery):  # to reorder P x G distances takes as long as to count them
+        single, column = gallery, slice(None)
+    squares = single.square().sum(dim=1)
 
     def distances(rows: Tensor) -> Tensor:  # |g|^2 - 2 <p, g>
-        return torch.addmm(squares, probe[rows], gallery.T, alpha=-2)[:, column]
+        return torch.addmm(squares, probe[rows], single.T, alpha=-2)[:, column]
 
-    sizes = len(probe), len(column)
+    sizes = len(probe), len(gallery)
     return _ranks(distances, sizes, probe_ids, gallery_ids, exclude_self, released)
 
 
