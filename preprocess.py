@@ -11,12 +11,11 @@ Every data set lands in OUT/<name>/<F>/, with split.json beside it, which says w
 went. What cannot be made does not stop the rest: it is named at the end, with exit code 2.
 """
 
-import logging
 from pathlib import Path
 
 from skeleton_reid.common.command_line import script_parser
 from skeleton_reid.common.errors import InputError, collected, raise_collected, run_command
-from skeleton_reid.common.log import fit
+from skeleton_reid.common.log import fit, start_log
 from skeleton_reid.common.numbers import positive_int, seed_number
 from skeleton_reid.data.datasets import DATASETS, Dataset, get
 from skeleton_reid.data.plausible import report
@@ -81,7 +80,7 @@ def main() -> None:
            help="frames from one window to the next (as published)")
     option("--jobs", type=positive_int, default=1, metavar="N", help="processes that read (1)")
     args = parser.parse_args()
-    logging.basicConfig(format="%(levelname)s: %(message)s")
+    start_log(quiet=False)
     datasets = list(DATASETS.values()) if args.dataset == "all" else [get(args.dataset)]
     lengths, folders = wanted_lengths(args.lengths), []
     missing: list[InputError] = []

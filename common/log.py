@@ -14,12 +14,16 @@ from tqdm import tqdm
 from skeleton_reid.common import processes
 
 log = logging.getLogger("reid")
+data_log = logging.getLogger("reid.data")  # warnings of data, which are no result: to stderr
 
 
 class _Terminal(logging.Handler):
-    """Writes to stdout, above the progress bars that are on the screen."""
+    """Writes above the progress bars that are on the screen."""
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(fit(self.format(record)), file=sys.stdout)
+        if record.name == log.name:
+            tqdm.write(fit(self.format(record)), file=sys.stdout)
+        else:
+            tqdm.write(fit(f"warning:\xa0{self.format(record)}"), file=sys.stderr)
 
 
 def fit(text: str) -> str:
@@ -41,9 +45,8 @@ class _File(logging.FileHandler):
 
 
 def start_log(quiet: bool) -> None:
-    """Send the log to the terminal alone, if quiet only its warnings, each a line once."""
+    """Send the log to the terminal alone, if quiet only its warnings; Python's too, each once."""
     log.setLevel(logging.INFO)
-    log.propagate = False
     for handler in log.handlers[:]:
         log.removeHandler(handler)
         handler.close()
@@ -52,7 +55,7 @@ def start_log(quiet: bool) -> None:
 
     def show_once(message, *_, **__) -> None:
         if str(message) not in shown:
-            tqdm.write(f"warning: {message}", file=sys.stderr)
+            data_log.warning(message)
         shown.add(str(message))
 
     warnings.showwarning = show_once

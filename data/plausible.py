@@ -1,20 +1,17 @@
 """What preprocess.py prints and warns of recordings: size, up, rest, speed, copies, the floor."""
 
 import hashlib
-import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.log import fit
+from skeleton_reid.common.log import data_log, fit
 from skeleton_reid.data.datasets import Dataset
 from skeleton_reid.data.files import LARGEST_COORDINATE
 from skeleton_reid.data.raw.recordings import Recording
 from skeleton_reid.data.skeleton import Skeleton
-
-log = logging.getLogger(__name__)
 
 LEAST, MOST = 0.5, 2.6  # metres that a walking person is high, or wide with the arms stretched out
 REST = 1e-4  # of that size; a sensor's noise is more
@@ -123,13 +120,15 @@ def report(dataset: Dataset, recordings: Sequence[Recording], splits: Sequence[s
             if dataset.source or kind != "up":  # IAS's real y is said to point down
                 found[kind].append(f"{words} ({own.name})")
     for kind, words in found.items():
-        log.warning("%s: %d of %d recordings look wrong: %s%s", dataset.name, len(words),
-                    len(recordings), words[0], f"; {_hint(kind)} right?" if dataset.source else "")
+        data_log.warning("%s: %d of %d recordings look wrong: %s%s", dataset.name, len(words),
+                         len(recordings), words[0],
+                         f"; {_hint(kind)} right?" if dataset.source else "")
     mine = recordings if dataset.source else ()
     leaps = [(words, own.name) for own in mine if (words := _leap(own, dataset.skeleton))]
     if leaps:
-        log.warning(f"%s: %d of %d recordings have steps that nobody takes: %s (%s); {LEAPING}",
-                    dataset.name, len(leaps), len(recordings), *leaps[0])
+        data_log.warning(
+            f"%s: %d of %d recordings have steps that nobody takes: %s (%s); {LEAPING}",
+            dataset.name, len(leaps), len(recordings), *leaps[0])
     _report_people(dataset, recordings)
     _report_floor(dataset.name, recordings)
     _report_copies(dataset.name, recordings, splits)
@@ -153,7 +152,7 @@ def _report_people(dataset: Dataset, recordings: Sequence[Recording]) -> None:
     ]
     print(fit(f"{dataset.name}: {', '.join(words)} (medians)"))
     if speed and np.median(speed) > FASTEST:
-        log.warning("%s: %s", dataset.name, _too_fast(speed, np.median(rate)))
+        data_log.warning("%s: %s", dataset.name, _too_fast(speed, np.median(rate)))
 
 
 def _report_floor(name: str, recordings: Sequence[Recording]) -> None:
@@ -170,7 +169,8 @@ def _report_floor(name: str, recordings: Sequence[Recording]) -> None:
         words = f"height of the floor: {between:.3f} between persons, {within:.3f} within"
         print(fit(f"{name}: {words}"))
         if between > 3 * within:
-            log.warning("%s: that alone tells persons; see evaluate.py --features session", name)
+            data_log.warning("%s: that alone tells persons; see evaluate.py --features session",
+                             name)
 
 
 def _report_copies(name: str, recordings: Sequence[Recording], splits: Sequence[str]) -> None:
@@ -184,4 +184,4 @@ def _report_copies(name: str, recordings: Sequence[Recording], splits: Sequence[
             twins.append(f"{seen[key]} and {own}")
     if twins:
         more = f" and {len(twins) - 3} pairs more" if len(twins) > 3 else ""
-        log.warning("%s: %s%s are identical; all are kept", name, ", ".join(twins[:3]), more)
+        data_log.warning("%s: %s%s are identical; all are kept", name, ", ".join(twins[:3]), more)

@@ -1,7 +1,6 @@
 """From recordings to the files that the loader reads."""
 
 import json
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,6 +13,7 @@ import numpy as np
 
 from skeleton_reid.common.errors import InputError, in_words
 from skeleton_reid.common.files import hold, staging_folder
+from skeleton_reid.common.log import data_log
 from skeleton_reid.data.datasets import Dataset
 from skeleton_reid.data.files import (SPLIT_FILE, SUMS_FILE, Note, Sequences, broken, checksum,
                                       join, refuse_namesake)
@@ -21,8 +21,6 @@ from skeleton_reid.data.layouts import AXES, Part, layouts
 from skeleton_reid.data.raw.formats import raw_of
 from skeleton_reid.data.raw.splits import TRAIN, Arrangement
 from skeleton_reid.data.windows import back_to_back, cut_windows
-
-log = logging.getLogger(__name__)
 
 
 def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
@@ -72,8 +70,8 @@ def warn_short(dataset: Dataset, arrangement: Arrangement, length: int) -> None:
     ]
     if short:
         words = "recordings are too short for a window and give none (first: %s)"
-        log.warning(f"%s, f = %d: %d of %d {words}", dataset.name, length, len(short), len(pairs),
-                    short[0])
+        data_log.warning(f"%s, f = %d: %d of %d {words}", dataset.name, length, len(short),
+                         len(pairs), short[0])
 
 
 def write(dataset: Dataset, arrangement: Arrangement, length: int, out: Path,

@@ -4,7 +4,6 @@ The files name their joints and list the head first, not in the order of the Kin
 skeleton graph and the hip-centring assume. `joint_order` decides which order comes out.
 """
 
-import logging
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -12,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from skeleton_reid.common.log import data_log
 from skeleton_reid.data.files import broken
 from skeleton_reid.data.raw.recordings import Recording, finite, read_each, read_lines, visible
 from skeleton_reid.data.skeleton import read
-
-log = logging.getLogger(__name__)
 
 JOINT_ORDERS = ("kinect", "file", "later")
 MIRRORED = (*range(4), *range(8, 12), *range(4, 8), *range(16, 20), *range(12, 16))
@@ -75,8 +73,8 @@ def read_kgbd(root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
             Recording(f"{path.parent.name}/{path.name}", person, path.parent.name, "", frames,
                       rate=RATE))
     if cut_off:
-        log.warning("KGBD: %d files end within a frame (the first: %s); it is dropped",
-                    len(cut_off), cut_off[0])
+        data_log.warning("KGBD: %d files end within a frame (the first: %s); it is dropped",
+                         len(cut_off), cut_off[0])
     return recordings
 
 

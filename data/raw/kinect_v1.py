@@ -3,18 +3,16 @@
 A line has 14 fields (docs/06-formats.md), of which the position and the tracking state are read.
 """
 
-import logging
 import re
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from skeleton_reid.common.log import data_log
 from skeleton_reid.data.files import broken
 from skeleton_reid.data.raw.recordings import (Recording, read_each, read_joints, visible,
                                                whole_frame)
-
-log = logging.getLogger(__name__)
 
 BIWI_SETS = {"train": "Training", "Walking": "Testing/Walking", "Still": "Testing/Still"}
 IAS_SETS = {"train": "Training", "A": "TestingA", "B": "TestingB"}
@@ -63,7 +61,7 @@ def _walks(place: Path) -> dict[Path, list[Path]]:
     holding = {folder for own in walks for folder in (own, *own.parents)}
     for folder in visible(place):
         if folder.is_dir() and folder not in holding:
-            log.warning("%s: no ...skel.txt in it: it is passed over", folder)
+            data_log.warning("%s: no ...skel.txt in it: it is passed over", folder)
     return walks
 
 

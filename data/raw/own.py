@@ -1,7 +1,6 @@
 """Users' own recordings (docs/09-own-data.md): which there are, of whom; lost joints; axes."""
 
 import csv
-import logging
 import os
 import re
 from collections import Counter
@@ -15,6 +14,7 @@ from numpy.random import RandomState
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import composed, existing
+from skeleton_reid.common.log import data_log
 from skeleton_reid.common.yaml_files import expected_one
 from skeleton_reid.data.datasets import METRES, NO_TIME, Dataset, OwnData
 from skeleton_reid.data.files import broken
@@ -22,8 +22,6 @@ from skeleton_reid.data.raw.people import BEGUN_AGAIN, UNREAD
 from skeleton_reid.data.raw.pose_files import read_poses
 from skeleton_reid.data.raw.recordings import Recording, read_each, read_text
 from skeleton_reid.data.raw.splits import DRAWN, TRAIN, by_group, draw_recordings
-
-log = logging.getLogger(__name__)
 
 RATE_TOLERANCE = 0.1  # of the usual time between frames
 NAMED_JOINTS = 5
@@ -112,8 +110,8 @@ def _tell(dataset: Dataset, recordings: Sequence[OwnRecording]) -> None:
 
     def warn(what: str, having: Sequence[Recording]) -> None:
         if having:
-            log.warning("%s: %s in %d of %d recordings (first: %s)", name, what, len(having), count,
-                        having[0].name)
+            data_log.warning("%s: %s in %d of %d recordings (first: %s)", name, what, len(having),
+                             count, having[0].name)
 
     unread = {cause for own in recordings for cause in own.lost if UNREAD in cause}
     for cause in (*COUNTED, *sorted(unread)):
@@ -145,9 +143,9 @@ def _tell(dataset: Dataset, recordings: Sequence[OwnRecording]) -> None:
                  f"out (ignore: [{never}]), others interpolated (longest_gap)")
         if not any(own.sequences() for own in recordings):
             raise InputError(f"{name}: expected frames with all joints, found none: {words}")
-        log.warning("%s: %s", name, words)
+        data_log.warning("%s: %s", name, words)
     if not any(np.nan_to_num(own.frames[..., 2]).any() for own in recordings):
-        log.warning("%s: z is 0 everywhere: positions are those in a picture", name)
+        data_log.warning("%s: z is 0 everywhere: positions are those in a picture", name)
 
 
 def entry_of(path: Path, dataset: Dataset, person: str | None = None) -> Entry:

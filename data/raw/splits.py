@@ -1,18 +1,17 @@
 """Which recording goes where. Draws use the generator they are given, person by person."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from numpy.random import RandomState
 
 from skeleton_reid.common.errors import InputError
+from skeleton_reid.common.log import data_log
 from skeleton_reid.data.raw.recordings import Recording
 
 TRAIN = "train"
 DRAWN = (TRAIN, "gallery", "probe")
 Split = Callable[[Sequence[Recording], RandomState], list[str]]  # one split a recording
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,4 +85,4 @@ def _check_splits(recordings: Sequence[Recording], splits: Sequence[str], needed
     for split in DRAWN:
         if absent := {person for person in persons if (person, split) not in pairs}:
             words = "%d of %d persons have no recording in split %r (the first: %d)"
-            log.warning(words, len(absent), len(persons), split, min(absent))
+            data_log.warning(words, len(absent), len(persons), split, min(absent))
