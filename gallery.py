@@ -27,6 +27,8 @@ from skeleton_reid.common.numbers import positive_int, share, visible
 from skeleton_reid.data import datasets
 from skeleton_reid.engine.options import SEARCHES
 
+PICTURES = (".png", ".jpg", ".pdf", ".svg")
+
 
 @dataclass(frozen=True)
 class GalleryOptions:
@@ -42,7 +44,8 @@ class GalleryOptions:
     recordings: int | None = option(None, "only the first N of each", type=positive_int)
     far: float = option(0.01, "largest false acceptance rate", type=share)
     search: str = option("torch", "library of the exact search", choices=SEARCHES)
-    picture: Path | None = option(None, "of the error rates", type=output_file, metavar="FILE.png")
+    picture: Path | None = option(None, "of the error rates: .png, .jpg, .pdf or .svg",
+                                  type=output_file, metavar="FILE")
     device: str = option("auto", "auto, cpu, cuda or cuda:N, or N", "--gpu")
     command: str = ""
     gallery: Path = Path()
@@ -56,7 +59,10 @@ def parse() -> GalleryOptions:
     parser.add_argument("gallery", type=Path, help="file of the gallery")
     parser.add_argument("files", nargs="*", type=Path, help="recordings (T, J, 3), FILE.npy")
     add_options(parser, GalleryOptions, first=("checkpoint", "name", "dataset", "far", "picture"))
-    return GalleryOptions(**vars(parser.parse_args()))
+    options = GalleryOptions(**vars(parser.parse_args()))
+    if options.picture and options.picture.suffix.lower() not in PICTURES:
+        raise InputError(f"--picture: expected {', '.join(PICTURES)}, found {options.picture}")
+    return options
 
 
 if __name__ == "__main__":  # --help and wrong use need no torch, which takes seconds to import
@@ -224,7 +230,8 @@ def calibrate(people: Gallery, options: GalleryOptions) -> None:
         axes.axvline(people.threshold, color="grey", linestyle="--", label="threshold")
         axes.set(xlabel="distance", ylabel="%", title=str(people.encoder))
         axes.legend()
-        write_whole(options.picture, lambda file: figure.savefig(file, format="png"))
+        form = options.picture.suffix[1:].lower()
+        write_whole(options.picture, lambda file: figure.savefig(file, format=form))
 
 
 if __name__ == "__main__":

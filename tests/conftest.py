@@ -12,6 +12,8 @@ import pytest
 import torch
 import yaml
 from archives import unpack
+from checkpoints import write
+from commands import run
 from recorders import put
 from training import Training
 
@@ -107,6 +109,30 @@ def once(tmp_path_factory, write_dataset) -> Callable[..., tuple[Training, dict]
         return run, run(*arguments)
 
     return train
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with encoder.pt and recordings <person>/<number>.npy of six random persons."""
+    write(tmp_path / "encoder.pt", "SimMC")
+    rng = np.random.RandomState(0)
+    for person in range(6):
+        pose = rng.normal(scale=0.3, size=(20, 3))
+        pose[[3, 15, 19], 1] = 0.8, -0.8, -0.8  # head and feet
+        (tmp_path / f"p{person}").mkdir()
+        for number in range(3):
+            frames = pose + rng.normal(scale=0.15, size=(25, 20, 3))
+            np.save(tmp_path / f"p{person}" / f"{number}.npy", frames)
+    return tmp_path
+
+
+@pytest.fixture
+def people(folder):
+    """The file of a gallery with the first recording of the first four persons."""
+    path = folder / "people.gallery"
+    files = [folder / f"p{person}" / "0.npy" for person in range(4)]
+    assert run("gallery", "add", path, *files, "--checkpoint", folder / "encoder.pt") == 0
+    return path
 
 
 def _write_dataset(root: Path, dataset: str, length: int, persons: int, windows: int,
