@@ -4,9 +4,9 @@
     python compare.py ReID_Models/KS20/probe ReID_Models/*/KS20/probe --latex > table.tex
 
 RUN is the folder of a run, with those of its other seeds. Metrics are of the best epoch, in
-percent; --all adds the last epoch, the untrained model and the baselines. Runs are averaged if they
-differ by the seed alone; else their names say what differs. --latex needs the package booktabs;
---csv has fractions with all digits.
+percent; * marks the best of a column. --all adds the last epoch, the untrained model and the
+baselines. Runs are averaged if they differ by the seed alone; else their names say what differs.
+--latex needs the package booktabs; --csv has fractions with all digits.
 """
 
 from pathlib import Path

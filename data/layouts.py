@@ -100,7 +100,7 @@ def locate(dataset: Dataset, splits: list[str], length: int | None, root: str | 
             f"{', '.join(nearest)} (in {next(iter(nearest.values())).folder}) but not "
             f"{', '.join(lacking)}; make them all with `{command}`")
     places = dict.fromkeys(f"{layout.folder}/{layout.prefix}train_npy_data" for layout in tried)
-    simulated = ("" if own else ", from real raw data or simulated ones, of "
+    simulated = ("" if own else ", from real raw data or simulated ones by "
                  f"`python -m data.simulate --dataset {name} --raw DIR`")
     raise InputError(f"no {name} data of length {length}: looked in {', '.join(places)}; make them "
                      f"with `{command}`{simulated}")

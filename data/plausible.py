@@ -166,7 +166,7 @@ def _report_floor(name: str, recordings: Sequence[Recording]) -> None:
     if len(several) > 1:
         between = np.std([np.mean(own) for own in several], ddof=1)
         within = np.mean([np.var(own, ddof=1) for own in several])**0.5
-        words = f"height of the floor: {between:.3f} between persons, {within:.3f} within"
+        words = f"height of the floor: {between:.3f} m between persons, {within:.3f} m within"
         print(fit(f"{name}: {words}"))
         if between > 3 * within:
             data_log.warning("%s: that alone tells persons; see evaluate.py --features session",

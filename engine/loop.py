@@ -186,7 +186,8 @@ class Epochs:
         if keep and self.best.update(self.number, self.metrics) and self.keep_model:
             self.run.save_model(self.model, self.number, self.metrics)
         self.row |= self.metrics
-        self.line = results.retrieval_line(self.metrics)
+        shares = {title: self.metrics[key] for key, title in results.RETRIEVAL.items()}
+        self.line = "  ".join(f"{title} {results.percent(x)}" for title, x in shares.items())
         self.reason = self._stop_reason()
         return self.reason is None
 

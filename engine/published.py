@@ -132,7 +132,7 @@ def read_variables(prefix: Path) -> tuple[str, dict[str, np.ndarray]]:
     if kind is None:
         names = ", ".join(f"{name} {list(entry.shape)}" for name, entry in entries.items())
         found = f"found {len(entries)} variables: {names:.300}"
-        raise InputError(f"{prefix} is no checkpoint of SimMC, SM-SGE or AGE: {found}")
+        raise InputError(f"{prefix} is no checkpoint of {', '.join(SETTABLE)}: {found}")
     return kind, bundle.read(entries)
 
 

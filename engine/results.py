@@ -19,11 +19,6 @@ NARROW = 12  # letters in a line of a name, at least
 Rows = Iterable[tuple[str, Mapping[str, Any]]]
 
 
-def retrieval_line(metrics: Mapping[str, Any]) -> str:
-    """Retrieval metrics in percent, for the log."""
-    return "  ".join(f"{title} {percent(metrics[key])}" for key, title in RETRIEVAL.items())
-
-
 def percent(share: float | None) -> str:
     """A share in percent; "-" if it is not known."""
     return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"

@@ -198,12 +198,12 @@ def test_a_floor_that_tells_persons_is_said(tmp_path, capsys, caplog):
     raised = {name: np.add(own, [0, 5.0 * int(name[6:9]), 0]) for name, own in frames.items()}
     write_kgbd(tmp_path / "other" / "Data", raised)
     run(6, "--raw", tmp_path / "same", "--out", tmp_path / "out")
-    assert "height of the floor" in capsys.readouterr().out and "tells persons" not in caplog.text
+    assert " m between persons, " in capsys.readouterr().out and "tells persons" not in caplog.text
     run(6, "--raw", tmp_path / "other", "--out", tmp_path / "out")
     heights = [[own[..., 1].min(axis=1).mean() for name, own in raised.items() if person in name]
                for person in ("001", "002", "003", "004")]
     between = np.std(np.mean(heights, axis=1), ddof=1)
-    assert f"{between:.3f} between persons" in capsys.readouterr().out
+    assert f"{between:.3f} m between persons" in capsys.readouterr().out
     assert "tells persons" in caplog.text
 
 

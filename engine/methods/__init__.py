@@ -14,11 +14,11 @@ MODULES = (simmc, statistics, age, smsge, df, himpc, spcmgr, mgscr, sgela, trans
 METHODS: dict[str, Method] = {module.METHOD.name: module.METHOD for module in MODULES}
 
 
-def method_of(content: Mapping[str, Any]) -> Method | None:
-    """The method of a checkpoint's model; "AGE + SimMC" is a SimMC. None if it is not known."""
-    return METHODS.get(content["method"].rpartition(" + ")[2])
+def method_of(content: Mapping[str, Any]) -> Method:
+    """The method of a checkpoint's model; "AGE + SimMC" is a SimMC."""
+    return METHODS[content["method"].rpartition(" + ")[2]]
 
 
 def settings_of(content: Mapping[str, Any]) -> Any:
     """The settings that a checkpoint's model was trained with."""
-    return METHODS[content["method"].rpartition(" + ")[2]].restore(content["settings"])
+    return method_of(content).restore(content["settings"])
