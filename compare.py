@@ -16,7 +16,7 @@ from skeleton_reid.common.errors import InputError, run_command
 
 
 def main() -> None:
-    parser = script_parser(__doc__)
+    parser = script_parser(__doc__, "RUN [RUN ...] [options]")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--all", action="store_true", help="add baselines, untrained, last epoch")
     forms = parser.add_mutually_exclusive_group()

@@ -57,7 +57,8 @@ def parse() -> GalleryOptions:
     parser = script_parser(__doc__, "COMMAND GALLERY [FILE.npy ...] [options]")
     parser.add_argument("command", choices=("add", "remove", "list", "identify", "calibrate"))
     parser.add_argument("gallery", type=Path, help="file of the gallery")
-    parser.add_argument("files", nargs="*", type=Path, help="recordings (T, J, 3), FILE.npy")
+    parser.add_argument("files", nargs="*", type=Path, default=(),
+                        help="recordings (T, J, 3), FILE.npy")
     add_options(parser, GalleryOptions, first=("checkpoint", "name", "dataset", "far", "picture"))
     options = GalleryOptions(**vars(parser.parse_args()))
     if options.picture and options.picture.suffix.lower() not in PICTURES:

@@ -1,4 +1,4 @@
-"""Raw data sets to the windows that the training scripts read.
+"""Cut raw data sets into the windows that the training scripts read.
 
     python preprocess.py 6                                   # every data set below this folder
     python preprocess.py 4 6 8 10 12 --dataset KGBD --raw DIR

@@ -17,7 +17,7 @@ from skeleton_reid.common.log import start_log
 
 
 def main() -> None:
-    parser = script_parser(__doc__)
+    parser = script_parser(__doc__, "RUN [RUN ...] [options]")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--data", type=Path, metavar="DIR", default=Path("Datasets"),
                         help="what preprocess.py wrote (Datasets)")

@@ -3,6 +3,8 @@
 import argparse
 import os
 import re
+import shutil
+import textwrap
 from collections.abc import Collection
 from dataclasses import field
 from inspect import get_annotations
@@ -17,7 +19,11 @@ def script_parser(doc: str, usage: str = "[options]", **words: Any) -> argparse.
     """A parser; wrong use is an InputError. doc: of the script; --help begins with its first two
     paragraphs, a sentence and examples, and ends with the others. usage: its first line.
     """
-    paragraphs = doc.strip().split("\n\n")
+    width = shutil.get_terminal_size().columns - 2  # as argparse has it
+    paragraphs = [
+        part if part.startswith(" ") or "\n " in part else textwrap.fill(part, width)
+        for part in doc.strip().split("\n\n")
+    ]
     words |= {"description": "\n\n".join(paragraphs[:2]), "epilog": "\n\n".join(paragraphs[2:])}
     words["formatter_class"] = argparse.RawDescriptionHelpFormatter
     return _Parser(usage=f"%(prog)s {usage}", **words)

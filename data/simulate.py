@@ -10,6 +10,7 @@ most 20). A file SIMULATED.txt beside the recordings names the settings.
 
 What --frames and --recordings count, by default and (in brackets) from least to most; real files
 have more frames, KGBD about 600 and KS20 about 100:
+
     BIWI     120 frames a walk   1 (1-4) walks, one after the other, in each folder of a person
     IAS      120 frames a walk   2 (1-4) walks, likewise
     KGBD     120 frames a file   5 (3-6) files a person

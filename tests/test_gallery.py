@@ -141,7 +141,7 @@ def test_a_data_set(folder, write_dataset, capsys):
     ("calibrate people.gallery p0/1.npy --picture p0", "expected a file"),
     ("calibrate people.gallery p0/1.npy --picture a.txt", "expected .png, .jpg, .pdf, .svg, found"),
     ("add new.gallery p0/0.npy", "no gallery at new.gallery"),
-    ("add . p0/0.npy", "no gallery at .; gallery.py add"),
+    ("add . p0/0.npy", "no gallery at .; gallery.py add"), ("list", "required: gallery ("),
     ("list people.gallery p0/0.npy", "list takes no files, found p0/0.npy"),
     ("remove people.gallery p0/0.npy --name p0", "remove takes no files"),
     ("calibrate people.gallery p0/1.npy --picture /dev/null", "expected a file in a folder"),

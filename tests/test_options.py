@@ -78,6 +78,8 @@ for script in sys.argv[1:]:
                           stdout=subprocess.PIPE, env=os.environ | {"COLUMNS": "80"})  # fmt: skip
     *screens, rest = done.stdout.split("slow:\n")
     assert rest == "" and len(screens) == len(SCRIPTS)
+    texts = [line for line in done.stdout.splitlines() if line[:1] not in ("", " ")]
+    assert max(map(len, texts)) <= 80, "a paragraph does not fit the terminal"
     for script, screen in zip(SCRIPTS, screens, strict=True):
         lines = screen.splitlines()[:24]
         options = [line.split()[0].rstrip(",") for line in lines if line.startswith("  -")]
