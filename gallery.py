@@ -70,7 +70,6 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
     run_command(parse)
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from skeleton_reid import Encoder, Gallery, load, read
 from skeleton_reid.common.files import hold, write_whole
@@ -224,6 +223,7 @@ def calibrate(people: Gallery, options: GalleryOptions) -> None:
         mark = "  kept" if n == kept else ""
         print(f"{100 * FAR[n]:7.1f} {100 * FRR[n]:7.1f} {thresholds[n]:10.4f}{mark}")
     if options.picture:
+        from matplotlib.figure import Figure  # here, because it is slow to load
         figure = Figure(layout="constrained")
         axes = figure.subplots()
         axes.step(thresholds, 100 * FAR, where="post", label="FAR")

@@ -39,6 +39,11 @@ def doubts(frames: np.ndarray, skeleton: Skeleton) -> dict[str, str]:
         found["unit"] = f"people of {float(f'{size:.3g}'):,g} m"
     if len(frames) > 1 and np.ptp(frames, axis=0).max() < REST * size:
         found["recordings"] = "nothing moves"
+    zero = (frames[1:] == 0).all(axis=2)  # (T - 1, J); a first frame or a root may be the origin
+    if (lost := zero.any(axis=0) & ~zero.all(axis=0)).any():
+        joint = lost.argmax()
+        found["zeros_are_lost"] = (f"{skeleton.joints[joint]} is at 0, 0, 0 in "
+                                   f"{zero[:, joint].sum()} of {len(frames)} frames")
     if len(frames) and _ends(skeleton):
         body = _upwards(frames, skeleton)
         if np.median(body[:, 1] / np.linalg.norm(body, axis=1)) < 0.5:
@@ -117,7 +122,8 @@ def report(dataset: Dataset, recordings: Sequence[Recording], splits: Sequence[s
             raise InputError(f"{own.name}: expected coordinates below {LARGEST_COORDINATE:g}, "
                              f"found {largest:g}; is `unit` right?")
         for kind, words in doubts(own.frames, dataset.skeleton).items():
-            if dataset.source or kind != "up":  # IAS's real y is said to point down
+            # IAS's real y is said to point down, and published data are used as they are
+            if dataset.source or kind not in ("up", "zeros_are_lost"):
                 found[kind].append(f"{words} ({own.name})")
     for kind, words in found.items():
         data_log.warning("%s: %d of %d recordings look wrong: %s%s", dataset.name, len(words),

@@ -63,15 +63,17 @@ OF_EVALUATION = ("prefixes", "last_pre", "centred")  # the others are options of
 
 
 def open_checkpoint(path: Path, options: PublishedOptions) -> tuple[Path, dict[str, Any]]:
-    """The path and content of a checkpoint, ours or published. Of a published one `path` is the
-    prefix, such as best.ckpt, a file, its folder, or AGE's encoders without _x, _y, _z; of one of
-    weights/ its name, such as kgbd-statistics.
+    """The path and content of a checkpoint, ours (also by the run's folder) or published. Of a
+    published one `path` is the prefix, such as best.ckpt, a file, its folder, or AGE's encoders
+    without _x, _y, _z; of one of weights/ its name, such as kgbd-statistics.
     """
     if re.fullmatch("kgbd-[a-z]+", str(path)):
         path = WEIGHTS / f"{path}.pt"
         if not path.is_file():
             raise InputError(f"no weights at {path}: make weights RAW=DIR trains them from KGBD, "
                              "which is free to download (docs/01-data.md)")
+    if (path / "best.pt").is_file():
+        path /= "best.pt"
     prefix = bundle.find(path) or bundle.find(path.parent / f"{path.name}_x")
     if prefix is None:
         refuse_options(options, path)

@@ -28,7 +28,7 @@ from skeleton_reid.common.numbers import unmasked
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import LARGEST_COORDINATE
 from skeleton_reid.data.loader import DataWarning
-from skeleton_reid.data.plausible import doubts_of
+from skeleton_reid.data.plausible import doubts, doubts_of
 from skeleton_reid.data.raw.own import read_recording
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_set, load_model
@@ -71,7 +71,8 @@ def read(path: str | Path, description: str | Path | datasets.Dataset | None = N
     """
     if description is None:
         try:
-            return [np.load(path, allow_pickle=False)]
+            with Path(path).open("rb") as file:
+                return [np.lib.format.read_array(file, allow_pickle=False)]
         except (OSError, ValueError, EOFError) as error:
             found = getattr(error, "strerror", None) or "another or a damaged file"
             raise InputError(
@@ -123,11 +124,14 @@ class Encoder:
         `step` frames (f / 2). InputError for a wrong shape, too few frames and lost joints (NaN).
         """
         step = max(1, self.length // 2) if step is None else step
-        is_cut = isinstance(frames, list) and all(np.ndim(piece) == 3 for piece in frames)
+        is_cut = isinstance(frames, list) and all(np.ndim(piece) == 3 for piece in frames or [0])
         pieces = [
             self.checked(piece, ("T", len(self.joints), 3))
             for piece in (frames if is_cut else [frames])
         ]
+        if not is_cut and (found := doubts(pieces[0], self.skeleton)):  # `read` warns of files
+            warnings.warn(f"a recording looks wrong: {', '.join(found.values())}", DataWarning,
+                          stacklevel=2)
         longest = max(map(len, pieces))
         if longest < self.length or not isinstance(step, Integral) or step < 1:
             raise InputError(f"expected at least {self.length} frames and a whole step from 1 "

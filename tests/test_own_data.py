@@ -217,6 +217,15 @@ def test_a_table_names_persons_and_splits(own, tmp_path):
     }
 
 
+def test_a_person_with_one_recording_trains(own, tmp_path, caplog):
+    write_persons(tmp_path)
+    write_csv(tmp_path / "raw" / "p2" / "w0.csv", random_poses(seed=20))
+    run(6, "--dataset", own(), "--out", tmp_path / "out")
+    rows = read_split(tmp_path / "out" / "mine" / "6")["recordings"]
+    assert rows["p2/w0.csv"]["split"] == "train"
+    assert "1 of 3 persons have no recording in split 'probe' (the first: p2)" in caplog.text
+
+
 def test_training_on_other_persons_than_are_tested(own, tmp_path):
     write_table(tmp_path, *LINES[1:3], LINES[3])
     run(6, "--dataset", own(**TABLE), "--out", tmp_path / "out")
@@ -228,7 +237,7 @@ def test_training_on_other_persons_than_are_tested(own, tmp_path):
     [((LINES[1], *LINES[3:]), "p0/w1.csv: expected recordings of its person in two or more"),
      ((*LINES[:2], *LINES[3:5]), "found none of 4 there; every split needs some"),
      ((*LINES[:5], "p1/w2.csv,carl,probe,"), "p1/w2.csv: expected recordings of its person in two"),
-     ((*LINES, LINES[0]), "table.csv, line 8: expected every recording once"),
+     ((*LINES, LINES[0]), "after {}/raw/p0/w0.csv; remove a line"),
      ((*LINES, "p1/w3.csv,bert,trian,"), "line 8: split: unknown 'trian'; did you mean 'train'?"),
      ((*LINES, "p1/w3.csv,bert,train,16"), "line 8: expected 16 frames in"),
      ((*LINES, "p1/w3.csv,bert,train,,"), "line 8: expected 4 cells, as in line 1, found 'more'"),
@@ -237,7 +246,8 @@ def test_training_on_other_persons_than_are_tested(own, tmp_path):
      ((*LINES, "p1/w9.csv,bert,train,"), "w9.csv: expected csv, frames of 4 joints (stick)")])
 def test_a_wrong_table(own, tmp_path, capsys, lines, message):
     write_table(tmp_path, *lines)
-    assert message in refused(capsys, 6, "--dataset", own(**TABLE), "--out", tmp_path / "out")
+    said = refused(capsys, 6, "--dataset", own(**TABLE), "--out", tmp_path / "out")
+    assert message.format(tmp_path) in said
     assert not list((tmp_path / "out").glob("mine/6/*"))
 
 
@@ -393,3 +403,9 @@ def test_a_skeleton_without_parts_trains_in_the_other_scales(own, tmp_path, caps
     run(6, "--dataset", own(), "--out", tmp_path / "out")
     said = error_of(capsys, "train_smsge", *words, "--epochs", 1)
     assert "the skeleton stick has no parts, of which scale P is made: add them to its file" in said
+
+
+def test_one_person(own, tmp_path, caplog):
+    write_persons(tmp_path, persons=1)
+    run(6, "--dataset", own(), "--out", tmp_path / "out")
+    assert "mine: one person: nobody to be mistaken for" in caplog.text

@@ -18,6 +18,7 @@ from skeleton_reid.engine.encoding import encode_set, load_model
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.models.statistics import frame_size
 
+pytestmark = pytest.mark.filterwarnings("ignore:a recording looks wrong")
 FRAMES = np.random.RandomState(1).normal([0, 0, 3], size=(20, 20, 3))
 
 
@@ -73,11 +74,20 @@ def test_only_centred_features_forget_where_somebody_stands(encoders):
                           (np.where(FRAMES > 4, np.nan, FRAMES), r"found \d+ NaN"),
                           (FRAMES * 1e12, "too large"), (FRAMES + 1j, "complex"),
                           ("frames.npy", "<U10"), ([[1, 2], [3]], "inhomogeneous"),
-                          (None, "dtype..O")])
+                          (None, "dtype..O"), ([], r"found \(0,\)")])
 def test_frames_that_are_refused(encoders, frames, message):
     with pytest.raises(InputError, match=message) as error:
         encoders["SimMC"](frames)
     assert "\n" not in str(error.value)
+
+
+def test_frames_in_another_unit(encoders, recwarn):
+    frames = FRAMES / 8
+    frames[:, [3, 15, 19], 1] += 0.7, -0.7, -0.7  # head and feet
+    encoders["SimMC"](frames)
+    assert not recwarn.list
+    with pytest.warns(data.DataWarning, match="looks wrong: people of 1,[0-9]* m"):
+        encoders["SimMC"](frames * 1000)
 
 
 @pytest.mark.parametrize("step", [0, -1, 1.5, np.nan, "3"])
@@ -191,6 +201,14 @@ def test_checkpoints_that_are_refused(tmp_path, content, message):
         skeleton_reid.load(write(tmp_path / "a.pt", "SimMC", **content))
     with pytest.raises(InputError, match="no checkpoint at"):
         skeleton_reid.load(tmp_path / "b.pt")
+
+
+def test_the_folder_of_a_run_and_an_archive(tmp_path):
+    write(tmp_path / "best.pt", "SimMC")
+    assert skeleton_reid.load(tmp_path).method == "SimMC"
+    np.savez(tmp_path / "walk.npz", FRAMES)
+    with pytest.raises(InputError, match=r"walk\.npz: expected a recording .* in FILE\.npy"):
+        skeleton_reid.read(tmp_path / "walk.npz")
 
 
 def test_weights_are_those_of_the_checkpoint(encoders, tmp_path):

@@ -211,7 +211,12 @@ def test_what_is_believed_of_people(tmp_path, capsys, caplog):
 def test_nothing_looks_wrong_in_walks():
     frames = walk(0, 0)
     frames[3] = np.nan
+    frames -= frames[:, 6:7]  # the origin
+    frames[0, 5] = 0
     assert doubts(frames, read("coco")) == {}
+    frames[[7, 9], 8] = 0
+    said = {"zeros_are_lost": "right_elbow is at 0, 0, 0 in 2 of 29 frames"}
+    assert doubts(frames, read("coco")) == said
 
 
 def test_coordinates_that_training_would_refuse(tmp_path, capsys):

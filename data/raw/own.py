@@ -65,11 +65,14 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
     for entry in entries:
         key = entry.person, entry.recording or entry.path, entry.split
         if (twin := seen.setdefault(key, entry)) is not entry:
+            hint = "rename one, or write * for {recording}" if entry.recording else "remove a line"
             raise InputError(f"{entry.place}: expected every recording once, found {entry.path} "
-                             f"after {twin.path}; give them names of their own")
+                             f"after {twin.path}; {hint}")
         if entry.split not in ("", *DRAWN):
             raise InputError(f"{entry.place}: split: {expected_one(entry.split, DRAWN)}")
     persons = sorted({entry.person for entry in entries})
+    if len(persons) == 1:
+        log.warning("%s: one person: nobody to be mistaken for, all figures are 100", source.name)
     every = read_each(partial(_read, dataset=dataset), entries, jobs, source.name)
     for entry, own in zip(entries, every, strict=True):
         name = os.path.relpath(entry.path, root) + (entry.track and f" ({entry.track})")
@@ -262,8 +265,9 @@ def as_described(recordings: Sequence[Recording], random: RandomState) -> list[s
 
     InputError for a person in one split only, unless training is on persons that are not tested.
     """
-    known = any(recording.group for recording in recordings)
-    splits = (by_group if known else draw_recordings)(recordings, random)
+    if not any(recording.group for recording in recordings):
+        return draw_recordings(recordings, random)
+    splits = by_group(recordings, random)
     pairs = {(own.person, split) for own, split in zip(recordings, splits, strict=True)}
     times = Counter(person for person, _ in pairs)  # splits of a person
     apart = all(times[person] == 1 for person, split in pairs if split == TRAIN)

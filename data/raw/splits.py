@@ -75,8 +75,8 @@ def draw_settings(recordings: Sequence[Recording], random: RandomState) -> list[
 
 def _check_splits(recordings: Sequence[Recording], splits: Sequence[str], needed: str) -> None:
     """Log how many persons a split lacks; InputError, which says what is `needed`, if all."""
-    persons = {recording.person for recording in recordings}
-    pairs = {(recording.person, to) for recording, to in zip(recordings, splits, strict=True)}
+    persons = {recording.person_name for recording in recordings}
+    pairs = {(own.person_name, split) for own, split in zip(recordings, splits, strict=True)}
     empty = " and ".join(split for split in DRAWN if split not in splits)
     if empty:
         raise InputError(
@@ -84,5 +84,5 @@ def _check_splits(recordings: Sequence[Recording], splits: Sequence[str], needed
             f"recordings of {len(persons)} persons, which leave none for {empty}; add recordings")
     for split in DRAWN:
         if absent := {person for person in persons if (person, split) not in pairs}:
-            words = "%d of %d persons have no recording in split %r (the first: %d)"
+            words = "%d of %d persons have no recording in split %r (the first: %s)"
             data_log.warning(words, len(absent), len(persons), split, min(absent))
