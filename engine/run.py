@@ -109,6 +109,8 @@ class Run:
         if self.options.resume and not any(self.folder.rglob(f"{self.prefix}last.pt")):
             raise InputError(f"no checkpoint at {self.path('last.pt')}: leave out --resume")
         self.at_the_end.callback(hold(self.path("run.lock")).release)
+        for left in self.folder.glob(f".{self.prefix}*.tmp"):  # by a run that was killed
+            left.unlink(missing_ok=True)
         log_to(self.path("log.txt"))
         self.announce()
 

@@ -103,5 +103,9 @@ def test_probes_that_share_a_folder_do_not_wait_for_each_other(tmp_path):
         with pytest.raises(InputError, match="at work"):
             Run("SimMC", options, folder, "nm.nm_").open()
         run = Run("SimMC", replace(options, probe="cl.nm"), folder, "cl.nm_")
+        left = [folder / f".{probe}_last.pt.1.tmp" for probe in ("nm.nm", "cl.nm")]
+        for file in left:  # of runs that were killed; the other one may be alive
+            file.touch()
         run.open()
         run.at_the_end.close()
+        assert [file.exists() for file in left] == [True, False]
