@@ -43,7 +43,9 @@ class Skeleton(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     landmarks: dict[str, Joints] = {}  # of LANDMARKS, for descriptors
 
     def __post_init__(self):
-        """ValueError for a joint that is named twice and for a name that is no joint."""
+        """ValueError for one joint, one that is named twice and a name that is no joint."""
+        if len(self.joints) < 2:
+            raise ValueError(f"joints: expected two or more, found {len(self.joints)}")
         if twice := [joint for joint in self.joints if self.joints.count(joint) > 1]:
             raise ValueError(f"joints: expected every joint once, found {twice[0]!r} twice")
         groups = {"root": [self.root], "bones": self.bones, "pairs": self.pairs}

@@ -39,6 +39,7 @@ from skeleton_reid.models.statistics import WindowStatistics, recording_lda, win
 from skeleton_reid.reid.recognition import evaluate
 
 Metrics = dict[str, dict[str, Any]]  # "best" and "last"
+MOST_JOINTS = 75  # of discriminants: their time grows with the joints' sixth power
 
 
 def score_all(options: TrainingOptions, stored: Retrieval | None = None,
@@ -103,6 +104,9 @@ def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any
         probe, gallery = (descriptor(name, part.skeletons, sets.skeleton)
                           for part in (sets.probe, sets.gallery))
         return score(sets, probe, gallery, protocol)
+    if name.endswith("LDA") and len(sets.skeleton) > MOST_JOINTS:
+        raise InputError(f"{name}: expected at most {MOST_JOINTS} joints, found "
+                         f"{len(sets.skeleton)}: it would take hours; use mean-pose or statistics")
     training, supervision = torch.from_numpy(sets.train.skeletons), "none"
     if name == "recording-LDA":
         supervision = "tracklets"

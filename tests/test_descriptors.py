@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -204,3 +205,10 @@ def test_baselines_are_kept_beside_the_windows(write_dataset, tmp_path, monkeypa
     for damaged in ("{", "[]", "{}", json.dumps(json.loads(file.read_text()) | {"rows": 1})):
         file.write_text(damaged)
         assert baselines.kept_baselines(sets, "full") == rows
+
+
+@pytest.mark.parametrize("name", ["window-LDA", "recording-LDA"])
+def test_discriminants_of_many_joints_are_refused(name):
+    train = SimpleNamespace(skeletons=np.zeros((2, 6, 76, 3), np.float32))
+    with pytest.raises(InputError, match=f"{name}: expected at most 75 joints, found 76"):
+        baselines.score_descriptor(SimpleNamespace(skeleton=range(76), train=train), name, "full")

@@ -375,6 +375,7 @@ def test_wrong_files(own, tmp_path, capsys, old, new, message):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [("joints", ["hip", "head", "hip"], "joints: expected every joint once, found 'hip' twice"),
+     ("joints", ["hip"], "joints: expected two or more, found 1"),
      ("bones", [["hip", "haed"]], "bones: unknown 'haed'; did you mean 'head'?"),
      ("root", ["hips"], "root: unknown 'hips'; did you mean 'hip'?"),
      ("landmarks", {"spin": ["hip"]}, "landmarks: unknown 'spin'; did you mean 'spine'?"),
