@@ -270,6 +270,7 @@ def test_a_wrong_table(own, tmp_path, capsys, lines, message):
     ({"table": "table.csv"}, "expected either recordings or table, found 'both'"),
     ({"recordings": "{recording}.csv"}, "expected {person} in it"),
     ({"recordings": "x/{person}.csv"}, "expected recordings as x/{person}.csv names them"),
+    ({"folder": "rwa"}, "{person}/{recording}.csv names them, found no such folder"),
     *(({"recordings": path}, "recordings: expected a path from folder on, with / between folders")
       for path in ("/data/{person}/*.csv", "../{person}/*.csv", "C:/{person}.csv",
                    "{person}\\{recording}.csv")),

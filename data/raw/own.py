@@ -61,7 +61,8 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
     entries = list((_of_table if source.table else _of_pattern)(source, root))
     if not entries:
         expected = f"recordings as {source.recordings or source.table} names them"
-        raise broken(root, expected, "none", f"see {source.file}")
+        found = "none" if root.is_dir() else "no such folder"
+        raise broken(root, expected, found, f"see {source.file}")
     for entry in entries:
         key = entry.person, entry.recording or entry.path, entry.split
         if (twin := seen.setdefault(key, entry)) is not entry:
