@@ -13,6 +13,7 @@ import skeleton_reid
 from skeleton_reid import Gallery, InputError, open_set
 from skeleton_reid.data import DataWarning
 
+pytestmark = pytest.mark.filterwarnings("ignore:a recording looks wrong")
 FRAMES = np.random.RandomState(1).normal([0, 0, 3], size=(20, 20, 3))
 
 

@@ -410,4 +410,4 @@ def test_a_skeleton_without_parts_trains_in_the_other_scales(own, tmp_path, caps
 def test_one_person(own, tmp_path, caplog):
     write_persons(tmp_path, persons=1)
     run(6, "--dataset", own(), "--out", tmp_path / "out")
-    assert "mine: one person: nobody to be mistaken for" in caplog.text
+    assert "mine: one person: nobody to mistake for" in caplog.text
