@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from skeleton_reid.common import processes
 
@@ -48,6 +49,7 @@ def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or 
     full disk, a forbidden folder, too little memory), 130 (interrupted), 141 (READER_GONE).
     go_on: what an interruption advises. Letters that the terminal lacks are printed as escapes.
     """
+    sys.excepthook = _uncaught
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -75,6 +77,14 @@ def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or 
             raise
         _refuse(f"not enough memory; use a smaller model, fewer sequences or another --device "
                 f"({error})")
+
+
+def _uncaught(kind: type, error: BaseException, trace: Any) -> None:
+    """An interruption between a script's two calls of `run_command`, while PyTorch is imported."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted: run again", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def _refuse(message: str) -> None:

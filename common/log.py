@@ -23,7 +23,8 @@ class _Terminal(logging.Handler):
         if record.name == log.name:
             tqdm.write(fit(self.format(record)), file=sys.stdout)
         else:
-            tqdm.write(fit(f"warning:\xa0{self.format(record)}"), file=sys.stderr)
+            text = f"warning: {self.format(record)}"  # a line, for who searches in what is written
+            tqdm.write(fit(text) if sys.stderr.isatty() else text, file=sys.stderr)
 
 
 def fit(text: str) -> str:

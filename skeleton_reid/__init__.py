@@ -8,7 +8,6 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from traceback import walk_tb
 from typing import Any
 
 __all__ = ["Encoder", "Gallery", "InputError", "Match", "load", "read"]
@@ -17,17 +16,6 @@ __all__ = ["Encoder", "Gallery", "InputError", "Match", "load", "read"]
 # PyTorch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-
-def _uncaught(kind: type, error: BaseException, trace: Any) -> None:
-    """Of a script, which calls one of these, an interruption while it is imported is one line."""
-    named = {name for frame, _ in walk_tb(trace) for name in frame.f_code.co_names}
-    if kind is KeyboardInterrupt and {"run_command", "run_training"} & named:
-        print("interrupted: run again", file=sys.stderr)
-    else:
-        _usual(kind, error, trace)
-
-
-_usual, sys.excepthook = sys.excepthook, _uncaught
 _ROOT = Path(__file__).parent.parent
 if (_ROOT / "pyproject.toml").is_file():  # a checkout, in which the rooms lie beside this folder
     __path__.append(str(_ROOT))

@@ -49,11 +49,6 @@ def score_files(stem: Path) -> dict:
     return results_of("evaluate", *files, "--quiet")
 
 
-def warned(capsys) -> str:
-    """What a script has written to stderr, without the line breaks that fit the terminal."""
-    return capsys.readouterr().err.replace("\n  ", " ")
-
-
 def error_of(capsys, script: str, *arguments: object) -> str:
     """Run a script that must refuse its input: exit code 2 and one line on stderr, which is
     returned.

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from commands import error_of, run, warned
+from commands import error_of, run
 
 import skeleton_reid
 from skeleton_reid import Gallery, data
@@ -221,7 +221,7 @@ def test_a_recording_twice(folder, people, capsys):
     assert captured.err == "warning: 0.npy is enrolled as p0's: it is not enrolled again\n"
     assert "4 persons, 4 recordings" in captured.out
     assert run(*words, "--name", "bert") == 0
-    assert "is enrolled as p0's: now it is bert's, too" in warned(capsys)
+    assert "is enrolled as p0's: now it is bert's, too" in capsys.readouterr().err
 
 
 def test_a_gallery_without_names_of_recordings(folder, people, capsys):
@@ -241,7 +241,7 @@ def test_millimetres_for_metres(folder, people, capsys):
     np.save(folder / "mm.npy", 1000 * np.load(folder / "p0" / "0.npy"))
     capsys.readouterr()
     assert run("gallery", "identify", people, folder / "mm.npy") == 0
-    error = warned(capsys)
+    error = capsys.readouterr().err
     assert "mm.npy looks wrong: people of 1," in error and "everybody is named: calibrate" in error
 
 

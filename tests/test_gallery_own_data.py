@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from commands import error_of, run, warned
+from commands import error_of, run
 
 import skeleton_reid
 from skeleton_reid import Gallery, data
@@ -120,7 +120,7 @@ def test_what_was_lost_of_a_recording_is_said(folder, people, described, capsys)
     assert "its --dataset FILE.yaml" in error_of(capsys, *words, both)
     file = described(format="csv", header=["frame", "{joint}_{axis}"])
     assert run(*words, both, "--dataset", file) == 0
-    assert f"{len(walk)} frames with several people, one is followed" in warned(capsys)
+    assert f"{len(walk)} frames with several people, one is followed" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:.*several people")

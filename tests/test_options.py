@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import error_of, run, warned
+from commands import error_of, run
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import write_whole
@@ -280,7 +280,7 @@ def test_feature_files_of_other_persons(tmp_path, capsys):
     said = error_of(capsys, "evaluate", "--probe", files[0], "--gallery", files[2])
     assert f"expected persons of {files[0]} in {files[2]}, found none" in said
     assert run("evaluate", "--probe", files[0], "--gallery", files[1]) == 0
-    assert "left out of mAP; here 1: 3" in warned(capsys)
+    assert "left out of mAP; here 1: 3" in capsys.readouterr().err
 
 
 def test_a_warning_is_given_once(data, capsys):
@@ -288,9 +288,7 @@ def test_a_warning_is_given_once(data, capsys):
     labels = data / "KS20" / "6" / "test_npy_data" / "probe" / "frame_id_KS20_6.npy"
     np.save(labels, np.where(np.load(labels) == 2, 77, np.load(labels)))
     assert run(*command(data), "--epochs", 1) == 0
-    warned = capsys.readouterr().err
-    assert warned.replace("\n  ", " ").count("probes' persons that the gallery lacks") == 1
-    assert max(map(len, warned.splitlines())) <= 80
+    assert capsys.readouterr().err.count("probes' persons that the gallery lacks") == 1
 
 
 def test_letters_that_the_terminal_does_not_know(data):

@@ -263,15 +263,18 @@ def test_identical_recordings_are_kept_with_a_warning(tmp_path, caplog):
     assert len(read_split(tmp_path / "out" / "KGBD" / "6")["recordings"]) == 8
 
 
-def test_short_recordings_are_counted(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("terminal", [True, False])
+def test_short_recordings_are_counted(terminal, tmp_path, capsys, monkeypatch):
+    """A warning fits the terminal; in a file it is a line."""
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     frames = random_kgbd(persons=3, recordings=5, length=40)
     frames |= {"Person002/3.txt": np.ones((25, 20, 3)), "Person003/1.txt": np.zeros((3, 20, 3))}
     write_kgbd(tmp_path / "Data", frames)
     run(6, "--raw", tmp_path, "--out", tmp_path / "out")
-    warned = capsys.readouterr().err
-    assert warned.startswith("warning: KGBD") and max(map(len, warned.splitlines())) <= 80
-    assert "2 of 15 recordings are too short" in warned.replace("\n  ", " ")
+    *_, last = capsys.readouterr().err.split("\nwarning: ")
+    assert last.replace("\n  ", " ").startswith("KGBD, f = 6: 2 of 15 recordings are too short")
+    assert ("\n  " in last) == terminal
 
 
 def test_casia_b_protocols(tmp_path):
