@@ -135,6 +135,8 @@ def report(dataset: Dataset, recordings: Sequence[Recording], splits: Sequence[s
         data_log.warning(
             f"%s: %d of %d recordings have steps that nobody takes: %s (%s); {LEAPING}",
             dataset.name, len(leaps), len(recordings), *leaps[0])
+    if len({own.person for own in recordings}) == 1:
+        data_log.warning("%s: one person: nobody to mistake for, all figures are 100", dataset.name)
     _report_people(dataset, recordings)
     _report_floor(dataset.name, recordings)
     _report_copies(dataset.name, recordings, splits)
@@ -156,7 +158,8 @@ def _report_people(dataset: Dataset, recordings: Sequence[Recording]) -> None:
                                                              above, "m"), ("walking", speed, "m/s"),
                                    ("rate", rate, "frames a second")) if values
     ]
-    print(fit(f"{dataset.name}: {', '.join(words)} (medians)"))
+    unknown = "" if rate or not dataset.source else "; no times of frames: rate and gaps not known"
+    print(fit(f"{dataset.name}: {', '.join(words)} (medians){unknown}"))
     if speed and np.median(speed) > FASTEST:
         data_log.warning("%s: %s", dataset.name, _too_fast(speed, np.median(rate)))
 

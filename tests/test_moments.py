@@ -5,6 +5,8 @@ import pytest
 from recorders import T, flat, landmarks, put, read, refused_reading, walk
 from test_tables import FRAMES, NAMES, table
 
+from skeleton_reid.data import datasets
+from skeleton_reid.data.plausible import report
 from skeleton_reid.data.raw.moments import frame_numbers, times
 
 CLOCKS = [["11:59:59 PM", "12:00:00 AM", "12:00:01 AM"], ["12:59:59", "01:00:00", "01:00:01"],
@@ -55,6 +57,15 @@ def test_a_time_that_cannot_be_read_is_named(described, tmp_path, caplog):
     assert "times (timestamp) that cannot be read: 14" in caplog.text
     said = refused_reading(described("mediapipe", "mediapipe", ".json", time="timestamp"))
     assert "frame 1: expected a number or a time, found timestamp '?'; name another key" in said
+
+
+@pytest.mark.parametrize(("name", "words"), [("CaptureTime", "frames a second (medians)\n"),
+                                             ("Uhr", "(medians); no times of frames")])
+def test_what_is_said_of_the_rate(name, words, described, tmp_path, capsys):
+    written(tmp_path, [f"{t / 30:.4f}" for t in range(T)], name)
+    description = described("coco", "csv", ".csv")
+    report(datasets.get(str(description)), read(description), ["train"])
+    assert words in capsys.readouterr().out.replace("\n  ", " ")
 
 
 def test_a_walk_past_midnight(described, tmp_path):

@@ -16,7 +16,8 @@ from skeleton_reid.data.skeleton import letters
 NUMBERS = ("frame", "framenumber", "frameno", "framenum", "frameid", "frameindex", "frameidx",
            "imageid")
 TIMES = ("timestamp", "timestampusec", "timestampus", "timestampms", "timestamps", "time",
-         "timespan", "timeseconds", "timesec", "times", "timems", "milliseconds", "seconds")
+         "timespan", "timeseconds", "timesec", "times", "timems", "milliseconds", "seconds",
+         "capturetime", "recordingtime", "relativetime", "elapsedtime", "datetime")
 NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
 TIMECODE = re.compile(r"(\d+:\d\d:\d\d)[:;](\d\d)")  # hours, minutes, seconds, frames
 LARGEST_FRAME = 59  # of a second; more are hundredths

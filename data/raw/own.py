@@ -72,8 +72,6 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
         if entry.split not in ("", *DRAWN):
             raise InputError(f"{entry.place}: split: {expected_one(entry.split, DRAWN)}")
     persons = sorted({entry.person for entry in entries})
-    if len(persons) == 1:
-        data_log.warning("%s: one person: nobody to mistake for, all figures are 100", source.name)
     every = read_each(partial(_read, dataset=dataset), entries, jobs, source.name)
     for entry, own in zip(entries, every, strict=True):
         name = os.path.relpath(entry.path, root) + (entry.track and f" ({entry.track})")
