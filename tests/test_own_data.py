@@ -1,5 +1,5 @@
-"""A user's own data: readers of files against what was written, repairs against loops, and every
-kind of bad input: one line, exit code 2, nothing written.
+"""A user's own data: readers of files against what was written, and every kind of bad input: one
+line, exit code 2, nothing written.
 """
 
 import json
@@ -14,8 +14,7 @@ from raw_data import read_part, read_split, refused, run
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import datasets
-from skeleton_reid.data.datasets import OwnData
-from skeleton_reid.data.raw.own import lost_joints, read_own, repair, turned
+from skeleton_reid.data.raw.own import read_own
 
 SKELETON = {
     "joints": ["hip", "head", "left foot", "right foot"], "root": ["left foot", "right foot"],
@@ -152,50 +151,6 @@ def test_arrays_units_and_confidences(own, tmp_path):
                                np.delete(random_poses(), 7, 0) / 100)
     assert [len(piece) for piece in recording.sequences()] == [7, 7]
     assert [len(piece) for piece in recording.sequences(2, 8)] == [5]
-
-
-@pytest.mark.parametrize("up", ["x", "-x", "y", "-y", "z", "-z"])
-def test_y_is_up_by_a_rotation(up):
-    axes, signs = turned(up)
-    matrix = np.eye(3)[axes] * np.array(signs)[:, None]
-    assert np.linalg.det(matrix) == pytest.approx(1)
-    pointing = np.eye(3)["xyz".index(up[-1])] * (-1 if up[0] == "-" else 1)
-    np.testing.assert_array_equal(matrix @ pointing, [0, 1, 0])
-
-
-def repair_slowly(poses: np.ndarray, longest: int, least: float) -> np.ndarray:
-    frames = poses[..., :3].copy()
-    for joint in range(frames.shape[1]):
-        known = [
-            t for t, point in enumerate(poses[:, joint])
-            if np.isfinite(point[:3]).all() and point[:3].any() and point[3] >= least
-        ]
-        for t in set(range(len(frames))) - set(known):
-            frames[t, joint] = np.nan
-            first = max((k for k in known if k < t), default=None)
-            last = min((k for k in known if k > t), default=None)
-            if first is not None and last is not None and last - first - 1 <= longest:
-                for axis in range(3):
-                    ends = poses[[first, last], joint, axis]
-                    frames[t, joint, axis] = np.interp(t, [first, last], ends)
-    frames[np.isnan(frames).any(axis=(1, 2))] = np.nan
-    return frames
-
-
-@pytest.mark.parametrize("longest", [0, 1, 3, 50])
-def test_repairs_equal_slow_ones(longest):
-    random = np.random.RandomState(longest)
-    poses = random.normal(size=(60, 5, 4))
-    poses[random.random_sample((60, 5)) < 0.1] = np.nan
-    poses[random.random_sample((60, 5)) < 0.05, :3] = 0
-    poses[..., 3] = random.random_sample((60, 5))
-    source = OwnData(file="", name="x", skeleton="coco", format="npy", unit="m", up="y", table="t",
-                     longest_gap=longest, zeros_are_lost=True, least_confidence=0.05)
-    frames, note = repair(poses, lost_joints(poses, source), longest)
-    expected = repair_slowly(poses, longest, 0.05)
-    np.testing.assert_allclose(frames, expected)
-    assert note["dropped"] == np.isnan(expected[:, 0, 0]).sum()
-    assert note["repaired"] + note["dropped"] <= 60 and (longest < 3 or note["repaired"] > 0)
 
 
 def write_table(root: Path, *lines: str) -> None:
