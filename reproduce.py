@@ -76,8 +76,9 @@ def names(known: list[str], text: str) -> list[str]:
     wanted = [name for name in known if name.lower() in words]
     if known == KNOWN["datasets"]:
         wanted += [word for word in words.values() if Path(word).suffix in (".yaml", ".yml")]
-    if len(wanted) < len(words):
-        raise argparse.ArgumentTypeError(f"expected {', '.join(known)}, found {text!r}")
+    if wrong := words.keys() - {name.lower() for name in wanted}:
+        raise argparse.ArgumentTypeError(f"expected {', '.join(known)}, found "
+                                         f"{words[min(wrong)]!r}")
     return wanted
 
 

@@ -363,7 +363,7 @@ os.execv(sys.argv[len(options) + 1], sys.argv[len(options) + 1:])
 
 
 def test_wrong_use(capsys):
-    assert "found 'SimCML'" in error_of(capsys, "reproduce", "--methods", "SimCML")
+    assert "found 'SimCML'" in error_of(capsys, "reproduce", "--methods", "AGE,SimCML")
     assert "leave out --data" in error_of(capsys, "reproduce", "--quick", "--data", "x")
     said = error_of(capsys, "reproduce", "--data", "nowhere")
     assert "--data: expected a folder of preprocess.py, found no nowhere" in said
