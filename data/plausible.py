@@ -158,7 +158,7 @@ def _report_people(dataset: Dataset, recordings: Sequence[Recording]) -> None:
                                                              above, "m"), ("walking", speed, "m/s"),
                                    ("rate", rate, "frames a second")) if values
     ]
-    unknown = "" if rate or not dataset.source else "; no times of frames: rate and gaps not known"
+    unknown = "" if rate or not dataset.source else "; frames a second: not known"
     print(fit(f"{dataset.name}: {', '.join(words)} (medians){unknown}"))
     if speed and np.median(speed) > FASTEST:
         data_log.warning("%s: %s", dataset.name, _too_fast(speed, np.median(rate)))

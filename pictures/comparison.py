@@ -166,8 +166,9 @@ def markdown(cells: Sequence[Mapping[str, str]]) -> str:
 
 def latex(cells: Sequence[Mapping[str, str]]) -> str:
     """A tabular; it needs the package booktabs."""
-    lines = [" & ".join(row) + r" \\" for row in (cells[0], *(row.values() for row in cells))]
-    lines = [re.sub(r"([%_#])", r"\\\1", line).replace("±", r"$\pm$") for line in lines]
+    rows = [[re.sub(r"([%_#&$])", r"\\\1", cell).replace("±", r"$\pm$") for cell in row]
+            for row in (cells[0], *(row.values() for row in cells))]
+    lines = [" & ".join(row) + r" \\" for row in rows]
     begin = rf"\begin{{tabular}}{{l{'r' * (len(cells[0]) - 1)}}}"
     return "\n".join(
         [begin, r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"])

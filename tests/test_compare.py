@@ -90,19 +90,19 @@ def test_nothing_is_published_for_simulated_data_or_other_supervision(saved):
 
 
 def test_cells(saved):
-    groups = comparison.group([saved(0, 0.5), saved(1, 0.7), saved(2, 0.4, name="a_b")])
+    groups = comparison.group([saved(0, 0.5), saved(1, 0.7), saved(2, 0.4, name="a_b & $c")])
     rows = comparison.score(groups, ("published", "best"))
     published, ours, named = comparison.cells(rows, "markdown")
     assert ours == {
         "method": "SimMC", "supervision": "none", "epoch": "7-8", "runs": "2",
         "top-1": "**60.0 ± 14.1**", "top-5": "**80.0**", "top-10": "**90.0**", "mAP": "**20.0**"
     }  # fmt: skip
-    assert (published["top-1"], named["top-1"], named["method"]) == ("66.4", "40.0", "a_b")
+    assert (published["top-1"], named["top-1"], named["method"]) == ("66.4", "40.0", "a_b & $c")
     lines = comparison.latex(comparison.cells(rows, "latex")).splitlines()
     assert lines[0] == r"\begin{tabular}{lrrrrrrr}" and lines[-1] == r"\end{tabular}"
     assert (r"SimMC & \textbf{60.0 $\pm$ 14.1} & \textbf{80.0} & \textbf{90.0} & \textbf{20.0} & "
             r"none & 7-8 & 2 \\") in lines
-    assert lines[-3].startswith(r"a\_b & 40.0 & ")
+    assert lines[-3].startswith(r"a\_b \& \$c & 40.0 & ")
     (page,) = comparison.cells(rows[2:], "html")
     assert page["top-1"] == "<b>40.0</b>" and hasattr(page["top-1"], "__html__")
 

@@ -60,7 +60,7 @@ def test_a_time_that_cannot_be_read_is_named(described, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(("name", "words"), [("CaptureTime", "frames a second (medians)\n"),
-                                             ("Uhr", "(medians); no times of frames")])
+                                             ("Uhr", "(medians); frames a second: not known")])
 def test_what_is_said_of_the_rate(name, words, described, tmp_path, capsys):
     written(tmp_path, [f"{t / 30:.4f}" for t in range(T)], name)
     description = described("coco", "csv", ".csv")
