@@ -9,6 +9,7 @@ baselines. Runs are averaged if they differ by the seed alone; else their names 
 --latex needs the package booktabs; --csv has fractions with all digits.
 """
 
+import sys
 from pathlib import Path
 
 from skeleton_reid.common.command_line import script_parser
@@ -28,9 +29,12 @@ def main() -> None:
     from skeleton_reid.pictures import comparison, runs  # slow to import, after --help
 
     sections = comparison.SECTIONS if options.all else ("published", "best")
-    rows = comparison.score(comparison.group(runs.find(options.runs)), sections)
+    found = runs.find(options.runs)
+    rows = comparison.score(comparison.group(found), sections)
     if not rows:
         raise InputError(f"expected runs that are done, found none in {options.runs[0]}")
+    if begun := [str(run.folder) for run in found if not run.path("results.json").is_file()]:
+        print(f"warning: left out, as they are not done: {', '.join(begun)}", file=sys.stderr)
     if options.form == "csv":
         print(as_csv(rows), end="")
         return

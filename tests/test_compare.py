@@ -137,3 +137,5 @@ def test_the_command_without_a_run_that_is_done(once, tmp_path, capsys):
     training, _ = once("SimMC", "--epochs", 2)
     shutil.copy(training.path("run.json"), tmp_path)
     assert "expected runs that are done, found none" in error_of(capsys, "compare", tmp_path)
+    assert run("compare", training.path(), tmp_path) == 0
+    assert capsys.readouterr().err == f"warning: left out, as they are not done: {tmp_path}\n"
