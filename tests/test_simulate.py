@@ -13,7 +13,7 @@ from skeleton_reid.common.errors import run_command
 from skeleton_reid.data import simulate
 from skeleton_reid.data.simulation import writers
 from skeleton_reid.data.simulation.recording import Request, lost_joints
-from skeleton_reid.data.simulation.walkers import GAIT, Track, draw_person, pose, walk
+from skeleton_reid.data.simulation.walkers import GAIT, draw_person, pose, walk
 
 KINECT_V1_FILES = ("BIWI", "IAS")
 
@@ -249,7 +249,8 @@ def test_some_frames_of_the_files_have_lost_joints(tmp_path, name):
 def test_walkers_keep_their_bones_and_stay_on_the_floor():
     random = np.random.RandomState(0)
     person = draw_person(random)
-    positions, heading = walk(person, Track(0.3, 0.1, 0.1, np.array([0.0, -0.8, 2.7])), 90, random)
+    positions, heading = walk(person, 90, random, heading=0.3, turn=0.1, sway=0.1,
+                              centre=np.array([0.0, -0.8, 2.7]))
     assert positions.shape == (90, 25, 3)
     assert heading.shape == (90,)
     shank = np.linalg.norm(positions[:, 13] - positions[:, 14], axis=-1)

@@ -13,7 +13,7 @@ from numpy.random import RandomState
 
 from skeleton_reid.data.raw.recordings import progress
 from skeleton_reid.data.simulation import walkers
-from skeleton_reid.data.simulation.walkers import JOINTS, Person, Track, slow_noise, to_sensor
+from skeleton_reid.data.simulation.walkers import JOINTS, Person, slow_noise, to_sensor
 
 SHORT_SHARE = 0.05  # of the recordings
 # Limbs: what a tracker loses, misplaces or lets drift together.
@@ -140,14 +140,16 @@ class Actor:
         random, frames = self.random, self.frames
         if random.random_sample() < SHORT_SHARE:
             frames = max(1, round(frames * random.uniform(0.5, 0.9)))
-        heading = np.deg2rad(random.normal(scene.heading, scene.heading_spread))
-        turn = np.deg2rad(random.normal(0, scene.turn))
-        sway = np.deg2rad(scene.sway * random.normal(1, 0.2))
-        centre = np.array([random.normal(0, 0.15), scene.floor, random.uniform(2.5, 3.0)])
-        speed = scene.speed * random.normal(1, 0.08)
-        track = Track(heading, turn, sway, centre, speed, scene.sensor.rate)
+        way = {  # drawn in this order
+            "heading": np.deg2rad(random.normal(scene.heading, scene.heading_spread)),
+            "turn": np.deg2rad(random.normal(0, scene.turn)),
+            "sway": np.deg2rad(scene.sway * random.normal(1, 0.2)),
+            "centre": np.array([random.normal(0, 0.15), scene.floor,
+                                random.uniform(2.5, 3.0)]),
+            "speed": scene.speed * random.normal(1, 0.08)
+        }
         posture = walkers.change_posture(self.person, random)
-        positions, heading = walkers.walk(posture, track, frames, random)
+        positions, heading = walkers.walk(posture, frames, random, rate=scene.sensor.rate, **way)
         tracked = scene.sensor.observe(positions, heading, clothes, random)
         sine, cosine = np.sin(np.deg2rad(scene.tilt)), np.cos(np.deg2rad(scene.tilt))
         return tracked @ np.array([[1, 0, 0], [0, cosine, sine], [0, -sine, cosine]])

@@ -1,13 +1,15 @@
 """Simulated walkers: a kinematic model of gait, from bone lengths and joint angles to positions.
 
-No paper's data: every person is drawn from the tables below. The 25 joints are Kinect v2's; the
+No paper's data: every person is drawn from walkers.yaml. The 25 joints are Kinect v2's; the
 first 20 are Kinect v1's. The body's own axes are forward, right and up; the sensor's are x to the
 right of somebody who faces the sensor, y up and z away from it, in metres.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import yaml
 from numpy.random import RandomState
 
 JOINTS = 25
@@ -15,35 +17,10 @@ SIDES = np.array([-1.0, 1.0])  # sign of the axis "right" on the left and on the
 LEGS = [[12, 13, 14, 15], [16, 17, 18, 19]]  # hip, knee, ankle, foot
 ARMS = [[4, 5, 6, 7, 21], [8, 9, 10, 11, 23]]  # shoulder, elbow, wrist, hand, tip
 FLOOR_CLEARANCE = 0.07  # metres from the floor to an ankle
+REACH = 2.5  # metres walked before a person leaves the sensor's view and comes in again
 HEIGHT = (1.70, 0.09)  # of the body, metres: mean, standard deviation between persons
 
-# fmt: off
-# Bones: mean as a share of the height, relative standard deviation between persons and the sides.
-LENGTHS = {
-    "torso": (0.290, 0.040, 0.0), "head": (0.115, 0.050, 0.0),  # to and from the shoulder centre
-    "hip_width": (0.100, 0.080, 0.0), "hip_drop": (0.040, 0.080, 0.0),  # below the hip centre
-    "shoulder_width": (0.210, 0.060, 0.0), "shoulder_drop": (0.030, 0.150, 0.010),
-    "thigh": (0.240, 0.035, 0.008), "shank": (0.230, 0.035, 0.008), "foot": (0.070, 0.080, 0.010),
-    "upper_arm": (0.165, 0.040, 0.010), "forearm": (0.145, 0.040, 0.010),
-    "hand": (0.048, 0.080, 0.010)
-}
-# Gait and posture: mean, standard deviation between persons, and the sides. Radians unless said.
-GAIT = {
-    "cadence": (1.85, 0.13, 0.0),  # steps a second
-    "hip_swing": (0.38, 0.05, 0.015), "hip_flexion": (0.05, 0.04, 0.010),
-    "knee_swing": (0.95, 0.10, 0.030), "knee_flexion": (0.08, 0.04, 0.015),
-    "knee_lag": (1.75, 0.12, 0.040),  # from the most bent knee to the leg's foremost point
-    "ankle_swing": (0.18, 0.05, 0.015), "toe_out": (0.12, 0.07, 0.030),
-    "stance": (0.02, 0.025, 0.008),  # legs apart
-    "arm_swing": (0.32, 0.12, 0.040), "arm_lag": (0.15, 0.20, 0.050),
-    "arm_flexion": (-0.05, 0.06, 0.025), "arm_spread": (0.13, 0.06, 0.025),
-    "elbow_flexion": (0.35, 0.14, 0.050), "elbow_swing": (0.18, 0.08, 0.030),
-    "lean": (0.04, 0.05, 0.0), "slouch": (0.10, 0.07, 0.0), "head_tilt": (0.10, 0.12, 0.0),
-    "roll": (0.03, 0.015, 0.0), "list": (0.0, 0.025, 0.0),  # leaning to one side
-    "pelvis_turn": (0.09, 0.03, 0.0), "shoulder_turn": (0.10, 0.04, 0.0),
-    "shoulder_twist": (0.0, 0.05, 0.0), "bob": (0.08, 0.03, 0.0)  # one in front; trunk's nodding
-}
-# fmt: on
+LENGTHS, GAIT = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()).values()
 # What differs between a person's recordings, by a share of the standard deviation between persons.
 POSTURE = ("lean", "slouch", "head_tilt", "list", "shoulder_twist", "arm_swing", "arm_flexion",
            "arm_spread", "elbow_flexion", "elbow_swing", "hip_swing", "toe_out")
@@ -58,21 +35,8 @@ class Person:
     gait: dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class Track:
-    """How a person moves past the sensor in one recording; metres, radians, seconds."""
-
-    heading: float  # direction of walking at mid-recording; 0 is to the sensor, positive to x
-    turn: float  # change of the heading from first to last frame: an arc
-    sway: float  # amplitude of a slow swinging of the heading (4 to 7 seconds a period)
-    centre: np.ndarray  # (3,) of the hip centre at mid-recording, but y = height of the floor
-    speed: float = 1.0  # factor on the person's own speed; 0 stands still
-    rate: float = 30.0  # frames a second
-    reach: float = 2.5  # walked before the person leaves the sensor's view and comes in again
-
-
 def draw_person(random: RandomState) -> Person:
-    """A person from the tables."""
+    """A person from LENGTHS and GAIT."""
     def draw(mean: float, spread: float, side: float) -> np.ndarray:
         return mean + spread * random.normal() + side * random.normal(size=2)
 
@@ -100,24 +64,31 @@ def slow_noise(frames: int, width: int, rate: float, seconds: float,
     return lfilter([1.0], [1.0, -keep], drive, axis=0)
 
 
-def walk(person: Person, track: Track, frames: int,
-         random: RandomState) -> tuple[np.ndarray, np.ndarray]:
-    """True positions (frames, 25, 3) in the sensor's axes, and headings (frames,) in radians."""
-    seconds = (np.arange(frames) - (frames - 1) / 2) / track.rate
-    speed = max(track.speed, 0.0)
+def walk(person: Person, frames: int, random: RandomState, *, heading: float, turn: float,
+         sway: float, centre: np.ndarray, speed: float = 1.0,
+         rate: float = 30.0) -> tuple[np.ndarray, np.ndarray]:
+    """True positions (frames, 25, 3) in the sensor's axes, and headings (frames,) in radians.
+
+    heading: direction of walking at mid-recording, radians; 0 is to the sensor, positive to x.
+    turn: its change from first to last frame, an arc. sway: amplitude of a slow swinging of it.
+    centre: (3,) of the hip centre at mid-recording, metres, but y is the floor's height. speed:
+    factor on the person's own; 0 stands still. rate: frames a second.
+    """
+    seconds = (np.arange(frames) - (frames - 1) / 2) / rate
+    speed = max(speed, 0.0)
     cadence = person.gait["cadence"][0] * np.sqrt(speed)
-    wander = 0.15 * slow_noise(frames, 1, track.rate, 1.0, random)[:, 0]
+    wander = 0.15 * slow_noise(frames, 1, rate, 1.0, random)[:, 0]
     phase = random.uniform(0, 2 * np.pi) + np.pi * cadence * seconds + wander * (speed > 0)
     body = pose(person, phase, np.sqrt(speed))
     period = random.uniform(4, 7)
     wave = 2 * np.pi * seconds / period + random.uniform(0, 2 * np.pi)
-    heading = track.heading + track.turn * seconds * track.rate / frames + track.sway * np.sin(wave)
+    headings = heading + turn * seconds * rate / frames + sway * np.sin(wave)
     leg = (person.lengths["thigh"] + person.lengths["shank"]).mean()
     step = 2 * leg * np.sin(np.sqrt(speed) * person.gait["hip_swing"].mean())
-    travelled = (step * cadence * seconds + track.reach / 2) % track.reach - track.reach / 2
-    direction = np.array([np.sin(track.heading), 0, -np.cos(track.heading)])
+    travelled = (step * cadence * seconds + REACH / 2) % REACH - REACH / 2
+    direction = np.array([np.sin(heading), 0, -np.cos(heading)])
     way = (travelled[:, None] * direction)[:, None]  # (frames, 1, 3)
-    return to_sensor(body, heading) + track.centre + way, heading
+    return to_sensor(body, headings) + centre + way, headings
 
 
 def to_sensor(body: np.ndarray, heading: np.ndarray) -> np.ndarray:
