@@ -56,7 +56,7 @@ def test_a_time_that_cannot_be_read_is_named(described, tmp_path, caplog):
     read(described("mediapipe", "mediapipe", ".json"))
     assert "times (timestamp) that cannot be read: 14" in caplog.text
     said = refused_reading(described("mediapipe", "mediapipe", ".json", time="timestamp"))
-    assert "frame 1: expected a number or a time, found timestamp '?'; name another key" in said
+    assert "frame 1, key timestamp: expected a number or a time, found '?'; name another" in said
 
 
 @pytest.mark.parametrize(("name", "words"), [("CaptureTime", "frames a second (medians)\n"),

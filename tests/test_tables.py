@@ -238,7 +238,7 @@ def test_a_clock_that_is_slower_than_the_recorder_tells_nothing(described, tmp_p
     (table(FRAMES), {}, "expected the columns nose_x, nose_y,"),
     (table(FRAMES, NAMES, **{"Nose x": range(T)}), {}, "expected one column nose_x, found several"),
     (table(FRAMES, NAMES, when=["1:03 PM", "noon", *["1:04 PM"] * (T - 2)]), {"time": "when"},
-     "line 3, column when: expected a number or a time, found 'noon'; name another column or"),
+     "line 3, column when: expected a number or a time, found 'noon'; name another one or none"),
     (PLAIN, {"track": "id"}, "1.csv: column unknown 'id'"),
     (PLAIN, {"columns": "{axis}"}, "line 1: expected the columns x, y, z, found"),
     (PLAIN.replace("0.", "O.", 1), {}, "expected numbers, found 'O")

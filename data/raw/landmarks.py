@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from skeleton_reid.data.raw.moments import RECORDERS
 from skeleton_reid.data.skeleton import Skeleton, letters
 
 LOST = (np.nan, np.nan, np.nan, 0.0)
-NAMES = ("name", "jointname", "type", "jointtype", "part", "joint", "label", "id", "jointid")
 SEEN, PLACES = ("visibility", "score", "confidence"), ("position", "real")  # of a joint
 BLAZEPOSE = " (keypoints3D is TensorFlow.js's: format: blazepose)"
 
@@ -39,7 +39,7 @@ def poses_of(value: Any, skeleton: Skeleton, width: int = 0) -> list[np.ndarray]
 def _by_own_names(points: list[dict], skeleton: Skeleton) -> list[dict | tuple]:
     """Joints in the skeleton's order where they tell their names or numbers, else as they are."""
     spelled = [{letters(key): value for key, value in each.items()} for each in points]
-    for key in NAMES:
+    for key in RECORDERS["joint_names"]:
         names = [each.get(key) for each in spelled]
         if None in names or len(set(map(str, names))) < max(len(names), 2):
             continue

@@ -4,20 +4,19 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from dateutil import parser
 
+from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.datasets import NO_TIME
 from skeleton_reid.data.skeleton import letters
 
-# Keys and columns of a frame's number and time by their usual names, as `letters` spells them.
-NUMBERS = ("frame", "framenumber", "frameno", "framenum", "frameid", "frameindex", "frameidx",
-           "imageid")
-TIMES = ("timestamp", "timestampusec", "timestampus", "timestampms", "timestamps", "time",
-         "timespan", "timeseconds", "timesec", "times", "timems", "milliseconds", "seconds",
-         "capturetime", "recordingtime", "relativetime", "elapsedtime", "datetime")
+RECORDERS = yaml.safe_load(Path(__file__).with_name("recorders.yaml").read_text())
+NUMBERS, TIMES = RECORDERS["numbers"], RECORDERS["times"]
 NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
 TIMECODE = re.compile(r"(\d+:\d\d:\d\d)[:;](\d\d)")  # hours, minutes, seconds, frames
 LARGEST_FRAME = 59  # of a second; more are hundredths
@@ -27,21 +26,26 @@ HALF_DAY = 12 * 3600  # seconds, after which a clock begins again
 
 
 def moments(columns: Mapping[str, Sequence[Any]], wanted: str,
-            count: int) -> tuple[list, list, tuple[str, int] | None]:
-    """The numbers and the times of `count` frames, None where they are not known; and which column
-    does not count because its value cannot be read, and the first frame of which it cannot.
+            places: Sequence[str]) -> tuple[list, list, str]:
+    """The numbers and the times of frames, None where they are not known; and which column does not
+    count because its value cannot be read in all frames.
 
-    columns: the values by name, as `letters` spells it. wanted: the name that a description gives.
+    columns: the values by name, as `letters` spells it. wanted: the name that a description gives;
+    then InputError for what cannot be read. places: of the frames, in words.
     """
-    known, unread = {"number": [None] * count, "time": [None] * count}, None
+    known, unread = {"number": [None] * len(places), "time": [None] * len(places)}, ""
     usual = {"time": (letters(wanted),)} if wanted else {"number": NUMBERS, "time": TIMES}
     for kind, names in usual.items() if wanted != NO_TIME else ():
         if name := next((name for name in names if name in columns), ""):
             read = (frame_numbers if kind == "number" else times)(columns[name])
             if np.isfinite(read).all():
                 known[kind] = read.tolist()
-            else:
-                unread = name, int(np.isfinite(read).argmin())
+                continue
+            unread, first = name, int(np.isfinite(read).argmin())
+            if wanted:
+                raise InputError(f"{places[first]} {wanted}: expected a number or a time, found "
+                                 f"{columns[name][first]!r}; name another one or none (`time: "
+                                 f"{NO_TIME}`)")
     return known["number"], known["time"], unread
 
 

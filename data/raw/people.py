@@ -104,19 +104,20 @@ def _counted_on(frames: Sequence[Frame]) -> tuple[list[Frame], int]:
     """The frames with numbers and times that go on where they begin again, and how often they do:
     whoever is there alone stays where he or she was. A track for each part ends the sequences.
     """
+    people = [frame.people[0] for frame in frames if len(frame.people) == 1]
+    if len(people) < len(frames) or any(one.track for one in people):
+        return list(frames), 0
     result, again = list(frames), set()
-    alone = all(len(frame.people) == 1 and not frame.people[0].track for frame in frames)
     for key in ("number", "time"):
         values = [getattr(frame, key) for frame in frames]
-        if not alone or None in values or len(set(values)) == len(values):
+        if None in values or len(set(values)) == len(values):
             continue
         steps = np.diff(values)
         drops = (np.flatnonzero(steps < 0) + 1).tolist()
-        pairs = [(frames[i - 1].people[0], frames[i].people[0]) for i in drops]
-        first = [(frames[values.index(values[i])].people[0], frames[i].people[0]) for i in drops
-                 if values.index(values[i]) < i]  # of the same number
-        if 0 in steps or not all(_apart(*pair) < CLEAR
-                                 for pair in pairs) or any(_apart(*pair) < SAME for pair in first):
+        first = [(values.index(values[i]), i) for i in drops]  # of the same number
+        stays = all(_apart(people[i - 1], people[i]) < CLEAR for i in drops)
+        if 0 in steps or not stays or any(j < i and _apart(people[j], people[i]) < SAME
+                                          for j, i in first):
             continue
         steps[steps < 0] = np.median(steps[steps > 0])
         counted = values[0] + np.cumsum([0, *steps])
@@ -125,12 +126,10 @@ def _counted_on(frames: Sequence[Frame]) -> tuple[list[Frame], int]:
         ]
         again |= set(drops)
     parts = np.searchsorted(sorted(again), np.arange(len(frames)), side="right")
-    if again:
-        result = [
-            replace(own, people=[own.people[0]._replace(track=str(part))])
-            for own, part in zip(result, parts, strict=True)
-        ]
-    return result, len(again)
+    return [
+        replace(own, people=[one._replace(track=str(part) if again else "")])
+        for own, one, part in zip(result, people, parts, strict=True)
+    ], len(again)
 
 
 def follow(frames: Sequence[Frame], joints: int, longest_gap: int, wanted: str = "") -> Poses:

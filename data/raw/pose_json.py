@@ -1,65 +1,41 @@
 """Readers of JSON by MediaPipe, TensorFlow.js, OpenPose, AlphaPose, MMPose, Azure Kinect and ZED.
 
-A recording is a file (one object or list, or JSON Lines) or a folder of one file a frame. A format
-is a line in the table FORMS.
+A recording is a file (one object or list, or JSON Lines) or a folder of one file a frame. The
+formats are those of recorders.yaml.
 """
 
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import numpy as np
-from msgspec.structs import replace
 
 from skeleton_reid.data.datasets import NO_TIME, OwnData
 from skeleton_reid.data.files import broken
 from skeleton_reid.data.raw.landmarks import BLAZEPOSE, points_of, poses_of
-from skeleton_reid.data.raw.moments import (NUMBERS, TIMES, frame_numbers, moments, natural_key,
-                                            numbers_in)
+from skeleton_reid.data.raw.moments import (NUMBERS, RECORDERS, TIMES, frame_numbers, moments,
+                                            natural_key, numbers_in)
 from skeleton_reid.data.raw.people import Frame, Person
 from skeleton_reid.data.raw.recordings import read_text, visible
 from skeleton_reid.data.skeleton import Skeleton, letters
 
-# Keys of an object's frames.
-LISTS = ("frames", "instance_info", "annotations", "results", "result", "poses", "predictions",
-         "data")
 
+class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A format, as recorders.yaml describes it."""
 
-class Form(NamedTuple):
-    """The keys of a format, of which the first that is there counts."""
-
-    joints: tuple[str, ...]  # of a person: in a unit of length, or, without `image`, in any
-    people: tuple[str, ...] = ()  # of the list of people; none: a frame is a person, or several
+    joints: tuple[str, ...]
+    people: tuple[str, ...] = ()
     track: tuple[str, ...] = ()
-    image: tuple[str, ...] = ()  # of the same joints in the image
-    scores: str = ""  # of the joints' confidences, where they stand apart
+    image: tuple[str, ...] = ()
+    scores: str = ""
     needs: str = ""
-    flat: int = 0  # numbers a joint in a flat list: 3 for x, y and the confidence; 0: x, y, z, …
+    flat: int = 0
 
 
-_RESULTS = Form(("keypoints",), track=("idx", "track_id"), needs="image_id", flat=3)
-# fmt: off
-FORMS = {
-    "mediapipe": Form(
-        ("pose_world_landmarks", "poseWorldLandmarks", "worldLandmarks", "world_landmarks"),
-        image=("pose_landmarks", "poseLandmarks", "landmarks", "landmark")),
-    "blazepose": Form(("keypoints3D",), ("poses",), ("id",), image=("keypoints",)),
-    "openpose": Form(("pose_keypoints_3d", "pose_keypoints_2d", "pose_keypoints"), ("people",),
-                     ("person_id",), flat=3),
-    "alphapose": _RESULTS,
-    "coco": _RESULTS,
-    "mmpose": Form(("keypoints",), ("instances", "instance_info"), ("track_id", "instance_id"),
-                   scores="keypoint_scores"),
-    "azure_kinect": Form(("joint_positions",), ("bodies",), ("body_id",)),
-    "zed": Form(("keypoint",), ("body_list",), ("id",), scores="keypoint_confidence"),
-    "json": Form(("joints", "keypoints", "skeleton", "positions"),
-                 ("people", "persons", "bodies", "skeletons", "Skeletons"),
-                 ("id", "track_id", "user_id"))
-}
-# fmt: on
+FORMS = msgspec.convert(RECORDERS["forms"], dict[str, Form])
 
 
 class NoPoseError(ValueError):
@@ -74,7 +50,6 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
     places, named, contents, joints = _frames(path)
     in_files = tuple(source.joint_names.get(own, own) for own in skeleton.joints)
     skeleton = Skeleton(name=skeleton.name, joints=in_files, root=(), bones=())
-    people, refused = [], []
     order, in_file = list(range(len(skeleton))), skeleton
     if joints:  # as the file's head names them
         order = skeleton.places_in(joints)
@@ -82,76 +57,64 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
             raise broken(path, f"the joints of {skeleton.name}", f"`joint_names` of {len(joints)}",
                          "name their skeleton")
         joints = tuple(skeleton.joints[i] for i in np.argsort(order))
-        in_file = replace(skeleton, joints=joints)
+        in_file = msgspec.structs.replace(skeleton, joints=joints)
+    people, refused = [], []
     for place, content in zip(places, contents, strict=True):
         try:
-            every = _people(content, FORMS[source.format], source, in_file)
-            people.append([_in_order(one, order) for one in every])
+            every = list(_people(content, FORMS[source.format], source, in_file))
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             found = f"no {error}" if isinstance(error, KeyError) else error
             refused.append(
                 broken(place, f"a frame of the format {source.format}", found,
                        "choose another format, give `joint_names`, or repair it"))
-            people.append([])
             if not isinstance(error, NoPoseError):
                 raise refused[-1] from error
+            every = []
+        people.append([
+            one._replace(pose=one.pose[order]) if len(one.pose) == len(order) else one
+            for one in every
+        ])
     if refused and len(refused) == len(people):
         raise refused[0]
     spelled = [{letters(key): value
                 for key, value in content.items()} if isinstance(content, dict) else {}
                for content in contents]
-    wanted = letters(source.time)
     for place, content, own in zip(places, contents, spelled, strict=True):
-        if source.time not in ("", NO_TIME) and own and wanted not in own:
+        if source.time not in ("", NO_TIME) and own and letters(source.time) not in own:
             raise broken(place, f"the time of a frame, {source.time!r}", ", ".join(content))
-    names = {name for own in spelled for name in own} & {*NUMBERS, *TIMES, wanted}
-    columns = {name: [own.get(name) for own in spelled] for name in names}
-    numbers, times, unread = moments(columns, source.time, len(contents))
-    if source.time and unread:
-        name, i = unread
-        raise broken(places[i], "a number or a time", f"{source.time} {columns[name][i]!r}",
-                     f"name another key or none (`time: {NO_TIME}`)")
+    columns = {name: [own.get(name) for own in spelled] for name in set().union(*spelled)}
+    numbers, times, unread = moments(columns, source.time, [f"{place}, key" for place in places])
     if numbers[:1] == [None] and source.time != NO_TIME:
         numbers = named
     for own, number, time in zip(people, numbers, times, strict=True):
-        yield Frame(own, number, time, unread[0] if unread else "")
-
-
-def _in_order(one: Person, order: list[int]) -> Person:
-    """Somebody with the joints in this order, where all are there."""
-    if len(one.pose) != len(order):
-        return one
-    has_place = one.place is not None and len(one.place) == len(order)
-    return one._replace(pose=one.pose[order], place=one.place[order] if has_place else None)
+        yield Frame(own, number, time, unread)
 
 
 def _frames(path: Path) -> tuple[Sequence[Path | str], Sequence[float | None], list, list[str]]:
     """Where each frame stands, its number as far as names tell, what it holds; and the names of the
     joints, where the file has them before its frames.
     """
-    joints: list[str] = []
     if path.is_dir():
         files = visible(path, "*.[jJ][sS][oO][nN]")
         if not files:
             raise broken(path, "one .json a frame", "none", "complete or remove it")
-        return files, _numbers_of_files(path, files), list(map(_load, files)), joints
-    content = _load(path)
+        return files, _numbers_of_files(path, files), list(map(_load, files)), []
+    content, joints = _load(path), []
     if isinstance(content, dict):
-        images, whole = content.get("images"), content
-        joints = content.get("joint_names") or joints
-        content = next((whole[key] for key in LISTS if isinstance(whole.get(key), (list, dict))),
-                       whole)
+        images, joints = content.get("images"), content.get("joint_names") or []
+        lists = (content.get(key) for key in RECORDERS["frames"])
+        content = next((own for own in lists if isinstance(own, list | dict)), content)
         content = _of_images(content, images) if isinstance(images, list) else content
-    if isinstance(content, dict) and content and all(
-            map(re.compile(r".*\d(\.\D+)?").fullmatch, content)):  # 12, frame_12 or 12.jpg
+    numbered = re.compile(r".*\d(\.\D+)?")  # 12, frame_12 or 12.jpg
+    if isinstance(content, dict) and content and all(map(numbered.fullmatch, content)):
         keys = sorted(content, key=natural_key)
-        places = [f"{path}, frame {key}" for key in keys]
-        return places, frame_numbers(keys).tolist(), [content[key] for key in keys], joints
-    content = [content] if isinstance(content, dict) else content
-    if not isinstance(content, list):
-        raise broken(path, "a list of frames", type(content).__name__)
-    count = len(content)
-    return [f"{path}, frame {i + 1}" for i in range(count)], [None] * count, content, joints
+        numbers, content = frame_numbers(keys).tolist(), [content[key] for key in keys]
+    else:
+        content = [content] if isinstance(content, dict) else content
+        if not isinstance(content, list):
+            raise broken(path, "a list of frames", type(content).__name__)
+        keys, numbers = range(1, len(content) + 1), [None] * len(content)
+    return [f"{path}, frame {key}" for key in keys], numbers, content, joints
 
 
 def _of_images(results: list[dict], images: list[dict]) -> list[dict]:
@@ -177,31 +140,29 @@ def _numbers_of_files(folder: Path, files: Sequence[Path]) -> list[int | None]:
 
 
 def _load(file: Path) -> Any:
-    """The content of a file: JSON, or a list of its lines' (JSON Lines)."""
-    text = read_text(file)
+    """The content of a file: JSON, or a list of several one after the other (JSON Lines)."""
+    text, contents, blank = read_text(file), [], re.compile(r"\s*")
+    start = blank.match(text).end()
     try:
-        return json.loads(text)
+        while start < len(text):
+            content, end = json.JSONDecoder().raw_decode(text, start)
+            contents.append(content)
+            start = blank.match(text, end).end()
     except json.JSONDecodeError as error:
-        lines, place = [], (error.lineno, error.colno)
-        with suppress(json.JSONDecodeError):
-            for number, line in enumerate(text.splitlines(), 1):
-                try:
-                    lines += [json.loads(line)] if line.strip() else []
-                except json.JSONDecodeError as of_line:
-                    place = (number, of_line.colno) if lines else place
-                    raise
-            if lines:
-                return lines
-        found = "one that is damaged or breaks off at line {}, sign {}".format(*place)
-        raise broken(file, "a whole JSON file", found if text.strip() else "an empty one") from None
+        found = f"one that is damaged or breaks off at line {error.lineno}, sign {error.colno}"
+        raise broken(file, "a whole JSON file", found) from None
+    if not contents:
+        raise broken(file, "a whole JSON file", "an empty one")
+    return contents if len(contents) > 1 else contents[0]
 
 
 def _track(value: Any) -> str:
     """Who it is, of a number or a list of one; empty where it is not known."""
     while isinstance(value, list):
         value = value[0] if value else None
-    known = value not in (None, -1, "")
-    return str(int(value) if known and value == int(value) else value) if known else ""
+    if value in (None, -1, ""):
+        return ""
+    return str(int(value) if value == int(value) else value)
 
 
 def _people(frame: Any, form: Form, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:

@@ -13,14 +13,12 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.yaml_files import expected_one
 from skeleton_reid.data.datasets import METRES, NO_TIME, OwnData
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.moments import NUMBER, moments
+from skeleton_reid.data.raw.moments import NUMBER, RECORDERS, moments
 from skeleton_reid.data.raw.people import Frame, Person
 from skeleton_reid.data.raw.recordings import read_lines
 from skeleton_reid.data.skeleton import Skeleton, letters
 
-# Columns by their usual names, and cells that hold no number, as `letters` spells them.
-TRACKS = ("trackingid", "trackid", "bodyid", "personid", "bodyindex", "userid", "skeletonid")
-JOINTS = ("joint", "jointid", "jointname", "jointtype", "landmark", "landmarkid")
+# Cells that hold no number, as `letters` spells them.
 LOST = ("", "na", "null", "none", "nan", "nanind", "1ind", "1qnan")
 WORDS = dict.fromkeys(LOST, np.nan) | {"nottracked": 0.0, "inferred": 1.0, "tracked": 2.0}
 UNIT = re.compile("(milli|m|centi|c)?(m|met(?:er|re)s?)", re.IGNORECASE)
@@ -39,8 +37,10 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
     columns, other numbers of cells than the header's, and cells that are no numbers.
     """
     lines = read_lines(path)
+    sample = lines[min((len(lines) + 1) // 2, len(lines) - 1)]  # amid the table
+    sign = next((sign for sign in "\t;, " if sign in sample), ",")  # commas may be within numbers
     rows = [[cell.strip() for cell in row]
-            for row in csv.reader(lines, delimiter=_separator(lines), skipinitialspace=True)]
+            for row in csv.reader(lines, delimiter=sign, skipinitialspace=True)]
     if (source.skip_lines or 0) >= len(rows):
         raise broken(path, f"more than the {source.skip_lines} lines of `skip_lines`", len(rows))
     first, header, columns = _header(rows, source, skeleton, path)
@@ -55,12 +55,9 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
     for name in (source.track, source.time, source.joint):
         if name not in ("", NO_TIME) and letters(name) not in values:
             raise InputError(f"{path}: column {expected_one(name, header)}")
-    numbers, times, unread = moments(values, source.time, len(table))
-    if source.time and unread:
-        raise broken(path, "a number or a time", values[unread[0]][unread[1]],
-                     f"name another column or none (`time: {NO_TIME}`)",
-                     f"line {table[unread[1]][0]}, column {source.time}")
-    tracks = _column(values, source.track, TRACKS) or [""] * len(table)
+    places = [f"{path}, line {line}, column" for line, _ in table]
+    numbers, times, unread = moments(values, source.time, places)
+    tracks = _column(values, source.track, RECORDERS["tracks"]) or [""] * len(table)
     moment = list(zip(tracks, numbers, times, strict=True))
     if "{joint}" in source.columns:
         poses = np.full((len(table), len(skeleton), points.shape[2]), np.nan)
@@ -69,7 +66,7 @@ def read_csv(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame]
     else:
         whole = _joined(points, moment, _joints(values, source, skeleton, path), skeleton, path)
     for (track, number, time), pose in whole:
-        yield Frame([Person(pose, track)], number, time, unread[0] if unread else "")
+        yield Frame([Person(pose, track)], number, time, unread)
 
 
 def _joints(values: dict[str, list[str]], source: OwnData, skeleton: Skeleton,
@@ -79,7 +76,7 @@ def _joints(values: dict[str, list[str]], source: OwnData, skeleton: Skeleton,
     """
     words = {letters(source.joint_names.get(own, own)): i for i, own in enumerate(skeleton.joints)}
     named = (own for own in values.values() if len({*map(letters, own)} & words.keys()) > 1)
-    if names := _column(values, source.joint, JOINTS) or next(named, None):
+    if names := _column(values, source.joint, RECORDERS["joints"]) or next(named, None):
         numbers = {int(name) for name in names if name.isdecimal() and name not in words}
         first = int(min(numbers, default=0) == 1 and max(numbers) == len(skeleton))
         _refuse_more(max(numbers, default=0) + 1 - first, skeleton, path)
@@ -180,12 +177,6 @@ def _of_one_width(rows: Sequence[list[str]], first: int, width: int,
     return table
 
 
-def _separator(lines: Sequence[str]) -> str:
-    """What separates the cells of a line amid the table: a comma may be within numbers."""
-    sample = lines[(len(lines) + 1) // 2] if len(lines) > 1 else lines[0]
-    return next((sign for sign in "\t;, " if sign in sample), ",")
-
-
 def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
             path: Path) -> tuple[int, list[str], list[list[int]]]:
     """Where the table begins, the names of its columns, and which are those of each joint: by their
@@ -198,7 +189,7 @@ def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
                  list(map(str, kept)), [str(i + 1) for i in kept]]
     wanted = [[source.joint_columns(joint, axes) for joint in joints] for axes in ("xyz", "xy")
               for joints in spellings]
-    nearest: tuple[int, int, list[str], list[str]] = (sum(map(len, wanted[0])) + 1, 0, [""], [])
+    missed = []
     for i, header in _headers(rows, source, skeleton):
         spelled = Counter(map(letters, header))
         for joints in wanted:
@@ -206,18 +197,16 @@ def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
             if not missing:
                 places = {letters(name): place for place, name in enumerate(header)}
                 if joints not in (wanted[0], wanted[len(spellings)]):
-                    numbers = [
-                        n for n in range(len(header)) if all(
-                            letters(name) in places for name in source.joint_columns(str(n), "xy"))
-                    ]
-                    _refuse_more(len(numbers), skeleton, path)
+                    numbers = [source.joint_columns(str(n), "xy") for n in range(len(header))]
+                    count = sum(all(letters(name) in places for name in own) for own in numbers)
+                    _refuse_more(count, skeleton, path)
                 if twice := [name for own in joints for name in own if spelled[letters(name)] > 1]:
                     raise broken(path, f"one column {twice[0]}", "several",
                                  "name them apart (`header`)")
                 return i, header, [[places[letters(name)] for name in own] for own in joints]
             if joints is wanted[0]:
-                nearest = min(nearest, (len(missing), i, missing, header))
-    count, i, missing, names = nearest
+                missed.append((len(missing), i, missing, header))
+    count, i, missing, names = min(missed)
     used = {letters(name) for own in wanted[0] for name in own}
     others = [name for name in dict.fromkeys(names) if name and letters(name) not in used]
     found = ", ".join(get_close_matches(missing[0], others, MOST_NAMED, 0.0)) or "no others"
@@ -236,10 +225,8 @@ def _headers(rows: Sequence[list[str]], source: OwnData,
         for own in source.header:
             every = skeleton.joints if own == source.columns else ()
             header += [name for joint in every for name in source.joint_columns(joint)] or [own]
-        numeric = [
-            i for i, row in enumerate(rows)
-            if 2 * sum(map(bool, map(NUMBER.fullmatch, row))) > sum(map(bool, row))
-        ]
+        counts = [(len(list(filter(NUMBER.fullmatch, row))), sum(map(bool, row))) for row in rows]
+        numeric = [i for i, (numbers, filled) in enumerate(counts) if 2 * numbers > filled]
         whole = [i for i in numeric if len(rows[i]) >= len(header)]
         first = next(iter(whole or numeric), 0)
         if header[-1] == OTHERS:
@@ -249,10 +236,8 @@ def _headers(rows: Sequence[list[str]], source: OwnData,
     lines = range(min(len(rows), LINES_BEFORE))
     lines = lines if source.skip_lines is None else [source.skip_lines]
     for i in lines:
-        names = list(rows[i])
-        while names and not names[-1]:
-            names.pop()
-        yield i + 1, names
+        filled = [place for place, name in enumerate(rows[i], 1) if name]
+        yield i + 1, rows[i][:max(filled, default=0)]
     for i in lines:  # of the joints, above that of the axes
         for below in range(i + 1, min(i + 1 + BELOW, len(rows))):
             yield below + 1, _stacked(rows[i:below + 1])
