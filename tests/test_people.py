@@ -253,7 +253,8 @@ def test_a_broken_file_of_many_is_named(described, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("frame", "message"),
     [({"frameNum": 3, "keypoints3D": []}, "found frameNum, keypoints3D, and none of pose_world_"),
-     ([{"score": 1, "keypoints3D": []}], "found score, keypoints3D, and no x, y (keypoints3D is"),
+     ([{"score": 1, "keypoints3D": []}
+       ], "found score, keypoints3D, and no x, y in the place of a joint (keypoints3D is"),
      ({"landmarks": [landmarks(walk(33)[0])]
        }, "found 'landmarks', which are positions in the image"),
      ({"worldLandmarks": [landmarks(walk(17)[0])]

@@ -47,7 +47,6 @@ class OwnRecording(Recording):
 
     lost_joints: np.ndarray  # (J,) frames of somebody in which each joint is lost
     seen: int  # frames of somebody
-    written: int  # frames in the files
     step: float | None  # from frame to frame, in the unit of their time or number
 
 
@@ -103,7 +102,7 @@ def _read(entry: Entry, dataset: Dataset) -> OwnRecording:
     return OwnRecording(str(path), -1, "", "", frames, rate=own.rate,
                         lost={name: count for name, count in own.notes.items() if count} | lost,
                         lost_joints=gone[somebody].sum(axis=0), seen=int(somebody.sum()),
-                        written=own.written, step=own.step)
+                        step=own.step)
 
 
 def _tell(dataset: Dataset, recordings: Sequence[OwnRecording]) -> None:
@@ -115,8 +114,8 @@ def _tell(dataset: Dataset, recordings: Sequence[OwnRecording]) -> None:
             data_log.warning("%s: %s in %d of %d recordings (first: %s)", name, what, len(having),
                              count, having[0].name)
 
-    unread = {cause for own in recordings for cause in own.lost if UNREAD in cause}
-    for cause in (*COUNTED, *sorted(unread)):
+    unread = sorted({cause for own in recordings for cause in own.lost if UNREAD in cause})
+    for cause in (*COUNTED, *unread):
         having = [own for own in recordings if own.lost.get(cause)]
         hint = f" (name another column, or `time: {NO_TIME}`)" if cause in unread else ""
         warn(f"{cause}: {sum(own.lost[cause] for own in having)}{hint}", having)
@@ -126,17 +125,14 @@ def _tell(dataset: Dataset, recordings: Sequence[OwnRecording]) -> None:
         raise InputError(f"{name}: expected people, found nobody in {count} recordings "
                          f"({nobody[0].name}: {why})")
     warn("nobody is seen", nobody)
-    usual = float(np.median([own.step for own in recordings if own.step] or [0.0]))
-    other = [
-        own for own in recordings if own.step and abs(own.step - usual) > RATE_TOLERANCE * usual
-    ]
-    if other:
-        step = other[0].step
-        warn(f"another frame rate ({step:g} from frame to frame, usually {usual:g})", other)
+    timed = [own for own in recordings if own.step]
+    usual = float(np.median([own.step for own in timed] or [0.0]))
+    if other := [own for own in timed if abs(own.step - usual) > RATE_TOLERANCE * usual]:
+        warn(f"another frame rate ({other[0].step:g} from frame to frame, usually {usual:g})",
+             other)
     seen, lost = (sum(getattr(own, what) for own in recordings) for what in ("seen", "lost_joints"))
-    dropped = sum(own.lost.get("dropped", 0) for own in recordings)
     often = [i for i in np.argsort(-lost, kind="stable")[:NAMED_JOINTS] if 20 * lost[i] > seen]
-    if often and 20 * dropped > seen:
+    if often and 20 * sum(own.lost.get("dropped", 0) for own in recordings) > seen:
         having = sum(own.lost_joints > 0 for own in recordings)  # (J,) recordings
         each = ", ".join(f"{joints[i]} in {lost[i]} of {seen} frames ({having[i]} of {count} "
                          "recordings)" for i in often)

@@ -15,12 +15,15 @@ import numpy as np
 
 from skeleton_reid.data.datasets import NO_TIME, OwnData
 from skeleton_reid.data.files import broken
-from skeleton_reid.data.raw.landmarks import BLAZEPOSE, points_of, poses_of
 from skeleton_reid.data.raw.moments import (NUMBERS, RECORDERS, TIMES, frame_numbers, moments,
                                             natural_key, numbers_in)
 from skeleton_reid.data.raw.people import Frame, Person
 from skeleton_reid.data.raw.recordings import read_text, visible
 from skeleton_reid.data.skeleton import Skeleton, letters
+
+LOST = (np.nan, np.nan, np.nan, 0.0)
+SEEN, PLACES = ("visibility", "score", "confidence"), ("position", "real")  # of a joint
+BLAZEPOSE = " (keypoints3D is TensorFlow.js's: format: blazepose)"
 
 
 class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,7 +66,8 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
         try:
             every = list(_people(content, FORMS[source.format], source, in_file))
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-            found = f"no {error}" if isinstance(error, KeyError) else error
+            found = f"no {error}" if isinstance(error, KeyError) else str(error)
+            found += BLAZEPOSE if "keypoints3D" in found and source.format != "blazepose" else ""
             refused.append(
                 broken(place, f"a frame of the format {source.format}", found,
                        "choose another format, give `joint_names`, or repair it"))
@@ -173,7 +177,7 @@ def _people(frame: Any, form: Form, source: OwnData, skeleton: Skeleton) -> Iter
         if isinstance(frame, dict) and isinstance(frame.get(key), dict | list):
             frame = frame[key]
     if not form.people and not isinstance(frame, dict):
-        yield from map(Person, poses_of(frame, skeleton))
+        yield from map(Person, _poses(frame, skeleton))
         return
     for one in [frame] if isinstance(frame, dict) else frame:
         own, image = (next((key for key in keys if one.get(key)), "")
@@ -185,8 +189,8 @@ def _people(frame: Any, form: Form, source: OwnData, skeleton: Skeleton) -> Iter
                                  "as a number")
             if form.needs and form.needs not in one:
                 raise KeyError(form.needs)
-            poses = poses_of(one[own or image], skeleton, 4 if own.endswith("3d") else form.flat)
-            places = poses_of(one[image], skeleton) if own and image else []
+            poses = _poses(one[own or image], skeleton, 4 if own.endswith("3d") else form.flat)
+            places = _poses(one[image], skeleton) if own and image else []
             track = _track(next((one[key] for key in form.track if key in one), None))
             for i, pose in enumerate(poses):
                 pose[:, 3] = np.ravel(one[form.scores]) if form.scores in one else pose[:, 3]
@@ -201,10 +205,74 @@ def _without_keys(frame: dict, form: Form, source: OwnData, skeleton: Skeleton) 
     """
     others = {letters(key) for key in frame} - {*NUMBERS, *TIMES, letters(source.time)}
     if others & set(map(letters, skeleton.joints)):
-        yield Person(points_of(frame, skeleton))
+        yield Person(_points(frame, skeleton))
     elif form.people:
         raise KeyError(form.people[0])
     elif others:
-        hint = BLAZEPOSE if "keypoints3D" in frame else ""
-        raise NoPoseError(f"{', '.join(frame)}, and none of {', '.join(form.joints + form.image)}"
-                          f"{hint}")
+        raise NoPoseError(f"{', '.join(frame)}, and none of {', '.join(form.joints + form.image)}")
+
+
+def _poses(value: Any, skeleton: Skeleton, width: int = 0) -> list[np.ndarray]:
+    """The poses (J, 4) of landmarks, of one person, or a list of several. width: of a joint in a
+    flat list; 3 numbers are x, y and the confidence; 0: as many as there are, x, y, z first.
+    """
+    value = value.get("landmark", value) if isinstance(value, dict) else value
+    if not value:
+        return []
+    first = value[0] if isinstance(value, list) else value
+    if isinstance(first, int | float):
+        own = width or max(len(value) // len(skeleton), 1)
+        if len(value) % own:
+            raise ValueError(f"{len(value)} numbers, which are no {own} a joint")
+        points = np.array(value, dtype=float).reshape(-1, own)
+        points = np.insert(points, 2, 0.0, axis=1) if width == 3 else points
+        return [_points(points.tolist(), skeleton)]
+    is_point = (isinstance(first, dict)
+                and first.keys() & {"x", *PLACES}) or (isinstance(first, list) and not isinstance(
+                    (first or [0])[0], dict | list))
+    if isinstance(value, dict) or is_point:
+        return [_points(value, skeleton)]
+    return [pose for one in value for pose in _poses(one, skeleton)]
+
+
+def _by_own_names(points: list[dict], skeleton: Skeleton) -> list[dict | tuple]:
+    """Joints in the skeleton's order where they tell their names or numbers, else as they are."""
+    spelled = [{letters(key): value for key, value in each.items()} for each in points]
+    for key in RECORDERS["joint_names"]:
+        names = [each.get(key) for each in spelled]
+        if None in names or len(set(map(str, names))) < max(len(names), 2):
+            continue
+        if all(isinstance(name, int) for name in names):
+            return [points[i] for i in np.argsort(names)]
+        places = skeleton.places_in(list(map(str, names)))
+        return [points[i] if i >= 0 else LOST for i in places]
+    return points
+
+
+def _points(points: Sequence[dict | list] | dict, skeleton: Skeleton) -> np.ndarray:
+    """Joints (J, 4) of objects with x, y, perhaps z, and visibility or score, or of their lists; in
+    the skeleton's order, or by the joints' names.
+    """
+    def numbers(each: dict | list) -> Sequence[float]:
+        seen = 1.0
+        if isinstance(each, dict):
+            seen = next((each[key] for key in SEEN if key in each), seen)
+            each = next((each[key] for key in PLACES if key in each), each)
+        if isinstance(each, dict) and "x" in each:
+            return each["x"], each["y"], each.get("z", 0.0), seen
+        if isinstance(each, list | tuple) and len(each) in (2, 3, 4):
+            return (*each[:2], *(each[2:3] or [0.0]), *(each[3:] or [seen]))
+        found = ", ".join(each) if isinstance(each, dict) else each
+        raise ValueError(f"{found}, and no x, y in the place of a joint")
+
+    joints = [letters(joint) for joint in skeleton.joints]
+    if isinstance(points, list) and all(isinstance(each, dict) for each in points):
+        points = _by_own_names(points, skeleton)
+    if isinstance(points, dict):
+        by_name = {letters(name): point for name, point in points.items()}
+        if not by_name.keys() & set(joints):
+            numbers(points)
+        if 2 * len(by_name.keys() & set(joints)) < len(by_name):
+            skeleton.places_in(list(points))  # names of another skeleton
+        points = [by_name.get(joint, LOST) for joint in joints]
+    return np.array(list(map(numbers, points)), dtype=float)
