@@ -10,6 +10,7 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import data_log, fit
 from skeleton_reid.data.datasets import Dataset
 from skeleton_reid.data.files import LARGEST_COORDINATE
+from skeleton_reid.data.raw.moments import RATES
 from skeleton_reid.data.raw.recordings import Recording
 from skeleton_reid.data.skeleton import Skeleton
 
@@ -18,17 +19,21 @@ REST = 1e-4  # of that size; a sensor's noise is more
 FASTEST = 4.0  # metres a second of somebody who walks
 STRIDE = 10  # frames over which a speed is measured: a sensor's noise is less then
 LEAP, BODY_LEAP = 1.0, 0.35  # of that size, from frame to frame: a joint, and half of all joints
-LEAPING = (
-    "is a lost joint written as a number (`zeros_are_lost`), or are there two people in turn "
-    "(`track`)?")
 OFTEN = 0.1  # share of the frames
 SLOW = 10  # frames a second, below which somebody may move farther from frame to frame
 HEADS, FEET = ("head", "neck", "left_shoulder"), ("left_foot", "left_knee", "left_hip")
+HINTS = {  # what may be wrong in a description
+    "unit": "is `unit` right?", "up": "are `up` and `skeleton` right?",
+    "recordings": "is `recordings` right?", "zeros_are_lost": "is `zeros_are_lost` right?",
+    "time": "are the times and the unit right?",
+    "track": "is a lost joint written as a number (`zeros_are_lost`), or are there two people in "
+    "turn (`track`)?"
+}
 
 
 def doubts(frames: np.ndarray, skeleton: Skeleton) -> dict[str, str]:
-    """What looks wrong in frames (T, J, 3) in metres with y up, by the key of a description that
-    may be wrong; frames that hold NaN do not count.
+    """What looks wrong in frames (T, J, 3) in metres with y up, by the key of HINTS; frames that
+    hold NaN do not count.
     """
     frames = frames[np.isfinite(frames).all(axis=(1, 2))]
     size = np.median(np.ptp(frames, axis=1).max(axis=1)) if len(frames) else 1
@@ -51,17 +56,14 @@ def doubts(frames: np.ndarray, skeleton: Skeleton) -> dict[str, str]:
     return found
 
 
-def doubts_of(own: Recording, skeleton: Skeleton) -> list[str]:
-    """The same of a recording as its description has it, with what may be wrong."""
-    found = doubts(own.frames, skeleton)
-    speeds = _speeds(own, skeleton)
-    fast = [_too_fast(speeds, own.rate)] if speeds and np.median(speeds) > FASTEST else []
-    leaps = [f"{words}: {LEAPING}"] if (words := _leap(own, skeleton)) else []
-    return [f"{words} ({_hint(kind)} right?)" for kind, words in found.items()] + fast + leaps
-
-
-def _hint(kind: str) -> str:
-    return "are `up` and `skeleton`" if kind == "up" else f"is `{kind}`"
+def doubts_of(own: Recording, skeleton: Skeleton) -> dict[str, str]:
+    """The same of a recording, and whether somebody is too fast or leaps."""
+    found, speeds = doubts(own.frames, skeleton), _speeds(own, skeleton)
+    if speeds and np.median(speeds) > FASTEST:
+        found["time"] = f"people walk {np.median(speeds):.1f} m/s at {own.rate:g} frames a second"
+    if leap := _leap(own, skeleton):
+        found["track"] = f"steps that nobody takes, {leap}"
+    return found
 
 
 def _speeds(own: Recording, skeleton: Skeleton) -> list[float]:
@@ -71,11 +73,6 @@ def _speeds(own: Recording, skeleton: Skeleton) -> list[float]:
     roots = [skeleton.mean(skeleton.root, piece)[:, 0, ::2] for piece in pieces]  # (T, 2), floor
     ways = [np.linalg.norm(root[STRIDE:] - root[:-STRIDE], axis=1) for root in roots]
     return [np.median(way) * own.rate / STRIDE for way in ways]
-
-
-def _too_fast(speeds: Sequence[float], rate: float) -> str:
-    return (f"people walk {np.median(speeds):.1f} m/s at {rate:g} frames a second: are the times "
-            "and the unit right?")
 
 
 def _leap(own: Recording, skeleton: Skeleton) -> str:
@@ -121,20 +118,14 @@ def report(dataset: Dataset, recordings: Sequence[Recording], splits: Sequence[s
         if (largest := np.nanmax(abs(own.frames), initial=0)) >= LARGEST_COORDINATE:
             raise InputError(f"{own.name}: expected coordinates below {LARGEST_COORDINATE:g}, "
                              f"found {largest:g}; is `unit` right?")
-        for kind, words in doubts(own.frames, dataset.skeleton).items():
+        for kind, words in doubts_of(own, dataset.skeleton).items():
             # IAS's real y is said to point down, and published data are used as they are
-            if dataset.source or kind not in ("up", "zeros_are_lost"):
+            if dataset.source or kind in ("unit", "recordings", "time"):
                 found[kind].append(f"{words} ({own.name})")
     for kind, words in found.items():
+        hint = f"; {HINTS[kind]}" if dataset.source else ""
         data_log.warning("%s: %d of %d recordings look wrong: %s%s", dataset.name, len(words),
-                         len(recordings), words[0],
-                         f"; {_hint(kind)} right?" if dataset.source else "")
-    mine = recordings if dataset.source else ()
-    leaps = [(words, own.name) for own in mine if (words := _leap(own, dataset.skeleton))]
-    if leaps:
-        data_log.warning(
-            f"%s: %d of %d recordings have steps that nobody takes: %s (%s); {LEAPING}",
-            dataset.name, len(leaps), len(recordings), *leaps[0])
+                         len(recordings), words[0], hint)
     if len({own.person for own in recordings}) == 1:
         data_log.warning("%s: one person: nobody to mistake for, all figures are 100", dataset.name)
     _report_people(dataset, recordings)
@@ -145,23 +136,22 @@ def report(dataset: Dataset, recordings: Sequence[Recording], splits: Sequence[s
 def _report_people(dataset: Dataset, recordings: Sequence[Recording]) -> None:
     """Print medians over the recordings: height, head above feet, rate, walking speed."""
     skeleton, ends = dataset.skeleton, _ends(dataset.skeleton)
-    pieces = [(own.rate, piece) for own in recordings for piece in own.sequences()]
-    speed = [each for own in recordings for each in _speeds(own, skeleton)]
-    height, above, rate = [], [], []
-    for own_rate, piece in pieces:
-        height.append(np.median(np.ptp(piece[..., 1], axis=1)))
-        above += [np.median(_upwards(piece, skeleton)[:, 1])] if ends else []
-        rate += [own_rate] if own_rate else []
-    words = [
-        f"{name} {np.median(values):.2f} {unit}"
-        for name, values, unit in (("height", height, "m"), (" above ".join(ends).replace("_", " "),
-                                                             above, "m"), ("walking", speed, "m/s"),
-                                   ("rate", rate, "frames a second")) if values
-    ]
-    unknown = "" if rate or not dataset.source else "; frames a second: not known"
-    print(fit(f"{dataset.name}: {', '.join(words)} (medians){unknown}"))
-    if speed and np.median(speed) > FASTEST:
-        data_log.warning("%s: %s", dataset.name, _too_fast(speed, np.median(rate)))
+    pieces = [piece for own in recordings for piece in own.sequences()]
+    rates = [own.rate for own in recordings for _ in own.sequences() if own.rate]
+    speeds = [speed for own in recordings for speed in _speeds(own, skeleton)]
+    above = [np.median(_upwards(piece, skeleton)[:, 1]) for piece in pieces if ends]
+    values = {
+        "height": ([np.median(np.ptp(piece[..., 1], axis=1)) for piece in pieces], "m"),
+        " above ".join(ends).replace("_", " "): (above, "m"), "walking": (speeds, "m/s"),
+        "rate": (rates, "frames a second")
+    }
+    words = ", ".join(f"{name} {np.median(own):.2f} {unit}" for name, (own, unit) in values.items()
+                      if own)
+    steps = [own.step for own in recordings if own.rate == 0]
+    unknown = f" ({steps[0]:g} from one time to the next, in no unit {RATES[0]} to {RATES[1]} a "\
+              "second)" if steps else ""
+    unknown = f"; frames a second: not known{unknown}" if dataset.source and not rates else ""
+    print(fit(f"{dataset.name}: {words} (medians){unknown}"))
 
 
 def _report_floor(name: str, recordings: Sequence[Recording]) -> None:

@@ -28,7 +28,7 @@ from skeleton_reid.common.numbers import unmasked
 from skeleton_reid.data import datasets
 from skeleton_reid.data.files import LARGEST_COORDINATE
 from skeleton_reid.data.loader import DataWarning
-from skeleton_reid.data.plausible import doubts, doubts_of
+from skeleton_reid.data.plausible import HINTS, doubts, doubts_of
 from skeleton_reid.data.raw.own import read_recording
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_set, load_model
@@ -91,7 +91,8 @@ def read(path: str | Path, description: str | Path | datasets.Dataset | None = N
         lost = ", ".join(f"{n} {cause}" for cause, n in recording.lost.items() if n)
         raise InputError(f"{path}: expected a recording, no frame has all joints ({lost})")
     if found := doubts_of(recording, dataset.skeleton):
-        warnings.warn(f"{path} looks wrong: {', '.join(found)}", DataWarning, stacklevel=2)
+        words = ", ".join(f"{words} ({HINTS[kind]})" for kind, words in found.items())
+        warnings.warn(f"{path} looks wrong: {words}", DataWarning, stacklevel=2)
     return pieces
 
 

@@ -59,10 +59,14 @@ def test_a_time_that_cannot_be_read_is_named(described, tmp_path, caplog):
     assert "frame 1, key timestamp: expected a number or a time, found '?'; name another" in said
 
 
-@pytest.mark.parametrize(("name", "words"), [("CaptureTime", "frames a second (medians)\n"),
-                                             ("Uhr", "(medians); frames a second: not known")])
-def test_what_is_said_of_the_rate(name, words, described, tmp_path, capsys):
-    written(tmp_path, [f"{t / 30:.4f}" for t in range(T)], name)
+@pytest.mark.parametrize(
+    ("name", "step", "words"),
+    [("CaptureTime", 1 / 30, "frames a second (medians)\n"),
+     ("Uhr", 1 / 30, "(medians); frames a second: not known\n"),
+     ("CaptureTime", 0.5,
+      "frames a second: not known (0.5 from one time to the next, in no unit 5 to")])
+def test_what_is_said_of_the_rate(name, step, words, described, tmp_path, capsys):
+    written(tmp_path, [f"{t * step:.4f}" for t in range(T)], name)
     description = described("coco", "csv", ".csv")
     report(datasets.get(str(description)), read(description), ["train"])
     assert words in capsys.readouterr().out.replace("\n  ", " ")

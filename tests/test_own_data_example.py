@@ -49,7 +49,7 @@ def test_every_method_trains_and_its_checkpoint_is_evaluated(walkers, capsys, sc
     result = results_of(script, *words(walkers, name), "--out", out, *SMALL[script])
     assert result["dataset"] == name and result["data"]["simulated"]
     printed = " ".join(capsys.readouterr().out.split())  # lines fit the terminal
-    missing = "D-13 needs left_foot, right_foot, spine, which the skeleton coco"
+    missing = "D-13 needs spine, which the skeleton coco"
     assert (missing in printed) == (name == "coco_walkers")
     assert f"{name} (simulated)" in printed or "simulated" in printed
     retrieval = result.get("retrieval", result)

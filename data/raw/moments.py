@@ -21,7 +21,7 @@ NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
 TIMECODE = re.compile(r"(\d+:\d\d:\d\d)[:;](\d\d)")  # hours, minutes, seconds, frames
 LARGEST_FRAME = 59  # of a second; more are hundredths
 DAY = datetime(2000, 1, 1)  # of a time without a date
-SLOWEST, FASTEST = 5, 240  # frames a second
+RATES = 5, 240  # frames a second, of the slowest and of the fastest recorder
 HALF_DAY = 12 * 3600  # seconds, after which a clock begins again
 
 
@@ -117,7 +117,7 @@ def _time(text: str) -> float:
 
 def frames_a_second(step: float | None) -> float | None:
     """The rate for a step from frame to frame in a unit that is not known: seconds, ms, µs, 100 ns
-    or ns; None where it is that of no recorder in any.
+    or ns; 0 where it is that of no recorder in any, None without a step.
     """
     rates = (1 / (step * unit) for unit in (1, 1e-3, 1e-6, 1e-7, 1e-9) if step)
-    return next((rate for rate in rates if SLOWEST <= rate <= FASTEST), None)
+    return next((rate for rate in rates if RATES[0] <= rate <= RATES[1]), 0.0 if step else None)
