@@ -72,7 +72,7 @@ if __name__ == "__main__":  # --help and wrong use need no torch, which takes se
 import numpy as np
 
 from skeleton_reid import Encoder, Gallery, load, read
-from skeleton_reid.common.files import hold, write_whole
+from skeleton_reid.common.files import composed, hold, write_whole
 from skeleton_reid.common.log import fit, start_log
 from skeleton_reid.data import loader
 from skeleton_reid.data.files import recording_names
@@ -103,9 +103,14 @@ def main() -> None:
         people.search = options.search
         match options.command:
             case "add":  # all of the recordings, or none if one is bad
-                for title, name, windows in recordings(people.encoder, options):
-                    recording = Path(title).name if options.files else title
-                    people.add_features(name, windows, recording)
+                known = {*zip(people.names, people.recordings, strict=True)}
+                for recording, name, windows in recordings(people.encoder, options):
+                    if options.dataset and (composed(name), recording) in known:
+                        warnings.warn(
+                            f"{recording} is enrolled as {name}'s: it is not enrolled "
+                            "again", loader.DataWarning, stacklevel=1)
+                    else:
+                        people.add_features(name, windows, recording)
             case "remove":
                 people.remove(options.name or "")
             case "identify":
@@ -125,7 +130,7 @@ def main() -> None:
 
 
 def recordings(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Title, person and window features (N, d) of every recording that is named. InputError for
+    """Name, person and window features (N, d) of every recording that is asked for. InputError for
     what holds no recordings.
     """
     dataset = options.dataset
@@ -143,12 +148,14 @@ def of_files(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str, s
     """The same of files."""
     dataset = options.dataset
     for path in options.files:
-        name = options.name or (entry_of(path, dataset).person
-                                if dataset else path.absolute().parent.name)
-        if not name and options.command != "identify":
-            source = dataset.source
-            raise InputError(f"{path}: expected a file that {source.table or source.recordings} in "
-                             f"{source.file} gives a person, found none; use --name")
+        recording, name = path.name, options.name or path.absolute().parent.name
+        if dataset:
+            source, entry = dataset.source, entry_of(path, dataset, options.name)
+            recording, name = entry.name(source.root), options.name or entry.person
+            if not name and options.command != "identify":
+                raise InputError(
+                    f"{path}: expected a file that {source.table or source.recordings} "
+                    f"in {source.file} gives a person, found none; use --name")
         pieces = read(path, dataset, options.name)
         try:
             windows = encoder.windows(pieces)
@@ -158,7 +165,7 @@ def of_files(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str, s
         if found:  # `read` warns of what is described
             warnings.warn(f"{path} looks wrong: {', '.join(found.values())}", loader.DataWarning,
                           stacklevel=1)
-        yield str(path), name, windows
+        yield str(path) if options.command == "identify" else recording, name, windows
 
 
 def of_dataset(encoder: Encoder, options: GalleryOptions) -> Iterator[tuple[str, str, np.ndarray]]:

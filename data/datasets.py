@@ -89,6 +89,11 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                     raise ValueError(
                         f"{key}: expected {', '.join(known)} alone in braces, found {name!r}")
 
+    @property
+    def root(self) -> Path:
+        """The folder of the recordings."""
+        return Path(self.file).parent / self.folder
+
     def whole_skeleton(self) -> Skeleton:
         """The skeleton of the files, with the joints that are ignored. InputError for none."""
         folder = Path(self.file).parent if self.skeleton.endswith((".yaml", ".yml")) else ""

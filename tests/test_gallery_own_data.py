@@ -72,6 +72,21 @@ def test_names_are_those_of_the_description(folder, described, capsys):
                          printed.replace("\n  ", "  "), re.MULTILINE)
 
 
+def test_a_recording_of_the_data_set_and_from_its_file(folder, described, capsys):
+    file, path, out = described(), folder / "x.gallery", folder / "data"
+    assert run("preprocess", 6, "--dataset", file, "--out", out) == 0
+    words = "gallery", "add", path, "--dataset", file
+    assert run(*words, "--checkpoint", folder / "encoder.pt", "--data", out) == 0
+    recordings = Gallery.load(path).recordings
+    capsys.readouterr()
+    assert run(*words, folder / "flat" / recordings[1]) == 0
+    said = f"warning: {recordings[1]} is enrolled as person 1's: it is not enrolled again\n"
+    assert capsys.readouterr().err == said
+    assert Gallery.load(path).recordings == recordings
+    assert run(*words, folder / "flat" / recordings[1], "--name", "carl") == 0
+    assert Gallery.load(path).recordings == [*recordings, recordings[1]]
+
+
 def test_read_gives_frames_as_training_has_them(folder, people, described, capsys):
     """Turned to y up, in metres, cut where joints are lost; enrolled as by the command line."""
     walk = np.load(folder / "p4" / "0.npy")

@@ -72,7 +72,7 @@ def raw_of(dataset: Dataset) -> RawDataset:
 def find(dataset: Dataset, raw: Path) -> Path:
     """The folder of a raw data set below `raw`, or of a user's own; InputError without any."""
     if dataset.source is not None:
-        return Path(dataset.source.file).parent / dataset.source.folder
+        return dataset.source.root
     own, name = RAW[dataset.name], dataset.name
     folders = [raw / folder for folder in own.folders]
     if there := [folder for folder in folders if any(folder.glob(own.marker))]:

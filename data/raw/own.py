@@ -40,6 +40,10 @@ class Entry:
     frames: str = ""
     track: str = ""
 
+    def name(self, root: Path) -> str:
+        """Of the recording in split.json: its path from `root` on, and the track."""
+        return os.path.relpath(self.path, root) + (self.track and f" ({self.track})")
+
 
 @dataclass(frozen=True, kw_only=True)
 class OwnRecording(Recording):
@@ -73,10 +77,9 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
     persons = sorted({entry.person for entry in entries})
     every = read_each(partial(_read, dataset=dataset), entries, jobs, source.name)
     for entry, own in zip(entries, every, strict=True):
-        name = os.path.relpath(entry.path, root) + (entry.track and f" ({entry.track})")
         recordings.append(
-            replace(own, name=name, person=persons.index(entry.person), person_name=entry.person,
-                    group=entry.split))
+            replace(own, name=entry.name(root), person=persons.index(entry.person),
+                    person_name=entry.person, group=entry.split))
     _tell(dataset, recordings)
     return recordings
 
@@ -152,7 +155,7 @@ def entry_of(path: Path, dataset: Dataset, person: str | None = None) -> Entry:
     """
     source, end = dataset.source, composed(path.absolute().as_posix())
     if source.table:
-        every = _of_table(source, Path(source.file).parent / source.folder)
+        every = _of_table(source, source.root)
         known = [entry for entry in every if entry.path.resolve() == path.resolve()]
     else:
         match = re.search(f"/{_expression(source.recordings)}$", end)
