@@ -17,7 +17,6 @@ from skeleton_reid.data.skeleton import restore as restore_skeleton
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 NO_TIME = "none"  # `time`, where neither numbers nor times of frames count
-TABLE_KEYS = ("confidence", "header", "joint", "skip_lines", "decimal", "track")
 
 
 class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
@@ -54,8 +53,11 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         """ValueError for values out of range, or that do not go together."""
         msgspec.structs.force_setattr(self, "name", composed(self.name))
         of_folder = re.fullmatch(r"(?![.\s])[^/\\:*?\"<>|]+", self.name) and self.name.isprintable()
+        of_tables = ("confidence", "header", "joint", "skip_lines", "decimal", "track")
+        of_tables = [key for key in of_tables if getattr(self, key) not in ("", None, ())]
         # fmt: off
         refused = {
+            "expected the key 'unit'": (self.unit is None and self.format != "trc", "none"),
             "name: expected letters that a folder can have": (not of_folder, self.name),
             "least_confidence: expected the columns of confidence":
                 (self.least_confidence and self.format == "csv" and not self.confidence, "none"),
@@ -66,11 +68,10 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                  self.recordings),
             "recordings: expected {person} in it":
                 (self.recordings and "{person}" not in self.recordings, self.recordings),
-            "columns: expected {axis} in it": ("{axis}" not in self.columns, self.columns)
+            "columns: expected {axis} in it": ("{axis}" not in self.columns, self.columns),
+            f"{', '.join(of_tables)}: expected the format csv or trc":
+                (of_tables and self.format not in ("csv", "trc"), self.format)
         }
-        given = [key for key in TABLE_KEYS if getattr(self, key) not in ("", None, ())]
-        if given and self.format not in ("csv", "trc"):
-            refused[f"{given[0]}: expected the format csv or trc"] = (True, self.format)
         placeholders = {
             "recordings": (self.recordings, ("{person}", "{recording}", "{split}")),
             "columns": (self.columns, ("{joint}", "{axis}")),
@@ -78,8 +79,6 @@ class OwnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             "header": (" ".join(set(self.header) - {self.columns}), (self.columns,))
         }
         # fmt: on
-        if self.unit is None and self.format != "trc":
-            raise ValueError("expected the key 'unit', found none")
         for expected, (is_wrong, found) in refused.items():
             if is_wrong:
                 raise ValueError(f"{expected}, found {found!r}")

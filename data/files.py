@@ -117,8 +117,7 @@ def checksum(path: Path) -> int:
 
 def read_labels(part: Part) -> np.ndarray:
     """Person labels (N,) int64 of the windows, from frame_id or ids; InputError if neither."""
-    labels = _read_npy(part.frame_id) if part.frame_id.is_file() else None
-    if labels is not None:
+    if part.frame_id.is_file() and (labels := _read_npy(part.frame_id)) is not None:
         return _whole_numbers(labels, part.frame_id)
     path = part.ids
     if not path.is_file():
@@ -167,12 +166,11 @@ def _whole_numbers(values: np.ndarray | list, path: Path) -> np.ndarray:
         if array.dtype.kind == "c":  # which NumPy would cut to its real part
             raise TypeError("complex numbers")
         numbers = array.astype(np.float64)
-        whole = (abs(numbers) < LARGEST_LABEL) & (numbers == np.round(numbers))
-        if numbers.ndim == 1 and whole.all():
-            return numbers.astype(np.int64)
-        found = f"the shape {array.shape}, fractions, NaN or numbers beyond 2^53"
     except (ValueError, TypeError) as error:
-        found = f"other values ({error})"
+        raise broken(path, "a list of whole numbers", f"other values ({error})") from error
+    if numbers.ndim == 1 and ((abs(numbers) < LARGEST_LABEL) & (numbers == numbers.round())).all():
+        return numbers.astype(np.int64)
+    found = f"the shape {array.shape}, fractions, NaN or numbers beyond 2^53"
     raise broken(path, "a list of whole numbers", found)
 
 
@@ -191,7 +189,7 @@ def provenance(dataset: str | Dataset, length: int, root: str | Path = "Datasets
     refuse_namesake(row, file.parent, note)
     made, own = note.description, row.description()
     keys = own.keys() if row.source is None else made.keys() | own.keys()
-    for key in sorted(keys, key=lambda key: (key == "joints", key)) if made else ():
+    for key in [*sorted(keys - {"joints"}), "joints"] if made else ():
         if made.get(key) != own.get(key):
             raise broken(file, f"windows made with {key} {own.get(key, 'the default')}",
                          made.get(key, "the default"), "run preprocess.py again")
@@ -203,10 +201,11 @@ def provenance(dataset: str | Dataset, length: int, root: str | Path = "Datasets
 
 def _read_note(row: Dataset, length: int, root: str | Path, view: int | None = None) -> tuple:
     """split.json of windows: the file, its values, and what decides something; None without one."""
-    files = [layout.folder / SPLIT_FILE for layout in layouts(row, length, Path(root), view)]
-    file = next((file for file in files if file.is_file()), None)
-    if file is None:
+    places = layouts(row, length, Path(root), view)
+    files = [file for place in places if (file := place.folder / SPLIT_FILE).is_file()]
+    if not files:
         return None, {}, Note(simulated=False)
+    file = files[0]
     try:
         values = json.loads(file.read_text())
         return file, values, msgspec.convert(values, Note, strict=False)

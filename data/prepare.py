@@ -20,7 +20,7 @@ from skeleton_reid.data.files import (SPLIT_FILE, SUMS_FILE, Note, Sequences, br
 from skeleton_reid.data.layouts import AXES, Part, layouts
 from skeleton_reid.data.raw.formats import raw_of
 from skeleton_reid.data.raw.splits import TRAIN, Arrangement
-from skeleton_reid.data.windows import back_to_back, cut_windows
+from skeleton_reid.data.windows import cut_windows, starts
 
 
 def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
@@ -38,17 +38,14 @@ def split_windows(dataset: Dataset, arrangement: Arrangement, length: int,
         if not any(len(piece) >= length for *_, piece in pieces):
             view = "" if arrangement.view is None else f" view {arrangement.view}"
             count = sum(to == split for _, to in arrangement.pairs)
-            if not count:
-                raise InputError(f"{dataset.name}{view}: expected recordings in split {split!r}, "
-                                 f"found none of {len(arrangement.pairs)} there; every split needs "
-                                 "some: say which by `split` (docs/09-own-data.md)")
             raise InputError(
                 f"{dataset.name}{view}, f = {length}: expected recordings of at least "
                 f"{first + length + last} frames in split {split!r}, found none among its {count}; "
-                "choose a smaller length or add recordings")
+                "choose a smaller length, add recordings, or say which are of this split by "
+                "`split` (docs/09-own-data.md)")
         numbers, persons, frames = zip(*pieces, strict=True)
-        starts = (stride, 1) if stride else (raw.starts if split == TRAIN else back_to_back)(length)
-        cut = cut_windows(frames, persons, length, *starts)
+        begin = (stride, 1) if stride else starts(raw.overlap if split == TRAIN else "none", length)
+        cut = cut_windows(frames, persons, length, *begin)
         yield split, replace(cut, recordings=np.array(numbers)[cut.recordings])
 
 

@@ -90,18 +90,18 @@ class Skeleton(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         def kept(joints: Iterable[str]) -> Joints:
             return tuple(joint for joint in joints if joint not in ignored)
 
-        groups = {
+        if not kept(self.root):
+            raise ValueError(f"ignore: expected a joint of the root, {self.root}, to be kept")
+        changes = {
             key: {name: kept(own) for name, own in getattr(self, key).items() if kept(own)}
             for key in (*GROUPS.values(), "landmarks")
         }
-        if not kept(self.root):
-            raise ValueError(f"ignore: expected a joint of the root, {self.root}, to be kept")
-        return msgspec.structs.replace(
-            self, name=f"{self.name} without {', '.join(ignored)}", joints=kept(self.joints),
-            root=kept(self.root), bones=tuple(bones), pairs=tuple(pair for pair in self.pairs
-                                                                  if kept(pair) == pair),
-            part_edges=tuple(edge for edge in self.part_edges
-                             if all(part in groups["parts"] for part in edge)), **groups)
+        parts = changes["parts"].keys()
+        changes["part_edges"] = tuple(edge for edge in self.part_edges if parts >= {*edge})
+        changes["pairs"] = tuple(pair for pair in self.pairs if kept(pair) == pair)
+        return msgspec.structs.replace(self, name=f"{self.name} without {', '.join(ignored)}",
+                                       joints=kept(self.joints), root=kept(self.root),
+                                       bones=tuple(bones), **changes)
 
     def places_in(self, names: Sequence[str]) -> list[int]:
         """Where a file that names its joints has each of these, -1 for none. ValueError for other
@@ -258,13 +258,14 @@ def motifs(joints: int | Skeleton) -> dict[int, np.ndarray]:
     """
     skeleton = get(joints)
     try:
-        arms, legs = ([
-            number for side in ("left", "right")
-            for number in skeleton.numbers(skeleton.bodies[f"{side}_{limb}"])
-        ] for limb in ("arm", "leg"))
+        limbs = [
+            skeleton.bodies[f"{side}_{limb}"] for limb in ("arm", "leg")
+            for side in ("left", "right")
+        ]
     except KeyError as error:
         raise InputError(f"the skeleton {skeleton.name} has no {error} among its bodies, of which "
                          "motifs are made") from error
+    arms, legs = skeleton.numbers(limbs[0] + limbs[1]), skeleton.numbers(limbs[2] + limbs[3])
     found = {order: bias("J", skeleton, order) == 0 for order in (1, 2, 3)}
     if skeleton == get(20):  # docs/05-fidelity.md, third-order-gap
         found[3][skeleton.numbers(("HipCenter",)),

@@ -6,23 +6,16 @@ import numpy as np
 
 from skeleton_reid.data.files import Sequences
 
-# Of a window length f: frames from one window to the next, and how often all recordings are passed
-# over, each time from a frame later on.
 
+def starts(overlap: str, length: int) -> tuple[int, int]:
+    """Frames from one window to the next, and how often all recordings are passed over, each time
+    from a frame later on.
 
-def back_to_back(length: int) -> tuple[int, int]:
-    """Windows end to end."""
-    return length, 1
-
-
-def half_overlapping(length: int) -> tuple[int, int]:
-    """Windows with stride f // 2."""
-    return max(length // 2, 1), 1
-
-
-def every_shift(length: int) -> tuple[int, int]:
-    """f passes over windows with stride f // 2: start frames repeat, as in the published sets."""
-    return max(length // 2, 1), length
+    overlap: "none", "half", or "shifts", where windows by half are cut in `length` passes, so that
+    start frames repeat, as in the published sets.
+    """
+    half = max(length // 2, 1)
+    return {"none": (length, 1), "half": (half, 1), "shifts": (half, length)}[overlap]
 
 
 def cut_windows(recordings: Sequence[np.ndarray], labels: Sequence[int], length: int, stride: int,

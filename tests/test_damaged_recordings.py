@@ -79,7 +79,7 @@ def test_what_is_said_of_files_in_the_words_of_their_formats(described, tmp_path
     row = ",".join(["0.1"] * 51)
     put(tmp_path / "anna" / "1.csv", f"inch\n{head}\n{row}\n")
     said = refused_reading(described("coco", "csv", ".csv"))
-    assert "found inch; give `unit`" in said and "0.0254" in said
+    assert "found inch in its header; correct `unit`" in said and "0.0254" in said
     np.savez(tmp_path / "anna" / "1.npz", poses=np.array([{"a": 1}], dtype=object))
     said = refused_reading(described("coco", "npz", ".npz"))
     assert "found objects of Python in the place of an array of numbers" in said

@@ -190,7 +190,7 @@ def test_training_on_other_persons_than_are_tested(own, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [((LINES[1], *LINES[3:]), "p0/w1.csv: expected recordings of its person in two or more"),
-     ((*LINES[:2], *LINES[3:5]), "found none of 4 there; every split needs some"),
+     ((*LINES[:2], *LINES[3:5]), "frames in split 'probe', found none among its 0; choose"),
      ((*LINES[:5], "p1/w2.csv,carl,probe,"), "p1/w2.csv: expected recordings of its person in two"),
      ((*LINES, LINES[0]), "after {}/raw/p0/w0.csv; remove a line"),
      ((*LINES, "p1/w3.csv,bert,trian,"), "line 8: split: unknown 'trian'; did you mean 'train'?"),
@@ -209,7 +209,7 @@ def test_a_wrong_table(own, tmp_path, capsys, lines, message):
 @pytest.mark.parametrize(("changes", "message"), [
     ({"skeleton": "cocco"}, "skeleton: unknown 'cocco'; did you mean 'coco'?"),
     ({"longest_gab": 3}, "mine.yaml: unknown 'longest_gab'; did you mean 'longest_gap'?"),
-    ({"unit": None}, "mine.yaml: expected the key 'unit', found none"),
+    ({"unit": None}, "mine.yaml: expected the key 'unit', found 'none'"),
     ({"up": "Y"}, "mine.yaml: up: expected one of x, -x, y, -y, z, -z, found 'Y'"),
     ({"up": 3}, "mine.yaml: up: expected one of x, -x, y, -y, z, -z, found 3"),
     ({"unit": "M"}, "unit: expected one of m, cm, mm or a number above 0, found 'M'"),

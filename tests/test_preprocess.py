@@ -15,7 +15,7 @@ from skeleton_reid.data.files import provenance
 from skeleton_reid.data.prepare import split_windows
 from skeleton_reid.data.raw.formats import RAW, arrange, find
 from skeleton_reid.data.raw.splits import TRAIN, Arrangement
-from skeleton_reid.data.windows import back_to_back, cut_windows, every_shift, half_overlapping
+from skeleton_reid.data.windows import cut_windows, starts
 
 ROOT = Path(__file__).parents[1]
 
@@ -125,10 +125,9 @@ def test_windows_equal_a_slow_version(length):
     random = np.random.RandomState(length)
     recordings = [random.normal(size=(random.randint(30), 20, 3)) for _ in range(12)]
     labels = random.randint(5, size=12).tolist()
-    for starts, shifts, stride in ((back_to_back, [0], length), (half_overlapping, [0],
-                                                                 length // 2),
-                                   (every_shift, range(length), length // 2)):
-        windows = cut_windows(recordings, labels, length, *starts(length))
+    for overlap, shifts, stride in (("none", [0], length), ("half", [0], length // 2),
+                                    ("shifts", range(length), length // 2)):
+        windows = cut_windows(recordings, labels, length, *starts(overlap, length))
         expected, expected_labels = slow_windows(recordings, labels, length, shifts, stride)
         assert np.array_equal(windows.skeletons, expected)
         assert np.array_equal(windows.labels, expected_labels)

@@ -87,7 +87,7 @@ def test_units_that_a_file_states(described, tmp_path, stated, unit, scale):
 @pytest.mark.parametrize(
     ("stated", "unit", "message"),
     [("mm", "m", "expected m, the `unit` of "),
-     ("yards", None, "expected a unit in its header, found none; give `unit`")])
+     ("yards", None, "expected m, cm or mm in its header, found none; correct `unit`")])
 def test_units_that_contradict_each_other(described, tmp_path, stated, unit, message):
     put(tmp_path / "anna" / "1.trc", trc(FRAMES, COCO).replace("\tm\t", f"\t{stated}\t"))
     assert message in refused_reading(described("coco", "trc", ".trc", unit=unit))

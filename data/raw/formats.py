@@ -17,7 +17,6 @@ from skeleton_reid.data.raw.own import as_described, read_own
 from skeleton_reid.data.raw.recordings import Recording
 from skeleton_reid.data.raw.splits import (TRAIN, Arrangement, Split, by_group, by_view,
                                            draw_recordings, draw_settings)
-from skeleton_reid.data.windows import back_to_back, every_shift, half_overlapping
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class RawDataset:
 
     read: Callable[[Path, str, int], list[Recording]]  # folder, joint order, number of processes
     split: Split | None  # None where a data set has several protocols
-    starts: Callable[[int], tuple[int, int]]  # of training windows; test windows: back to back
+    overlap: str  # of training windows, as of `windows.starts`; test windows have none
     folders: tuple[str, ...]  # where it may lie; the first that holds `marker` is read
     source: str  # where a user gets the data
     cut_train: tuple[int, int] = (0, 0)  # frames cut at the start and at the end of a recording
@@ -51,13 +50,13 @@ _read_biwi = partial(read_kinect_v1, BIWI_SETS, True)
 _read_ias = partial(read_kinect_v1, IAS_SETS, False)
 # fmt: off
 RAW = {
-    "BIWI": RawDataset(_read_biwi, by_group, every_shift, ("BIWI",), _PADUA, (10, 10), (10, 10)),
-    "IAS": RawDataset(_read_ias, by_group, every_shift, ("IAS",), _PADUA, (10, 0), (10, 10)),
-    "KGBD": RawDataset(read_kgbd, draw_recordings, back_to_back, _KGBD_FOLDERS, _VORTANDER,
+    "BIWI": RawDataset(_read_biwi, by_group, "shifts", ("BIWI",), _PADUA, (10, 10), (10, 10)),
+    "IAS": RawDataset(_read_ias, by_group, "shifts", ("IAS",), _PADUA, (10, 0), (10, 10)),
+    "KGBD": RawDataset(read_kgbd, draw_recordings, "none", _KGBD_FOLDERS, _VORTANDER,
                        (10, 10), (10, 10), marker="[Pp]erson*"),
-    "KS20": RawDataset(read_ks20, draw_settings, every_shift, ("KS20",), _LISBON,
+    "KS20": RawDataset(read_ks20, draw_settings, "shifts", ("KS20",), _LISBON,
                        views=TESTED_VIEWS),
-    "CASIA_B": RawDataset(read_casia_b, None, half_overlapping, ("CASIA_B",), _CASIA, layout=1)
+    "CASIA_B": RawDataset(read_casia_b, None, "half", ("CASIA_B",), _CASIA, layout=1)
 }
 # fmt: on
 
@@ -66,7 +65,7 @@ def raw_of(dataset: Dataset) -> RawDataset:
     """How a data set becomes windows, also a user's own."""
     if dataset.source is None:
         return RAW[dataset.name]
-    return RawDataset(partial(read_own, dataset), as_described, half_overlapping, (), "")
+    return RawDataset(partial(read_own, dataset), as_described, "half", (), "")
 
 
 def find(dataset: Dataset, raw: Path) -> Path:

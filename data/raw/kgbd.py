@@ -29,7 +29,6 @@ def spelled_alike(name: str) -> str:
 
 KINECT_V1 = tuple(map(spelled_alike, read("kinect_v1").joints))
 JOINTS = len(KINECT_V1)
-LINE = re.compile(r"[^;]*(;\s*[-+]?(\d+\.?\d*|\.\d+|nan|inf)(e[-+]?\d+)?\s*){3}", re.IGNORECASE)
 RATE = 30.0  # frames a second
 
 
@@ -85,18 +84,20 @@ def read_recording(path: Path) -> tuple[list[int], np.ndarray, int]:
     InputError, with file and line, for a line that is not `Name;x;y;z` with finite numbers, an
     unknown or missing joint, and for a file without a complete frame.
     """
-    lines = read_lines(path)
-    try:
-        names, *axes = zip(*(line.split(";") for line in lines), strict=True)
-        points = np.array([list(map(float, axis)) for axis in axes]).T.reshape(-1, 3)
-    except ValueError:
-        points = np.empty(0)
-    if len(points) != len(lines):
-        number = next((i for i, line in enumerate(lines) if not LINE.fullmatch(line)), 0)
-        raise broken(path, "Name;x;y;z", lines[number], place=f"line {number + 1}")
+    names, points = [], []
+    for number, line in enumerate(read_lines(path), 1):
+        name, *point = line.split(";")
+        try:
+            points.append(list(map(float, point)))
+        except ValueError:
+            point = []
+        if len(point) != 3:
+            raise broken(path, "Name;x;y;z", line, place=f"line {number}")
+        names.append(name)
     order = _joint_order(names, path)
-    frames, rest = divmod(len(lines), JOINTS)
-    return order, finite(points, path)[:frames * JOINTS].reshape(frames, JOINTS, 3), rest
+    frames, rest = divmod(len(names), JOINTS)
+    points = finite(np.array(points), path)
+    return order, points[:frames * JOINTS].reshape(frames, JOINTS, 3), rest
 
 
 def _joint_order(names: Sequence[str], path: Path) -> list[int]:

@@ -21,8 +21,7 @@ from skeleton_reid.data.skeleton import Skeleton, letters
 # Cells that hold no number, as `letters` spells them.
 LOST = ("", "na", "null", "none", "nan", "nanind", "1ind", "1qnan")
 WORDS = dict.fromkeys(LOST, np.nan) | {"nottracked": 0.0, "inferred": 1.0, "tracked": 2.0}
-UNIT = re.compile("(milli|m|centi|c)?(m|met(?:er|re)s?)", re.IGNORECASE)
-FOREIGN = ("inch", "inches", "in", "ft")
+UNIT = re.compile("(milli|m|centi|c)?(m|met(?:er|re)s?)|inch|inches|in|ft", re.IGNORECASE)
 OTHERS = "*"  # at the end of a `header`: any further columns
 LINES_BEFORE = 50  # among which a header is looked for
 MOST_NAMED = 5  # columns that a joint's may be
@@ -141,18 +140,14 @@ def _scale(before: Sequence[list[str]], source: OwnData, path: Path) -> float:
     before: the lines before the table. InputError where both name a unit, and another one.
     """
     words = {UNIT.fullmatch(cell) for row in before for cell in row} - {None}
-    units = {f"{(word[1] or '')[:1]}m".lower() for word in words}
+    units = {f"{(word[1] or '')[:1]}m".lower() if word[2] else word[0].lower() for word in words}
     stated = units.pop() if len(units) == 1 else ""
+    then = f"correct `unit` in {source.file}, or give it in metres, such as 0.0254 for an inch"
     if isinstance(source.unit, str) and stated not in ("", source.unit):
-        raise broken(path, f"{source.unit}, the `unit` of {source.file}", f"{stated} in its header",
-                     "correct it, or give the metres of a unit as a number")
-    others = [cell for row in before for cell in row if cell.lower() in FOREIGN]
-    if others and not isinstance(source.unit, float | int):
-        raise broken(
-            path, "m, cm or mm in its header", others[0],
-            f"give `unit` in {source.file} as a number of metres, such as 0.0254 for an inch")
-    if source.unit is None and not stated:
-        raise broken(path, "a unit in its header", "none", f"give `unit` in {source.file}")
+        raise broken(path, f"{source.unit}, the `unit` of its description",
+                     f"{stated} in its header", then)
+    if source.unit is None and stated not in METRES:
+        raise broken(path, "m, cm or mm in its header", stated or "none", then)
     return METRES[stated] if source.unit is None else 1.0
 
 

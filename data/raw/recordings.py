@@ -103,9 +103,9 @@ def read_joints(path: Path, form: str, fields: Sequence[int],
 
 def whole_frame(rows: np.ndarray, joints: int, path: Path) -> np.ndarray:
     """The rows (joints, 3). InputError, with file and line, for others or not all finite."""
-    if len(rows) != joints:
-        place = f"line {len(rows)}"
-        raise broken(path, f"{joints} lines, one a joint", f"{len(rows)} lines", place=place)
+    count = len(rows)
+    if count != joints:
+        raise broken(path, f"{joints} lines, one a joint", f"{count} lines", place=f"line {count}")
     return finite(rows, path)
 
 
