@@ -47,8 +47,7 @@ def preprocess(dataset: Dataset, folder: Path, lengths: list[int] | None, out: P
     print(f"{name}: {len(recordings)} recordings, {len(persons)} persons, {frames} frames")
     for own in recordings:
         if own.lost:
-            counts = ", ".join(f"{cause} {n}" for cause, n in own.lost.items() if n)
-            print(fit(f"  {own.name}: {len(own.frames)} frames, {counts}"))
+            print(fit(f"  {own.name}: {len(own.frames)} frames, {own.losses()}"))
     report(dataset, *zip(*arrangements[0].pairs, strict=True))
     settings = {"simulated": simulated, "seed": seed, "joint_order": joint_order, "split": split}
     settings |= {"stride": stride} if stride else {}

@@ -29,7 +29,7 @@ from skeleton_reid.data import datasets
 from skeleton_reid.data.files import LARGEST_COORDINATE
 from skeleton_reid.data.loader import DataWarning
 from skeleton_reid.data.plausible import HINTS, doubts, doubts_of
-from skeleton_reid.data.raw.own import read_recording
+from skeleton_reid.data.raw.own import entry_of, read_entry
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_set, load_model
 from skeleton_reid.engine.methods import settings_of
@@ -83,13 +83,13 @@ def read(path: str | Path, description: str | Path | datasets.Dataset | None = N
         raise InputError(
             f"expected recordings: files with the FILE.yaml that describes them, found "
             f"{dataset.name}, whose files are preprocess.py's")
-    recording = read_recording(Path(path), dataset, person)
+    recording = read_entry(entry_of(Path(path), dataset, person), dataset)
     if others := recording.lost.get("frames with several people"):
         warnings.warn(f"{path}: {others} frames with several people, one is followed", DataWarning,
                       stacklevel=2)
     if not (pieces := recording.sequences()):
-        lost = ", ".join(f"{n} {cause}" for cause, n in recording.lost.items() if n)
-        raise InputError(f"{path}: expected a recording, no frame has all joints ({lost})")
+        raise InputError(f"{path}: expected a recording, no frame has all joints "
+                         f"({recording.losses()})")
     if found := doubts_of(recording, dataset.skeleton):
         words = ", ".join(f"{words} ({HINTS[kind]})" for kind, words in found.items())
         warnings.warn(f"{path} looks wrong: {words}", DataWarning, stacklevel=2)

@@ -128,7 +128,7 @@ def test_what_was_lost_of_a_recording_is_said(folder, people, described, capsys)
     np.save(lost, walk * np.nan)
     words = "gallery", "identify", people
     said = error_of(capsys, *words, lost, "--dataset", described())
-    assert f"no frame has all joints ({len(walk)} dropped" in said
+    assert f"no frame has all joints (dropped {len(walk)}" in said
     rows = np.stack([walk, walk + 9], axis=1).reshape(2 * len(walk), -1)
     lines = [f"{n // 2},{','.join(map(str, row))}" for n, row in enumerate(rows.tolist())]
     both.write_text("\n".join(lines))

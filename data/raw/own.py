@@ -45,16 +45,7 @@ class Entry:
         return os.path.relpath(self.path, root) + (self.track and f" ({self.track})")
 
 
-@dataclass(frozen=True, kw_only=True)
-class OwnRecording(Recording):
-    """A recording, and what is compared between recordings."""
-
-    lost_joints: np.ndarray  # (J,) frames of somebody in which each joint is lost
-    seen: int  # frames of somebody
-    step: float | None  # from frame to frame, in the unit of their time or number
-
-
-def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> list[OwnRecording]:
+def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> list[Recording]:
     """The described recordings below `root`, in metres with y up; labels are the places of the
     persons' names in order. Frames with lost joints that are not repaired are NaN.
 
@@ -75,7 +66,7 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
         if entry.split not in ("", *DRAWN):
             raise InputError(f"{entry.place}: split: {expected_one(entry.split, DRAWN)}")
     persons = sorted({entry.person for entry in entries})
-    every = read_each(partial(_read, dataset=dataset), entries, jobs, source.name)
+    every = read_each(partial(read_entry, dataset=dataset), entries, jobs, source.name)
     for entry, own in zip(entries, every, strict=True):
         recordings.append(
             replace(own, name=entry.name(root), person=persons.index(entry.person),
@@ -84,13 +75,8 @@ def read_own(dataset: Dataset, root: Path, joint_order: str, jobs: int = 1) -> l
     return recordings
 
 
-def read_recording(path: Path, dataset: Dataset, person: str | None = None) -> Recording:
-    """One file as `read_own` reads it, of nobody yet. person: see `entry_of`."""
-    return _read(entry_of(path, dataset, person), dataset)
-
-
-def _read(entry: Entry, dataset: Dataset) -> OwnRecording:
-    """The recording of an entry, of the person with its track."""
+def read_entry(entry: Entry, dataset: Dataset) -> Recording:
+    """The recording of an entry as `read_own` reads it, of nobody yet."""
     source, path = dataset.source, entry.path
     own = read_poses(path, source, dataset.skeleton, entry.track)
     if entry.frames not in ("", str(own.written)):
@@ -102,13 +88,13 @@ def _read(entry: Entry, dataset: Dataset) -> OwnRecording:
     frames = frames[..., axes] * signs * METRES.get(source.unit, source.unit or 1.0)
     gone = np.logical_or.reduce(list(causes.values()))  # (T, J)
     somebody = ~gone.all(axis=1)
-    return OwnRecording(str(path), -1, "", "", frames, rate=own.rate,
-                        lost={name: count for name, count in own.notes.items() if count} | lost,
-                        lost_joints=gone[somebody].sum(axis=0), seen=int(somebody.sum()),
-                        step=own.step)
+    return Recording(str(path), -1, "", "", frames, rate=own.rate,
+                     lost={name: count for name, count in own.notes.items() if count} | lost,
+                     lost_joints=gone[somebody].sum(axis=0), seen=int(somebody.sum()),
+                     step=own.step)
 
 
-def _tell(dataset: Dataset, recordings: Sequence[OwnRecording]) -> None:
+def _tell(dataset: Dataset, recordings: Sequence[Recording]) -> None:
     """Log what looks wrong with the recordings. InputError if nothing of them is left."""
     name, joints, count = dataset.name, dataset.skeleton.joints, len(recordings)
 
@@ -124,9 +110,8 @@ def _tell(dataset: Dataset, recordings: Sequence[OwnRecording]) -> None:
         warn(f"{cause}: {sum(own.lost[cause] for own in having)}{hint}", having)
     nobody = [own for own in recordings if not own.seen]
     if len(nobody) == count:
-        why = ", ".join(f"{cause} {n}" for cause, n in nobody[0].lost.items() if n)
         raise InputError(f"{name}: expected people, found nobody in {count} recordings "
-                         f"({nobody[0].name}: {why})")
+                         f"({nobody[0].name}: {nobody[0].losses()})")
     warn("nobody is seen", nobody)
     timed = [own for own in recordings if own.step]
     usual = float(np.median([own.step for own in timed] or [0.0]))

@@ -148,8 +148,8 @@ def follow(frames: Sequence[Frame], joints: int, longest_gap: int, wanted: str =
     tracks: dict[str, Track] = {}
     unclear: dict[str, set[int]] = {}  # frames at which a track's sequence ends
     if not several and not wanted:
-        tracks = {"": dict(every)}
-        unclear = {"": {t for (_, a), (t, b) in pairwise(every) if a.track != b.track}}
+        tracks[""] = dict(every)
+        unclear[""] = {t for (_, a), (t, b) in pairwise(every) if a.track != b.track}
     elif any(one.track for _, one in every):
         for t, one in every:
             tracks.setdefault(one.track, {})[t] = one

@@ -23,22 +23,9 @@ from skeleton_reid.data.skeleton import Skeleton, letters
 
 LOST = (np.nan, np.nan, np.nan, 0.0)
 SEEN, PLACES = ("visibility", "score", "confidence"), ("position", "real")  # of a joint
+DEFAULTS = {"people": [], "track": [], "image": [], "scores": "", "needs": "", "flat": 0}
+FORMS = {name: DEFAULTS | form for name, form in RECORDERS["forms"].items()}
 BLAZEPOSE = " (keypoints3D is TensorFlow.js's: format: blazepose)"
-
-
-class Form(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A format, as recorders.yaml describes it."""
-
-    joints: tuple[str, ...]
-    people: tuple[str, ...] = ()
-    track: tuple[str, ...] = ()
-    image: tuple[str, ...] = ()
-    scores: str = ""
-    needs: str = ""
-    flat: int = 0
-
-
-FORMS = msgspec.convert(RECORDERS["forms"], dict[str, Form])
 
 
 class NoPoseError(ValueError):
@@ -169,47 +156,50 @@ def _track(value: Any) -> str:
     return str(int(value) if value == int(value) else value)
 
 
-def _people(frame: Any, form: Form, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
+def _people(frame: Any, form: dict, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
     """Who is in a frame. People without a track have no order from frame to frame, so that those of
     centred poses are followed in the image.
     """
-    for key in (*form.people, "result", "results"):
+    for key in (*form["people"], "result", "results"):
         if isinstance(frame, dict) and isinstance(frame.get(key), dict | list):
             frame = frame[key]
-    if not form.people and not isinstance(frame, dict):
+    if not form["people"] and not isinstance(frame, dict):
         yield from map(Person, _poses(frame, skeleton))
         return
     for one in [frame] if isinstance(frame, dict) else frame:
         own, image = (next((key for key in keys if one.get(key)), "")
-                      for keys in (form.joints, form.image))
+                      for keys in (form["joints"], form["image"]))
         if own or image:
             if not own and isinstance(source.unit, str):
-                raise ValueError(f"{image!r}, which are positions in the image, and none of "
-                                 f"{', '.join(form.joints)} in metres; to take them, give `unit` "
-                                 "as a number")
-            if form.needs and form.needs not in one:
-                raise KeyError(form.needs)
-            poses = _poses(one[own or image], skeleton, 4 if own.endswith("3d") else form.flat)
+                raise ValueError(
+                    f"{image!r}, which are positions in the image, and none of "
+                    f"{', '.join(form['joints'])} in metres; to take them, give `unit` "
+                    "as a number")
+            if form["needs"] and form["needs"] not in one:
+                raise KeyError(form["needs"])
+            poses = _poses(one[own or image], skeleton, 4 if own.endswith("3d") else form["flat"])
             places = _poses(one[image], skeleton) if own and image else []
-            track = _track(next((one[key] for key in form.track if key in one), None))
+            track = _track(next((one[key] for key in form["track"] if key in one), None))
             for i, pose in enumerate(poses):
-                pose[:, 3] = np.ravel(one[form.scores]) if form.scores in one else pose[:, 3]
+                pose[:, 3] = np.ravel(one[form["scores"]]) if form["scores"] in one else pose[:, 3]
                 yield Person(pose, track, places[i] if len(places) == len(poses) else None)
-        elif not one.keys() & {*form.joints, *form.image}:  # else nobody is seen, or a face alone
+        elif not one.keys() & {*form["joints"], *form["image"]
+                               }:  # else nobody is seen, or a face alone
             yield from _without_keys(one, form, source, skeleton)
 
 
-def _without_keys(frame: dict, form: Form, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
+def _without_keys(frame: dict, form: dict, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
     """Somebody whose joints' names are the keys of the frame. NoPoseError for other keys than those
     of a number or time, KeyError without the key of the people.
     """
     others = {letters(key) for key in frame} - {*NUMBERS, *TIMES, letters(source.time)}
     if others & set(map(letters, skeleton.joints)):
         yield Person(_points(frame, skeleton))
-    elif form.people:
-        raise KeyError(form.people[0])
+    elif form["people"]:
+        raise KeyError(form["people"][0])
     elif others:
-        raise NoPoseError(f"{', '.join(frame)}, and none of {', '.join(form.joints + form.image)}")
+        raise NoPoseError(
+            f"{', '.join(frame)}, and none of {', '.join(form['joints'] + form['image'])}")
 
 
 def _poses(value: Any, skeleton: Skeleton, width: int = 0) -> list[np.ndarray]:

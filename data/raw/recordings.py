@@ -31,6 +31,15 @@ class Recording:
     view: int = 0  # the camera's number, for sets with several views
     rate: float | None = None  # frames a second, where they are known
     lost: dict[str, Any] = field(default_factory=dict)  # what was lost, by name, for split.json
+    # Of users' own data: frames of somebody, and (J,) those of them in which each joint is lost;
+    # the step from frame to frame, in the unit of their time or number.
+    seen: int = 0
+    lost_joints: np.ndarray | None = None
+    step: float | None = None
+
+    def losses(self) -> str:
+        """What was lost, in words."""
+        return ", ".join(f"{cause} {count}" for cause, count in self.lost.items() if count)
 
     def sequences(self, first: int = 0, last: int = 0) -> list[np.ndarray]:
         """Its frames but `first` and `last` at the ends, cut into pieces where some are lost."""
