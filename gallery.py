@@ -78,7 +78,7 @@ from skeleton_reid.data import loader
 from skeleton_reid.data.files import recording_names
 from skeleton_reid.data.plausible import doubts
 from skeleton_reid.data.raw.own import entry_of
-from skeleton_reid.open_set import SAME, error_rates
+from skeleton_reid.people import SAME, error_rates
 
 OUTCOMES = ("identified", "misnamed", "rejected")
 SHOWN = (0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2)  # false acceptance rates in the table

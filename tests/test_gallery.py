@@ -11,7 +11,7 @@ from commands import error_of, run
 import skeleton_reid
 from skeleton_reid import Gallery, data
 from skeleton_reid.common.files import hold
-from skeleton_reid.open_set import error_rates
+from skeleton_reid.people import error_rates
 
 PERSONS, RECORDINGS = 6, 3
 

@@ -10,8 +10,9 @@ import pytest
 from checkpoints import write
 
 import skeleton_reid
-from skeleton_reid import Gallery, InputError, open_set
+from skeleton_reid import Gallery, InputError
 from skeleton_reid.data import DataWarning
+from skeleton_reid.people import nearest_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:a recording looks wrong")
 FRAMES = np.random.RandomState(1).normal([0, 0, 3], size=(20, 20, 3))
@@ -96,8 +97,8 @@ def test_search_is_the_same_without_faiss(count):
                  np.tile(rng.normal(size=(7, 9)), (40, 1)), rng.normal(size=(2, 4))):
         rows = rows.astype(np.float32)
         query = rows[0] if count == 3 else rows.mean(axis=0)
-        found = open_set.nearest_rows(query, rows, count, "faiss")
-        plain = open_set.nearest_rows(query, rows, count)
+        found = nearest_rows(query, rows, count, "faiss")
+        plain = nearest_rows(query, rows, count)
         distances = np.linalg.norm(rows.astype(float) - query, axis=1)
         expected = sorted(range(len(rows)), key=lambda n: (distances[n], n))[:count]
         for numbers, values in (found, plain):

@@ -12,10 +12,9 @@ from raw_data import random_kgbd, read_part, read_split, run, write_casia_b, wri
 from skeleton_reid import data
 from skeleton_reid.data.datasets import DATASETS
 from skeleton_reid.data.files import provenance
-from skeleton_reid.data.prepare import split_windows
+from skeleton_reid.data.prepare import cut_windows, split_windows, starts
 from skeleton_reid.data.raw.formats import RAW, arrange, find
 from skeleton_reid.data.raw.splits import TRAIN, Arrangement
-from skeleton_reid.data.windows import cut_windows, starts
 
 ROOT = Path(__file__).parents[1]
 

@@ -22,8 +22,8 @@ import skeleton_reid
 from skeleton_reid import data
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data import files
+from skeleton_reid.data.prepare import cut_windows
 from skeleton_reid.data.skeleton import read as read_skeleton
-from skeleton_reid.data.windows import cut_windows
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.pictures.runs import SavedRun
 from skeleton_reid.reid import ranking

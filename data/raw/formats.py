@@ -25,7 +25,7 @@ class RawDataset:
 
     read: Callable[[Path, str, int], list[Recording]]  # folder, joint order, number of processes
     split: Split | None  # None where a data set has several protocols
-    overlap: str  # of training windows, as of `windows.starts`; test windows have none
+    overlap: str  # of training windows, as of `prepare.starts`; test windows have none
     folders: tuple[str, ...]  # where it may lie; the first that holds `marker` is read
     source: str  # where a user gets the data
     cut_train: tuple[int, int] = (0, 0)  # frames cut at the start and at the end of a recording
