@@ -148,9 +148,10 @@ def _report_people(dataset: Dataset, recordings: Sequence[Recording]) -> None:
     words = ", ".join(f"{name} {np.median(own):.2f} {unit}" for name, (own, unit) in values.items()
                       if own)
     steps = [own.step for own in recordings if own.rate == 0]
-    unknown = f" ({steps[0]:g} from one time to the next, in no unit {RATES[0]} to {RATES[1]} a "\
-              "second)" if steps else ""
-    unknown = f"; frames a second: not known{unknown}" if dataset.source and not rates else ""
+    unknown = "; frames a second: not known" if dataset.source and not rates else ""
+    if unknown and steps:
+        unknown += (f" ({steps[0]:g} from one time to the next, in no unit {RATES[0]} to "
+                    f"{RATES[1]} a second)")
     print(fit(f"{dataset.name}: {words} (medians){unknown}"))
 
 

@@ -73,7 +73,8 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
     for place, content, own in zip(places, contents, spelled, strict=True):
         if source.time not in ("", NO_TIME) and own and letters(source.time) not in own:
             raise broken(place, f"the time of a frame, {source.time!r}", ", ".join(content))
-    columns = {name: [own.get(name) for own in spelled] for name in set().union(*spelled)}
+    names = set().union(*spelled) & {*NUMBERS, *TIMES, letters(source.time)}
+    columns = {name: [own.get(name) for own in spelled] for name in names}
     numbers, times, unread = moments(columns, source.time, [f"{place}, key" for place in places])
     if numbers[:1] == [None] and source.time != NO_TIME:
         numbers = named
@@ -157,8 +158,8 @@ def _track(value: Any) -> str:
 
 
 def _people(frame: Any, form: dict, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:
-    """Who is in a frame. People without a track have no order from frame to frame, so that those of
-    centred poses are followed in the image.
+    """Who is in a frame, nobody where its joints are empty. People without a track have no order
+    from frame to frame, so that those of centred poses are followed in the image.
     """
     for key in (*form["people"], "result", "results"):
         if isinstance(frame, dict) and isinstance(frame.get(key), dict | list):
@@ -183,8 +184,7 @@ def _people(frame: Any, form: dict, source: OwnData, skeleton: Skeleton) -> Iter
             for i, pose in enumerate(poses):
                 pose[:, 3] = np.ravel(one[form["scores"]]) if form["scores"] in one else pose[:, 3]
                 yield Person(pose, track, places[i] if len(places) == len(poses) else None)
-        elif not one.keys() & {*form["joints"], *form["image"]
-                               }:  # else nobody is seen, or a face alone
+        elif one.keys().isdisjoint(form["joints"] + form["image"]):
             yield from _without_keys(one, form, source, skeleton)
 
 
