@@ -10,7 +10,7 @@ import numpy as np
 
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.files import Sequences
-from skeleton_reid.data.skeleton import Skeleton, get
+from skeleton_reid.data.skeleton import Skeleton, adjacency, get
 
 DESCRIPTORS = ("D-13", "D-16", "D-PG", "mean-pose")
 HEIGHTS = {"D-13": ("head", "neck"), "D-16": ("head",)}  # above the feet
@@ -109,9 +109,8 @@ def posegait(skeletons: np.ndarray, motion: bool = True,
     H = np.linalg.norm(neck - (left + right) / 2, axis=-1, keepdims=True)
     has_size = H > 0
     pose = np.where(has_size, (skeletons - neck) / np.where(has_size, H, 1), 0)
-    first, second = zip(*map(skeleton.numbers, _bones_outwards(skeleton)), strict=True)
-    dx, dy, dz = np.moveaxis(pose[:, :, list(first)] - pose[:, :, list(second)], 3,
-                             0)  # (N, f, bones)
+    first, second = _bones_outwards(skeleton).T
+    dx, dy, dz = np.moveaxis(pose[:, :, first] - pose[:, :, second], 3, 0)  # (N, f, bones)
     flat = np.hypot(dx, dy)
     with np.errstate(divide="ignore", invalid="ignore"):
         alpha = np.where(dx == 0, np.pi / 2, np.arctan(dy / dx))
@@ -133,14 +132,11 @@ def _joint_of_shoulders(skeleton: Skeleton) -> tuple[str, ...]:
     return tuple(sorted(both)[:1]) or skeleton.landmarks["neck"]
 
 
-def _bones_outwards(skeleton: Skeleton) -> list[list[str]]:
-    """The bones in their order, of each the joint that is nearer to the hips first."""
+def _bones_outwards(skeleton: Skeleton) -> np.ndarray:
+    """The bones (bones, 2) in their order, of each the joint that is nearer to the hips first."""
+    from scipy.sparse.csgraph import shortest_path  # here, because --help needs none of it
+
     hips = ("hip_center",) if "hip_center" in skeleton.landmarks else ("left_hip", "right_hip")
-    queue = [joint for hip in hips for joint in skeleton.landmarks[hip]]
-    steps = dict.fromkeys(queue, 0)  # from the hips, in bones
-    for joint in queue:
-        for other in {end for bone in skeleton.bones if joint in bone for end in bone}:
-            if other not in steps:
-                steps[other] = steps[joint] + 1
-                queue.append(other)
-    return [sorted(bone, key=lambda joint: steps.get(joint, len(steps))) for bone in skeleton.bones]
+    roots = [number for hip in hips for number in skeleton.numbers(skeleton.landmarks[hip])]
+    steps = shortest_path(adjacency("J", skeleton), unweighted=True, indices=roots).min(axis=0)
+    return np.array([sorted(skeleton.numbers(bone), key=steps.item) for bone in skeleton.bones])
