@@ -215,12 +215,11 @@ def bias(scale: str, joints: int | Skeleton, n_hood: int = 1,
     """
     if n_hood < 1:
         raise InputError(f"n_hood: expected at least 1 edge, found {n_hood}")
-    step = adjacency(scale, joints).astype(bool)
-    np.fill_diagonal(step, True)
-    near = step | bool(global_att)
-    for _ in range(min(n_hood, len(step)) - 1 if scale in ("J", "H") else 0):
-        near = near @ step  # boolean: whether any path reaches that far
-    return np.where(near, np.float32(0), np.float32(-1e9))
+    from scipy.sparse.csgraph import shortest_path  # here, because --help needs none of it
+
+    edges = shortest_path(adjacency(scale, joints), unweighted=True)  # inf where there is no path
+    near = edges <= (n_hood if scale in ("J", "H") else 1)
+    return np.where(near | bool(global_att), np.float32(0), np.float32(-1e9))
 
 
 def positions(joints: int | Skeleton, k: int = 10, scale: str = "J",
