@@ -29,6 +29,7 @@ from skeleton_reid.data import datasets
 from skeleton_reid.data.files import LARGEST_COORDINATE
 from skeleton_reid.data.loader import DataWarning
 from skeleton_reid.data.plausible import HINTS, doubts, doubts_of
+from skeleton_reid.data.prepare import cut_windows
 from skeleton_reid.data.raw.own import entry_of, read_entry
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_set, load_model
@@ -137,12 +138,8 @@ class Encoder:
         if longest < self.length or not isinstance(step, Integral) or step < 1:
             raise InputError(f"expected at least {self.length} frames and a whole step from 1 "
                              f"on, found {longest} and {step!r}")
-        windows = [
-            piece[first:first + self.length] for piece in pieces
-            for first in range(0,
-                               len(piece) - self.length + 1, step)
-        ]
-        return self.encode(np.stack(windows))
+        windows = cut_windows(pieces, [0] * len(pieces), self.length, step)
+        return self.encode(windows.skeletons)
 
     def encode(self, windows: Any) -> np.ndarray:
         """Features (N, d) float32 of windows (N, f, J, 3), for example of preprocessed data."""
