@@ -164,10 +164,8 @@ def _of_one_width(rows: Sequence[list[str]], first: int, width: int,
         while len(row) > width and not row[-1]:
             row.pop()  # after a separator at the end
         if len(row) != width:
-            breaks_off = row is table[-1][1] and len(row) < width
-            then = "the file breaks off: remove the line" if breaks_off else (
-                "name every column in `header`, or repair it")
-            raise broken(path, f"{width} cells, as the header has", f"{len(row)} cells", then,
+            raise broken(path, f"{width} cells, as the header has", f"{len(row)} cells",
+                         "repair or remove the line, or name every column in `header`",
                          f"line {line}")
     return table
 
@@ -201,15 +199,13 @@ def _header(rows: Sequence[list[str]], source: OwnData, skeleton: Skeleton,
                 return i, header, [[places[letters(name)] for name in own] for own in joints]
             if joints is wanted[0]:
                 missed.append((len(missing), i, missing, header))
-    count, i, missing, names = min(missed)
+    _, i, missing, names = min(missed)
     used = {letters(name) for own in wanted[0] for name in own}
     others = [name for name in dict.fromkeys(names) if name and letters(name) not in used]
     found = ", ".join(get_close_matches(missing[0], others, MOST_NAMED, 0.0)) or "no others"
-    then = "`joint_names` says what joints are called in your files"
-    if count == sum(map(len, wanted[0])):
-        then += "; where no line names the columns, give `header`"
     raise InputError(f"{path}, line {i}: expected the columns {', '.join(missing)}, found {found}; "
-                     + then)
+                     "`joint_names` says what joints are called in your files, `header` what the "
+                     "columns are where no line names them")
 
 
 def _headers(rows: Sequence[list[str]], source: OwnData,
