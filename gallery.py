@@ -105,12 +105,12 @@ def main() -> None:
             case "add":  # all of the recordings, or none if one is bad
                 known = {*zip(people.names, people.recordings, strict=True)}
                 for recording, name, windows in recordings(people.encoder, options):
-                    if options.dataset and (composed(name), recording) in known:
-                        warnings.warn(
-                            f"{recording} is enrolled as {name}'s: it is not enrolled "
-                            "again", loader.DataWarning, stacklevel=1)
-                    else:
-                        people.add_features(name, windows, recording)
+                    before = len(people.names)
+                    people.add_features(name, windows, recording)
+                    own = options.dataset and (composed(name), recording)
+                    if own in known and len(people.names) > before:
+                        warnings.warn(f"{name} has another recording {recording}: is it the same?",
+                                      loader.DataWarning, stacklevel=1)
             case "remove":
                 people.remove(options.name or "")
             case "identify":
