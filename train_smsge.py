@@ -79,7 +79,7 @@ def train_encoder(run: Run, model: SMSGE, skeletons: Tensor, batches: list[Tenso
             trees = [prefix_tree(subsets, skeletons.device) for subsets in drawn]
             for batch, tree in zip(batches, trees, strict=True):
                 losses = step({scale: x[batch] for scale, x in graphs.items()}, tree)
-                epoch.record({f"loss_{scale}": loss for scale, loss in losses.items()})
+                epoch.steps.append({f"loss_{name}": loss for name, loss in losses.items()})
     return epochs.number
 
 

@@ -1,14 +1,9 @@
-"""What every loop over epochs needs: when to stop, seconds of its stages, a progress bar."""
+"""What the last epochs say: whether to stop, and whether learning has collapsed."""
 
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
 from skeleton_reid.common.numbers import counted
 
@@ -19,6 +14,9 @@ class EarlyStopping:
     """The best metrics so far, and how many epochs have passed without better ones. patience: how
     many end a run; None: any number. metric: the key that is compared, larger is better.
     """
+
+    saved = ("metrics", "waited")  # to resume
+
     def __init__(self, patience: int | None, metric: str = "top1"):
         self.patience, self.metric = patience, metric
         self.metrics: dict[str, Any] = {}
@@ -44,44 +42,11 @@ class EarlyStopping:
         return self.patience is not None and self.waited >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
-        return {"metrics": self.metrics, "waited": self.waited}
+        return {name: getattr(self, name) for name in self.saved}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.metrics, self.waited = dict(state["metrics"]), state["waited"]
-
-
-class Timer(ExitStack):
-    """A clock for each stage, `with timer("learn"): ...`, and a bar moved by `end_epoch`.
-    epochs: in all, None if unknown. first: epochs already done. quiet: no bar, as without a
-    terminal. device: waited for at the end of a stage, as work is only launched there. stopping:
-    what may end the run before; the bar shows the time until then, if nothing better comes.
-    """
-    def __init__(self, epochs: int | None, first: int, quiet: bool, device: torch.device,
-                 stopping: EarlyStopping | None = None):
-        super().__init__()
-        self.seconds: dict[str, float] = defaultdict(float)
-        self.epochs, self.device, self.stopping = epochs, device, stopping or EarlyStopping(None)
-        bar = tqdm(total=epochs, initial=first, unit="epoch", disable=quiet or None, leave=False)
-        self.bar = self.enter_context(bar)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Time one stage."""
-        self.bar.set_postfix_str(stage)
-        start = time.perf_counter()
-        yield
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        self.seconds[stage] += time.perf_counter() - start
-
-    def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Show that `epoch` epochs are done. Returns the seconds of the last one's stages."""
-        if self.stopping.patience is not None:
-            end = epoch + self.stopping.patience - self.stopping.waited
-            self.bar.total = min(end, self.epochs or end)
-        self.bar.update(epoch - self.bar.n)
-        seconds, self.seconds = dict(self.seconds), defaultdict(float)
-        return seconds
+        for name in self.saved:
+            setattr(self, name, state[name])
 
 
 def collapse(rows: Sequence[Mapping[str, float]], persons: np.ndarray) -> str | None:

@@ -5,14 +5,17 @@ around it: resume, score, best and last model, stop rules, seconds, log line, hi
 It never calls the script. docs/08-architecture.md shows a whole script.
 """
 
+import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from skeleton_reid.common import processes
 from skeleton_reid.common.errors import InputError
@@ -23,7 +26,7 @@ from skeleton_reid.data.tracklets import link_windows
 from skeleton_reid.engine import baselines, results
 from skeleton_reid.engine.clusters import pseudo_labels
 from skeleton_reid.engine.encoding import log_sizes
-from skeleton_reid.engine.epochs import EarlyStopping, Timer, collapse
+from skeleton_reid.engine.epochs import EarlyStopping, collapse
 from skeleton_reid.engine.history import History
 from skeleton_reid.engine.retrieval import known_classes, score_encoder
 from skeleton_reid.engine.run import Run
@@ -83,7 +86,7 @@ class Epochs:
         self.reason: str | None = None  # why the training ends
         self.row: dict[str, float] = {}  # of history.csv
         self.line = ""  # of the log
-        self.steps: list[Losses] = []  # losses of the epoch's batches
+        self.steps: list[Losses] = []  # losses of the epoch's batches; `step` adds them
         self.clusters: Sequence[np.ndarray] = ()
         if self.scored:
             self.warning = collapse(self.history.rows, sets.train.labels)  # told before a --resume
@@ -94,21 +97,16 @@ class Epochs:
             log_sizes(run.options, model, sizes, sets.train.skeletons)
 
     def __iter__(self) -> Iterator["Epochs"]:
-        device = next(self.model.parameters()).device
-        stopping = next((p for p in self.parts.values() if isinstance(p, EarlyStopping)), None)
-        quiet = self.run.options.quiet
-        with Timer(self.limit, self.number, quiet, device, stopping) as self.timer:
+        with tqdm(total=self.limit, initial=self.number, unit="epoch", leave=False,
+                  disable=self.run.options.quiet or None) as self.bar:
             if not self.scored:
                 self.reason = self._stop_reason()
             while self.reason is None:
                 self.row, self.line, self.steps, self.clusters = {}, "", [], ()
+                self.seconds = defaultdict(float)
                 yield self
                 self._end_epoch()
-        if self.scored and not self.best.metrics:
-            raise InputError(
-                f"nothing was trained: {self.reason}; try another --eps (--search_eps)")
         if self.scored:
-            self._warn()
             self._report()
         elif self.keep_model:
             self.run.save_model(self.model, self.number, {})
@@ -118,26 +116,33 @@ class Epochs:
         if not self.scored:
             self.number += 1
         losses = {name: loss.sum().item() for name, loss in self.mean_losses().items()}
-        seconds = self.timer.end_epoch(self.number)
-        self.history.add(self.number, self.row, losses, self.line, seconds, self.clusters)
+        self._move_bar()
+        self.history.add(self.number, self.row, losses, self.line, self.seconds, self.clusters)
         if not self.scored:
             self.reason = self.reason or self._stop_reason()
             self.history.save(self.number, 0 if self.reason else self.save_seconds)
-        elif learned:
+            return
+        if learned:
             self.number += 1
             self.history.save(self.number, self.save_seconds)
-            self._warn()
-
-    def _warn(self) -> None:
-        """Log a collapse of the last epochs, once."""
-        rows, persons = self.history.rows, self.sets.train.labels
-        found = collapse(rows, persons)
+        found = collapse(self.history.rows, self.sets.train.labels)
         if found and self.warning is None:
             log.warning(found)
         self.warning = found
 
+    def _move_bar(self) -> None:
+        """Its end is where the run ends if nothing better comes."""
+        stopping = next((p for p in self.parts.values() if isinstance(p, EarlyStopping)), self.best)
+        if stopping.patience is not None:
+            end = self.number + stopping.patience - stopping.waited
+            self.bar.total = min(end, self.limit or end)
+        self.bar.update(self.number - self.bar.n)
+
     def _report(self) -> None:
         """Print and write best and last metrics, with those of the first epoch and baselines."""
+        if not self.best.metrics:
+            raise InputError(
+                f"nothing was trained: {self.reason}; try another --eps (--search_eps)")
         run, supervision = self.run, {"supervision": self.run.settings.supervision}
         best, last = self.best.metrics | supervision, self.metrics | {"epoch": self.number}
         last |= supervision
@@ -171,9 +176,15 @@ class Epochs:
         """Let the training end here: before this epoch's learning if it is scored, else after."""
         self.reason = reason
 
-    def stage(self, name: str) -> AbstractContextManager:
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
         """Time one stage of the epoch: column s_<name>."""
-        return self.timer(name)
+        self.bar.set_postfix_str(name)
+        start = time.perf_counter()
+        yield
+        if (device := next(self.model.parameters()).device).type == "cuda":
+            torch.cuda.synchronize(device)  # work is only launched there
+        self.seconds[name] += time.perf_counter() - start
 
     def score(self, keep: bool = True) -> bool:
         """Score the model and keep it if it is the best so far, or unless `keep` the first.
@@ -251,14 +262,10 @@ class Epochs:
         losses = {name: batch.weight * loss for name, loss in losses.items()}
         total = losses["total"] if "total" in losses else sum(losses.values())
         total.sum().backward()
-        self.record(processes.average_gradients(losses, parameters, weight=1.0))
+        self.steps.append(processes.average_gradients(losses, parameters, weight=1.0))
         if clip is not None:
             torch.nn.utils.clip_grad_value_(parameters, clip)
         optimizer.step()
-
-    def record(self, losses: Losses) -> None:
-        """Add the losses of a batch that was learned without `step`."""
-        self.steps.append(losses)
 
     def mean_losses(self) -> Losses:
         """Each loss averaged over the batches of the epoch so far, which become its columns."""

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from training import SCRIPTS
 
 from skeleton_reid.common.command_line import pick_device
-from skeleton_reid.engine import epochs
+from skeleton_reid.engine import epochs, loop
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run, code_version, execute
 from skeleton_reid.pictures.runs import find
@@ -104,18 +104,22 @@ def test_a_run_that_is_refused_leaves_nothing(method, words, training, capsys):
     assert not train.out.exists()
 
 
-def test_the_time_left_is_until_nothing_better_ends_the_run(monkeypatch):
-    from skeleton_reid.engine.epochs import EarlyStopping, Timer
+@pytest.mark.parametrize("limit", [(), ("--epochs", 3)])
+def test_the_time_left_is_until_nothing_better_ends_the_run(training, monkeypatch, limit):
+    class Bar(loop.tqdm):
+        def update(self, n: int) -> None:
+            ends.append(self.total)
 
-    stopping = EarlyStopping(10)
-    with Timer(None, 0, False, torch.device("cpu"), stopping) as timer:
-        for epoch, top1 in enumerate((0.1, 0.5, 0.4, 0.3)):
-            stopping.update(epoch, {"top1": top1})
-            timer.end_epoch(epoch)
-        assert (timer.bar.total, stopping.waited) == (3 + 10 - 2, 2)
-    with Timer(5, 0, False, torch.device("cpu"), stopping) as timer:
-        timer.end_epoch(1)
-        assert timer.bar.total == 5
+    ends = []
+    monkeypatch.setattr(loop, "tqdm", Bar)
+    train, waited, best = training("SimMC"), 0, -1.0
+    train("--patience", 2, *limit)
+    for epoch, row in enumerate(train.history()):
+        if epoch > 0:  # the untrained model does not count
+            waited = 0 if float(row["top1"]) > best else waited + 1
+            best = max(best, float(row["top1"]))
+        assert ends[epoch] == min(epoch + 2 - waited, limit[1] if limit else 1000)
+    assert len(ends) == epoch + 1 and (waited == 2 or limit)
 
 
 def test_seeds_run_one_after_the_other(training, capsys):
