@@ -31,6 +31,9 @@ class History:
         --resume). InputError if there is none, or of other settings than the changeable ones.
         """
         run, path, finished = self.run, self.run.path("last.pt"), 0
+        for place in (run, run.parent or run):
+            for left in place.folder.glob(f".{run.prefix}*.tmp"):  # by a run that was killed
+                left.unlink(missing_ok=True)
         if run.options.resume:
             content = checkpoint.load(path, run.method)
             processes.wait()  # until all have read it

@@ -15,6 +15,8 @@ from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.methods.base import Method
 from skeleton_reid.engine.options import DataOptions, PhaseOptions
 
+# By what the command line asks for.
+PACKAGES = {"tensorboard": "tensorboard", "faiss": "faiss-cpu (for a GPU faiss-gpu)"}
 FILES = "Data come from preprocess.py. docs/02-training.md says where a run's files lie."
 
 
@@ -27,10 +29,7 @@ def run_training(name: str, doc: str) -> None:
         train = import_module(Path(sys.argv[0]).stem).train
         from skeleton_reid.engine import runs
 
-        if isinstance(options, PhaseOptions):
-            runs.run_phases(name, options, train)
-        else:
-            runs.run_retrieval(name, options, train)
+        runs.run_script(name, options, train)
 
     run_command(main)
 
@@ -74,11 +73,9 @@ def resolve(method: Method, words: Mapping[str, Any]) -> Any:
     if view is None:
         row.pair(probe)
     length = words.get("length", row.default_length if view is None else row.view_length)
-    needed = {"tensorboard": "tensorboard" in words}
-    needed["faiss"] = words.get("search") == "faiss"
-    for package, is_needed in needed.items():
-        if is_needed and find_spec(package) is None:
-            name = "faiss-cpu (for a GPU faiss-gpu)" if package == "faiss" else package
+    for package in PACKAGES.keys() & {*words, words.get("search")}:
+        if find_spec(package) is None:
+            name = PACKAGES[package]
             raise InputError(f"expected a package more, found none: pip install {name}")
     epochs = dict.fromkeys(("pre_epochs", "recognition_epochs"), words.get("epochs"))
     protocol = words.get("protocol", "full")

@@ -1,6 +1,5 @@
 """A run: what is trained on which data, and the folder of its files."""
 
-import glob
 import json
 import os
 import platform
@@ -32,6 +31,7 @@ from skeleton_reid.common.log import log, log_to, start_log
 from skeleton_reid.data.files import provenance
 from skeleton_reid.engine import checkpoint, results
 from skeleton_reid.engine.methods import settings_of
+from skeleton_reid.engine.options import PhaseOptions
 
 ROOT = Path(__file__).parent.parent
 TITLES = {
@@ -85,6 +85,13 @@ class Run:
         return (f"{self.method}, {o.dataset.name}/{o.probe}{simulated}, f = {o.length}, "
                 f"seed {o.seed}{protocol}{TITLES[self.settings.supervision]}")
 
+    @property
+    def in_phases(self) -> bool:
+        """Whether the model is an encoder that a phase trains without labels."""
+        o = self.options
+        labelled = o.task == "retrieval" and self.settings.supervision
+        return isinstance(o, PhaseOptions) and not labelled
+
     def path(self, file: str) -> Path:
         """The path of one of the run's files."""
         return self.folder / f"{self.prefix}{file}"
@@ -109,8 +116,6 @@ class Run:
         if self.options.resume and not any(self.folder.rglob(f"{self.prefix}last.pt")):
             raise InputError(f"no checkpoint at {self.path('last.pt')}: leave out --resume")
         self.at_the_end.callback(hold(self.path("run.lock")).release)
-        for left in self.folder.glob(f".{self.prefix}*.tmp"):  # by a run that was killed
-            left.unlink(missing_ok=True)
         log_to(self.path("log.txt"))
         self.announce()
 
@@ -124,11 +129,8 @@ class Run:
         processes.wait()  # until all have seen what is there
         if processes.number() > 0:
             return
-        own = f"{glob.escape(self.prefix)}*"
-        for unfinished in self.folder.glob(f".{own}.tmp"):  # of a process killed while it wrote
-            unfinished.unlink()
         results_file = (self.parent or self).path("results.json")
-        files = [*self.folder.glob(f"{own}.pt"), self.path("history.csv"), results_file]
+        files = [*self.folder.glob(f"{self.prefix}*.pt"), self.path("history.csv"), results_file]
         if results_file.is_file():
             files.append((self.parent or self).path("run.json"))
         files = [file for file in files if file.is_file()]
@@ -149,9 +151,8 @@ class Run:
                 begun = {key: before[key] for key in ("revision", "changes") if key in before}
                 if code and begun != code:
                     log.warning("resumed with other code than before: run.json has both")
-                    code["begun_with"] = before.get("begun_with", begun)
-                elif "begun_with" in before:
-                    code["begun_with"] = before["begun_with"]
+                    before.setdefault("begun_with", begun)
+                code |= {key: before[key] for key in ("begun_with",) if key in before}
         content = {"command": shlex.join(sys.argv), "date": time.strftime("%Y-%m-%d %H:%M")}
         content |= {"name": o.name, "method": self.method, **run.identity, "epoch_limit": o.epochs}
         content |= {"device": str(pick_device(o.device)), "data": self.data, **code}

@@ -26,17 +26,22 @@ from skeleton_reid.engine.run import Run, execute
 SAVE_SECONDS = 30  # between two states of the encoders, 70 MB each
 
 
-def run_retrieval(method: str, options: TrainingOptions, train: Callable[..., None]) -> None:
+def run_script(method: str, options: TrainingOptions, train: Callable[..., None]) -> None:
     """Train, or score the saved best model; then write its features if wanted."""
+    data, variant = options.dataset.name, options.settings.variant
     source = features.find_source(options.source, options, pick_device(options.device))
-    data, probe, variant = options.dataset.name, options.probe, options.settings.variant
-    if source is None:
-        folder, prefix = METHODS[method].run_folder(variant, data, probe)
+    if isinstance(options, PhaseOptions):
+        view = "" if options.view is None else f"view_{options.view}_"
+        transfer = "_transfer" if options.encoder else ""
+        task = "" if options.task in ("recognition", "pre") else f"_{options.task}"
+        run = Run(method, options, options.out / method / data / f"{view}{variant}{transfer}{task}")
+    elif source is None:
+        folder, prefix = METHODS[method].run_folder(variant, data, options.probe)
         run = Run(method, options, options.out / folder, prefix)
     else:
-        folder = options.out / f"{source.name}+{method}{variant}" / data / probe
+        folder = options.out / f"{source.name}+{method}{variant}" / data / options.probe
         run = Run(f"{source.name} + {method}", options, folder, source=source)
-    execute(run, train, evaluate, write_features)
+    execute(run, train, evaluate_phases if run.in_phases else evaluate, write_features)
 
 
 def evaluate(run: Run, options: TrainingOptions, device: torch.device) -> None:
@@ -49,29 +54,6 @@ def evaluate(run: Run, options: TrainingOptions, device: torch.device) -> None:
     metrics |= {"epoch": content["epoch"], "supervision": run.settings.supervision}
     print(fit(run.title) + "\n" + results.retrieval_table([(run.method, metrics)]))
     run.write_results(metrics)
-
-
-def write_features(run: Run, options: TrainingOptions, device: torch.device) -> None:
-    """Write the best model's features of train, probe and gallery, in the order of the files."""
-    source = run.source
-    sets = retrieval.load_in_order(options, source.centred if source else True)
-    model, _ = load_model(run.path("best.pt"), sets.skeleton, sets.length, device, source)
-    sets = source.frames(sets) if source else sets
-    parts = {name: getattr(sets, name) for name in features.PARTS}
-    features.write_features(options.save_features, model, parts)
-
-
-def run_phases(method: str, options: PhaseOptions, train: Callable[..., None]) -> None:
-    """The same of a run in phases."""
-    view = "" if options.view is None else f"view_{options.view}_"
-    transfer = "_transfer" if options.encoder else ""
-    task = "" if options.task in ("recognition", "pre") else f"_{options.task}"
-    name = f"{view}{options.settings.variant}{transfer}{task}"
-    run = Run(method, options, options.out / method / options.dataset.name / name)
-    if options.task == "retrieval" and options.settings.supervision:  # with labels, as a whole
-        execute(run, train, evaluate, write_features)
-    else:
-        execute(run, train, evaluate_phases, write_encoder_features)
 
 
 def load_task(options: PhaseOptions, settings: Any) -> Recognition | Retrieval:
@@ -162,7 +144,7 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module
     """Print retrieval metrics, beside untrained ones if any; JSON content, {} without gallery."""
     options, protocol = run.options, run.options.protocol
     if not isinstance(stored, Retrieval):
-        stored = _gallery(run.options, run.settings, train=untrained is not None)
+        stored = _gallery(options, run.settings.centred, train=untrained is not None)
     if stored is None:
         return {}
     sets = cut(replace(stored, train=None), run.settings.batch_size, protocol)
@@ -181,12 +163,12 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module
     return content
 
 
-def _gallery(options: PhaseOptions, settings: Any, train: bool = True) -> Retrieval | None:
+def _gallery(options: TrainingOptions, centred: bool, train: bool = True) -> Retrieval | None:
     """The retrieval sets; None where the task is another one and they are not there."""
     if options.view is not None:
         return None
     try:
-        return retrieval.load_in_order(options, settings.centred, train)
+        return retrieval.load_in_order(options, centred, train)
     except InputError as error:
         if options.task == "retrieval":
             raise
@@ -194,12 +176,15 @@ def _gallery(options: PhaseOptions, settings: Any, train: bool = True) -> Retrie
         return None
 
 
-def write_encoder_features(run: Run, options: PhaseOptions, device: torch.device) -> None:
-    """Write the encoders' features: train, test (recognition), probe, gallery (if there is one)."""
-    path, parts = run.phase("encoder").path("best.pt"), {}
-    model, saved = load_model(path, options.dataset.skeleton, options.length, device)
-    settings = settings_of(saved)
-    if stored := _gallery(options, settings):
+def write_features(run: Run, options: TrainingOptions, device: torch.device) -> None:
+    """Write the best model's features, in the order of the files: train, probe, gallery (if there
+    is one), of recognition also test.
+    """
+    path = (run.phase("encoder") if run.in_phases else run).path("best.pt")
+    model, saved = load_model(path, options.dataset.skeleton, options.length, device, run.source)
+    settings, parts = settings_of(saved), {}
+    if stored := _gallery(options, (run.source or settings).centred):
+        stored = run.source.frames(stored) if run.source else stored
         parts = {name: getattr(stored, name) for name in features.PARTS}
     if options.task != "retrieval":
         sets = load_task(options, settings)

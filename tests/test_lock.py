@@ -16,6 +16,7 @@ from commands import error_of, run
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import hold
 from skeleton_reid.data import datasets
+from skeleton_reid.engine.history import History
 from skeleton_reid.engine.methods.simmc import SimMCSettings
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run
@@ -107,5 +108,6 @@ def test_probes_that_share_a_folder_do_not_wait_for_each_other(tmp_path):
         for file in left:  # of runs that were killed; the other one may be alive
             file.touch()
         run.open()
+        History(run, {}).begin()
         run.at_the_end.close()
         assert [file.exists() for file in left] == [True, False]
