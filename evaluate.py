@@ -105,8 +105,6 @@ def main() -> None:
         options, name, metrics = score_files(options)
     elif options.recognise:
         options, name, metrics = train_classifier(options)
-    elif options.features == "untrained":
-        options, name, metrics = score_untrained(options)
     elif options.features:
         options, name, metrics = score_baseline(options)
     elif "recogniser" in saved and not options.retrieval:
@@ -177,10 +175,11 @@ def train_classifier(options: EvaluationOptions) -> Result:
     options = replace(options, length=options.length or default)
     sets = recognition.load(options)
     options = replace(options, probe=pick_test(options.probe, sets.tests))
-    settings = baselines.settings_of(name, epochs=options.epochs, neighbours=options.neighbours)
+    settings, chosen = baselines.SETTINGS[name], {"epochs", "neighbours"}
+    settings = settings | {n: getattr(options, n) or settings[n] for n in chosen & settings.keys()}
     device = pick_device(options.device)
     metrics = baselines.recognise(name, sets, settings, options.seed, device, options.quiet)
-    return options, name, recognition.summary(metrics, options.probe) | {"settings": vars(settings)}
+    return options, name, recognition.summary(metrics, options.probe) | {"settings": settings}
 
 
 def pick_test(probe: str | None, tests: Collection[str], own: str | None = None) -> str:
@@ -206,24 +205,17 @@ def score_encoder(options: EvaluationOptions, saved: dict[str, Any]) -> Result:
 
 
 def score_baseline(options: EvaluationOptions) -> Result:
-    """A descriptor, or a discriminant of the training set."""
+    """A descriptor, a discriminant of the training set, or SimMC's initial weights of --seed."""
     options, name, protocol = resolved(options, {}), options.features, options.protocol
-    fitted = name not in (*DESCRIPTORS, "session")
+    fitted = name not in (*DESCRIPTORS, "session", "untrained")
     sets = retrieval.load_in_order(options, name != "session", train=fitted)
     sets = cut(sets, options.batch_size or SimMCSettings.batch_size, protocol)
-    return options, name, baselines.score_descriptor(sets, name, protocol)
-
-
-def score_untrained(options: EvaluationOptions) -> Result:
-    """SimMC's initial weights of --seed."""
-    options, settings = resolved(options, {}), SimMCSettings()
-    sets = retrieval.load_in_order(options, train=False)
-    sets = cut(sets, options.batch_size or settings.batch_size, options.protocol)
+    if name != "untrained":
+        return options, name, baselines.score_descriptor(sets, name, protocol)
     generator = torch.Generator().manual_seed(options.seed)
-    model = SimMC(len(sets.skeleton) * 3, settings.H, settings.D, generator)
-    model = model.to(pick_device(options.device))
-    metrics = retrieval.score_encoder(model, sets, options.protocol)
-    return options, "untrained", metrics | {"epoch": None, "supervision": "none"}
+    model = SimMC(len(sets.skeleton) * 3, SimMCSettings.H, SimMCSettings.D, generator)
+    metrics = retrieval.score_encoder(model.to(pick_device(options.device)), sets, protocol)
+    return options, name, metrics | {"epoch": None, "supervision": "none"}
 
 
 def resolved(options: EvaluationOptions, saved: Mapping[str, Any]) -> EvaluationOptions:

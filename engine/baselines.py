@@ -11,7 +11,6 @@ persons apart; the LSTMs have AGE's width, batches and rate.
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -31,7 +30,7 @@ from skeleton_reid.engine.checkpoint import VERSION
 from skeleton_reid.engine.epochs import EarlyStopping
 from skeleton_reid.engine.features import Source
 from skeleton_reid.engine.optimizer import TFAdam
-from skeleton_reid.engine.options import BASELINES, CLASSIFIERS, TrainingOptions
+from skeleton_reid.engine.options import BASELINES, TrainingOptions
 from skeleton_reid.engine.released import cut
 from skeleton_reid.engine.results import write_text
 from skeleton_reid.engine.retrieval import known_classes, load_in_order, score
@@ -42,15 +41,14 @@ Metrics = dict[str, dict[str, Any]]  # "best" and "last"
 MOST_JOINTS = 75  # of discriminants: their time grows with the joints' sixth power
 
 
-def score_all(options: TrainingOptions, stored: Retrieval | None = None,
+def score_all(options: TrainingOptions, stored: Retrieval,
               source: Source | None = None) -> dict[str, dict[str, Any]]:
     """Retrieval metrics, or why one is missing, of BASELINES and of the source's own features.
 
-    stored: the sets as they are read for the model, if they are (as the source takes them).
+    stored: the sets as they are read for the model or, if there is one, the source.
     """
     size, protocol = options.settings.batch_size, options.protocol
     centred = source.centred if source else options.settings.centred
-    stored = stored or load_in_order(options, centred)
     sets = cut(stored if centred else load_in_order(options), size, protocol)
     rows = kept_baselines(sets, protocol)
     if source is None:
@@ -90,7 +88,7 @@ def kept_baselines(sets: Retrieval, protocol: str) -> dict[str, dict[str, Any]]:
         except InputError as error:  # recording-LDA lacks recordings, as all older downloads do
             if name in DESCRIPTORS:
                 rows[name] = {"missing": str(error)}
-    with suppress(OSError):  # a folder that others own
+    with suppress(InputError):  # a folder that others own
         if processes.number() == 0:
             write_text(file, json.dumps({"windows": digest.hexdigest(), "rows": rows}))
     return rows
@@ -122,52 +120,31 @@ def score_descriptor(sets: Retrieval, name: str, protocol: str) -> dict[str, Any
     return score(sets, probe, gallery, protocol) | {"supervision": supervision}
 
 
-@dataclass(frozen=True)
-class KNN:
-    neighbours: int = 5
-
-
-@dataclass(frozen=True)
-class AdaBoost:
-    trees: int = 100
-    depth: int = 10  # at most
-
-
-@dataclass(frozen=True)
-class LSTM:
-    layers: int = 1
-    hidden: int = 256
-    lr: float = 0.0005
-    batch_size: int = 128
-    epochs: int = 100  # at most
-    patience: int = 20  # epochs without a better Rank-1 of any test that end training
-
-
-Settings = KNN | AdaBoost | LSTM
-SETTINGS = dict(zip(CLASSIFIERS, (KNN(), AdaBoost(), LSTM(), LSTM(2)), strict=True))
-
-
-def settings_of(name: str, **chosen: int | None) -> Settings:
-    """The settings of a classifier; of the chosen ones, by name, it takes those that it has."""
-    settings = SETTINGS[name]
-    return replace(settings, **{n: x for n, x in chosen.items() if x and n in vars(settings)})
+# Of the classifiers. epochs: at most; patience: epochs without a better Rank-1 of any test that end
+# training.
+LSTM = {"layers": 1, "hidden": 256, "lr": 0.0005, "batch_size": 128, "epochs": 100, "patience": 20}
+SETTINGS = {
+    "D-13+KNN": {"neighbours": 5}, "D-16+AdaBoost": {"trees": 100, "depth": 10}, "LSTM": LSTM,
+    "LSTM-2": LSTM | {"layers": 2}
+}  # fmt: skip
+Settings = dict[str, Any]
 
 
 def recognise(name: str, sets: Recognition, settings: Settings, seed: int, device: torch.device,
               quiet: bool) -> dict[str, Metrics]:
     """Train it and score every test. InputError for descriptors not defined for the joints."""
     log.info(f"{name}: training on {len(sets.train)} sequences of {len(sets.persons)} persons")
-    if isinstance(settings, LSTM):
+    if "layers" in settings:
         return _train_lstm(sets, settings, seed, device, quiet)
     from sklearn import ensemble, neighbors, pipeline, preprocessing, tree  # slow to import
 
-    if isinstance(settings, KNN):
-        count = min(settings.neighbours, len(sets.train))
+    if "neighbours" in settings:
+        count = min(settings["neighbours"], len(sets.train))
         knn = neighbors.KNeighborsClassifier(count, weights="distance")
         model = pipeline.make_pipeline(preprocessing.StandardScaler(), knn)
     else:
-        base = tree.DecisionTreeClassifier(max_depth=settings.depth)
-        model = ensemble.AdaBoostClassifier(base, n_estimators=settings.trees, random_state=seed)
+        base = tree.DecisionTreeClassifier(max_depth=settings["depth"])
+        model = ensemble.AdaBoostClassifier(base, n_estimators=settings["trees"], random_state=seed)
     describe = partial(descriptor, name.partition("+")[0], skeleton=sets.skeleton)
     model.fit(describe(sets.train.skeletons), sets.train.labels)
     metrics = {}
@@ -182,10 +159,10 @@ def recognise(name: str, sets: Recognition, settings: Settings, seed: int, devic
 
 class SequenceClassifier(nn.Module):
     """LSTM layers over a window's frames, then a linear layer; PyTorch's initial weights."""
-    def __init__(self, joints: int, persons: int, settings: LSTM):
+    def __init__(self, joints: int, persons: int, layers: int, hidden: int):
         super().__init__()
-        self.lstm = nn.LSTM(3 * joints, settings.hidden, settings.layers, batch_first=True)
-        self.output = nn.Linear(settings.hidden, persons)
+        self.lstm = nn.LSTM(3 * joints, hidden, layers, batch_first=True)
+        self.output = nn.Linear(hidden, persons)
 
     def forward(self, skeletons: Tensor) -> Tensor:
         """Hip-centred skeletons (B, f, J, 3) -> scores (B, persons)."""
@@ -193,16 +170,17 @@ class SequenceClassifier(nn.Module):
         return self.output(states[:, -1])
 
 
-def _train_lstm(sets: Recognition, settings: LSTM, seed: int, device: torch.device,
+def _train_lstm(sets: Recognition, settings: Settings, seed: int, device: torch.device,
                 quiet: bool) -> dict[str, Metrics]:
     torch.manual_seed(seed)
-    model = SequenceClassifier(len(sets.skeleton), len(sets.persons), settings).to(device)
-    optimizer = TFAdam(model.parameters(), settings.lr)
+    model = SequenceClassifier(len(sets.skeleton), len(sets.persons), settings["layers"],
+                               settings["hidden"]).to(device)
+    optimizer = TFAdam(model.parameters(), settings["lr"])
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)
     labels = torch.from_numpy(sets.train.labels).to(device)
-    tests = {name: EarlyStopping(settings.patience, "rank1") for name in sets.tests}
-    for epoch in tqdm(range(1, settings.epochs + 1), disable=quiet or None, leave=False):
-        for batch in torch.randperm(len(labels)).to(device).split(settings.batch_size):
+    tests = {name: EarlyStopping(settings["patience"], "rank1") for name in sets.tests}
+    for epoch in tqdm(range(1, settings["epochs"] + 1), disable=quiet or None, leave=False):
+        for batch in torch.randperm(len(labels)).to(device).split(settings["batch_size"]):
             optimizer.zero_grad()
             cross_entropy(model(skeletons[batch]), labels[batch]).backward()
             optimizer.step()

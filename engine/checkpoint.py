@@ -76,13 +76,12 @@ def load(path: Path, method: str | None = None) -> dict[str, Any]:
             if archive.testzip() is not None:
                 raise BadZipFile("a checksum is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:  # whose message advises to run the code
-        reason = "it holds more than tensors and plain values, and code is not run"
-        raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
     except Exception as error:  # other bytes than a checkpoint's can raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} is not a readable checkpoint, but truncated or damaged or "
-                         f"another kind of file: {reason}") from error
+        found = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = f"it is truncated or damaged or another kind of file: {found}"
+        if isinstance(error, UnpicklingError):  # whose message advises to run the code
+            reason = "it holds more than tensors and plain values, and code is not run"
+        raise InputError(f"{path} is not a readable checkpoint: {reason}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is no checkpoint of this project: expected format {FORMAT!r}")
     content = _with_new_names(content)

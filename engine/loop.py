@@ -147,7 +147,7 @@ class Epochs:
         best, last = self.best.metrics | supervision, self.metrics | {"epoch": self.number}
         last |= supervision
         untrained = {name: self.history.rows[0][name] for name in self.metrics}
-        rows = baselines.score_all(run.options, self.sets.stored, run.source)
+        rows = baselines.score_all(run.options, self.sets.stored or self.sets, run.source)
         rows |= {run.settings.at_first: untrained}
         rows |= {f"{run.method} best": best, f"{run.method} last": last}
         because = "" if self.reason == ALL_DONE else f" ({self.reason})"

@@ -171,13 +171,6 @@ class BestNetworks(EarlyStopping):
                 words[-1] += f" (best {100 * self.best[name]['metrics']['rank1']:.1f})"
         return "  ".join(words)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.saved}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name in self.saved:
-            setattr(self, name, state[name])
-
 
 def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarray,
           training: RecognitionSet, order: np.ndarray, test_sets: Mapping[str, RecognitionSet],

@@ -68,15 +68,8 @@ def text_table(rows: Sequence[Mapping[str, str]]) -> str:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all; null stands for NaN, which JSON lacks."""
-    write_text(path, json.dumps(_without_nan(content), indent=1) + "\n")
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _without_nan(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return list(map(_without_nan, value))
-    return None if isinstance(value, float) and math.isnan(value) else value
+    content = json.loads(json.dumps(content), parse_constant=lambda _: None)
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,7 +3,6 @@ cannot do.
 """
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from commands import error_of, run
 from skeleton_reid.data import Recognition, Sequences, skeleton
 from skeleton_reid.data.descriptors import descriptor
 from skeleton_reid.engine import baselines
-from skeleton_reid.engine.baselines import LSTM, AdaBoost, recognise, settings_of
+from skeleton_reid.engine.baselines import SETTINGS, recognise
 from skeleton_reid.engine.options import CLASSIFIERS
 from skeleton_reid.reid.recognition import evaluate
 
@@ -40,25 +39,22 @@ def persons_apart(persons: int = 5, windows: int = 12, noise: float = 0.03,
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_persons_that_lie_apart_are_learned_and_the_same_seed_gives_the_same_numbers(name):
     sets = persons_apart()
-    settings = settings_of(name, epochs=FEW_EPOCHS)
-    if isinstance(settings, AdaBoost):
-        settings = replace(settings, trees=10)
-    if isinstance(settings, LSTM):
-        settings = replace(settings, lr=0.005, batch_size=16, hidden=32)
+    small = {"trees": 10, "lr": 0.005, "batch_size": 16, "hidden": 32, "epochs": FEW_EPOCHS}
+    settings = {key: small.get(key, value) for key, value in SETTINGS[name].items()}
     found = recognise(name, sets, settings, 0, CPU, quiet=True)
     for test in ("A", "B"):
         assert found[test]["best"]["rank1"] == 1.0
         assert found[test]["best"]["nAUC_roc"] == 1.0
         assert np.trace(found[test]["best"]["confusion"]) == len(sets.tests[test])
     assert recognise(name, sets, settings, 0, CPU, quiet=True) == found
-    if isinstance(settings, LSTM):
+    if "layers" in settings:
         assert recognise(name, sets, settings, 1, CPU, quiet=True) != found
 
 
-@pytest.mark.parametrize("neighbours", [None, 8, 100])
+@pytest.mark.parametrize("neighbours", [5, 8, 100])
 def test_nearest_neighbours_vote_by_inverse_distance_in_standardised_descriptors(neighbours):
     sets = persons_apart(persons=4, windows=6, noise=2.5, seed=1)
-    settings = settings_of("D-13+KNN", epochs=3, neighbours=neighbours)
+    settings = {"neighbours": neighbours}
     found = recognise("D-13+KNN", sets, settings, 0, CPU, True)["A"]["best"]
     train, test = (descriptor("D-13", s.skeletons).astype(float)
                    for s in (sets.train, sets.tests["A"]))
@@ -67,7 +63,7 @@ def test_nearest_neighbours_vote_by_inverse_distance_in_standardised_descriptors
     for row in (test - mean) / deviation:
         distances = np.sqrt((((train - mean) / deviation - row)**2).sum(axis=1))
         votes = np.zeros(4)
-        for i in np.argsort(distances)[:neighbours or 5]:
+        for i in np.argsort(distances)[:neighbours]:
             votes[sets.train.labels[i]] += 1 / distances[i]
         scores.append(np.log(0.99 * votes / votes.sum() + 0.01 / 4))
     expected = evaluate(np.array(scores), sets.tests["A"].labels)
@@ -79,7 +75,7 @@ def test_nearest_neighbours_vote_by_inverse_distance_in_standardised_descriptors
 
 def test_training_ends_after_patience_and_the_last_epoch_stands_beside_the_best():
     sets = persons_apart(noise=1.5)
-    settings = replace(settings_of("LSTM-2", epochs=9), hidden=8, patience=2, lr=0.01)
+    settings = SETTINGS["LSTM-2"] | {"epochs": 9, "hidden": 8, "patience": 2, "lr": 0.01}
     found = recognise("LSTM-2", sets, settings, 0, CPU, quiet=True)
     newest = max(row["best"]["epoch"] for row in found.values())
     for row in found.values():
@@ -88,7 +84,7 @@ def test_training_ends_after_patience_and_the_last_epoch_stands_beside_the_best(
 
 
 def test_layers_and_width_are_those_of_the_settings():
-    one, two = (baselines.SequenceClassifier(20, 7, LSTM(layers=n)) for n in (1, 2))
+    one, two = (baselines.SequenceClassifier(20, 7, layers, 256) for layers in (1, 2))
     gates = 4 * 256
     first, second = gates * (60 + 256 + 2), gates * (256 + 256 + 2)
     assert sum(p.numel() for p in one.parameters()) == first + 257 * 7

@@ -205,6 +205,9 @@ def test_baselines_are_kept_beside_the_windows(write_dataset, tmp_path, monkeypa
     for damaged in ("{", "[]", "{}", json.dumps(json.loads(file.read_text()) | {"rows": 1})):
         file.write_text(damaged)
         assert baselines.kept_baselines(sets, "full") == rows
+    file.unlink()
+    file.mkdir()  # nothing can be written, as in a folder that others own
+    assert baselines.kept_baselines(sets, "full") == rows
 
 
 @pytest.mark.parametrize("name", ["window-LDA", "recording-LDA"])
