@@ -6,7 +6,6 @@ import shutil
 import sys
 import textwrap
 import warnings
-from functools import cache
 from pathlib import Path
 
 from tqdm import tqdm
@@ -69,22 +68,3 @@ def log_to(file: Path) -> None:
     handler = _File(file, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
-
-
-@cache
-def say_compiling() -> None:
-    log.info("compiling loops, once: a few seconds")
-
-
-def tell_compilation() -> None:
-    """Log a line when Numba begins to compile; with the loops in its cache it does not."""
-    from numba.core import event
-
-    class Notice(event.Listener):
-        def on_start(self, _) -> None:
-            say_compiling()
-
-        def on_end(self, _) -> None:
-            """Required of a listener."""
-
-    event.register("numba:compile", Notice())

@@ -19,27 +19,15 @@ from skeleton_reid.engine.encoding import encode_set, load_model
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import DataOptions
 from skeleton_reid.engine.released import cut
-from skeleton_reid.engine.results import RETRIEVAL
 from skeleton_reid.reid import ranking
 
 # Of run.json, what decides the metrics beside settings, data and seed.
 RECORDED = ("name", "method", "dataset", "probe", "length", "protocol", "supervision", "source",
             "source_digest", "encoder", "task", "view", "epoch_limit", "device", "revision",
             "changes", "begun_with", "python", "torch", "numpy")
-SHARES = (*RETRIEVAL, *(f"recording_{key}" for key in RETRIEVAL), "rank1", "nAUC_roc", "nAUC_cmc")
-Scores = msgspec.defstruct("Scores", [(key, float | None, None) for key in SHARES])
 
 
-class Stages(msgspec.Struct, kw_only=True):
-    """What tables read of a protocol in results.json."""
-
-    best: Scores | None = None
-    last: Scores | None = None
-    untrained: Scores | None = None
-    baselines: dict[str, Scores] = {}
-
-
-class Content(Stages, kw_only=True):
+class Content(msgspec.Struct, kw_only=True):
     """What is read of run.json and results.json, whose values are checked by it."""
 
     method: str
@@ -51,8 +39,10 @@ class Content(Stages, kw_only=True):
     settings: dict[str, Any]
     data: dict[str, Any]
     device: str = ""
-    retrieval: Stages | None = None
-    tests: dict[str, Stages] = {}
+    best: dict[str, Any] | None = None
+    baselines: dict[str, dict[str, Any]] = {}
+    retrieval: dict[str, Any] | None = None
+    tests: dict[str, dict[str, Any]] = {}
 
 
 class Encoded(NamedTuple):

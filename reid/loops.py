@@ -7,10 +7,6 @@ from float64. Sparse matrices are CSR: row n has the entries from first[n] to fi
 import numba
 import numpy as np
 
-from skeleton_reid.common.log import tell_compilation
-
-tell_compilation()
-
 
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def scalar_product(a, b):

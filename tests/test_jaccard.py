@@ -2,7 +2,6 @@
 versions.
 """
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -10,7 +9,6 @@ from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_mutual_info_score
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.log import say_compiling, tell_compilation
 from skeleton_reid.reid.jaccard import cluster, jaccard_distance
 from skeleton_reid.reid.neighbours import nearest_neighbours
 from tests.reference import jaccard as reference
@@ -101,15 +99,6 @@ def test_labels_of_the_plain_way(eps, min_samples):
     expected = reference.cluster(features, rank, eps, min_samples)
     assert expected.max() > 0
     np.testing.assert_array_equal(cluster(features, eps, min_samples), expected)
-
-
-def test_compiling_is_said_once(caplog):
-    say_compiling.cache_clear()
-    tell_compilation()
-    with caplog.at_level("INFO", logger="reid"):
-        for number in (1, 1.0):  # two types, each compiled
-            numba.njit(lambda x: x + 1)(number)
-    assert caplog.messages == ["compiling loops, once: a few seconds"]
 
 
 def test_max_distance_keeps_the_close_pairs():
