@@ -124,9 +124,9 @@ def main() -> None:
         if saved and saved["dataset"] == options.dataset.name:
             checkpoint.expect_windows(options.checkpoint, saved, data)
     if "tests" in metrics:
-        print(recognition.table(metrics["tests"], name, corner))
+        print(results.recognition_table(metrics["tests"], name, corner))
     else:
-        print(results.retrieval_table([(name, metrics)], corner))
+        print(results.retrieval_table({name: metrics}, corner))
     if options.export:
         checkpoint.save(options.export, {**saved, "metrics": metrics})
     if options.json:

@@ -73,7 +73,7 @@ class History:
                 raise InputError(f"training diverged: {name} is {value}; try a smaller --lr")
         times = {f"s_{name}": round(value, 3) for name, value in seconds.items()}
         self.rows.append({"epoch": epoch, **metrics, **losses, **times})
-        results.write_csv(self.run.path("history.csv"), self.rows)
+        results.write_text(self.run.path("history.csv"), results.as_csv(self.rows))
         if self.run.options.tensorboard and processes.number() == 0:
             scalars = {"metrics": metrics, "losses": losses, "seconds": seconds}
             self._write_events(epoch, scalars, clusters)

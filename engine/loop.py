@@ -84,10 +84,6 @@ class Epochs:
         self.history = History(run, self.parts)
         self.number = self.history.begin(tuple(changeable))  # epochs done
         self.reason: str | None = None  # why the training ends
-        self.row: dict[str, float] = {}  # of history.csv
-        self.line = ""  # of the log
-        self.steps: list[Losses] = []  # losses of the epoch's batches; `step` adds them
-        self.clusters: Sequence[np.ndarray] = ()
         if self.scored:
             self.warning = collapse(self.history.rows, sets.train.labels)  # told before a --resume
             self.known = known_classes(sets, run.settings.supervision)  # (N,); None: clustered
@@ -102,8 +98,11 @@ class Epochs:
             if not self.scored:
                 self.reason = self._stop_reason()
             while self.reason is None:
-                self.row, self.line, self.steps, self.clusters = {}, "", [], ()
-                self.seconds = defaultdict(float)
+                self.row: dict[str, float] = {}  # of history.csv
+                self.line = ""  # of the log
+                self.steps: list[Losses] = []  # losses of the epoch's batches; `step` adds them
+                self.clusters: Sequence[np.ndarray] = ()
+                self.seconds: dict[str, float] = defaultdict(float)  # of its stages
                 yield self
                 self._end_epoch()
         if self.scored:
@@ -116,7 +115,12 @@ class Epochs:
         if not self.scored:
             self.number += 1
         losses = {name: loss.sum().item() for name, loss in self.mean_losses().items()}
-        self._move_bar()
+        # Of the parts one may end the run: the bar ends where that is, if nothing better comes.
+        stopping = next((p for p in self.parts.values() if isinstance(p, EarlyStopping)), self.best)
+        if stopping.patience is not None:
+            end = self.number + stopping.patience - stopping.waited
+            self.bar.total = min(end, self.limit or end)
+        self.bar.update(self.number - self.bar.n)
         self.history.add(self.number, self.row, losses, self.line, self.seconds, self.clusters)
         if not self.scored:
             self.reason = self.reason or self._stop_reason()
@@ -129,14 +133,6 @@ class Epochs:
         if found and self.warning is None:
             log.warning(found)
         self.warning = found
-
-    def _move_bar(self) -> None:
-        """Its end is where the run ends if nothing better comes."""
-        stopping = next((p for p in self.parts.values() if isinstance(p, EarlyStopping)), self.best)
-        if stopping.patience is not None:
-            end = self.number + stopping.patience - stopping.waited
-            self.bar.total = min(end, self.limit or end)
-        self.bar.update(self.number - self.bar.n)
 
     def _report(self) -> None:
         """Print and write best and last metrics, with those of the first epoch and baselines."""
@@ -152,7 +148,7 @@ class Epochs:
         rows |= {f"{run.method} best": best, f"{run.method} last": last}
         because = "" if self.reason == ALL_DONE else f" ({self.reason})"
         print(fit(f"{run.title}: stopped after {counted(self.number, 'epoch')}{because}"))
-        print(results.retrieval_table(rows.items()))
+        print(results.retrieval_table(rows))
         content = {**best, "best": best, "last": last, "untrained": untrained, "baselines": rows}
         content |= {"epochs": self.number, "stopped": self.reason, "warning": self.warning}
         run.write_results(content)

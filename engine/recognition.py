@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.log import log
 from skeleton_reid.data import DataWarning, Recognition, Sequences, loader
-from skeleton_reid.engine import checkpoint, results
+from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_rows, load_model
 from skeleton_reid.engine.epochs import EarlyStopping
 from skeleton_reid.engine.loop import Epochs, divide
@@ -280,14 +280,3 @@ def summary(metrics: Mapping[str, Metrics], headline: str) -> dict[str, Any]:
     """Metrics as JSON content: (the best of) the headline test on top, below it all tests."""
     row = metrics[headline]
     return {"kind": "recognition", **row.get("best", {}), **row, "tests": dict(metrics)}
-
-
-def table(metrics: Mapping[str, Metrics], method: str, corner: str = "") -> str:
-    """Metrics of every test, as text; best and last where there are epochs. corner: the title."""
-    rows = []
-    for name, row in metrics.items():
-        if "epoch" in row.get("best", ()):
-            rows += [(f"{method} {name} {which}", row[which]) for which in ("best", "last")]
-        else:
-            rows.append((f"{method} {name}", row.get("best", row)))
-    return results.recognition_table(rows, corner)

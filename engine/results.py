@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from skeleton_reid.common.log import fit
 RETRIEVAL = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP"}
 RECOGNITION = ("Rank-1", "Rank-5", "Rank-10", "nAUC", "nAUC CMC", "loss")
 NARROW = 12  # letters in a line of a name, at least
-Rows = Iterable[tuple[str, Mapping[str, Any]]]
 
 
 def percent(share: float | None) -> str:
@@ -24,29 +23,36 @@ def percent(share: float | None) -> str:
     return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"
 
 
-def retrieval_table(rows: Rows, corner: str = "") -> str:
+def retrieval_table(rows: Mapping[str, Mapping[str, Any]], corner: str = "") -> str:
     """A text table of retrieval metrics in percent; another of whole recordings where known."""
-    rows, tables = list(rows), []
-    usual = "none" if any("supervision" in own for _, own in rows) else ""
+    usual, tables = "none" if any("supervision" in own for own in rows.values()) else "", []
     for prefix, words in (("", corner), ("recording_", "whole recordings")):
         lines = [{
             words: name, **{
                 t: percent(own.get(prefix + key)) for key, t in RETRIEVAL.items()
             }, "supervision": own.get("supervision", usual), "epoch": str(own.get("epoch", ""))
-        } for name, own in rows if not prefix or f"{prefix}mAP" in own]  # fmt: skip
+        } for name, own in rows.items() if not prefix or f"{prefix}mAP" in own]  # fmt: skip
         tables += [text_table(lines)] if lines else []
-    missing = [f"{name} is missing: {own['missing']}" for name, own in rows if "missing" in own]
-    return "\n".join([*tables, *map(fit, missing)])
+    missing = {name: own["missing"] for name, own in rows.items() if "missing" in own}
+    return "\n".join([*tables, *(fit(f"{name} is missing: {x}") for name, x in missing.items())])
 
 
-def recognition_table(rows: Rows, corner: str = "") -> str:
-    """The same of recognition metrics; all but the loss in percent."""
-    lines = []
-    for name, own in rows:
-        ranks = list(own["rank"].values())
+def recognition_table(metrics: Mapping[str, Mapping[str, Any]], method: str,
+                      corner: str = "") -> str:
+    """Metrics of every test, as text, all but the loss in percent; best and last where there are
+    epochs. corner: the title.
+    """
+    rows, lines = {}, []
+    for name, row in metrics.items():
+        if "epoch" in row.get("best", ()):
+            rows |= {f"{method} {name} {which}": row[which] for which in ("best", "last")}
+        else:
+            rows[f"{method} {name}"] = row.get("best", row)
+    for name, row in rows.items():
+        ranks = list(row["rank"].values())
         shares = [ranks[min(n, len(ranks)) - 1] for n in (1, 5, 10)]
-        shares += [own["nAUC_roc"], own["nAUC_cmc"]]
-        cells = (name, *map(percent, shares), f"{own['loss']:.2f}", str(own.get("epoch", "")))
+        shares += [row["nAUC_roc"], row["nAUC_cmc"]]
+        cells = (name, *map(percent, shares), f"{row['loss']:.2f}", str(row.get("epoch", "")))
         lines.append(dict(zip((corner, *RECOGNITION, "epoch"), cells, strict=True)))
     return text_table(lines)
 
@@ -75,11 +81,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
     write_whole(path, lambda file: file.write(text.encode(errors="backslashreplace")))
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file, a line a row, whole or not at all."""
-    write_text(path, as_csv(rows))
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -5,7 +5,6 @@ encoder and, unless the task is retrieval, a recogniser on it. --mode Eval, feat
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,7 +51,7 @@ def evaluate(run: Run, options: TrainingOptions, device: torch.device) -> None:
     model, content = load_model(path, sets.skeleton, sets.length, device, run.source)
     metrics = retrieval.score_encoder(model, sets, options.protocol)
     metrics |= {"epoch": content["epoch"], "supervision": run.settings.supervision}
-    print(fit(run.title) + "\n" + results.retrieval_table([(run.method, metrics)]))
+    print(fit(run.title) + "\n" + results.retrieval_table({run.method: metrics}))
     run.write_results(metrics)
 
 
@@ -79,30 +78,25 @@ def begin(run: Run, model: nn.Module, order: np.ndarray, sets: Recognition | Ret
           reload: bool = False) -> tuple[Run, int | None, nn.Module]:
     """Open the run, and the phase of its encoder: with the epoch of the weights, if it is reloaded
     (from --encoder, or if `reload` from the phase's folder), and a copy of the model as it was.
-    order: of the training windows.
+    order: of the training windows. InputError if there are no weights, or others than the model's.
     """
     options, phase, untrained = run.options, run.phase("encoder"), copy.deepcopy(model)
-    epoch = reload_encoder(phase, model, options.encoder) if options.encoder or reload else None
+    other, epoch = options.encoder, None
+    if other or reload:
+        path = other or phase.path("best.pt")
+        content = checkpoint.load(path, run.method)
+        names = () if other else ("dataset", "length", "protocol", "task", "view")
+        checkpoint.expect(path, content, {name: phase.identity.get(name) for name in names})
+        checkpoint.expect(path, content["arguments"], model.arguments)
+        checkpoint.load_weights(model, content["model"], path)
+        epoch = content["epoch"]
+        log.info(f"encoder of {path}, {content['dataset']}, epoch {epoch}")
     run.open()
+    if other:
+        phase.save_model(model, epoch, {})
     sizes = {name: len(test) for name, test in tests_of(options.probe, sets).items()}
     log_sizes(options, model, {"train": len(order), **sizes}, sets.train.skeletons)
     return phase, epoch, untrained
-
-
-def reload_encoder(run: Run, model: nn.Module, other: Path | None = None) -> int:
-    """Put the weights of the phase `run`, or of an `other` checkpoint, into a model. Returns their
-    epoch. InputError if there are none, or they are not the run's or the model's.
-    """
-    path = other or run.path("best.pt")
-    content = checkpoint.load(path, run.method)
-    names = () if other else ("dataset", "length", "protocol", "task", "view")
-    checkpoint.expect(path, content, {name: run.identity.get(name) for name in names})
-    checkpoint.expect(path, content["arguments"], model.arguments)
-    checkpoint.load_weights(model, content["model"], path)
-    log.info(f"encoder of {path}, {content['dataset']}, epoch {content['epoch']}")
-    if other:
-        run.save_model(model, content["epoch"], {})
-    return content["epoch"]
 
 
 def evaluate_phases(run: Run, options: PhaseOptions, device: torch.device) -> None:
@@ -134,7 +128,7 @@ def report(run: Run, model: nn.Module, epoch: int, metrics: dict[str, Any],
         content["encoder"] = str(encoder)
     if metrics:
         content |= recognition.summary(metrics, probe if probe in metrics else next(iter(metrics)))
-        print(fit(run.title) + "\n" + recognition.table(metrics, run.method))
+        print(fit(run.title) + "\n" + results.recognition_table(metrics, run.method))
     found = score_retrieval(run, model, epoch, untrained, sets)
     run.write_results(content | {"retrieval": found} if metrics else content | found)
 
@@ -159,7 +153,7 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module
         # The last weights count: no epoch is chosen by its metrics.
         content |= {"best": metrics, "last": metrics, "untrained": initial, "baselines": rows}
     print(f"retrieval of {options.probe}, encoders trained on {' + '.join(trained)}")
-    print(results.retrieval_table(rows.items()))
+    print(results.retrieval_table(rows))
     return content
 
 

@@ -132,9 +132,8 @@ def tsne(groups: Sequence[Group]) -> list[Plot]:
     model = TSNE(perplexity=min(30, (len(shown) - 1) / 3), max_iter=500, random_state=0)
     points = model.fit_transform(features[shown])  # (n, 2)
     traces = []
-    for name, symbol, own in (("probe", "circle", shown
-                               < len(parts[0])), ("gallery", "triangle-up", shown
-                                                  >= len(parts[0]))):
+    is_probe = shown < len(parts[0])
+    for name, symbol, own in (("probe", "circle", is_probe), ("gallery", "triangle-up", ~is_probe)):
         x, y = points[own].T.round(2).tolist()
         marker = {"color": [OF_PERSONS[n] for n in numbers[shown[own]]], "symbol": symbol}
         text = [f"{run.person(label)}, {name}" for label in labels[shown[own]]]

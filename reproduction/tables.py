@@ -12,7 +12,7 @@ import numpy as np
 from jinja2 import Template
 
 from skeleton_reid.engine.methods import METHODS
-from skeleton_reid.engine.results import write_csv, write_json, write_text
+from skeleton_reid.engine.results import as_csv, write_json, write_text
 from skeleton_reid.reproduction.experiments import PUBLISHED, TABLES, Cells, Column, Job, Row
 from skeleton_reid.reproduction.jobs import Outcomes, state
 
@@ -81,7 +81,7 @@ def write(out: Path, table: str, entries: list[Entry], lines: list[Entry], templ
     papers, text = PUBLISHED[table], Path(__file__).with_name(template).read_text(encoding="utf-8")
     form = Template(text, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     write_text(out / f"{table}.md", form.render(papers, entries=entries, timedelta=timedelta))
-    write_csv(out / f"{table}.csv", lines)
+    write_text(out / f"{table}.csv", as_csv(lines))
     content = {"table": table, "source": papers["source"], "entries": entries}
     write_json(out / f"{table}.json", content)
 
