@@ -22,6 +22,7 @@ SECTIONS = {
     "published": "Published", "baselines": "Baselines", "untrained": "Untrained",
     "best": "Methods, best epoch", "last": "Methods, last epoch"
 }
+STAGES = {"best": "", "last": ", last epoch", "untrained": ", untrained"}  # of a run, by section
 COMPARED = ("baselines", "best", "last")  # of these the best is in bold
 BOLD = {"text": "{}*", "markdown": "**{}**", "latex": r"\textbf{{{}}}", "html": Markup("<b>{}</b>")}
 Row = dict[str, Any]  # table, data, section, method, supervision, epoch, runs, metrics and spread
@@ -73,12 +74,8 @@ def score(groups: Sequence[Group], sections: Collection[str] = SECTIONS) -> list
         own = runs[0].content
         for kind, probe, parts in _scored([run.content for run in runs]):
             usual = "identities" if kind == "Recognition" else own.get("supervision", "none")
-            results = {("best", label): "best", ("last", f"{label}, last epoch"): "last",
-                       ("untrained", f"{label}, untrained"): "untrained"}  # fmt: skip
-            results = {
-                place: [part[stage] for part in parts if part.get(stage)]
-                for place, stage in results.items()
-            }
+            results = {(stage, label + words): [part[stage] for part in parts if part.get(stage)]
+                       for stage, words in STAGES.items()}
             for name, result in parts[0].get("baselines", {}).items():  # the same in every run
                 if name in BASELINES and "top1" in result:  # else the joints do not allow it
                     title = f"{name}, descriptor" if name in METHODS else name

@@ -1,12 +1,12 @@
 """A run as its folder tells it: results, histories, and its probes and gallery, encoded again."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from torch import Tensor, nn
 
@@ -25,24 +25,8 @@ from skeleton_reid.reid import ranking
 RECORDED = ("name", "method", "dataset", "probe", "length", "protocol", "supervision", "source",
             "source_digest", "encoder", "task", "view", "epoch_limit", "device", "revision",
             "changes", "begun_with", "python", "torch", "numpy")
-
-
-class Content(msgspec.Struct, kw_only=True):
-    """What is read of run.json and results.json, whose values are checked by it."""
-
-    method: str
-    dataset: str
-    probe: str
-    length: int
-    protocol: str
-    seed: int
-    settings: dict[str, Any]
-    data: dict[str, Any]
-    device: str = ""
-    best: dict[str, Any] | None = None
-    baselines: dict[str, dict[str, Any]] = {}
-    retrieval: dict[str, Any] | None = None
-    tests: dict[str, dict[str, Any]] = {}
+# Of both files, what every run says.
+NEEDED = ("method", "dataset", "probe", "length", "protocol", "seed", "settings", "data")
 
 
 class Encoded(NamedTuple):
@@ -80,10 +64,11 @@ class SavedRun:
         content: dict[str, Any] = {}
         try:
             for file in files:
-                content |= msgspec.json.decode(file.read_bytes(), type=dict)
-            msgspec.convert(content, Content)
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                content |= json.loads(file.read_bytes())
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise broken(file, "what a training run says of itself", in_words(error)) from error
+        if lost := [name for name in NEEDED if name not in content]:
+            raise broken(file, "what a training run says of itself", f"no {', '.join(lost)}")
         return content
 
     @property
