@@ -18,9 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from skeleton_reid.common.command_line import add_options, option, script_parser
+from skeleton_reid.common.command_line import add_options, option, positive_int, script_parser
 from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.common.numbers import positive_int
 from skeleton_reid.engine.options import BASELINES, CLASSIFIERS, PublishedOptions, refuse_options
 
 EVALUATED = ("checkpoint", "features", "recognise", "gallery")  # one of them is evaluated

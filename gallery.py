@@ -21,9 +21,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from skeleton_reid.common.command_line import add_options, option, output_file, script_parser
+from skeleton_reid.common.command_line import (add_options, option, output_file, positive_int,
+                                               script_parser, share, visible)
 from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.common.numbers import positive_int, share, visible
 from skeleton_reid.data import datasets
 from skeleton_reid.engine.options import SEARCHES
 

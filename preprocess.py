@@ -13,10 +13,9 @@ went. What cannot be made does not stop the rest: it is named at the end, with e
 
 from pathlib import Path
 
-from skeleton_reid.common.command_line import script_parser
+from skeleton_reid.common.command_line import positive_int, script_parser, seed_number
 from skeleton_reid.common.errors import InputError, collected, raise_collected, run_command
 from skeleton_reid.common.log import fit, start_log
-from skeleton_reid.common.numbers import positive_int, seed_number
 from skeleton_reid.data.datasets import DATASETS, Dataset, get
 from skeleton_reid.data.plausible import report
 from skeleton_reid.data.prepare import warn_short, write

@@ -17,9 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from preprocess import preprocess
-from skeleton_reid.common.command_line import add_device, devices, script_parser
+from skeleton_reid.common.command_line import add_device, devices, positive_int, script_parser
 from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.common.numbers import positive_int
 from skeleton_reid.data.datasets import DATASETS
 from skeleton_reid.data.raw.formats import find
 from skeleton_reid.data.simulate import simulate

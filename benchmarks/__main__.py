@@ -31,9 +31,8 @@ from pathlib import Path
 
 from benchmarks import inputs
 from benchmarks.harness import ROOT, Options, SkippedError, conditions, save, show
-from skeleton_reid.common.command_line import add_device, pick_device, script_parser
+from skeleton_reid.common.command_line import add_device, pick_device, positive_int, script_parser
 from skeleton_reid.common.errors import InputError, run_command
-from skeleton_reid.common.numbers import positive_int
 from skeleton_reid.data import datasets
 from skeleton_reid.data.layouts import locate
 from skeleton_reid.data.raw.formats import find

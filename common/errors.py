@@ -12,7 +12,6 @@ from typing import Any
 
 from skeleton_reid.common import processes
 
-READER_GONE = 141  # the exit code that a shell shows of `...` in `... | head`
 LACKS_MEMORY = "(out of|allocate|enough) memory|process pool was terminated"
 
 
@@ -46,7 +45,7 @@ def raise_collected(errors: list[InputError]) -> None:
 
 def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or run again") -> None:
     """Run a command's `main` and turn its end into the exit codes 0 (done), 2 (bad input, also a
-    full disk, a forbidden folder, too little memory), 130 (interrupted), 141 (READER_GONE).
+    full disk, a forbidden folder, too little memory), 130 (interrupted), 141 (no reader).
     go_on: what an interruption advises. Letters that the terminal lacks are printed as escapes.
     """
     sys.excepthook = _uncaught
@@ -69,7 +68,7 @@ def run_command(main: Callable[[], None], go_on: str = "go on with --resume, or 
     except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())  # for the flush at the end of Python
-        sys.exit(READER_GONE)
+        sys.exit(141)  # as a shell shows of `...` in `... | head`
     except OSError as error:
         _refuse(f"could not read or write {error.filename or 'a file'}: {in_words(error)}")
     except (MemoryError, RuntimeError) as error:  # PyTorch's, of several wordings

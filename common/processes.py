@@ -10,7 +10,7 @@ import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,12 @@ def first_speaks() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise ProcessEndedError
 
-    with ExitStack() as stack:
-        if count() > 1:
-            signal.signal(signal.SIGTERM, end)
-        if number() > 0:
-            nowhere = stack.enter_context(Path(os.devnull).open("w"))
-            stack.enter_context(redirect_stdout(nowhere))
-            stack.enter_context(redirect_stderr(nowhere))
+    if count() > 1:
+        signal.signal(signal.SIGTERM, end)
+    if number() == 0:
+        yield
+        return
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield
 
 

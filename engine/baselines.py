@@ -27,8 +27,8 @@ from skeleton_reid.common.log import log
 from skeleton_reid.data import Recognition, Retrieval
 from skeleton_reid.data.descriptors import DESCRIPTORS, descriptor, session
 from skeleton_reid.engine.checkpoint import VERSION
-from skeleton_reid.engine.epochs import EarlyStopping
 from skeleton_reid.engine.features import Source
+from skeleton_reid.engine.history import EarlyStopping
 from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import BASELINES, TrainingOptions
 from skeleton_reid.engine.released import cut

@@ -116,10 +116,7 @@ def expect(path: Path, content: Mapping[str, Any], wanted: Mapping[str, Any]) ->
 
 
 def expect_windows(path: Path, content: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    """InputError for windows with other joints, unit or axes than those of the training.
-
-    data: what preprocess.py says of the windows.
-    """
+    """InputError for windows (what preprocess.py says of them) of another unit, axes or joints."""
     made, own = ({**each.get("description", {}), "joint_order": each.get("joint_order")}
                  for each in (content.get("data", {}), data))
     for key in ("joint_order", "unit", "up"):

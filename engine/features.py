@@ -3,7 +3,6 @@ SM-SGE, FILE.pt), or FILE.train.npz, FILE.probe.npz, FILE.gallery.npz in the dat
 """
 
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +15,7 @@ from torch import nn
 from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import read_arrays, write_whole
 from skeleton_reid.common.log import log
-from skeleton_reid.data import DataWarning, Retrieval, Sequences
+from skeleton_reid.data import Retrieval, Sequences
 from skeleton_reid.engine.checkpoint import weights_digest
 from skeleton_reid.engine.encoding import encode_frames, load_model
 from skeleton_reid.engine.methods import METHODS, settings_of
@@ -27,7 +26,6 @@ from skeleton_reid.models.statistics import frame_descriptor, frame_size
 PARTS = ("train", "probe", "gallery")
 # Methods with a phase for an encoder, which --source can name.
 SOURCES = [own.name for own in METHODS.values() if issubclass(own.options, PhaseOptions)]
-ROUNDING = 1e-3  # largest error of a number, in standard deviations
 TYPES = {"features": np.float32, "labels": np.int64, "frames": np.float32}
 
 
@@ -66,12 +64,6 @@ def read(path: Path) -> Features:
     if problem := _problem(arrays):
         raise InputError(f"{path}: expected {problem}")
     whole = arrays["features"].astype(np.result_type(arrays["features"], np.float32))
-    if "frames" in arrays and arrays["frames"].dtype == np.float64:
-        frames = arrays["frames"]
-        lost = abs(frames - frames.astype(np.float32)).max()
-        if lost > ROUNDING * frames.std(axis=(0, 1)).max():
-            warnings.warn(f"{path}: frames lose digits as float32 numbers; subtract their mean",
-                          DataWarning, stacklevel=2)
     arrays = {name: array.astype(TYPES[name]) for name, array in arrays.items()}
     return Features(**arrays | {"features": whole})
 
@@ -188,12 +180,11 @@ def _source_of_files(path: Path, options: TrainingOptions) -> Source:
     files = {part: part_path(path, part) for part in PARTS}
     contents = {part: read(file) for part, file in files.items()}
     shapes = {part: getattr(content.frames, "shape", None) for part, content in contents.items()}
+    size = (shapes["train"] or (0,))[-1]
     for part, shape in shapes.items():
-        if shape is None or shape[1] != options.length:
-            wanted = f"expected frame features `frames` (N, {options.length}, d)"
-            raise InputError(f"{files[part]}: {wanted}, found {shape}")
-    if len({shape[2] for shape in shapes.values()}) > 1:
-        raise InputError(f"{path}: expected frame features of one size, found {shapes}")
+        if shape is None or shape[1:] != (options.length, size):
+            wanted = f"frame features `frames` (N, {options.length}, d), d as in the training's"
+            raise InputError(f"{files[part]}: expected {wanted}, found {shape}")
 
     def look_up(part: str, sequences: Sequences) -> Features:
         if not np.array_equal(contents[part].labels, sequences.labels):
@@ -202,5 +193,4 @@ def _source_of_files(path: Path, options: TrainingOptions) -> Source:
         return contents[part]
 
     digest = hashlib.sha256(np.ascontiguousarray(contents["train"].frames)).hexdigest()
-    size = shapes["train"][2]
     return Source(path.stem, path, "feature files", f"frames {digest}", size, True, look_up)

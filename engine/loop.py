@@ -26,8 +26,7 @@ from skeleton_reid.data.tracklets import link_windows
 from skeleton_reid.engine import baselines, results
 from skeleton_reid.engine.clusters import pseudo_labels
 from skeleton_reid.engine.encoding import log_sizes
-from skeleton_reid.engine.epochs import EarlyStopping, collapse
-from skeleton_reid.engine.history import History
+from skeleton_reid.engine.history import EarlyStopping, History, collapse
 from skeleton_reid.engine.retrieval import known_classes, score_encoder
 from skeleton_reid.engine.run import Run
 from skeleton_reid.reid import cluster_quality

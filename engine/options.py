@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skeleton_reid.common.command_line import option, output_file
+from skeleton_reid.common.command_line import (option, output_file, positive_int, seed_number,
+                                               seed_numbers, visible)
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.numbers import positive_int, seed_number, seed_numbers, visible
 from skeleton_reid.data import datasets
 from skeleton_reid.data.descriptors import DESCRIPTORS
 

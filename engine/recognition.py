@@ -18,7 +18,7 @@ from skeleton_reid.common.log import log
 from skeleton_reid.data import DataWarning, Recognition, Sequences, loader
 from skeleton_reid.engine import checkpoint
 from skeleton_reid.engine.encoding import encode_rows, load_model
-from skeleton_reid.engine.epochs import EarlyStopping
+from skeleton_reid.engine.history import EarlyStopping
 from skeleton_reid.engine.loop import Epochs, divide
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.optimizer import TFAdam

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from training import SCRIPTS
 
 from skeleton_reid.common.command_line import pick_device
-from skeleton_reid.engine import epochs, loop
+from skeleton_reid.engine import history, loop
 from skeleton_reid.engine.options import TrainingOptions
 from skeleton_reid.engine.run import Run, code_version, execute
 from skeleton_reid.pictures.runs import find
@@ -289,10 +289,10 @@ ROW = {"top1": 0.5, "clusters_1": 9, "largest_1": 9, "purity_1": 0.9}
 def test_a_collapse_is_what_the_last_five_epochs_show(change, said):
     persons = np.arange(100) % 10
     untrained, bad = {**ROW, "top1": 0.4}, ROW | change
-    found = epochs.collapse([untrained, ROW, *[bad] * 5], persons)
-    assert epochs.collapse([untrained, *[bad] * 4], persons) is None
+    found = history.collapse([untrained, ROW, *[bad] * 5], persons)
+    assert history.collapse([untrained, *[bad] * 4], persons) is None
     assert (said is None and found is None) or said in found
-    assert epochs.collapse([untrained, *[bad] * 5, ROW], persons) is None
+    assert history.collapse([untrained, *[bad] * 5, ROW], persons) is None
 
 
 def test_search_eps_names_the_largest_eps_with_no_large_cluster(training, capsys, monkeypatch):

@@ -223,10 +223,10 @@ def test_missing_encoder_names_the_command(ias, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [(lambda x: {"labels": x["labels"], "features": x["features"]},
-      "frame features `frames` (N, 6, d), found None"),
+      "frame features `frames` (N, 6, d), d as in the training's, found None"),
      (lambda x: {**x, "frames": x["frames"][:, :4]},
-      "expected frame features `frames` (N, 6, d), found (40, 4, 7)"),
-     (lambda x: {**x, "frames": x["frames"][..., :5]}, "frame features of one size"),
+      "`frames` (N, 6, d), d as in the training's, found (40, 4, 7)"),
+     (lambda x: {**x, "frames": x["frames"][..., :5]}, "d as in the training's, found (40, 6, 7)"),
      (lambda x: {**x, "labels": x["labels"][::-1]}, "labels of IAS's train windows in the order"),
      (lambda x: {name: array[:-1] for name, array in x.items()}, "expected the 40 labels"),
      (lambda x: {**x, "frames": x["frames"] * np.nan}, "expected finite frames"),

@@ -264,13 +264,9 @@ def test_wrong_use(train, capsys, arguments, message):
     assert message in train.error(capsys, *arguments)
 
 
-@pytest.mark.parametrize(("persons", "windows", "extra", "message"),
-                         [(1, 9, ("--labels",), "expected two persons or more to tell apart in"),
-                          (3, 9, ("--batch_size", 1), "expected a whole number of at least 2")])
-def test_what_cannot_be_learned_from(train, write_dataset, capsys, persons, windows, extra,
-                                     message):
-    write_dataset(train.data, "KS20", 6, persons, windows, np.random.RandomState(0))
-    assert message in train.error(capsys, *extra)
+def test_what_cannot_be_learned_from(train, write_dataset, capsys):
+    write_dataset(train.data, "KS20", 6, 1, 9, np.random.RandomState(0))
+    assert "expected two persons or more to tell apart in" in train.error(capsys, "--labels")
     assert not train.out.exists()
 
 
@@ -280,7 +276,8 @@ def test_one_window_is_refused(train, write_dataset, capsys):
 
 
 def test_no_batch_is_of_one_window(train):
-    assert train("--labels", "--batch_size", 127, "--epochs", 1)["epochs"] == 1  # 128 windows
+    for size in (127, 1):  # of 128 windows
+        assert train("--labels", "--batch_size", size, "--epochs", 1)["epochs"] == 1
 
 
 def test_noise_alone_in_a_later_round_ends_the_run_with_a_report(train, monkeypatch):

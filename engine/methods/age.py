@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from skeleton_reid.common.command_line import FLAG, option
+from skeleton_reid.common.command_line import FLAG, option, positive, positive_int
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.numbers import positive, positive_int
 from skeleton_reid.engine.methods.base import Method, Settings
 from skeleton_reid.engine.options import PhaseOptions
 
@@ -12,6 +11,8 @@ from skeleton_reid.engine.options import PhaseOptions
 @dataclass(frozen=True)
 class AxesSettings(Settings):
     """Encoders of the three axes, and a recogniser of their rows: AGE's and SGELA's."""
+
+    feature = "encodings"  # input of the recogniser
 
     manner: str = option("ap", "ap: mean of predictions, sc: joined rows", choices=("ap", "sc"))
     centred: bool = option(False, "hip centre as the origin", **FLAG)
@@ -24,7 +25,7 @@ class AxesSettings(Settings):
     patience: int | None = option(None, "stop after N epochs without better", type=positive_int)
 
     def recogniser(self, probe: str) -> str:
-        return self.manner
+        return self.manner + ("" if self.feature == "encodings" else f"_{self.feature}")
 
     def check(self, options: PhaseOptions) -> None:
         if options.length < 2:
@@ -49,9 +50,6 @@ class AGESettings(AxesSettings):
         super().check(options)
         if self.balance and options.protocol == "released":
             raise InputError("the released AGE does not resample: leave out --balance")
-
-    def recogniser(self, probe: str) -> str:
-        return self.manner + ("" if self.feature == "encodings" else f"_{self.feature}")
 
 
 METHOD = Method(name="AGE", model="age.AGE", script="train_age.py", settings=AGESettings,

@@ -1,6 +1,5 @@
 """What a method says of itself, and what all settings have in common. Nothing imports PyTorch."""
 
-from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -8,8 +7,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from skeleton_reid.common.command_line import FLAG, option
-from skeleton_reid.common.numbers import below_one, positive, positive_int
+from skeleton_reid.common.command_line import FLAG, below_one, option, positive, positive_int
 
 # Settings by (), which is always, by (data set,) and by (data set, probe).
 Table = Mapping[tuple[str, ...], Mapping[str, Any]]
@@ -125,14 +123,3 @@ class Method:
         """Settings with these values by name, as a checkpoint has them; defaults for the rest."""
         names = self.settings.__dataclass_fields__
         return self.settings(**{name: values[name] for name in names if name in values})
-
-
-def letters(known: str) -> Any:
-    """argparse type: some of these letters, each once, put in this order."""
-    def some(text: str) -> str:
-        if not text or set(text) - set(known) or len(set(text)) < len(text):
-            raise ArgumentTypeError(f"expected some of the letters {known}, each once, "
-                                    f"found {text!r}")
-        return "".join(sorted(text, key=known.index))
-
-    return some

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from skeleton_reid.common.command_line import option
-from skeleton_reid.common.numbers import positive_int
+from skeleton_reid.common.command_line import option, positive_int
 from skeleton_reid.engine.methods.base import ContrastSettings, Method
 from skeleton_reid.engine.options import ClusterOptions
 

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from skeleton_reid.common.command_line import FLAG, option
-from skeleton_reid.common.numbers import not_negative, positive, positive_int
+from skeleton_reid.common.command_line import FLAG, not_negative, option, positive, positive_int
 from skeleton_reid.data.sampling import subset_sizes
 from skeleton_reid.engine.methods.base import LearningSettings, Method
 from skeleton_reid.engine.options import PhaseOptions

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from skeleton_reid.common.command_line import option
-from skeleton_reid.common.numbers import positive, probability, share
+from skeleton_reid.common.command_line import option, positive, probability, share
 from skeleton_reid.engine.methods.base import Method
 from skeleton_reid.engine.methods.transg import GraphTransformerSettings
 from skeleton_reid.engine.options import TrainingOptions

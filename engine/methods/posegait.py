@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from skeleton_reid.common.command_line import option
-from skeleton_reid.common.numbers import not_negative
+from skeleton_reid.common.command_line import not_negative, option
 from skeleton_reid.engine.methods.base import LearningSettings, Method
 from skeleton_reid.engine.options import TrainingOptions
 

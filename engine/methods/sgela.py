@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from skeleton_reid.common.command_line import FLAG, SWITCH, option
-from skeleton_reid.common.numbers import not_negative, positive, positive_int
+from skeleton_reid.common.command_line import (FLAG, SWITCH, not_negative, option, positive,
+                                               positive_int)
 from skeleton_reid.engine.methods.age import AxesSettings
 from skeleton_reid.engine.methods.base import Method
 from skeleton_reid.engine.options import PhaseOptions
@@ -16,8 +16,6 @@ TASKS = (*PLUS, "reconstruction", "rev_rec_plus")
 @dataclass(frozen=True)
 class SGELASettings(AxesSettings):
     """SGELA (models/sgela.py)."""
-
-    feature = "encodings"  # as of AGE's recogniser
 
     model: str = option("rev_rec", "pretext task", choices=TASKS)
     attention: str | None = option(None, "LA (with --model prediction and sorting BA)",

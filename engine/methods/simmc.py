@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from skeleton_reid.common.command_line import option
+from skeleton_reid.common.command_line import option, positive, positive_int, share
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.numbers import positive, positive_int, share
 from skeleton_reid.engine.methods.base import ContrastSettings, Method
 from skeleton_reid.engine.options import ClusterOptions, SourceOptions
 

@@ -1,20 +1,23 @@
 """SM-SGE: its settings and what the paper and the released code set."""
 
 from dataclasses import InitVar, dataclass
+from itertools import combinations
 
-from skeleton_reid.common.command_line import SWITCH, option
+from skeleton_reid.common.command_line import SWITCH, not_negative, option, positive, positive_int
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.common.numbers import not_negative, positive, positive_int
 from skeleton_reid.data.sampling import SUBSET_SIZES, subset_sizes
-from skeleton_reid.engine.methods.base import LearningSettings, Method, letters
+from skeleton_reid.engine.methods.base import LearningSettings, Method
 from skeleton_reid.engine.options import PhaseOptions
+
+SCALES = tuple("".join(some) for n in (1, 2, 3, 4) for some in combinations("IJPB", n))
 
 
 @dataclass(frozen=True)
 class SMSGESettings(LearningSettings):
     """SM-SGE (models/smsge.py)."""
 
-    scales: str = option("IJPB", "hyper-joint I, joint J, part P, body B", type=letters("IJPB"))
+    scales: str = option("IJPB", "some of hyper-joint I, joint J, part P, body B", choices=SCALES,
+                         metavar="IJPB", type=lambda some: "".join(sorted(some, key="IJPB".find)))
     D_h: int = option(256, "units of every LSTM layer", type=positive_int)
     P: int = option(8, "heads of the graph attention", type=positive_int)
     n_hood: int = option(1, "edges up to which joints are neighbours", type=positive_int)

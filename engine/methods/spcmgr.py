@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from skeleton_reid.common.command_line import SWITCH, option
-from skeleton_reid.common.numbers import not_negative, positive, positive_int
+from skeleton_reid.common.command_line import SWITCH, not_negative, option, positive, positive_int
 from skeleton_reid.engine.methods.base import ContrastSettings, Method
 from skeleton_reid.engine.options import ClusterOptions
 

@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 
-from skeleton_reid.common.command_line import FLAG, option
-from skeleton_reid.common.numbers import below_one, not_negative, number, positive, positive_int
+from skeleton_reid.common.command_line import (FLAG, below_one, not_negative, option, positive,
+                                               positive_int)
 from skeleton_reid.engine.methods.base import ClusterSettings, Method
 from skeleton_reid.engine.options import ClusterOptions
-
-# Batch normalisation needs two windows.
-above_one = number("a whole number of at least 2", lambda x: x >= 2, int)
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class StatisticsSettings(ClusterSettings):
     round_epochs: int = option(10, "epochs of a round", type=positive_int)
     lr: float | None = option(None, "learning rate (0.003, with --no-link 0.001)", type=positive)
     weight_decay: float = option(0.01, "weight decay of the encoder (AdamW)", type=not_negative)
-    batch_size: int = option(256, "sequences in a batch", type=above_one)
+    batch_size: int = option(256, "sequences in a batch", type=positive_int)
 
     def __post_init__(self):
         # Clusters of windows, a part of which are wrong, need more regularisation than others.

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from skeleton_reid.common.command_line import SWITCH, option
-from skeleton_reid.common.numbers import positive, positive_int, share
+from skeleton_reid.common.command_line import SWITCH, option, positive, positive_int, share
 from skeleton_reid.engine.methods.base import LearningSettings, Method
 from skeleton_reid.engine.options import TrainingOptions
 
