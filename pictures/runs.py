@@ -1,12 +1,12 @@
 """A run as its folder tells it: results, histories, and its probes and gallery, encoded again."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from torch import Tensor, nn
 
@@ -19,14 +19,40 @@ from skeleton_reid.engine.encoding import encode_set, load_model
 from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import DataOptions
 from skeleton_reid.engine.released import cut
+from skeleton_reid.engine.results import RETRIEVAL
 from skeleton_reid.reid import ranking
 
 # Of run.json, what decides the metrics beside settings, data and seed.
 RECORDED = ("name", "method", "dataset", "probe", "length", "protocol", "supervision", "source",
             "source_digest", "encoder", "task", "view", "epoch_limit", "device", "revision",
             "changes", "begun_with", "python", "torch", "numpy")
-# Of both files, what every run says.
-NEEDED = ("method", "dataset", "probe", "length", "protocol", "seed", "settings", "data")
+SHARES = (*RETRIEVAL, *(f"recording_{key}" for key in RETRIEVAL), "rank1", "nAUC_roc", "nAUC_cmc")
+Scores = msgspec.defstruct("Scores", [(key, float | None, None) for key in SHARES])
+
+
+class Stages(msgspec.Struct, kw_only=True):
+    """What tables read of a protocol in results.json."""
+
+    best: Scores | None = None
+    last: Scores | None = None
+    untrained: Scores | None = None
+    baselines: dict[str, Scores] = {}
+
+
+class Content(Stages, kw_only=True):
+    """What is read of run.json and results.json, whose values are checked by it."""
+
+    method: str
+    dataset: str
+    probe: str
+    length: int
+    protocol: str
+    seed: int
+    settings: dict[str, Any]
+    data: dict[str, Any]
+    device: str = ""
+    retrieval: Stages | None = None
+    tests: dict[str, Stages] = {}
 
 
 class Encoded(NamedTuple):
@@ -64,11 +90,10 @@ class SavedRun:
         content: dict[str, Any] = {}
         try:
             for file in files:
-                content |= json.loads(file.read_bytes())
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+                content |= msgspec.json.decode(file.read_bytes(), type=dict)
+            msgspec.convert(content, Content)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise broken(file, "what a training run says of itself", in_words(error)) from error
-        if lost := [name for name in NEEDED if name not in content]:
-            raise broken(file, "what a training run says of itself", f"no {', '.join(lost)}")
         return content
 
     @property

@@ -335,9 +335,10 @@ def test_a_probe_of_casia_b_is_a_run(tmp_path):
     [("other.txt", "", "expected a run with results.json or run.json, found neither"),
      ("results.json", '{"method": ', "results.json: expected what a training run says of itself"),
      ("run.json", "3", "run.json: expected what a training run says of itself"),
-     ("run.json", '{"method": "SimMC"}',
-      "run.json: expected what a training run says of itself, found no dataset, probe"),
-     ("run.json", '{"best": {"top1": 0.5}}', "run.json: expected what a training run says")])
+     ("run.json", '{"method": "SimMC"}', "found Object missing required field `dataset`"),
+     ("run.json", '{"best": {"top1": "high"}}', "found Expected `float | null`, got `str`"),
+     ("run.json", '{"baselines": 3}', "found Expected `object`, got `int`"),
+     ("run.json", '{"best": {"top1": NaN}}', "run.json: expected what a training run says")])
 def test_what_is_no_run_is_refused(tmp_path, capsys, file, content, said):
     (tmp_path / file).write_text(content)
     assert said in error_of(capsys, "visualize", tmp_path)
