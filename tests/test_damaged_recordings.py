@@ -85,6 +85,8 @@ def test_what_is_said_of_files_in_the_words_of_their_formats(described, tmp_path
     assert "found objects of Python in the place of an array of numbers" in said
     put(tmp_path / "anna" / "1.json", '{"joints": []}\n{"joints": []}\n{"joints": [')
     assert "breaks off at line 3, sign 13" in refused_reading(described("coco", "json", ".json"))
+    put(tmp_path / "anna" / "1.json", '[[]]\n[[\n[[]]\n[[]]\n')  # its second line is damaged
+    assert "begins at line 2" in refused_reading(described("coco", "json", ".json"))
 
 
 def test_a_table_with_paths_of_windows_and_a_missing_file(described, tmp_path):

@@ -117,9 +117,10 @@ def test_person_ids_of_openpose_are_tracks(described, tmp_path):
     for t in range(T):
         content = openpose(*(first[t], second[t])[::1 if t % 2 else -1])
         for person in content["people"]:
-            person["person_id"] = [3 if person["pose_keypoints_2d"][0] == first[t, 0, 0] else 8]
+            is_first = person["pose_keypoints_2d"][0] == first[t, 0, 0]
+            person["person_id"] = [3 if is_first else "Bert"]
         put(tmp_path / f"anna/1/v_{t}_keypoints.json", content)
-    put(tmp_path / "table.csv", "file,person,track\nanna/1,anna,8\n")
+    put(tmp_path / "table.csv", "file,person,track\nanna/1,anna,Bert\n")
     (recording,) = read(described("openpose_body25", "openpose", recordings="", table="table.csv"))
     np.testing.assert_array_equal(recording.frames[..., :2], second[..., :2])
 

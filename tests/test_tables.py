@@ -87,6 +87,8 @@ def test_units_that_a_file_states(described, tmp_path, stated, unit, scale):
 @pytest.mark.parametrize(
     ("stated", "unit", "message"),
     [("mm", "m", "expected m, the `unit` of "),
+     ("mm\tinch", "m", "found inch and mm in its header"),
+     ("mm\tm", None, "found m and mm; correct `unit`"),
      ("yards", None, "expected m, cm or mm in its header, found none; correct `unit`")])
 def test_units_that_contradict_each_other(described, tmp_path, stated, unit, message):
     put(tmp_path / "anna" / "1.trc", trc(FRAMES, COCO).replace("\tm\t", f"\t{stated}\t"))

@@ -142,6 +142,8 @@ def _load(file: Path) -> Any:
             start = blank.match(text, end).end()
     except json.JSONDecodeError as error:
         found = f"one that is damaged or breaks off at line {error.lineno}, sign {error.colno}"
+        begin = text.count("\n", 0, start) + 1
+        found += f", of a frame that begins at line {begin}" if contents else ""
         raise broken(file, "a whole JSON file", found) from None
     if not contents:
         raise broken(file, "a whole JSON file", "an empty one")
@@ -154,7 +156,7 @@ def _track(value: Any) -> str:
         value = value[0] if value else None
     if value in (None, -1, ""):
         return ""
-    return str(int(value) if value == int(value) else value)
+    return str(int(value) if isinstance(value, float) and value == int(value) else value)
 
 
 def _people(frame: Any, form: dict, source: OwnData, skeleton: Skeleton) -> Iterator[Person]:

@@ -141,9 +141,9 @@ def _scale(before: Sequence[list[str]], source: OwnData, path: Path) -> float:
     """
     words = {UNIT.fullmatch(cell) for row in before for cell in row} - {None}
     units = {f"{(word[1] or '')[:1]}m".lower() if word[2] else word[0].lower() for word in words}
-    stated = units.pop() if len(units) == 1 else ""
+    stated = " and ".join(sorted(units))
     then = f"correct `unit` in {source.file}, or give it in metres, such as 0.0254 for an inch"
-    if isinstance(source.unit, str) and stated not in ("", source.unit):
+    if isinstance(source.unit, str) and units and source.unit not in units:
         raise broken(path, f"{source.unit}, the `unit` of its description",
                      f"{stated} in its header", then)
     if source.unit is None and stated not in METRES:
