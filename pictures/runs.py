@@ -50,6 +50,7 @@ class Content(Stages, kw_only=True):
     seed: int
     settings: dict[str, Any]
     data: dict[str, Any]
+    name: str | None = None
     device: str = ""
     retrieval: Stages | None = None
     tests: dict[str, Stages] = {}
@@ -129,6 +130,7 @@ class SavedRun:
                 if file.is_file():
                     table = np.genfromtxt(file, delimiter=",", names=True, deletechars="")
                     tables[phase] = np.atleast_1d(table)  # (epochs,), structured
+                    table["epoch"]  # ValueError if there is no such column
             except (ValueError, IndexError) as error:
                 found = str(error).splitlines()[0]
                 raise broken(file, "a line of figures an epoch", found) from error

@@ -338,6 +338,7 @@ def test_a_probe_of_casia_b_is_a_run(tmp_path):
      ("run.json", '{"method": "SimMC"}', "found Object missing required field `dataset`"),
      ("run.json", '{"best": {"top1": "high"}}', "found Expected `float | null`, got `str`"),
      ("run.json", '{"baselines": 3}', "found Expected `object`, got `int`"),
+     ("run.json", '{"name": [1]}', "found Expected `str | null`, got `array`"),
      ("run.json", '{"best": {"top1": NaN}}', "run.json: expected what a training run says")])
 def test_what_is_no_run_is_refused(tmp_path, capsys, file, content, said):
     (tmp_path / file).write_text(content)
@@ -345,8 +346,9 @@ def test_what_is_no_run_is_refused(tmp_path, capsys, file, content, said):
     assert [path.name for path in tmp_path.iterdir()] == [file]
 
 
-def test_a_damaged_history_is_refused(tmp_path):
-    (tmp_path / "history.csv").write_text("epoch,top1\n1,2,3\n")
+@pytest.mark.parametrize("content", ["epoch,top1\n1,2,3\n", "1,0.5\n2,0.5\n"])
+def test_a_damaged_history_is_refused(tmp_path, content):
+    (tmp_path / "history.csv").write_text(content)
     with pytest.raises(InputError, match=r"history\.csv: expected a line of figures an epoch"):
         training([Group("SimMC", (SavedRun(tmp_path, tmp_path),))])
 
