@@ -158,7 +158,7 @@ def test_two_processes_have_a_gpu_each(training):
     train = training("SimMC")
     alone = train("--epochs", 1)
     words = ("tests/pretended_gpu.py", 2, "train_simmc.py", *train.words("--epochs", 1))
-    assert [each.wait(60) for each in start(2, *words, "--device", "cuda")] == [0, 0]
+    assert [each.wait(280) for each in start(2, *words, "--device", "cuda")] == [0, 0]
     together = json.loads(train.path("results.json").read_text())
     assert pick(together["last"], RETRIEVAL) == pytest.approx(pick(alone["last"], RETRIEVAL))
 

@@ -107,7 +107,7 @@ def test_an_interruption_ends_all_processes(tmp_path):
     assert process.stdout.readline().startswith("KGBD: reading")
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=200)
     assert process.returncode == 130
     assert errors == "interrupted; what was saved is whole: run again\n"
     assert not (tmp_path / "out").exists()

@@ -114,7 +114,7 @@ def test_a_process_that_dies_ends_the_others_with_a_line(training):
     while not run.path("last.pt").exists() and first.poll() is None:
         sleep(0.1)
     second.kill()
-    _, said = first.communicate(timeout=60)
+    _, said = first.communicate(timeout=200)
     second.communicate()
     assert first.returncode == 2
     assert said.endswith(f"error: another process of the run ended: {GO_ON}\n")
@@ -140,7 +140,7 @@ def test_torchrun_says_that_another_process_has_ended(monkeypatch):
 
 def test_bad_input_is_said_once():
     first, second = start(2, "train_simmc.py", "--dataset", "none", stderr=subprocess.PIPE)
-    said = first.communicate(timeout=60)[1]
+    said = first.communicate(timeout=200)[1]
     sleep(4)  # until the second one, too, has met it
     second.terminate()  # as torchrun does
     assert second.communicate()[1] == ""

@@ -255,7 +255,7 @@ def test_an_interruption_lets_every_run_save_its_state(runs, tmp_path):
         time.sleep(0.05)
         begun = list(out.rglob("*.begun"))
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=200)
     saved = list(out.rglob("*.saved"))
     assert process.returncode == 130 and len(saved) == len(begun) == 3
     assert errors == "interrupted; what was saved is whole: go on\n"
@@ -267,7 +267,7 @@ def test_two_processes_in_a_folder_make_each_run_once(runs, tmp_path):
     """Each run is made once, and both have the whole table."""
     words = command(tmp_path / "out", runs.data, scripts(tmp_path / "project", tenths=5))
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    printed = [process.communicate(timeout=100)[0] for process in both]
+    printed = [process.communicate(timeout=200)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert all("retrieval.md" in own for own in printed)
     rows = json.loads((tmp_path / "out" / "retrieval.json").read_text())["entries"]

@@ -92,7 +92,7 @@ def test_ctrl_c_ends_with_130_and_resumes(train):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=200)
     finally:
         process.kill()
     assert process.returncode == 130, error
