@@ -16,7 +16,8 @@ from skeleton_reid.common.errors import InputError
 from skeleton_reid.common.files import read_arrays, write_whole
 from skeleton_reid.common.log import log
 from skeleton_reid.data import Retrieval, Sequences
-from skeleton_reid.engine.checkpoint import weights_digest
+from skeleton_reid.data.files import provenance
+from skeleton_reid.engine.checkpoint import expect_windows, weights_digest
 from skeleton_reid.engine.encoding import encode_frames, load_model
 from skeleton_reid.engine.methods import METHODS, settings_of
 from skeleton_reid.engine.options import PhaseOptions, TrainingOptions
@@ -152,6 +153,8 @@ def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.devic
                        size: int | None) -> Source:
     row = options.dataset
     model, content = load_model(path, row.skeleton, options.length, device)
+    if content["dataset"] == row.name:
+        expect_windows(path, content, provenance(row, options.length, options.data))
     pose = np.zeros((1, options.length, len(row.skeleton), 3), dtype=np.float32)
     seen = row.recognition_train if content.get("task", "retrieval") != "retrieval" else ()
     trained = " + ".join(("train", *seen))

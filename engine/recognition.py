@@ -181,7 +181,8 @@ def train(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndar
     order: row numbers of `training`, as every epoch takes its batches.
     """
     settings, whole, device = run.settings, run.options.protocol == "released", training.rows.device
-    batches = split_batches(order, rule.batch_size or settings.batch_size, whole, "rows", device)
+    batches = split_batches(order, rule.batch_size or settings.batch_size, whole, "rows", device,
+                            "recognition_batch" if rule.batch_size else "batch_size")
     optimizer = TFAdam(recogniser.to(device).parameters(), rule.lr)
     tests = BestNetworks(test_sets, rule, settings.patience)
     run = with_encoder(run, encoder)
@@ -265,14 +266,14 @@ def save(run: Run, encoder: nn.Module, recogniser: Recogniser, persons: np.ndarr
     run.save_model(encoder, metrics["epoch"], metrics, file, recogniser=part)
 
 
-def split_batches(order: np.ndarray, size: int, whole: bool, name: str,
-                  device: torch.device) -> list[Tensor]:
+def split_batches(order: np.ndarray, size: int, whole: bool, name: str, device: torch.device,
+                  option: str = "batch_size") -> list[Tensor]:
     """The batches of the numbers `order` of things called `name`; whole: no incomplete last one."""
     batches = torch.from_numpy(np.asarray(order)).to(device).split(size)
     batches = [batch for batch in batches if len(batch) == size or not whole]
     if not batches or len(order) == 0:
         raise InputError(f"training needs a whole batch of {size} {name}, found {len(order)}; use "
-                         "a smaller --batch_size")
+                         f"a smaller --{option}")
     return batches
 
 

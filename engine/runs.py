@@ -3,7 +3,7 @@ encoder and, unless the task is retrieval, a recogniser on it. --mode Eval, feat
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -87,7 +87,10 @@ def begin(run: Run, model: nn.Module, order: np.ndarray, sets: Recognition | Ret
         content = checkpoint.load(path, run.method)
         names = () if other else ("dataset", "length", "protocol", "task", "view")
         checkpoint.expect(path, content, {name: phase.identity.get(name) for name in names})
-        checkpoint.expect(path, content["arguments"], model.arguments)
+        made, own = (of_features(arguments) | {"centred": settings.centred}
+                     for arguments, settings in ((content["arguments"], settings_of(content)),
+                                                 (model.arguments, run.settings)))
+        checkpoint.expect(path, made, own)
         checkpoint.load_weights(model, content["model"], path)
         epoch = content["epoch"]
         log.info(f"encoder of {path}, {content['dataset']}, epoch {epoch}")
@@ -97,6 +100,14 @@ def begin(run: Run, model: nn.Module, order: np.ndarray, sets: Recognition | Ret
     sizes = {name: len(test) for name, test in tests_of(options.probe, sets).items()}
     log_sizes(options, model, {"train": len(order), **sizes}, sets.train.skeletons)
     return phase, epoch, untrained
+
+
+def of_features(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's arguments without the one that only a loss depends on."""
+    return {
+        name: of_features(value) if isinstance(value, Mapping) else value
+        for name, value in arguments.items() if name != "temperature"
+    }
 
 
 def evaluate_phases(run: Run, options: PhaseOptions, device: torch.device) -> None:
@@ -141,7 +152,13 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module
         stored = _gallery(options, run.settings.centred, train=untrained is not None)
     if stored is None:
         return {}
-    sets = cut(replace(stored, train=None), run.settings.batch_size, protocol)
+    try:
+        sets = cut(replace(stored, train=None), run.settings.batch_size, protocol)
+    except InputError as error:
+        if options.task == "retrieval":
+            raise
+        log.info(f"no retrieval metrics: {error}")  # those of recognition are there
+        return {}
     metrics = {**retrieval.score_encoder(model, sets, protocol), "epoch": epoch}
     added = options.dataset.recognition_train if options.task != "retrieval" else ()
     trained = ["train", *added]

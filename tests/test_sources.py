@@ -1,5 +1,7 @@
 """SimMC on the frame features of other models, as a user runs it, on small random data sets."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -212,6 +214,16 @@ def test_wrong_pairings_are_refused(encoder, train, ias, tmp_path, capsys):
     (tmp_path / "out" / "AGE" / "IAS" / "LA_retrieval" / "encoder" / "best.pt").unlink()
     message = error_of(capsys, "evaluate", *where, best)
     assert content["source_file"] in message
+
+
+def test_windows_of_another_joint_order_are_refused(encoder, train, ias, tmp_path, capsys):
+    for order in ("kinect", "file"):
+        note = json.dumps({"simulated": False, "joint_order": order})
+        (tmp_path / "data" / "IAS" / "6" / "split.json").write_text(note)
+        if order == "kinect":
+            encoder("AGE")
+    message = error_of(capsys, "train_simmc", *ias, "--source", "AGE")
+    assert "trained on windows with joint_order kinect, these have file" in message
 
 
 def test_missing_encoder_names_the_command(ias, capsys, tmp_path):

@@ -110,6 +110,7 @@ def test_every_setting_has_an_effect(option, value, phase, train, once):
 def test_wrong_use(train, capsys):
     assert "--frames" in train.error(capsys, "--frames", "all")
     assert "no subset" in train.error(capsys, "--length", 1)
+    assert "arguments: --encoder" in train.error(capsys, "--encoder", "best.pt")
 
 
 # ---- the released run

@@ -154,6 +154,28 @@ def test_wrong_use(train, capsys):
     assert "at least 2 frames, found 1" in train.error(capsys, "--length", 1)
     assert "--model" in train.error(capsys, "--model", "all")
     assert "--balance" in train.error(capsys, "--balance")
+    words = ("--protocol", "released", "--epochs", 1, "--recognition_batch", 100_000)
+    assert "use a smaller --recognition_batch" in train.error(capsys, *words)
+
+
+def test_a_transferred_encoder_has_its_own_temperature_and_origin(train, write_dataset, capsys):
+    write_dataset(train.data, "BIWI", 6, 5, 8, np.random.RandomState(1), noise=1.5)
+    train("--epochs", 1, "--t", 0.5, dataset="BIWI")
+    encoder = train.out / "SGELA" / "BIWI" / "rev_rec" / "encoder" / "best.pt"
+    assert train("--epochs", 1, "--encoder", encoder)["encoder"] == str(encoder)
+    assert "made with centred = False" in train.error(capsys, "--centred", "--encoder", encoder)
+
+
+def test_recognition_stays_where_a_released_batch_of_probes_is_lacking(train):
+    """Its own test wants no whole batch."""
+    probe = train.parts["A"]
+    labels = np.load(probe.frame_id)
+    np.save(probe.frame_id, labels[::4])
+    for axis in AXES:
+        rows = np.load(probe.axis(axis))
+        np.save(probe.axis(axis), rows.reshape(len(labels), -1)[::4].reshape(-1, rows.shape[-1]))
+    result = train("--epochs", 1, "--protocol", "released")
+    assert "rank1" in result and "top1" not in result["retrieval"]
 
 
 # ---- the released run

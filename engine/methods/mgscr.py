@@ -38,6 +38,7 @@ class MGSCRSettings(LearningSettings):
 class MGSCROptions(PhaseOptions):
     """Files."""
 
+    encoder: None = None  # one of other persons does not fit: the recogniser is a part of it
     task: str = option("pre", "none: without pre-training", choices=("pre", "none", "retrieval"))
 
 
