@@ -35,8 +35,9 @@ def train(run: Run, options: TrainingOptions, device: torch.device) -> None:
     torch.manual_seed(options.seed)
     model = PoseGait(x.shape[1], x.shape[2], persons, padding=1, centres=s.centre_weight > 0,
                      skeleton=sets.skeleton).to(device)
-    optimizer = torch.optim.Adam([{"params": p, "lr": 5 * s.lr if name == "centres" else s.lr}
-                                  for name, p in model.named_parameters()])
+    parameters = [{"params": p, "lr": 5 * s.lr if name == "centres" else s.lr}
+                  for name, p in model.named_parameters()]
+    optimizer = torch.optim.Adam(parameters, fused=True)
     for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):
         if not epoch.score():
             continue
