@@ -107,11 +107,12 @@ def test_views_are_apart():
 
 
 def test_lengths_are_those_of_the_data_sets():
-    for table in TABLES.values():
+    """But for SGELA's matching, which is published for 50 frames."""
+    for name, table in TABLES.items():
         for column in table.columns:
             row = datasets.get(column.dataset)
             usual = row.default_length if column.view is None else row.view_length
-            assert column.length == usual
+            assert column.length == (50 if name == "matching_rank1" else usual)
 
 
 def test_a_cap_of_epochs_is_of_what_is_trained():
