@@ -34,9 +34,8 @@ def train(run: Run, options: PhaseOptions, device: torch.device) -> None:
     s, released = options.settings, options.protocol == "released"
     sets = runs.load_task(options, s)
     rng, size = np.random.RandomState(options.seed), s.batch_size
-    balance = s.balance and (released or options.dataset.balanced)
     # Permuted once; as released (docs/05-fidelity.md, unshuffled) not.
-    order = training_order(sets.train.labels, size, rng, balance, shuffle=not released)
+    order = training_order(sets.train.labels, size, rng, s.balance, shuffle=not released)
     x = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     persons, y = np.unique(sets.train.labels, return_inverse=True)
     y = torch.from_numpy(y).to(device)  # classes (N,)

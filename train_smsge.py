@@ -39,9 +39,8 @@ def train(run: Run, options: SMSGEOptions, device: torch.device) -> None:
     sets = runs.load_task(options, settings)
     rng = np.random.RandomState(options.seed)
     size, released = settings.batch_size, options.protocol == "released"
-    balance = settings.balance and (released or options.dataset.balanced)
     # Permuted once; as released (docs/05-fidelity.md, kgbd-resampled) not.
-    order = training_order(sets.train.labels, size, rng, balance, shuffle=not released)
+    order = training_order(sets.train.labels, size, rng, settings.balance, shuffle=not released)
     skeletons = torch.from_numpy(sets.train.skeletons).to(device)  # (N, f, J, 3)
     batches = recognition.split_batches(order, size, released, "sequences", device)
     generator = torch.Generator().manual_seed(options.seed)

@@ -153,6 +153,10 @@ def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.devic
                        size: int | None) -> Source:
     row = options.dataset
     model, content = load_model(path, row.skeleton, options.length, device)
+    learned = settings_of(content).supervision or "none"
+    if learned != "none" and content.keys() & {"probe", "recogniser"}:  # no phase without labels
+        raise InputError(f"{path}: expected an encoder without supervision, found {learned}; name "
+                         "one trained by --task retrieval, encoder/best.pt")
     if content["dataset"] == row.name:
         expect_windows(path, content, provenance(row, options.length, options.data))
     pose = np.zeros((1, options.length, len(row.skeleton), 3), dtype=np.float32)

@@ -43,13 +43,20 @@ def parse_training(doc: str, name: str) -> Any:
     add_options(early, DataOptions)
     named = DataOptions(**vars(early.parse_known_args()[0]))
     dataset = named.dataset and named.dataset.name
-    published = method.choose(named.protocol, dataset, named.probe, {})
+    published = method.choose(named.protocol, dataset, named.probe,
+                              of_data(named.dataset, named.protocol))
     of = f" of {dataset}" if dataset else "; --dataset NAME shows its own"
     parser = script_parser(f"{doc}\n\n{FILES}")
     first = ("dataset", "probe", "seed", "epochs", "resume", "mode")
     add_options(parser, method.options, first=first)
     add_options(parser, method.settings, f"{name} (published settings{of})", published)
     return resolve(method, vars(parser.parse_args()))
+
+
+def of_data(dataset: datasets.Dataset | None, protocol: str) -> dict[str, bool]:
+    """Settings that depend on the data set, whatever the method."""
+    unbalanced = protocol == "full" and dataset is not None and not dataset.balanced
+    return {"balance": False} if unbalanced else {}
 
 
 def resolve(method: Method, words: Mapping[str, Any]) -> Any:
@@ -79,7 +86,8 @@ def resolve(method: Method, words: Mapping[str, Any]) -> Any:
             raise InputError(f"expected a package more, found none: pip install {name}")
     epochs = dict.fromkeys(("pre_epochs", "recognition_epochs"), words.get("epochs"))
     protocol = words.get("protocol", "full")
-    settings = method.choose(protocol, row.name, probe, epochs | dict(words))
+    settings = method.choose(protocol, row.name, probe,
+                             of_data(row, protocol) | epochs | dict(words))
     if "search_eps" in words and settings.supervision != "none":
         raise InputError("--search_eps looks for clusters: leave out --tracklets and --labels")
     resolved = {**words, "probe": probe, "length": length, "task": task, "settings": settings}

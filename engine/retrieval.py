@@ -36,7 +36,7 @@ def load(options: DataOptions, settings: Any, source: Any = None,
     stored = load_in_order(options, centred, train)
     sets = source.frames(stored) if source else stored
     if rng is not None:
-        balance = settings.balance and options.dataset.balanced
+        balance = settings.balance and (options.protocol == "full" or options.dataset.balanced)
         order = training_order(sets.train.labels, size, rng, balance)
         sets = replace(sets, train=sets.train.take(order), order=order)
     return replace(cut(sets, size, options.protocol), stored=stored)

@@ -12,10 +12,11 @@ from commands import run, score_files
 from training import RETRIEVAL, SCRIPTS, history, pick, without_time
 
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.data import loader, sampling
+from skeleton_reid.data import datasets, loader, sampling
 from skeleton_reid.engine import baselines, checkpoint, loop
 from skeleton_reid.engine.methods import METHODS
 from skeleton_reid.engine.options import PhaseOptions
+from skeleton_reid.engine.parsing import resolve
 
 NOT_EXPORTED = {"PoseGait-own-reading": "cannot be exported to ONNX"}  # by method: why not
 # Settings that end a run, or choose among its epochs, and change no number of one epoch.
@@ -89,20 +90,25 @@ def test_the_data_are_read_once(method, training, monkeypatch):
 @pytest.mark.parametrize("method", METHODS)
 def test_classes_are_balanced_only_in_data_sets_that_need_it(method, write_dataset, tmp_path,
                                                              monkeypatch):
-    """Unless an option of the method says otherwise."""
-    if not getattr(METHODS[method].settings(), "balance", False):
+    """Unless an option of the method says otherwise. The settings say what is done."""
+    if not getattr(METHODS[method].choose("full", "IAS", "A", {}), "balance", False):
         pytest.skip("draws from the windows as they are")
     calls = []
     monkeypatch.setattr(sampling, "class_balanced",
                         lambda labels, *_: calls.append(len(labels)) or np.arange(len(labels)))
     monkeypatch.setattr(loop.Epochs, "__init__", Mock(side_effect=InputError("far enough")))
-    for dataset, count in (("KGBD", 0), ("IAS", 1)):
+    for dataset, more, count in (("KGBD", (), 0), ("KGBD", ("--balance",), 1), ("IAS", (), 1)):
         calls.clear()
         write_dataset(tmp_path, dataset, 6, 3, 12, np.random.RandomState(0))
         source = ("--source", features(tmp_path)) if method == "DF" else ()
         words = (*SCRIPTS[method].small, *source, "--batch_size", 9, "--out", tmp_path / "out")
-        assert run(SCRIPTS[method].name, "--dataset", dataset, "--data", tmp_path, *words) == 2
+        assert run(SCRIPTS[method].name, "--dataset", dataset, "--data", tmp_path, *words,
+                   *more) == 2
         assert len(calls) == count
+        words = {"dataset": datasets.get(dataset)} | ({"balance": True} if more else {})
+        if method == "DF":
+            words["source"] = "AGE"
+        assert resolve(METHODS[method], words).settings.balance == bool(count)
 
 
 def features(folder):

@@ -117,6 +117,12 @@ def test_training(training, once):
     assert "centre" in centred.history()[0] and "centre" not in plain.history()[0]
 
 
+def test_more_persons_than_sequences_in_a_batch(training):
+    """As the published batches of eight have: persons are not balanced."""
+    result = training("PoseGait-own-reading")("--epochs", 1, "--batch_size", 3)
+    assert result["settings"]["balance"] is False
+
+
 def test_wrong_use():
     with pytest.raises(InputError, match=r"no variable 'conv1\.0\.weight'"):
         PoseGait().load_released({})

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from archives import unpack
+from commands import error_of, run
 from training import RETRIEVAL, pick, same, without_time
 
 from skeleton_reid import data
@@ -139,3 +140,13 @@ def test_released_run_is_followed(tmp_path):
         losses["total"].backward()
         optimizer.step()
         np.testing.assert_allclose(losses["each"].detach(), released[number], rtol=1e-4)
+
+
+def test_a_source_is_an_encoder_without_labels(once, tmp_path, capsys):
+    """SimMC on it would else be said to be unsupervised."""
+    train, _ = once("MG-SCR", "--epochs", 1)
+    words = (*train.on(), "--batch_size", 16, "--epochs", 1, "--quiet", "--out", tmp_path)
+    message = error_of(capsys, "train_simmc", *words, "--source",
+                       train.path("recogniser", "best_A.pt"))
+    assert "expected an encoder without supervision, found identities" in message
+    assert run("train_simmc", *words, "--source", train.path("encoder", "best.pt")) == 0
