@@ -146,7 +146,7 @@ def encoder_path(method: str, options: TrainingOptions) -> Path:
     command = f"python {METHODS[method].script} --dataset {row.name} --task retrieval"
     raise InputError(f"--source {method}: expected an encoder at {' or '.join(map(str, places))}, "
                      f"found none; train it: {command} --length {options.length} "
-                     f"--data {options.data} --out {options.out}")
+                     f"--data {options.data} --out {options.out}; or name one, FILE.pt")
 
 
 def _source_of_encoder(path: Path, options: TrainingOptions, device: torch.device,

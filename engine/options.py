@@ -46,7 +46,8 @@ class TrainingOptions(DataOptions):
         metavar="N|A,B")
     name: str | None = option(None, "of the run, in tables and pictures", type=visible)
     out: Path = option(Path("ReID_Models"), "folder of checkpoints", type=Path, metavar="DIR")
-    epochs: int | None = option(None, "stop after N epochs", type=positive_int, metavar="N")
+    epochs: int | None = option(None, "stop after N epochs, in each phase", type=positive_int,
+                                metavar="N")
     resume: bool = option(False, "continue from the last finished epoch", action="store_true")
     save_features: Path | None = option(None, "write FILE.{train,probe,gallery,test}.npz",
                                         type=output_file, metavar="FILE.npz")
@@ -90,7 +91,8 @@ class PhaseOptions(TrainingOptions):
 
     task: str | None = option(None, "retrieval: the encoder alone, from the training split",
                               choices=("recognition", "retrieval"))
-    view: int | None = option(None, "test view of cross-view (CASIA_B)", type=int, metavar="V")
+    view: int | None = option(None, "test view of cross-view (CASIA_B, KS20)", type=int,
+                              metavar="V")
     encoder: Path | None = option(None, "use an encoder of another data set, without training it",
                                   type=Path, metavar="FILE")
 
@@ -99,7 +101,8 @@ class PhaseOptions(TrainingOptions):
 class PublishedOptions(DataOptions):
     """Published TensorFlow checkpoints (docs/06-formats.md)."""
 
-    view: int | None = option(None, "test view of cross-view (CASIA_B)", type=int, metavar="V")
+    view: int | None = option(None, "test view of cross-view (CASIA_B, KS20)", type=int,
+                              metavar="V")
     batch_size: int | None = option(None, "of --protocol released", type=positive_int, metavar="N")
     encoder: Path | None = option(None, "folder of the encoders of AGE's recogniser", type=Path,
                                   metavar="DIR")

@@ -163,7 +163,7 @@ def score_retrieval(run: Run, model: nn.Module, epoch: int, untrained: nn.Module
     added = options.dataset.recognition_train if options.task != "retrieval" else ()
     trained = ["train", *added]
     content = {"kind": "retrieval", **metrics, "trained_on": trained}
-    rows = {run.method: metrics}
+    rows = {run.settings.at_first if run.settings.supervision else run.method: metrics}
     if untrained is not None:
         initial = retrieval.score_encoder(untrained, sets, protocol)
         rows = baselines.score_all(options, stored) | {"untrained encoder": initial} | rows

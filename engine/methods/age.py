@@ -14,7 +14,8 @@ class AxesSettings(Settings):
 
     feature = "encodings"  # input of the recogniser
 
-    manner: str = option("ap", "ap: mean of predictions, sc: joined rows", choices=("ap", "sc"))
+    manner: str = option("ap", "ap: mean of the rows' predictions, sc: of all rows in one",
+                         choices=("ap", "sc"))
     centred: bool = option(False, "hip centre as the origin", **FLAG)
     two_thirds: bool = option(False, "encoders train on the first two thirds", **FLAG)
     hidden: int = option(256, "units of every layer", type=positive_int)
@@ -22,7 +23,8 @@ class AxesSettings(Settings):
     batch_size: int = option(128, "sequences in a batch", type=positive_int)
     pre_epochs: int = option(400, "epochs of the encoders", type=positive_int)
     recognition_epochs: int = option(300, "epochs of the recogniser", type=positive_int)
-    patience: int | None = option(None, "stop after N epochs without better", type=positive_int)
+    patience: int | None = option(None, "stop after N epochs without a better test",
+                                  type=positive_int)
 
     def recogniser(self, probe: str) -> str:
         return self.manner + ("" if self.feature == "encodings" else f"_{self.feature}")

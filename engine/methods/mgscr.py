@@ -39,7 +39,8 @@ class MGSCROptions(PhaseOptions):
     """Files."""
 
     encoder: None = None  # one of other persons does not fit: the recogniser is a part of it
-    task: str = option("pre", "none: without pre-training", choices=("pre", "none", "retrieval"))
+    task: str = option("pre", "none: labels alone; retrieval: the training split alone",
+                       choices=("pre", "none", "retrieval"))
 
 
 METHOD = Method(

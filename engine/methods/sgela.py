@@ -20,7 +20,7 @@ class SGELASettings(AxesSettings):
     model: str = option("rev_rec", "pretext task", choices=TASKS)
     attention: str | None = option(None, "LA (with --model prediction and sorting BA)",
                                    choices=("LA", "BA", "MBA"))
-    norm: int = option(1, "0: each number of a window by its range in training", **SWITCH)
+    norm: int = option(1, "0: scale each coordinate to its range in training", **SWITCH)
     t: float = option(0.1, "temperature of the contrastive loss", type=positive)
     contrast_weight: float = option(1.0, "weight of the contrastive loss", type=not_negative)
     neighbours: str = option(
