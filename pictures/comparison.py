@@ -50,7 +50,9 @@ def group(runs: Sequence[SavedRun]) -> list[Group]:
     labels = []
     for own, row in zip(groups, rows, strict=True):
         others = [other for other in rows if _title(other) == _title(row)]
-        differs = [n for n in row if any(other.get(n) != row[n] for other in others)]
+        same_set = [other for other in others if other.get("dataset") == row.get("dataset")]
+        compared = {n: same_set if n.startswith("data ") else others for n in row}
+        differs = [n for n in row if any(other.get(n) != row[n] for other in compared[n])]
         label = ", ".join([_title(row), *(f"{name} {_short(row[name])}" for name in differs)])
         labels.append(label + (f" ({own[0].folder})" if rows.count(row) > 1 else ""))
     return [Group(*each) for each in zip(labels, groups, strict=True)]

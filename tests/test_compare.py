@@ -48,6 +48,8 @@ def test_runs_that_differ_by_the_seed_alone_are_averaged(saved):
         ({"settings": {}}, ("eps 0.8", "")),  # as if made before there was such a setting
         ({"data": {"simulated": False, "digest": "34cd"}},
          ("data digest 12ab", "data digest 34cd")),
+        ({"dataset": "IAS", "data": {"simulated": False, "digest": "34cd"}},
+         ("dataset KS20", "dataset IAS")),
         ({"revision": "b" * 40}, ("revision aaaaaaa…", "revision bbbbbbb…")),
         ({"revision": "a" * 40 + "-dirty"}, ("revision aaaaaaa…", "revision aaaaaaa…dirty")),
         ({"changes": "0f"}, ("", "changes 0f")),
