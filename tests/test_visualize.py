@@ -115,6 +115,7 @@ def words(page: str) -> str:
 
 def test_table(report, runs):
     text = words((report / "report.html").read_text())
+    assert "|Recognition: IAS, A|" in text and "|Recognition: IAS, B|" in text  # of the cards
     for method in ("AGE", "SM-SGE"):
         own = runs[method].content
         for test, part, key in (("A", own["retrieval"], "top1"), ("B", own["tests"]["B"], "rank1")):
