@@ -18,6 +18,6 @@ class PoseGaitSettings(LearningSettings):
 
 
 METHOD = Method(name="PoseGait-own-reading", model="posegait.PoseGait", script="train_posegait.py",
-                settings=PoseGaitSettings, options=TrainingOptions, small={"batch_size": 16},
+                settings=PoseGaitSettings, options=TrainingOptions, small={"batch_size": 8},
                 published={(): {"lr": 0.0001, "batch_size": 8, "patience": 20,
                                 "balance": False}}, released={(): {"lr": 0.000001}})  # fmt: skip
