@@ -24,10 +24,11 @@ def train(training):
     return training("MG-SCR")
 
 
-def test_both_phases(train):
+def test_both_phases(train, capsys):
     """Recognition of both tests; the saved network has the metrics; Eval and evaluate.py agree."""
     result = train("--epochs", 4)
     assert set(result["tests"]) == {"A", "B"} and result["kind"] == "recognition"
+    assert "\npre-trained encoder " in capsys.readouterr().out  # what is retrieved by
     rows = train.history("recogniser")
     assert len(train.history("encoder")) == len(rows) == 4
     assert max(float(row["rank1_A"]) for row in rows) == result["best"]["rank1"] > 0.3
