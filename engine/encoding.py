@@ -57,7 +57,7 @@ def count_operations(work: Callable[[], Any]) -> int:
     return counter.get_total_flops()
 
 
-def log_sizes(options: TrainingOptions, encoder: nn.Module, sizes: Mapping[str, int],
+def log_sizes(options: TrainingOptions, encoder: nn.Module, sizes: Mapping[str, Any],
               sequences: np.ndarray) -> None:
     """Log the sizes; with --model_size also FLOPs for one of the sequences (N, f, J, 3 or d)."""
     words = "  ".join(f"{name} {size}" for name, size in sizes.items())

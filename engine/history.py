@@ -94,6 +94,8 @@ class History:
             log.info(f"resumed after {finished} epochs")
         else:
             run.archive_previous()
+        if run.parent:
+            log.info(f"epochs of {run.folder}:")
         run.write_record()
         return finished
 

@@ -89,6 +89,8 @@ class Epochs:
             if source := run.source:
                 log.info(f"{source.size} numbers a frame from {source.file} ({source.note})")
             sizes = {name: len(getattr(sets, name)) for name in ("train", "probe", "gallery")}
+            if sets.stored and len(sets.stored.train) != len(sets.train):  # balanced, or a part
+                sizes["train"] = f"{len(sets.train)} ({len(sets.stored.train)} stored)"
             log_sizes(run.options, model, sizes, sets.train.skeletons)
 
     def __iter__(self) -> Iterator["Epochs"]:

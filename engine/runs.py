@@ -29,6 +29,10 @@ def run_script(method: str, options: TrainingOptions, train: Callable[..., None]
     """Train, or score the saved best model; then write its features if wanted."""
     data, variant = options.dataset.name, options.settings.variant
     source = features.find_source(options.source, options, pick_device(options.device))
+    states = getattr(options, "source_features", "nodes") == "states"
+    if states and not (source and source.name.endswith("-states")):
+        raise InputError("--source_features states: expected --source SM-SGE or a file of it, "
+                         f"found {options.source or 'no --source'}")
     if isinstance(options, PhaseOptions):
         view = "" if options.view is None else f"view_{options.view}_"
         transfer = "_transfer" if options.encoder else ""

@@ -14,6 +14,7 @@ from skeleton_reid.data.skeleton import read as read_skeleton
 
 COCO = read_skeleton("coco").joints
 JUNK = [None, True, "x", "", -1, float("inf"), [], {}, [[]], [None], {"x": 1}, [1, 2], "10:00:00"]
+JUNK += [["x"], 10**400]
 NESTED = [
     ("mediapipe", "mediapipe", [mediapipe(pose) for pose in walk(33)]),
     ("mediapipe", "blazepose", [blazepose(pose) for pose in walk(33)]),
@@ -89,6 +90,16 @@ def test_what_is_said_of_files_in_the_words_of_their_formats(described, tmp_path
     assert "begins at line 2" in refused_reading(described("coco", "json", ".json"))
 
 
+@pytest.mark.parametrize(("content", "found"),
+                         [('[{"joints": ["a"]}]', "found 'a' in the place of joints"),
+                          ("[1, 2, 3]", "found something else"),
+                          ("[" * 900 + "1" + "]" * 900, "found something else"),
+                          ("[" * 200_000, "found lists within lists without end")])
+def test_json_of_another_structure(described, tmp_path, content, found):
+    put(tmp_path / "anna" / "1.json", content)
+    assert found in refused_reading(described("coco", "json", ".json"))
+
+
 def test_a_table_with_paths_of_windows_and_a_missing_file(described, tmp_path):
     np.save(tmp_path / "1.npy", walk(17))
     (tmp_path / "a").mkdir()
@@ -100,3 +111,13 @@ def test_a_table_with_paths_of_windows_and_a_missing_file(described, tmp_path):
     put(tmp_path / "table.csv", "file,person\na/2.npy,anna\n")
     said = refused_reading(described("coco", "npy", **keys))
     assert "a/2.npy: expected" in said and "found No such file" in said
+
+
+def test_infinite_confidences(described, tmp_path):
+    poses = walk(17)
+    people = [[instance(pose), instance(pose + 1)] for pose in poses]
+    for own in people:
+        own[0]["keypoint_scores"] = [float("inf")] * 17
+    put(tmp_path / "anna" / "1.json", {"instance_info": [{"instances": own} for own in people]})
+    (recording,) = read(described("coco", "mmpose", ".json"))
+    np.testing.assert_allclose(recording.frames[0], poses[0], atol=1e-6)  # the surer one

@@ -99,6 +99,16 @@ def test_results_files_and_evaluation(encoder, train, evaluate, ias, tmp_path, c
     assert pick(score_files(tmp_path / "top"), RETRIEVAL) == pick(best, RETRIEVAL)
 
 
+@pytest.mark.parametrize(("source", "found"), [((), "found no --source"),
+                                               (("--source", "statistics"), "found statistics"),
+                                               (("--source", "AGE"), "found AGE")])
+def test_states_are_those_of_sm_sge_alone(ias, encoder, capsys, source, found):
+    if found == "found AGE":
+        encoder("AGE")
+    words = (*source, "--source_features", "states")
+    assert found in error_of(capsys, "train_simmc", *ias, *SIMMC, *words)
+
+
 def test_untrained_figures_are_those_of_the_encoder_on_the_features(encoder, train, tmp_path):
     encoder("SM-SGE")
     result = train("SM-SGE", "--source_features", "states")

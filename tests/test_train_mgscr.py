@@ -112,6 +112,8 @@ def test_every_setting_has_an_effect(option, value, phase, train, once):
 def test_wrong_use(train, capsys):
     assert "--frames" in train.error(capsys, "--frames", "all")
     assert "no subset" in train.error(capsys, "--length", 1)
+    words = ("--task", "none", "--pre_epochs", 3)
+    assert "leave out --pre_epochs" in train.error(capsys, *words)
     assert "arguments: --encoder" in train.error(capsys, "--encoder", "best.pt")
 
 

@@ -46,7 +46,9 @@ def test_results_and_files(train, capsys):
     assert float(rows[0]["top1"]) == result["untrained"]["top1"]
     for name in ("clusters_1", "clusters_2", "outliers", "MPC", "MIC", "MI_1", "AMI_2"):
         assert np.isfinite(float(rows[1][name]))
-    assert "epoch   3" in train.path("log.txt").read_text()
+    log = train.path("log.txt").read_text()
+    assert "epoch   3" in log
+    assert "train 128 (64 stored)  probe" in log  # resampled to equal shares of the persons
 
 
 def test_training_lowers_the_losses(train):

@@ -59,7 +59,10 @@ def test_results_and_files(train, capsys, windows, steps):
     assert "retrieval of A" in table
     for phase in ("encoder", "recogniser"):
         assert [row["epoch"] for row in train.history(phase)] == ["1", "2", "3"]
-    assert "epoch   3" in train.path("log.txt").read_text()
+    log = train.path("log.txt").read_text()
+    assert "epoch   3" in log
+    for phase in ("encoder", "recogniser"):  # both count from 1
+        assert log.count(f"epochs of {train.path(phase)}:") == 1
 
 
 @pytest.mark.parametrize(("train", "first"), [("AGE", "A"), ("SM-SGE", "")], indirect=["train"],

@@ -178,7 +178,7 @@ def _clearest(tracks: dict[str, Track]) -> str:
     begins first, with the highest confidence.
     """
     seen = {
-        name: [np.nan_to_num(one.pose[:, 3]).mean() for one in track.values()]
+        name: [np.nan_to_num(one.pose[:, 3]).clip(-1e9, 1e9).mean() for one in track.values()]
         for name, track in tracks.items() if track
     }
     highest = max(map(sum, seen.values()), default=0.0) or 1.0

@@ -53,7 +53,8 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
         try:
             every = list(_people(content, FORMS[source.format], source, in_file))
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-            found = f"no {error}" if isinstance(error, KeyError) else str(error)
+            found = str(error) if isinstance(error, ValueError) else "something else"
+            found = f"no {error}" if isinstance(error, KeyError) else found
             found += BLAZEPOSE if "keypoints3D" in found and source.format != "blazepose" else ""
             refused.append(
                 broken(place, f"a frame of the format {source.format}", found,
@@ -140,6 +141,8 @@ def _load(file: Path) -> Any:
             content, end = json.JSONDecoder().raw_decode(text, start)
             contents.append(content)
             start = blank.match(text, end).end()
+    except RecursionError:
+        raise broken(file, "a whole JSON file", "lists within lists without end") from None
     except json.JSONDecodeError as error:
         found = f"one that is damaged or breaks off at line {error.lineno}, sign {error.colno}"
         begin = text.count("\n", 0, start) + 1
@@ -224,6 +227,8 @@ def _poses(value: Any, skeleton: Skeleton, width: int = 0) -> list[np.ndarray]:
                     (first or [0])[0], dict | list))
     if isinstance(value, dict) or is_point:
         return [_points(value, skeleton)]
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} in the place of joints")
     return [pose for one in value for pose in _poses(one, skeleton)]
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from skeleton_reid.common.command_line import FLAG, not_negative, option, positive, positive_int
+from skeleton_reid.common.errors import InputError
 from skeleton_reid.data.sampling import subset_sizes
 from skeleton_reid.engine.methods.base import LearningSettings, Method
 from skeleton_reid.engine.options import PhaseOptions
@@ -32,6 +33,8 @@ class MGSCRSettings(LearningSettings):
 
     def check(self, options: PhaseOptions) -> None:
         subset_sizes(options.length, "all", bi=False, pred_margin=1)
+        if options.task == "none" and "pre_epochs" in options.overrides:
+            raise InputError("--task none has no pre-training: leave out --pre_epochs")
 
 
 @dataclass(frozen=True)
