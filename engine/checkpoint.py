@@ -47,14 +47,16 @@ class Content(msgspec.Struct):
     arguments: Values = None
     model: Values = None
     state: Values = None
-    history: list[Values] = None
+    history: list[dict[str, float]] = None
+    probe: str | None = None
+    epoch: int | None = None
 
     def __post_init__(self):
         """ValueError for what belongs together and is not there."""
         if self.method.rpartition(" + ")[2] not in METHODS:  # "AGE + SimMC" is a SimMC
             raise ValueError(
                 f"expected one of the methods {', '.join(METHODS)}, found {self.method!r}")
-        for key in ("history",) if self.state is not None else ("model", "arguments"):
+        for key in ("history", "epoch") if self.state is not None else ("model", "arguments"):
             if getattr(self, key) is None:
                 raise ValueError(f"expected the key {key!r}, found none")
 
@@ -87,7 +89,7 @@ def load(path: Path, method: str | None = None) -> dict[str, Any]:
     content = _with_new_names(content)
     try:
         msgspec.convert(content, Content)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, AttributeError) as error:  # of a tensor for a dict
         raise other_version(path, content, error) from error
     if method is not None and content["method"] != method:
         raise InputError(f"{path} holds a {content['method']} model, expected {method}")

@@ -73,8 +73,8 @@ def _problem(arrays: Mapping[str, np.ndarray]) -> str | None:
     """What the arrays of a feature file should be and are not; None if they are right."""
     for name, axes in (("features", 2), ("labels", 1), ("frames", 3)):
         shape = arrays[name].shape if name in arrays else None
-        if len(shape or ()) != axes and (shape or name != "frames"):
-            return f"an array {name!r} with {axes} axes, found {shape or 'none'}"
+        if len(shape or ()) != axes and (shape is not None or name != "frames"):
+            return f"an array {name!r} with {axes} axes, found {'none' if shape is None else shape}"
     sizes = {name: len(array) for name, array in arrays.items()}
     if len(set(sizes.values())) > 1:
         return f"arrays of one length, found {sizes}"

@@ -144,8 +144,9 @@ def test_a_checkpoint_that_lacks_a_key(content, folder, tmp_path, capsys, key):
     (lambda c: {"method": "Gait-GPT"}, "expected one of the methods SimMC, "),
     (lambda c: {"method": 3}, "Expected `str`"), (lambda c: {"length": "6"}, "Expected `int`"),
     (lambda c: {"settings": None}, "Expected `object`"),
+    (lambda c: {"settings": torch.zeros(3)}, "'Tensor' object has no attribute 'keys'"),
     (lambda c: {"model": [1]}, "Expected `obj"), (lambda c: {"data": [True]}, "Expected `object`"),
-    (lambda c: {"recogniser": {}}, "missing")
+    (lambda c: {"recogniser": {}}, "missing"), (lambda c: {"probe": ["A"]}, "Expected `str | null`")
 ])
 def test_a_checkpoint_that_holds_something_else(content, folder, tmp_path, capsys, change, message):
     torch.save(content | change(content), tmp_path / "a.pt")
@@ -171,6 +172,7 @@ def test_a_state_of_another_version_is_not_resumed(training, capsys):
     for change in (lambda c: c["state"].pop("optimizer"), lambda c: c["state"]["optimizer"].clear(),
                    lambda c: c["state"]["rng"].pop("gauss"), lambda c: c["state"]["best"].clear(),
                    lambda c: c["state"].update(rng=3), lambda c: c.pop("history"),
+                   lambda c: c.pop("epoch"), lambda c: c["history"][0].update(mAP=[1]),
                    lambda c: c.pop("state")):
         path.write_bytes(whole)
         content = torch.load(path)

@@ -252,7 +252,8 @@ def test_missing_encoder_names_the_command(ias, capsys, tmp_path):
      (lambda x: {**x, "labels": x["labels"][::-1]}, "labels of IAS's train windows in the order"),
      (lambda x: {name: array[:-1] for name, array in x.items()}, "expected the 40 labels"),
      (lambda x: {**x, "frames": x["frames"] * np.nan}, "expected finite frames"),
-     (lambda x: {**x, "frames": x["frames"][..., 0]}, "expected an array 'frames' with 3 axes")])
+     (lambda x: {**x, "frames": x["frames"][..., 0]}, "expected an array 'frames' with 3 axes"),
+     (lambda x: {**x, "frames": np.array(5.0)}, "array 'frames' with 3 axes, found ()")])
 def test_wrong_feature_files(ias, tmp_path, capsys, change, message):
     for part in ("train", "probe", "gallery"):
         labels = np.repeat(np.arange(5), 8)
