@@ -88,7 +88,7 @@ class History:
             for name, part in self.parts.items():
                 try:
                     checkpoint.restore(part, content["state"][name])
-                except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
                     raise checkpoint.other_version(path, content, f"{name}: {error}") from error
             self.rows, finished = content["history"], content["epoch"]
             log.info(f"resumed after {finished} epochs")

@@ -100,7 +100,8 @@ def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: s
     part = content["recogniser"]
     try:
         recogniser = Recogniser(**part["arguments"]).to(device)
-    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        step = {key: content["metrics"][key] for key in ("epoch", "step")}
+    except (TypeError, ValueError, LookupError, RuntimeError, ArithmeticError) as error:
         raise checkpoint.other_version(path, content, error) from error
     checkpoint.load_weights(recogniser, part["model"], path)
     known, tests = np.array(part["persons"]), {}
@@ -109,7 +110,6 @@ def score_saved(path: Path, sets: Recognition, device: torch.device, protocol: s
         refuse_unknown(name, labels, known)
         tests[name] = replace(test, labels=np.searchsorted(known, labels))
     tests = rows_of_tests(model, tests, settings_of(content), protocol)
-    step = {key: content["metrics"][key] for key in ("epoch", "step")}
     scores = {name: recogniser.scores(test.rows) for name, test in tests.items()}
     return {name: evaluate(scores[name], tests[name].labels) | step for name in tests}
 

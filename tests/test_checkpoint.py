@@ -171,6 +171,7 @@ def test_a_state_of_another_version_is_not_resumed(training, capsys):
     whole = path.read_bytes()
     for change in (lambda c: c["state"].pop("optimizer"), lambda c: c["state"]["optimizer"].clear(),
                    lambda c: c["state"]["rng"].pop("gauss"), lambda c: c["state"]["best"].clear(),
+                   lambda c: c["state"]["rng"].update(gauss=[1]),
                    lambda c: c["state"].update(rng=3), lambda c: c.pop("history"),
                    lambda c: c.pop("epoch"), lambda c: c["history"][0].update(mAP=[1]),
                    lambda c: c.pop("state")):
@@ -190,6 +191,8 @@ def test_a_recogniser_of_another_version(once, tmp_path, capsys):
         path = tmp_path / "a.pt"
         torch.save(content | {"recogniser": content["recogniser"] | change}, path)
         assert message in train.evaluate_error(capsys, path)
+    torch.save(content | {"metrics": {}}, path)
+    assert f"made by {checkpoint.VERSION}: 'epoch'" in train.evaluate_error(capsys, path)
 
 
 def test_the_version_is_that_of_the_package():
