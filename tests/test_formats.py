@@ -156,7 +156,7 @@ FORMATS = [("mediapipe", "mediapipe", ".json", 3, one_file(mediapipe)),
            ("coco", "npy", ".npy", 2, save(lambda frames: frames[..., :2])),
            ("coco", "npy", ".npy", 2, save(lambda frames: frames[..., :2].reshape(T, -1))),
            ("coco", "npy", ".npz", 3, save(lambda frames: {"poses": frames})),
-           ("coco", "npz", ".npz", 3, save(lambda frames: {"poses": frames}))]
+           ("smpl", "npz", ".npz", 3, save(lambda frames: {"poses": frames}))]
 
 
 @pytest.mark.parametrize(("skeleton", "form", "ending", "axes", "write"), FORMATS)

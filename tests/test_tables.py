@@ -75,6 +75,13 @@ def test_two_lines_of_header(described, tmp_path, keys):
     np.testing.assert_array_equal(recording.frames, frames)
 
 
+def test_names_without_the_cells_after_the_last(described, tmp_path):
+    """As programs that strip lines leave them: the header ends with the last joint's name."""
+    put(tmp_path / "anna" / "1.trc", "\n".join(map(str.rstrip, trc(FRAMES, COCO).split("\n"))))
+    (recording,) = read(described("coco", "trc", ".trc", unit=None))
+    np.testing.assert_array_equal(recording.frames, FRAMES)
+
+
 @pytest.mark.parametrize(("stated", "unit", "scale"), [("mm", None, 0.001), ("mm", "mm", 0.001),
                                                        ("m", 0.0254, 0.0254),
                                                        ("Units", "cm", 0.01)])

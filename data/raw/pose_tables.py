@@ -240,8 +240,8 @@ def _stacked(rows: Sequence[list[str]]) -> list[str]:
     """The names of lines of which the first has joints, once or each time, and the last x, y, z (or
     X1, Y1, Z1) below them. Columns of rotations, as lines between say, have no name.
     """
-    result, joint = [], ""
-    for cells in zip(*rows, strict=False):
+    result, joint, width = [], "", len(rows[-1])
+    for cells in zip(*([*row, *[""] * width][:width] for row in rows), strict=True):
         joint = cells[0] or joint
         is_turn = "rotation" in map(letters, cells[1:-1])
         below = cells[-1].rstrip("0123456789")
