@@ -74,13 +74,21 @@ def lines(frames: np.ndarray, names: list) -> str:
     return "\n".join(["frame,what,x,y,z", *rows[::-1]])
 
 
-@pytest.mark.parametrize(("names", "changes"), [(COCO, {}), (range(17), {"joint": "what"}),
-                                                (range(1, 18), {"joint": "what"})])
+@pytest.mark.parametrize(("names", "changes"),
+                         [(COCO, {}), (range(17), {"joint": "what"}),
+                          (range(1, 18), {"joint": "what"}),
+                          ([f"Landmark.{n.upper()}" for n in COCO], {"joint": "what"})])
 def test_a_line_a_joint_in_another_order(described, tmp_path, names, changes):
     frames = walk(17)
     put(tmp_path / "anna" / "1.csv", lines(frames, names))
     (recording,) = read(described("coco", "csv", ".csv", columns="{axis}", **changes))
     np.testing.assert_allclose(recording.frames, frames)
+
+
+def test_a_line_a_joint_of_unknown_names(described, tmp_path):
+    put(tmp_path / "anna" / "1.csv", lines(walk(17), [f"p{i}" for i in range(17)]))
+    said = refused_reading(described("coco", "csv", ".csv", columns="{axis}", joint="what"))
+    assert "expected joints of coco, found p0, p1, p10, p11, p12; `joint_names` says" in said
 
 
 def test_more_numbered_joints_than_the_skeleton_has(described, tmp_path):
