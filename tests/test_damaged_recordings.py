@@ -93,8 +93,7 @@ def test_what_is_said_of_files_in_the_words_of_their_formats(described, tmp_path
 @pytest.mark.parametrize(("content", "found"),
                          [('[{"joints": ["a"]}]', "found 'a' in the place of joints"),
                           ("[1, 2, 3]", "found something else"),
-                          ("[" * 900 + "1" + "]" * 900, "found something else"),
-                          ("[" * 200_000, "found lists within lists without end")])
+                          ("[" * 200_000, "found lists within lists, thousands deep")])
 def test_json_of_another_structure(described, tmp_path, content, found):
     put(tmp_path / "anna" / "1.json", content)
     assert found in refused_reading(described("coco", "json", ".json"))

@@ -68,6 +68,10 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
         ])
     if refused and len(refused) == len(people):
         raise refused[0]
+    if path.is_file() and len(people) == 1 < len(people[0]) and not people[0][0].track:
+        people = [[one] for one in people[0]]  # of one object, which holds all frames
+        places = [f"{path}, frame {i + 1}" for i in range(len(people))]
+        contents, named = [{}] * len(people), [None] * len(people)
     spelled = [{letters(key): value
                 for key, value in content.items()} if isinstance(content, dict) else {}
                for content in contents]
@@ -141,8 +145,6 @@ def _load(file: Path) -> Any:
             content, end = json.JSONDecoder().raw_decode(text, start)
             contents.append(content)
             start = blank.match(text, end).end()
-    except RecursionError:
-        raise broken(file, "a whole JSON file", "lists within lists without end") from None
     except json.JSONDecodeError as error:
         found = f"one that is damaged or breaks off at line {error.lineno}, sign {error.colno}"
         begin = text.count("\n", 0, start) + 1
@@ -169,7 +171,8 @@ def _people(frame: Any, form: dict, source: OwnData, skeleton: Skeleton) -> Iter
     for key in (*form["people"], "result", "results"):
         if isinstance(frame, dict) and isinstance(frame.get(key), dict | list):
             frame = frame[key]
-    if not form["people"] and not isinstance(frame, dict):
+    of_people = form["people"] and isinstance(frame, list) and frame and isinstance(frame[0], dict)
+    if not isinstance(frame, dict) and not of_people:
         yield from map(Person, _poses(frame, skeleton))
         return
     for one in [frame] if isinstance(frame, dict) else frame:
