@@ -292,6 +292,15 @@ def test_two_recordings_in_one_folder(described, tmp_path, names, found):
     assert f"named alike but for its number, found {found}" in said
 
 
+@pytest.mark.parametrize(("content", "frames"),
+                         [({"people": [{"keypoints": p.tolist()} for p in walk(17)]}, 1),
+                          ({"keypoints": walk(17).tolist()}, 14)])
+def test_a_single_object_is_a_frame_of_people_or_all_frames(described, tmp_path, content, frames):
+    put(tmp_path / "anna" / "1.json", content)
+    (recording,) = read(described("coco", "json", ".json"))
+    assert len(recording.frames) == frames
+
+
 def test_a_named_time_must_be_there(described, tmp_path):
     put(tmp_path / "anna" / "1.json", [{"stamp": 1, "worldLandmarks": []}])
     said = refused_reading(described("mediapipe", "mediapipe", ".json", time="moment"))

@@ -68,7 +68,9 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
         ])
     if refused and len(refused) == len(people):
         raise refused[0]
-    if path.is_file() and len(people) == 1 < len(people[0]) and not people[0][0].track:
+    named_people = FORMS[source.format]["people"]
+    if (path.is_file() and len(people) == 1 < len(people[0])
+            and not any(key in contents[0] for key in named_people)):
         people = [[one] for one in people[0]]  # of one object, which holds all frames
         places = [f"{path}, frame {i + 1}" for i in range(len(people))]
         contents, named = [{}] * len(people), [None] * len(people)
