@@ -104,6 +104,11 @@ def nuitrack(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
     } for t, pose in enumerate(frames)])
 
 
+def ultralytics(pose: np.ndarray) -> list[dict]:
+    columns = {"x": pose[:, 0].tolist(), "y": pose[:, 1].tolist(), "visible": [0.9] * len(pose)}
+    return [{"name": "person", "class": 0, "confidence": 0.9, "track_id": 1, "keypoints": columns}]
+
+
 def by_joint(path: Path, frames: np.ndarray, skeleton: Skeleton) -> None:
     content = [{"time": t / 30, "joints": dict(zip(skeleton.joints, pose.tolist(), strict=True))}
                for t, pose in enumerate(frames)]
@@ -121,47 +126,49 @@ def save(array: Callable[[np.ndarray], object]) -> Callable:
     return write
 
 
-FORMATS = [("mediapipe", "mediapipe", ".json", 3, one_file(mediapipe)),
-           ("mediapipe", "mediapipe", ".json", 3,
-            one_file(lambda pose: {"worldLandmarks": pose.ravel().tolist()})),
-           ("mediapipe", "json", ".json", 3,
-            one_file(lambda pose: {"keypoints": np.insert(pose, 3, 0.9, axis=1).ravel().tolist()})),
-           ("mediapipe", "mediapipe", ".json", 3, one_file(javascript)),
-           ("mediapipe", "mediapipe", ".json", 3, one_file(landmarks, "frames")),
-           ("mediapipe", "mediapipe", ".jsonl", 3, json_lines),
-           ("mediapipe", "mediapipe", ".json", 3, by_number),
-           ("mediapipe", "mediapipe", "", 3, folder(mediapipe)),
-           ("mediapipe", "mediapipe", ".json", 3, one_file(np.ndarray.tolist, "data")),
-           ("mediapipe", "mediapipe", ".json", 3,
-            one_file(lambda pose: {"worldLandmarks": [np.insert(pose, 3, 0.9, axis=1).tolist()]})),
-           ("openpose_coco", "openpose", ".json", 2, by_image),
-           ("mediapipe", "blazepose", ".json", 3, one_file(blazepose)),
-           ("openpose_body25", "openpose", "", 2, folder(openpose)),
-           ("openpose_coco", "openpose", "", 2, folder(openpose)),
-           ("halpe_26", "alphapose", ".json", 2, results),
-           ("coco", "alphapose", ".json", 2, results), ("coco", "coco", ".json", 2, coco_results),
-           ("coco", "mmpose", ".json", 3, mmpose_video),
-           ("coco", "mmpose", "", 3, folder(lambda pose: {"instance_info": [instance(pose)]})),
-           ("h36m", "mmpose", ".json", 3, one_file(lambda pose: [instance(pose[None])])),
-           ("azure_kinect", "azure_kinect", ".json", 3, numbered(azure_kinect)),
-           ("openpose_coco", "zed", ".json", 3, zed), ("kinect_v1", "json", ".json", 3, nuitrack),
-           ("kinect_v2", "json", ".json", 3, by_joint),
-           ("coco", "json", ".json", 3, lambda path, frames, _: put(path, frames.tolist())),
-           ("coco", "json", ".json", 3,
-            lambda path, frames, _: put(path, {"fps": 30, "keypoints": frames.tolist()})),
-           ("coco", "json", ".json", 3,
-            one_file(lambda pose: {"keypoints_3d": pose.tolist()}, "sequence")),
-           ("kinect_v2", "ntu", ".skeleton", 3,
-            lambda path, frames, _: put(path, ntu(*([("7", pose)] for pose in frames)))),
-           ("halpe_26", "trc", ".trc", 3,
-            lambda path, frames, skeleton: put(path, trc(frames, skeleton.joints))),
-           ("coco", "npy", ".npy", 3, save(lambda frames: frames.reshape(T, -1))),
-           ("coco", "npy", ".npy", 3, save(lambda frames: frames[None])),
-           ("coco", "npy", ".npy", 3, save(lambda frames: frames[:, None].astype(np.float32))),
-           ("coco", "npy", ".npy", 2, save(lambda frames: frames[..., :2])),
-           ("coco", "npy", ".npy", 2, save(lambda frames: frames[..., :2].reshape(T, -1))),
-           ("coco", "npy", ".npz", 3, save(lambda frames: {"poses": frames})),
-           ("smpl", "npz", ".npz", 3, save(lambda frames: {"poses": frames}))]
+FORMATS = [
+    ("mediapipe", "mediapipe", ".json", 3, one_file(mediapipe)),
+    ("mediapipe", "mediapipe", ".json", 3,
+     one_file(lambda pose: {"worldLandmarks": pose.ravel().tolist()})),
+    ("mediapipe", "json", ".json", 3,
+     one_file(lambda pose: {"keypoints": np.insert(pose, 3, 0.9, axis=1).ravel().tolist()})),
+    ("mediapipe", "mediapipe", ".json", 3, one_file(javascript)),
+    ("mediapipe", "mediapipe", ".json", 3, one_file(landmarks, "frames")),
+    ("mediapipe", "mediapipe", ".jsonl", 3, json_lines),
+    ("mediapipe", "mediapipe", ".json", 3, by_number),
+    ("mediapipe", "mediapipe", "", 3, folder(mediapipe)),
+    ("mediapipe", "mediapipe", ".json", 3, one_file(np.ndarray.tolist, "data")),
+    ("mediapipe", "mediapipe", ".json", 3,
+     one_file(lambda pose: {"worldLandmarks": [np.insert(pose, 3, 0.9, axis=1).tolist()]})),
+    ("openpose_coco", "openpose", ".json", 2, by_image),
+    ("mediapipe", "blazepose", ".json", 3, one_file(blazepose)),
+    ("openpose_body25", "openpose", "", 2, folder(openpose)),
+    ("openpose_coco", "openpose", "", 2, folder(openpose)),
+    ("halpe_26", "alphapose", ".json", 2, results), ("coco", "alphapose", ".json", 2, results),
+    ("coco", "coco", ".json", 2, coco_results), ("coco", "mmpose", ".json", 3, mmpose_video),
+    ("coco", "mmpose", "", 3, folder(lambda pose: {"instance_info": [instance(pose)]})),
+    ("h36m", "mmpose", ".json", 3, one_file(lambda pose: [instance(pose[None])])),
+    ("azure_kinect", "azure_kinect", ".json", 3, numbered(azure_kinect)),
+    ("openpose_coco", "zed", ".json", 3, zed), ("kinect_v1", "json", ".json", 3, nuitrack),
+    ("kinect_v2", "json", ".json", 3, by_joint), ("coco", "json", "", 2, folder(ultralytics)),
+    ("coco", "json", ".json", 2, one_file(ultralytics)),
+    ("coco", "json", ".json", 3, lambda path, frames, _: put(path, frames.tolist())),
+    ("coco", "json", ".json", 3,
+     lambda path, frames, _: put(path, {"fps": 30, "keypoints": frames.tolist()})),
+    ("coco", "json", ".json", 3, one_file(lambda pose: {"keypoints_3d": pose.tolist()},
+                                          "sequence")),
+    ("kinect_v2", "ntu", ".skeleton", 3,
+     lambda path, frames, _: put(path, ntu(*([("7", pose)] for pose in frames)))),
+    ("halpe_26", "trc", ".trc", 3,
+     lambda path, frames, skeleton: put(path, trc(frames, skeleton.joints))),
+    ("coco", "npy", ".npy", 3, save(lambda frames: frames.reshape(T, -1))),
+    ("coco", "npy", ".npy", 3, save(lambda frames: frames[None])),
+    ("coco", "npy", ".npy", 3, save(lambda frames: frames[:, None].astype(np.float32))),
+    ("coco", "npy", ".npy", 2, save(lambda frames: frames[..., :2])),
+    ("coco", "npy", ".npy", 2, save(lambda frames: frames[..., :2].reshape(T, -1))),
+    ("coco", "npy", ".npz", 3, save(lambda frames: {"poses": frames})),
+    ("smpl", "npz", ".npz", 3, save(lambda frames: {"poses": frames}))
+]
 
 
 @pytest.mark.parametrize(("skeleton", "form", "ending", "axes", "write"), FORMATS)

@@ -22,7 +22,7 @@ from skeleton_reid.data.raw.recordings import read_text, visible
 from skeleton_reid.data.skeleton import Skeleton, letters
 
 LOST = (np.nan, np.nan, np.nan, 0.0)
-SEEN, PLACES = ("visibility", "score", "confidence"), ("position", "real")  # of a joint
+SEEN, PLACES = ("visibility", "visible", "score", "confidence"), ("position", "real")  # of a joint
 DEFAULTS = {"people": [], "track": [], "image": [], "scores": "", "needs": "", "flat": 0}
 FORMS = {name: DEFAULTS | form for name, form in RECORDERS["forms"].items()}
 BLAZEPOSE = " (keypoints3D is TensorFlow.js's: format: blazepose)"
@@ -217,6 +217,9 @@ def _poses(value: Any, skeleton: Skeleton, width: int = 0) -> list[np.ndarray]:
     flat list; 3 numbers are x, y and the confidence; 0: as many as there are, x, y, z first.
     """
     value = value.get("landmark", value) if isinstance(value, dict) else value
+    if isinstance(value, dict) and isinstance(value.get("x"), list):  # a list an axis
+        points = zip(*value.values(), strict=True)
+        value = [dict(zip(value, point, strict=True)) for point in points]
     if not value:
         return []
     first = value[0] if isinstance(value, list) else value
