@@ -15,7 +15,6 @@ from skeleton_reid.reid.neighbours import nearest_neighbours
 
 GO_ON = "go on with --resume, or run again"
 
-pytestmark = pytest.mark.xdist_group("processes")  # one worker makes `folders`
 RESUMED = {"SimMC": 2, "statistics": 1}  # epochs of one process before two go on
 
 

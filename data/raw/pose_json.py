@@ -48,26 +48,9 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
                          "name their skeleton")
         joints = tuple(skeleton.joints[i] for i in np.argsort(order))
         in_file = msgspec.structs.replace(skeleton, joints=joints)
-    people, refused = [], []
-    for place, content in zip(places, contents, strict=True):
-        try:
-            every = list(_people(content, FORMS[source.format], source, in_file))
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-            found = str(error) if isinstance(error, ValueError) else "something else"
-            found = f"no {error}" if isinstance(error, KeyError) else found
-            found += BLAZEPOSE if "keypoints3D" in found and source.format != "blazepose" else ""
-            refused.append(
-                broken(place, f"a frame of the format {source.format}", found,
-                       "choose another format, give `joint_names`, or repair it"))
-            if not isinstance(error, NoPoseError):
-                raise refused[-1] from error
-            every = []
-        people.append([
-            one._replace(pose=one.pose[order]) if len(one.pose) == len(order) else one
-            for one in every
-        ])
-    if refused and len(refused) == len(people):
-        raise refused[0]
+    people = [[
+        one._replace(pose=one.pose[order]) if len(one.pose) == len(order) else one for one in every
+    ] for every in _of_frames(places, contents, source, in_file)]
     named_people = FORMS[source.format]["people"]
     if (path.is_file() and len(people) == 1 < len(people[0])
             and not any(key in contents[0] for key in named_people)):
@@ -87,6 +70,28 @@ def read_json(path: Path, source: OwnData, skeleton: Skeleton) -> Iterator[Frame
         numbers = named
     for own, number, time in zip(people, numbers, times, strict=True):
         yield Frame(own, number, time, unread)
+
+
+def _of_frames(places: Sequence[Path | str], contents: Sequence, source: OwnData,
+               skeleton: Skeleton) -> list[list[Person]]:
+    """Who is in each frame. InputError for another format, also if no frame has a pose."""
+    people, refused = [], []
+    for place, content in zip(places, contents, strict=True):
+        try:
+            people.append(list(_people(content, FORMS[source.format], source, skeleton)))
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            found = str(error) if isinstance(error, ValueError) else "something else"
+            found = f"no {error}" if isinstance(error, KeyError) else found
+            found += BLAZEPOSE if "keypoints3D" in found and source.format != "blazepose" else ""
+            refused.append(
+                broken(place, f"a frame of the format {source.format}", found,
+                       "choose another format, give `joint_names`, or repair it"))
+            if not isinstance(error, NoPoseError):
+                raise refused[-1] from error
+            people.append([])
+    if refused and len(refused) == len(people):
+        raise refused[0]
+    return people
 
 
 def _frames(path: Path) -> tuple[Sequence[Path | str], Sequence[float | None], list, list[str]]:
