@@ -48,10 +48,10 @@ quick: $(SETUP)
 # A worker for each core; a second thread in one costs more than it brings.
 test test-slow: export OMP_NUM_THREADS = 1
 test: $(SETUP)
-	$(VENV) -m pytest -m "not slow" -n auto --dist loadgroup
+	$(VENV) -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: $(SETUP)
-	$(VENV) -m pytest -m slow -n auto --dist loadgroup
+	$(VENV) -m pytest -m slow -n auto --dist loadfile
 
 lint: $(SETUP)
 	$(VENV) -m ruff check .

@@ -30,12 +30,7 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    for item in items:  # what one of several workers does, for the fixtures that its tests share
-        values = item.callspec.params if hasattr(item, "callspec") else {}
-        own = values.get("method", "") if item.path.stem in ("test_methods", "test_gpu") else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {own}"))
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

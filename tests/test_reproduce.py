@@ -254,6 +254,7 @@ def test_an_interruption_lets_every_run_save_its_state(runs, tmp_path):
         assert process.poll() is None
         time.sleep(0.05)
         begun = list(out.rglob("*.begun"))
+    time.sleep(0.2)  # seconds are rounded
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=200)
     saved = list(out.rglob("*.saved"))
