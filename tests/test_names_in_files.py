@@ -85,6 +85,14 @@ def test_a_line_a_joint_in_another_order(described, tmp_path, names, changes):
     np.testing.assert_allclose(recording.frames, frames)
 
 
+def test_a_line_a_joint_of_names_with_a_dot(described, tmp_path):
+    frames, names = walk(17), [f"L.{16 - i}" for i in range(17)]
+    put(tmp_path / "anna" / "1.csv", lines(frames, names))
+    keys = {"joint": "what", "joint_names": dict(zip(COCO, names, strict=True))}
+    (recording,) = read(described("coco", "csv", ".csv", columns="{axis}", **keys))
+    np.testing.assert_allclose(recording.frames, frames)
+
+
 def test_a_line_a_joint_of_unknown_names(described, tmp_path):
     put(tmp_path / "anna" / "1.csv", lines(walk(17), [f"p{i}" for i in range(17)]))
     said = refused_reading(described("coco", "csv", ".csv", columns="{axis}", joint="what"))

@@ -76,17 +76,16 @@ def _joints(values: dict[str, list[str]], source: OwnData, skeleton: Skeleton,
     words = {letters(source.joint_names.get(own, own)): i for i, own in enumerate(skeleton.joints)}
     named = (own for own in values.values() if len({*map(letters, own)} & words.keys()) > 1)
     if names := _column(values, source.joint, RECORDERS["joints"]) or next(named, None):
-        names = [re.sub(r"[A-Za-z]+\.", "", name) for name in names]  # PoseLandmark.NOSE
         numbers = {int(name) for name in names if name.isdecimal() and name not in words}
         first = int(min(numbers, default=0) == 1 and max(numbers) == len(skeleton))
         _refuse_more(max(numbers, default=0) + 1 - first, skeleton, path)
         places = {str(i + first): i for i in range(len(skeleton))} | words
-        joints = [places.get(name, places.get(letters(name), -1)) for name in names]
-        if max(joints) < 0:
-            raise broken(path, f"joints of {skeleton.name}",
-                         ", ".join(sorted({*names})[:MOST_NAMED]),
-                         "`joint_names` says what joints are called in your files")
-        return joints
+        for own in (names, [name.rpartition(".")[2] for name in names]):  # PoseLandmark.NOSE
+            joints = [places.get(name, places.get(letters(name), -1)) for name in own]
+            if max(joints) >= 0:
+                return joints
+        raise broken(path, f"joints of {skeleton.name}", ", ".join(sorted({*names})[:MOST_NAMED]),
+                     "`joint_names` says what joints are called in your files")
     count, J = len(next(iter(values.values()))), len(skeleton)
     if count % J:
         raise broken(path, f"{J} lines a frame, in the order of the skeleton", f"{count} lines",
