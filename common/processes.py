@@ -8,6 +8,7 @@ import atexit
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -115,12 +116,39 @@ def divided(work: Callable[..., tuple], *blocks: Sequence, threads: bool = False
 def _in_threads(work: Callable[..., tuple], *blocks: Sequence) -> list[tuple]:
     import torch
 
+    def unless_interrupted(*block) -> tuple:
+        if interruptions:
+            raise KeyboardInterrupt
+        return work(*block)
+
     number = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(number, "block", torch.set_num_threads, (1,)) as pool:
-            return list(pool.map(work, *blocks))
+        with _interruptions() as interruptions, \
+                ThreadPoolExecutor(number, "block", torch.set_num_threads, (1,)) as pool:
+            return list(pool.map(unless_interrupted, *blocks))
     finally:
         torch.set_num_threads(number)
+
+
+@contextmanager
+def _interruptions() -> Iterator[list]:
+    """A Ctrl-C in the block is noted in the list and raised when the block ends.
+
+    Raised while a thread starts, it would leave that thread to the end of Python, where PyTorch's
+    call in it aborts.
+    """
+    noted = []
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield noted
+        return
+    signal.signal(signal.SIGINT, lambda *_: noted.append(True))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if noted:
+            raise KeyboardInterrupt
 
 
 def on_whole_batch(work: Callable, rows: Any, size: int | None) -> Any:

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import threading
 from time import sleep
 
 import numpy as np
@@ -162,6 +163,28 @@ def test_parts_make_the_whole(size, monkeypatch):
         taken += list(range(size)[own]) if weight else []
     assert taken == list(range(size))
     assert sum(weights) == pytest.approx(1)
+
+
+def test_ctrl_c_while_a_thread_starts_waits_for_the_threads(monkeypatch):
+    """Python ends before a thread that was left behind, and PyTorch aborts in it."""
+    def interrupted(thread: threading.Thread) -> None:
+        begin(thread)
+        signal.raise_signal(signal.SIGINT)
+
+    def block(x: torch.Tensor) -> tuple[torch.Tensor]:
+        sleep(0.1)
+        done.append(x)
+        return (x,)
+
+    begin, done = threading.Thread.start, []
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    number = threading.active_count()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt):
+        processes.divided(block, torch.zeros(64, 1).split(1), threads=True)
+    assert threading.active_count() == number
+    assert len(done) < 64  # what had not begun is left out
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
 
 
 def test_faiss_and_torch_find_the_same():
