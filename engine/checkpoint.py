@@ -132,7 +132,10 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], source: 
     try:
         model.load_state_dict(weights)
     except (RuntimeError, TypeError) as error:
-        raise InputError(f"the weights in {source} do not fit the model: {error}") from error
+        _, *problems = str(error).split("\n\t")  # PyTorch lists all of them
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise InputError(f"the weights in {source} do not fit the model: "
+                         f"{problems[0] if problems else error}{more}") from error
 
 
 def weights_digest(model: nn.Module) -> str:

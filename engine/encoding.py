@@ -83,7 +83,6 @@ def load_model(path: Path, skeleton: Skeleton, length: int, device: torch.device
         model = build(**arguments) if told else build(skeleton, **arguments)
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise checkpoint.other_version(path, content, error) from error
-    checkpoint.load_weights(model, content["model"], path)
     if source is not None or "source" in content:
         _check_source(path, content, source)
     else:
@@ -96,6 +95,7 @@ def load_model(path: Path, skeleton: Skeleton, length: int, device: torch.device
                              f"these data have {skeleton.name}")
     if content["length"] != length:
         raise InputError(f"{path}: trained with f = {content['length']}, found --length {length}")
+    checkpoint.load_weights(model, content["model"], path)
     return model.to(device).eval(), content
 
 

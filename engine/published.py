@@ -179,6 +179,8 @@ def encoder_part(method: str, path: Path, variables: Mapping[str, np.ndarray],
     model = METHODS[method].model_class.from_published(variables, **given)
     if isinstance(model, PrototypeEncoder):
         take_positions(model, path, options)
+    elif options.positions:
+        raise InputError(f"--positions goes with TranSG and MoCos, {path} is of {method}")
     sizes = {**model.arguments.get("encoders", {}).get("rev_rec", {}), **model.arguments}
     sizes |= {"P": model.arguments.get("heads")}
     sizes |= {"L_transformer": sizes.get("layers"), "enc_k": sizes.get("k")}
@@ -202,8 +204,10 @@ def take_positions(model: PrototypeEncoder, path: Path, options: PublishedOption
         found = found if isinstance(found, np.ndarray) else found["positions"]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise InputError(f"{file}: expected positions {wanted} as .npy or .npz: {error}") from error
-    if found.shape != wanted:
-        raise InputError(f"{file}: expected positions of shape {wanted}, found {found.shape}")
+    real = found.dtype.kind in "fiu" and np.isfinite(found).all() and found.any()
+    if found.shape != wanted or not real:
+        raise InputError(f"{file}: expected positions of shape {wanted}, finite real numbers, not "
+                         f"all 0, found {found.dtype} of shape {found.shape}")
     model.positions.copy_(torch.from_numpy(found))
 
 

@@ -34,6 +34,8 @@ from skeleton_reid.engine.methods import settings_of
 from skeleton_reid.engine.options import PhaseOptions
 
 ROOT = Path(__file__).parent.parent
+# Settings that --mode Eval takes and that a saved model may have had otherwise.
+NOT_OF_THE_MODEL = {"batch_size", "patience", "pre_epochs", "recognition_epochs"}
 TITLES = {
     "none": ", unsupervised", "tracklets": ", supervised by tracklets",
     "identities": ", supervised", None: ""
@@ -105,6 +107,8 @@ class Run:
         content = checkpoint.load(path, self.method)
         checkpoint.expect_windows(path, content, self.data)
         settings = settings_of(content)
+        given = self.options.overrides.keys() & vars(settings).keys() - NOT_OF_THE_MODEL
+        checkpoint.expect(path, vars(settings), {n: getattr(self.settings, n) for n in given})
         if "batch_size" in self.options.overrides:
             settings = replace(settings, batch_size=self.settings.batch_size)
         run = replace(self, options=replace(self.options, seed=content["seed"], settings=settings))
@@ -120,8 +124,12 @@ class Run:
         self.announce()
 
     def announce(self) -> None:
-        """Log what is run."""
+        """Log what is run; warn if released code had other data."""
         log.info(f"{self.title}, in {self.folder}")
+        o, order, wanted = self.options, self.data.get("joint_order"), self.settings.released_order
+        if o.protocol == "released" and o.dataset.name == "KGBD" and order not in (None, wanted):
+            log.warning(f"expected KGBD in the joint order of the released code, {wanted}, found "
+                        f"{order}: preprocess.py --joint_order {wanted}")
         log.info("  ".join(f"{name} {value}" for name, value in asdict(self.settings).items()))
 
     def archive_previous(self) -> None:

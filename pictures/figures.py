@@ -137,8 +137,8 @@ def draw_relation(place: Axes, source: np.ndarray, target: np.ndarray, weights: 
     alpha = (weights / weights.max()).ravel()
     lines = LineCollection(ends.reshape(-1, 2, 2), colors=color, alpha=alpha, linewidths=1.5)
     place.add_collection(lines)
-    place.scatter(*target.T, s=40, color=color, linewidths=0)
-    place.scatter(*source.T, s=12, color=color, linewidths=0)
+    place.scatter(*target.T, s=40, color=color, linewidths=0, clip_on=False)
+    place.scatter(*source.T, s=12, color=color, linewidths=0, clip_on=False)
     place.set_title(title, fontsize=9)
     place.set_aspect("equal")
     place.axis("off")
@@ -159,10 +159,10 @@ def joint_attention(groups: Sequence[Group]) -> Figure:
     skeleton = probes[0, middle, sets.skeleton.bone_numbers(), :2]
     named = MOTIFS if isinstance(model, MoCos) else {}
     figure = new_figure("Attention of joints", groups, 2 * heads, 1 + 2.7 * count)
-    for row, layer in zip(figure.subplots(count, heads, squeeze=False), layers, strict=True):
-        for head, (place, a) in enumerate(zip(row, layer, strict=True)):
-            color, motif = (RIGHT, f": {named[head]}") if head in named else (PROBE, "")
-            draw_relation(place, nodes, nodes, a, color, skeleton, f"head {head}{motif}")
+    for (layer, head), place in np.ndenumerate(figure.subplots(count, heads, squeeze=False)):
+        color, motif = (RIGHT, f": {named[head]}") if head in named else (PROBE, "")
+        title = f"layer {layer}, head {head}{motif}"
+        draw_relation(place, nodes, nodes, layers[layer][head], color, skeleton, title)
     return figure
 
 

@@ -45,8 +45,8 @@ def load(path: str | Path, device: str = "auto", **published: Any) -> "Encoder":
     the name of a file in weights/, such as "kgbd-statistics".
 
     published: options of evaluate.py that the authors' files lack: dataset (unless the path has its
-    name), length, set (docs/06-formats.md). InputError for a file without an encoder, and for a
-    model that needs the features of another model.
+    name), length, set, positions (docs/06-formats.md). InputError for a file without an encoder,
+    and for a model that needs the features of another model.
     """
     words = re.findall("|".join(rf"(?<![^\W_]){name}(?![^\W_])" for name in datasets.DATASETS),
                        str(path))

@@ -36,6 +36,13 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["best.pt"]
 
 
+def test_weights_that_do_not_fit_are_one_line():
+    weights = torch.nn.Linear(2, 4).state_dict()
+    expected = r"a\.pt do not fit the model: size mismatch for weight: [^\n]* and 1 more$"
+    with pytest.raises(InputError, match=expected):
+        checkpoint.load_weights(torch.nn.Linear(2, 3), weights, Path("a.pt"))
+
+
 def test_an_interruption_while_saving_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     path = tmp_path / "last.pt"
     checkpoint.save(path, {"method": "SimMC", "epoch": 1})

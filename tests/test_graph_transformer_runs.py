@@ -66,8 +66,19 @@ def test_published_checkpoints_need_positions(tmp_path, golden, write_dataset, c
     assert pick(found[0], RETRIEVAL) != pick(found[1], RETRIEVAL)
     again = results_of("evaluate", "--checkpoint", tmp_path / "own.pt", "--data", tmp_path / "data")
     assert pick(again, RETRIEVAL) == pick(found[1], RETRIEVAL)
-    np.save(tmp_path / "positions.npy", np.zeros((20, 3)))
-    assert "expected positions of shape (20, " in error_of(capsys, "evaluate", *words, *own[:2])
+    true = released["positions"]
+    for wrong in (true[:3], true.astype(str), true.astype(complex), true * np.nan, 0 * true):
+        np.save(tmp_path / "positions.npy", wrong)
+        said = error_of(capsys, "evaluate", *words, *own[:2])
+        assert f"expected positions of shape {true.shape}, finite real numbers" in said
+
+
+def test_masks_of_all_frames_displace_no_earlier_run(training, capsys):
+    train = training("TranSG")
+    train("--epochs", 1)
+    before = sorted(train.path().iterdir())
+    assert "0 to 5 of 6 frames, found 6" in train.error(capsys, "--Tr_mask_num", 6)
+    assert sorted(train.path().iterdir()) == before
 
 
 @released_runs

@@ -176,8 +176,8 @@ def test_resuming_for_fewer_epochs_than_are_done_ends(data, capsys):
 
 
 @pytest.mark.parametrize("script", sorted(SMALL))
-def test_eval_says_the_seed_and_settings_of_the_saved_model(data, script):
-    """Not those of the command line, which did not make it."""
+def test_eval_says_the_seed_and_settings_of_the_saved_model(data, script, capsys):
+    """Not what the command line leaves out; what it says otherwise is refused."""
     changed = {"train_simmc": ("--eps", 0.7), "train_age": ("--centred",)}[script]
     results = [data.parent / name for name in ("train.json", "eval.json")]
     assert (run(*command(data, script), *changed, "--seed", 3, "--epochs", 2, "--json",
@@ -188,6 +188,10 @@ def test_eval_says_the_seed_and_settings_of_the_saved_model(data, script):
     assert {key: trained[key] for key in scored if key != "seconds"
             } == {key: value for key, value in scored.items() if key != "seconds"}
     assert scored["seed"] == 3
+    other = {"train_simmc": ("--eps", 0.5), "train_age": ("--hidden", 5)}[script]
+    error = error_of(capsys, *command(data, script), *changed, *other, "--mode", "Eval")
+    name, value = other[0].strip("-"), other[1]
+    assert f"was made with {name} = " in error and f"this run has {value}" in error
 
 
 def test_a_state_and_other_files_are_no_checkpoints_to_evaluate(data, capsys):

@@ -250,7 +250,7 @@ def test_smsge_recogniser_and_its_settings(tmp_path, data, smsge):
         assert evaluate("--checkpoint", tmp_path / "own.pt", *data) == found
 
 
-def test_pre_trained_smsge_is_scored_by_retrieval(tmp_path, data, smsge):
+def test_pre_trained_smsge_is_scored_by_retrieval(tmp_path, data, smsge, capsys):
     tf_writer.write(tmp_path / "Pre-Trained" / "IAS_formal.ckpt", smsge)
     found = evaluate("--checkpoint", tmp_path / "Pre-Trained", *data, "--probe", "B")
     model = SMSGE.from_published(smsge)
@@ -258,6 +258,8 @@ def test_pre_trained_smsge_is_scored_by_retrieval(tmp_path, data, smsge):
     expected = retrieval.score(sets, encode_set(model, sets.probe.skeletons),
                                encode_set(model, sets.gallery.skeletons), "full")
     assert found["method"] == "SM-SGE" and {key: found[key] for key in expected} == expected
+    words = ("--checkpoint", tmp_path / "Pre-Trained", *data, "--positions", "positions.npy")
+    assert "--positions goes with TranSG and MoCos" in error_of(capsys, "evaluate", *words)
 
 
 def test_an_exported_simmc_is_scored_by_the_training_script(tmp_path, write_dataset):

@@ -57,6 +57,19 @@ def test_tensorboard_has_every_metric_of_the_history(method, training):
                 assert histogram.num == int(row[f"clusters_{number}"])
 
 
+@pytest.mark.parametrize(("method", "wanted"), [("SimMC", "file"), ("TranSG", "later")])
+def test_released_runs_on_another_joint_order_warn(method, wanted, training, write_dataset, caplog):
+    train = training(method)
+    write_dataset(train.data, "KGBD", 6, 3, 16, np.random.RandomState(0))
+    note = next(train.data.glob("KGBD/6")) / "split.json"
+    for order in (wanted, "kinect"):
+        note.write_text(json.dumps({"simulated": False, "joint_order": order}))
+        caplog.clear()
+        train("--protocol", "released", "--epochs", 1, dataset="KGBD")
+        said = f"joint order of the released code, {wanted}, found kinect" in caplog.text
+        assert said == (order != wanted)
+
+
 def test_a_resumed_run_goes_on_with_its_events(training, monkeypatch):
     closed, close = [], SummaryWriter.close
     monkeypatch.setattr(SummaryWriter, "close", lambda x: (closed.append(x), close(x)))

@@ -141,3 +141,8 @@ def test_released_training_on_one_set_lets_a_sequence_find_itself(tmp_path, writ
     full, released = (results_of("train_spcmgr", *words, name) for name in ("full", "released"))
     assert released["untrained"]["top1"] == 1
     assert full["untrained"]["top1"] < 1
+
+
+def test_the_share_of_collaborative_relations_is_at_most_all(training, capsys):
+    said = training("SPC-MGR").error(capsys, "--fusion_lambda", 1.5)
+    assert "a number from 0 to 1" in said and "'1.5'" in said

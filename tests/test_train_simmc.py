@@ -177,7 +177,9 @@ def test_feature_files(train, tmp_path):
      (("--device", "cuda:99"), "cuda:99 asked for"), (("--frobnicate",), "--frobnicate"),
      (("--resume",), "no checkpoint at"), (("--mode", "Eval"), "no checkpoint at"),
      (("--protocol", "released", "--batch_size", 200, "--no-balance"), "only 64 sequences"),
-     (("--save_model", 0, "--save_features", "x.npz"), "--save_model 1")])
+     (("--save_model", 0, "--save_features", "x.npz"), "--save_model 1"),
+     (("--tracklets", "--labels"), "--tracklets or --labels, found both"),
+     (("--link", "--tracklets"), "leave out --tracklets")])
 def test_wrong_use(train, capsys, arguments, message):
     assert message in train.error(capsys, *arguments)
 

@@ -290,7 +290,7 @@ def test_attention_of_joints(once, method):
         strongest = a * (a >= np.sort(a, axis=1)[:, -3:][:, :1])
         np.testing.assert_allclose(alpha, strongest / strongest.max(), atol=1e-5)
     titles = [place.get_title() for place in places]
-    assert ("head 4: arms" in titles) == (method == "MoCos")
+    assert ("layer 1, head 4: arms" in titles) == (method == "MoCos")
 
 
 def test_relations_are_the_darker_the_stronger(runs):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skeleton_reid.common.command_line import FLAG, below_one, option, positive, positive_int
+from skeleton_reid.common.errors import InputError
 
 # Settings by (), which is always, by (data set,) and by (data set, probe).
 Table = Mapping[tuple[str, ...], Mapping[str, Any]]
@@ -22,6 +23,7 @@ class Settings:
     link = False  # whether consecutive windows are chained into tracklets before clustering
     variant = ""  # part of the run folder's name, for runs with other settings
     at_first = "untrained encoder"  # what is scored before the first epoch
+    released_order = "file"  # of KGBD's joints in the released code (docs/05, head-as-origin)
 
     def check(self, options: Any) -> None:
         """InputError for other options, such as `length`, that do not go with these settings."""
@@ -36,6 +38,14 @@ class Settings:
         return {name: known[name] for name in signature(function).parameters if name in known}
 
 
+def check_masks(option_name: str, length: int, *left_out: int) -> None:
+    """InputError unless masks can leave out so many of `length` frames."""
+    for x in left_out:
+        if not 0 <= x < length:
+            raise InputError(f"{option_name}: a mask leaves out 0 to {length - 1} of {length} "
+                             f"frames, found {x}")
+
+
 @dataclass(frozen=True)
 class ClusterSettings(Settings):
     """Classes that are clusters of the training windows unless they are known."""
@@ -45,6 +55,10 @@ class ClusterSettings(Settings):
                              action="store_true")
     labels: bool = option(False, "the windows of a person form a class: an upper bound",
                           action="store_true")
+
+    def check(self, options: Any) -> None:
+        if self.tracklets and self.labels:
+            raise InputError("expected --tracklets or --labels, found both")
 
     @property
     def supervision(self) -> str:
@@ -74,6 +88,11 @@ class ContrastSettings(ClusterSettings, LearningSettings):
                               type=positive_int)
     link: bool = option(False, "chain consecutive windows into tracklets before clustering",
                         action="store_true")
+
+    def check(self, options: Any) -> None:
+        super().check(options)
+        if self.link and self.supervision != "none":
+            raise InputError("--link is for clusters: leave out --tracklets and --labels")
 
     @property
     def variant(self) -> str:

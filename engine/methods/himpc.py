@@ -11,6 +11,8 @@ from skeleton_reid.engine.options import ClusterOptions
 class HiMPCSettings(ContrastSettings):
     """Hi-MPC (models/himpc.py)."""
 
+    released_order = "later"
+
     H: int = option(256, "feature size of a level", type=positive_int)
     M: int = option(8, "meta-transformations of a level", type=positive_int)
     focus: int = option(1, "mine hard (1) or easy (-1) skeletons, or none (0)", type=int,

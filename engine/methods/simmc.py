@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from skeleton_reid.common.command_line import option, positive, positive_int, share
 from skeleton_reid.common.errors import InputError
-from skeleton_reid.engine.methods.base import ContrastSettings, Method
+from skeleton_reid.engine.methods.base import ContrastSettings, Method, check_masks
 from skeleton_reid.engine.options import ClusterOptions, SourceOptions
 
 
@@ -25,11 +25,8 @@ class SimMCSettings(ContrastSettings):
             object.__setattr__(self, "mask_x_2", self.mask_x)
 
     def check(self, options: SourceOptions) -> None:
-        f = options.length
-        for x in (self.mask_x, self.mask_x_2):
-            if not 0 <= x < f:
-                raise InputError(f"--mask_x: a mask leaves out 0 to {f - 1} of {f} frames, "
-                                 f"found {x}")
+        super().check(options)
+        check_masks("--mask_x", options.length, self.mask_x, self.mask_x_2)
 
 
 @dataclass(frozen=True)

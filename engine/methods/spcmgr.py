@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from skeleton_reid.common.command_line import SWITCH, not_negative, option, positive, positive_int
+from skeleton_reid.common.command_line import SWITCH, option, positive, positive_int, share
 from skeleton_reid.engine.methods.base import ContrastSettings, Method
 from skeleton_reid.engine.options import ClusterOptions
 
@@ -13,7 +13,7 @@ class SPCMGRSettings(ContrastSettings):
     """SPC-MGR (models/spcmgr.py)."""
 
     heads: int = option(8, "heads of the graph attention", "--m", type=positive_int)
-    fusion_lambda: float = option(1.0, "weight of the collaborative relations", type=not_negative)
+    fusion_lambda: float = option(1.0, "weight of the collaborative relations", type=share)
     struct_only: int = option(0, "no collaborative relations", **SWITCH)
     t: float = option(0.08, "temperature", type=positive)
     k1: int = option(20, "Jaccard distance: neighbours", type=positive_int)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from skeleton_reid.common.command_line import SWITCH, option, positive, positive_int, share
-from skeleton_reid.engine.methods.base import LearningSettings, Method
+from skeleton_reid.engine.methods.base import LearningSettings, Method, check_masks
 from skeleton_reid.engine.options import TrainingOptions
 
 ERRORS = ("l1", "MSE", "l2", "0")
@@ -14,6 +14,7 @@ class GraphTransformerSettings(LearningSettings):
     """Graph transformer (models/graph_transformer.py)."""
 
     supervision = "identities"
+    released_order = "later"
 
     H: int = option(128, "feature size", type=positive_int)
     n_heads: int = option(8, "heads of the attention", type=positive_int)
@@ -43,6 +44,9 @@ class TranSGSettings(GraphTransformerSettings):
                                  type=int, choices=(1, 2, 3))
     S_prompt: str = option("l1", "error of rebuilt skeletons", choices=ERRORS)
     T_prompt: str = option("l1", "error of rebuilt trajectories", choices=ERRORS)
+
+    def check(self, options: TrainingOptions) -> None:
+        check_masks("--Tr_mask_num", options.length, self.Tr_mask_num)
 
 
 METHOD = Method(
