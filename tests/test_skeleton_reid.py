@@ -195,7 +195,8 @@ def test_an_authors_checkpoint(tmp_path):
 
 @pytest.mark.parametrize(("content", "message"),
                          [({"source": "AGE"}, "expected frame features of AGE"),
-                          ({"arguments": {"inputs": 75, "H": 16}}, "do not fit")])
+                          ({"arguments": {"inputs": 60, "H": 5}}, "do not fit"),
+                          ({"arguments": {"inputs": 75, "H": 16}}, "frames of 25 joints")])
 def test_checkpoints_that_are_refused(tmp_path, content, message):
     with pytest.raises(InputError, match=message):
         skeleton_reid.load(write(tmp_path / "a.pt", "SimMC", **content))

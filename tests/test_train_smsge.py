@@ -102,7 +102,8 @@ def test_settings_of_the_recogniser_leave_the_encoder_alone(train, once, option,
     assert same(train.weights("encoder"), before.weights("encoder"))
     assert changed["last"]["loss"] != plain["last"]["loss"]
     assert changed["retrieval"] == plain["retrieval"]
-    evaluated = train("--mode", "Eval")  # knows from the checkpoint what the recogniser is given
+    own = (option, value) if option == "--recognition_lr" else ()  # over the small run's
+    evaluated = train("--mode", "Eval", *own)  # knows what the recogniser is given
     assert pick(evaluated, RECOGNITION) == changed["best"]
 
 
