@@ -20,7 +20,7 @@ from skeleton_reid.common import processes
 from skeleton_reid.data import Retrieval
 from skeleton_reid.engine import retrieval
 from skeleton_reid.engine.loop import Epochs
-from skeleton_reid.engine.optimizer import TFAdam, one_thread
+from skeleton_reid.engine.optimizer import TFAdam
 from skeleton_reid.engine.options import ClusterOptions
 from skeleton_reid.engine.run import Run
 from skeleton_reid.models.embedding import EmbeddingModel
@@ -53,13 +53,13 @@ def learn(run: Run, model: EmbeddingModel, sets: Retrieval, rng: np.random.Rando
     for epoch in Epochs(run, model, sets, optimizer=optimizer, rng=rng):
         if not epoch.score():
             continue
-        with epoch.stage("encode"), one_thread(), torch.no_grad():
+        with epoch.stage("encode"), torch.no_grad():
             u = processes.divided(model.levels, x.split(s.batch_size))  # (N, d) each
             views = clustered(u)
         y = epoch.cluster(views, torch.cat(views, dim=1), k1=s.k1, k2=s.k2)  # -1: noise
         if y is None:
             continue
-        with epoch.stage("learn"), one_thread():
+        with epoch.stage("learn"):
             prototypes = [mean_of_clusters(v, k) for v, k in zip(u, y, strict=True)]
             for batch in epoch.batches(y, s.batch_size):  # of windows that are noise at no level
                 of_batch = losses(x[batch.own], y[:, batch.own], prototypes, y[:, batch.all])

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from skeleton_reid.data.skeleton import Skeleton, get
 from skeleton_reid.models.embedding import EmbeddingModel
@@ -134,18 +135,14 @@ def contrast(v: Tensor, A: Tensor, labels: Tensor, prototypes: Tensor,
     (B, f, H), M = v.shape, len(A)
     z = (v.flatten(0, 1) @ A / H**0.5).unflatten(1, (B, f))  # (M, B, f, H)
     D = prototypes @ A  # (M, K, H), the meta-prototypes
-
-    def logits(clusters: Tensor) -> Tensor:
-        """s of every frame with one cluster of its sequence; (M, B) -> (M, B, f)."""
-        of_sequence = D[torch.arange(M, device=D.device)[:, None], clusters]  # (M, B, H)
-        return (z @ of_sequence[..., None]).squeeze(-1)
-
-    # s of all clusters, (M, B f, K), is large: it is needed once, in the softmax's denominator.
-    errors = (z.flatten(1, 2) @ D.mT).logsumexp(dim=2).unflatten(1, (B, f))
-    errors = errors - logits(labels.expand(M, B))
+    s = z.flatten(1, 2) @ D.mT  # (M, B f, K)
+    clusters = labels.repeat_interleave(f).repeat(M)
+    errors = cross_entropy(s.flatten(0, 1), clusters, reduction="none").unflatten(0, (M, B, f))
     if focus not in (1, -1):
         return errors, torch.ones_like(errors)
     predicted = (z.mean(dim=2) @ D.mT).argmax(dim=2)  # (M, B)
     sign = torch.where(predicted == labels, -focus, focus)
+    of_sequence = D[torch.arange(M, device=D.device)[:, None], predicted]  # (M, B, H)
+    fit = (z @ of_sequence[..., None]).squeeze(-1)  # of each frame to the predicted cluster
     # The gradient runs through the weights too: docs/05-fidelity.md, gradient-through-importance.
-    return errors, (sign[..., None] * logits(predicted)).softmax(dim=2)
+    return errors, (sign[..., None] * fit).softmax(dim=2)
