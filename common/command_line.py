@@ -167,7 +167,6 @@ def pick_device(name: str) -> Any:
     device = torch.device(found[number % len(found)])
     torch.set_float32_matmul_precision("highest")  # TF32 changes which neighbours are nearest
     torch.backends.cudnn.allow_tf32 = False
-    torch.set_flush_denormal(True)  # as TensorFlow does; products with them are many times slower
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for --deterministic
         torch.cuda.set_device(device)

@@ -37,6 +37,13 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip("needs a GPU, and `pytest -m gpu`"))
 
 
+@pytest.fixture(autouse=True)
+def keep_denormal_numbers():
+    """Training takes them for zero in its process, which is that of the tests here."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

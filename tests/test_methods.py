@@ -43,6 +43,12 @@ def metrics(result):
     return pick(result["retrieval"] if "retrieval" in result else result["best"], RETRIEVAL)
 
 
+def test_training_takes_denormal_numbers_for_zero(training):
+    assert torch.tensor(1e-39) * 1 > 0
+    training("SimMC")("--epochs", 1)
+    assert torch.tensor(1e-39) * 1 == 0
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_what_a_run_leaves(method, training, tmp_path):
     """run.json, a gradient for every parameter, and a best model of which --mode Eval, evaluate.py

@@ -47,6 +47,7 @@ SCRIPTS = {
 }  # fmt: skip
 # Those that need other data.
 SCRIPTS |= {
+    "Hi-MPC": Script("Hi-MPC", noise=0.5, folder="Hi-MPC/KS20/probe"),
     "statistics": Script("statistics", windows=16, noise=2.0, folder="statistics/KS20/probe"),
     "DF": Script("DF", persons=6, noise=1.5, folder="X+DF/KS20/probe"),
     "PoseGait-own-reading": Script("PoseGait-own-reading", persons=4, windows=4,
